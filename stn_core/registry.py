@@ -1,0 +1,49 @@
+"""A table of named things that refuses duplicates and knows the nearest name."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from stn_core.errors import UsageError, unknown_name
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Generic[Entry]):
+    """Entries by name, in the order in which they were registered.
+
+    Args:
+        kind: what an entry is, in the user's words; error messages use it.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry] = {}
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Register an entry.
+
+        Raises:
+            UsageError: the name is taken.
+        """
+        if name in self._entries:
+            raise UsageError(f"the {self.kind} {name!r} is registered already; choose another name")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of that name; an unknown one raises a UsageError that names the nearest."""
+        if name not in self._entries:
+            raise unknown_name(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """The registered names that match a shell pattern such as ``"stn*"``, sorted."""
+        return sorted(fnmatch.filter(self._entries, pattern))
