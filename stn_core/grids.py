@@ -1,0 +1,83 @@
+"""The one sampling-grid convention: where pixels lie in normalised coordinates.
+
+Normalised coordinates span [-1, 1] over the outer edges of the image, x to the right and y down,
+and the last axis of every array of points is (x, y). Pixel i of n has its centre at (2i + 1)/n - 1,
+which torch calls ``align_corners=False``. Pixel coordinates put the centre of pixel i at i.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stn_core.errors import UsageError
+
+
+def base_grid(
+    size_hw: tuple[int, int],
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """The centres of all pixels of an image: the grid that samples it unchanged.
+
+    Args:
+        size_hw: height and width in pixels, both at least 1.
+        device: where to put the grid.
+        dtype: its floating type; torch's default type when omitted.
+
+    Returns:
+        (H, W, 2), normalised.
+
+    Raises:
+        UsageError: a size below 1.
+    """
+    height, width = _check_size(size_hw)
+    ys = _pixel_centres(height, device, dtype)[:, None].expand(height, width)
+    xs = _pixel_centres(width, device, dtype)[None, :].expand(height, width)
+    return torch.stack((xs, ys), dim=-1)
+
+
+def normalised_to_pixel(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """From normalised to pixel coordinates, in which pixel i has its centre at i.
+
+    Args:
+        xy: (..., 2) normalised.
+        size_hw: height and width of the image in pixels.
+
+    Returns:
+        (..., 2) in pixels.
+    """
+    height, width = _check_size(size_hw)
+    x, y = xy.unbind(-1)
+    return torch.stack((((x + 1) * width - 1) / 2, ((y + 1) * height - 1) / 2), dim=-1)
+
+
+def pixel_to_normalised(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """From pixel coordinates, in which pixel i has its centre at i, to normalised ones.
+
+    Args:
+        xy: (..., 2) in pixels.
+        size_hw: height and width of the image in pixels.
+
+    Returns:
+        (..., 2) normalised.
+    """
+    height, width = _check_size(size_hw)
+    x, y = xy.unbind(-1)
+    return torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+
+
+def _pixel_centres(n: int, device: torch.device | str | None, dtype: torch.dtype | None) -> Tensor:
+    # (2i + 1 - n)/n rather than (2i + 1)/n - 1: the numerator is an exact integer, so the centres
+    # carry a single rounding and are symmetric about 0 to the last bit.
+    dtype = dtype or torch.get_default_dtype()
+    exact = torch.promote_types(dtype, torch.float32)
+    return (torch.arange(1 - n, n, 2, device=device, dtype=exact) / n).to(dtype)
+
+
+def _check_size(size_hw: tuple[int, int]) -> tuple[int, int]:
+    height, width = size_hw
+    if height < 1 or width < 1:
+        raise UsageError(f"size_hw must be at least (1, 1); got ({height}, {width})")
+    return height, width

@@ -1,0 +1,221 @@
+"""CoordConv: convolutions that are told where they are (Liu et al. 2018, arXiv 1807.03247)."""
+
+from __future__ import annotations
+
+import functools
+from typing import ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from stn_core.errors import UsageError
+
+# The image axes, counted from the last, in the order of their channels: row, column, depth. In
+# torch's layout (B, C, D, H, W) the depth comes before the row.
+_CHANNEL_AXES: dict[int, tuple[int, ...]] = {1: (-1,), 2: (-2, -1), 3: (-2, -1, -3)}
+
+Size: TypeAlias = int | tuple[int, ...]
+
+
+def coordinate_channels(
+    size: tuple[int, ...], with_r: bool, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """The coordinates of every pixel of an image, one channel an axis.
+
+    Args:
+        size: ``(L,)``, ``(H, W)`` or ``(D, H, W)``.
+        with_r: append r, the distance from the image's centre, ``sqrt(sum of squares of the
+            coordinates)``: 0 at the centre, ``sqrt(rank)`` at the corners of any image.
+        device: where the channels shall lie.
+        dtype: their type.
+
+    Returns:
+        ``(rank or rank + 1, *size)``: row, column, depth (as many as there are), then r. Along its
+        axis each coordinate goes from -1 to 1, both exactly; it is 0 on an axis of size 1.
+    """
+    wide = torch.promote_types(dtype, torch.float32)
+    # Whole numbers over a whole number: both ends and the middle come out exactly.
+    axes = [torch.arange(1 - n, n, 2, device=device, dtype=wide) / max(n - 1, 1) for n in size]
+    meshes = torch.meshgrid(*axes, indexing="ij")
+    channels = torch.stack([meshes[axis] for axis in _CHANNEL_AXES[len(size)]])
+    if with_r:
+        channels = torch.cat([channels, channels.square().sum(0, keepdim=True).sqrt()])
+    return channels.to(dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _remembered_channels(
+    size: tuple[int, ...], with_r: bool, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    # An inference tensor could not be used for training afterwards.
+    with torch.inference_mode(False):
+        return coordinate_channels(size, with_r, device, dtype)
+
+
+class AddCoords(nn.Module):
+    """Appends the coordinates of every pixel to the channels of an image.
+
+    Coordinates are made once per size, device and dtype and then reused; they belong to no
+    ``state_dict``.
+
+    Args:
+        with_r: append also the distance from the centre (see ``coordinate_channels``).
+        rank: number of image axes: 1, 2 or 3.
+
+    Raises:
+        UsageError: another rank.
+    """
+
+    def __init__(self, with_r: bool = False, rank: int = 2) -> None:
+        super().__init__()
+        if rank not in _CHANNEL_AXES:
+            raise UsageError(f"coordinates are for images of rank 1, 2 or 3, not {rank}")
+        self.with_r = with_r
+        self.rank = rank
+
+    @property
+    def num_channels(self) -> int:
+        """How many channels are appended."""
+        return self.rank + self.with_r
+
+    def coordinates(self, image: Tensor) -> Tensor:
+        """The channels that fit an image, ``(num_channels, *size)``."""
+        if image.dim() not in (self.rank + 1, self.rank + 2):
+            raise UsageError(
+                f"coordinates of rank {self.rank} need an image with {self.rank} axes after the "
+                f"channels, not one of shape {tuple(image.shape)}"
+            )
+        arguments = (tuple(image.shape[-self.rank :]), self.with_r, image.device, image.dtype)
+        # A compiler (or a tensor subclass that only pretends to hold numbers) must see them made.
+        if torch.compiler.is_compiling() or type(image) is not Tensor:
+            return coordinate_channels(*arguments)
+        return _remembered_channels(*arguments)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Append the coordinates after the image's own channels.
+
+        Args:
+            image: ``(B, C, *size)``, or ``(C, *size)`` without a batch.
+
+        Returns:
+            ``(B, C + num_channels, *size)``: row, column (, depth) (, r) last.
+        """
+        coordinates = self.coordinates(image)
+        batched = coordinates.expand(*image.shape[: -self.rank - 1], *coordinates.shape)
+        return torch.cat([image, batched], dim=-self.rank - 1)
+
+    def extra_repr(self) -> str:
+        """The arguments, for ``print(model)``."""
+        return f"with_r={self.with_r}, rank={self.rank}"
+
+
+class _CoordConv(nn.Module):
+    """A convolution over an image's channels and its coordinates; the arguments are torch's.
+
+    ``conv.weight`` is (out_channels, in_channels + coordinate channels, *kernel_size): the weights
+    of the coordinates come last. It adds rank (with_r: rank + 1) × kernel size × out_channels
+    parameters to torch's layer, and gives the same result as that layer on ``AddCoords``' output.
+
+    Args:
+        in_channels: channels of the image, without coordinates.
+        out_channels: as in torch, like the rest.
+        kernel_size: as in torch.
+        stride: as in torch.
+        padding: as in torch; the coordinates are padded like the image.
+        dilation: as in torch.
+        groups: as in torch; it divides in_channels + coordinate channels.
+        bias: as in torch.
+        padding_mode: as in torch.
+        device: as in torch.
+        dtype: as in torch.
+        with_r: also see the distance from the centre (see ``coordinate_channels``).
+
+    Raises:
+        UsageError: groups does not divide the channels.
+    """
+
+    rank: ClassVar[int]
+    conv_type: ClassVar[type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        with_r: bool = False,
+    ) -> None:
+        super().__init__()
+        self.add_coords = AddCoords(with_r, self.rank)
+        extra = self.add_coords.num_channels
+        if groups > 1 and (in_channels + extra) % groups:
+            raise UsageError(
+                f"groups={groups} does not divide {in_channels} image channels "
+                f"+ {extra} coordinate channels"
+            )
+        self.conv = self.conv_type(
+            in_channels + extra,
+            out_channels,
+            kernel_size,  # type: ignore[arg-type]
+            stride,  # type: ignore[arg-type]
+            padding,  # type: ignore[arg-type]
+            dilation,  # type: ignore[arg-type]
+            groups,
+            bias,
+            padding_mode,  # type: ignore[arg-type]
+            device,
+            dtype,
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            image: (B, in_channels, *size), or without the batch.
+
+        Returns:
+            (B, out_channels, *out_size), as torch's convolution of the same arguments.
+        """
+        if self.conv.groups > 1:
+            return self._convolve(self.add_coords(image), self.conv.weight, self.conv.bias)
+        # A convolution is a sum over channels, and the coordinates' part of it is the same for
+        # every image of the batch: it is computed once, and nothing is copied.
+        coordinates = self.add_coords.coordinates(image)
+        channels = self.conv.in_channels - coordinates.shape[0]
+        of_image, of_position = self.conv.weight.tensor_split([channels], dim=1)
+        response = self._convolve(image, of_image, self.conv.bias)
+        return response + self._convolve(coordinates, of_position, None)
+
+    def _convolve(self, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with this layer's stride, padding and dilation, and other weights."""
+        result: Tensor = self.conv._conv_forward(image, weight, bias)
+        return result
+
+
+class CoordConv1d(_CoordConv):
+    """``torch.nn.Conv1d`` that also sees the position (and r, its distance to the centre)."""
+
+    rank = 1
+    conv_type = nn.Conv1d
+
+
+class CoordConv2d(_CoordConv):
+    """``torch.nn.Conv2d`` that also sees row and column (and r, the distance to the centre)."""
+
+    rank = 2
+    conv_type = nn.Conv2d
+
+
+class CoordConv3d(_CoordConv):
+    """``torch.nn.Conv3d`` that also sees row, column and depth (and r)."""
+
+    rank = 3
+    conv_type = nn.Conv3d

@@ -1,0 +1,61 @@
+"""What an image is beyond its edge: the padding argument of ``sample``, understood and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Literal, TypeAlias, get_args
+
+from torch import Tensor
+
+from stn_core.errors import UsageError, unknown_name
+
+Edge: TypeAlias = Literal["zeros", "border", "reflection"]
+Padding: TypeAlias = str | float | Sequence[float] | Tensor
+
+
+def edge_named(name: str) -> Edge:
+    """The edge of that name; an unknown one raises a UsageError that names the nearest."""
+    for edge in get_args(Edge):
+        if name == edge:
+            known: Edge = edge
+            return known
+    raise unknown_name("padding", name, get_args(Edge))
+
+
+def split_padding(padding: Padding, image: Tensor) -> tuple[Edge, Tensor | float]:
+    """Separate a padding into what happens at the edge and the value that lies beyond it.
+
+    Args:
+        padding: ``"zeros"``, ``"border"`` (the nearest pixel), ``"reflection"`` (about the outer
+            edge of the image), or a fill value: one number, or one for each channel.
+        image: the image (B, C, H, W) that will be sampled.
+
+    Returns:
+        The edge, and the fill: 0.0, another number, or a tensor (C, 1, 1) or (1, 1, 1) in the
+        image's dtype and on its device.
+
+    Raises:
+        UsageError: an unknown name, or not one value for each channel.
+    """
+    if isinstance(padding, str):
+        return edge_named(padding), 0.0
+    if isinstance(padding, int | float | Real):
+        return "zeros", float(padding)
+    channels = image.shape[1]
+    if isinstance(padding, Tensor):
+        _check_fits(tuple(padding.shape), channels)
+        return "zeros", padding.to(image).reshape(-1, 1, 1)
+    values = [float(value) for value in padding]
+    _check_fits((len(values),), channels)
+    if not any(values):
+        return "zeros", 0.0
+    return "zeros", image.new_tensor(values).reshape(-1, 1, 1)
+
+
+def _check_fits(shape: tuple[int, ...], channels: int) -> None:
+    if shape not in ((), (1,), (channels,)):
+        raise UsageError(
+            f"a fill of shape {shape} does not fit an image of {channels} channels; "
+            "give one number, or one for each channel"
+        )

@@ -1,0 +1,71 @@
+"""Exponentials of matrices: affine maps and homographies that are invertible whatever theta.
+
+Detlefsen, Freifeld and Hauberg, Deep Diffeomorphic Transformer Networks, CVPR 2018.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_core.warps.affine import MatrixWarp
+from stn_core.warps.homography import ProjectiveWarp, check_perspective_scale
+from stn_core.warps.matrices import matrix_exponential
+
+
+class AffineDiffeo(MatrixWarp):
+    """The exponential of a 2x3 generator padded with a zero row.
+
+    Convention:
+        theta: the generator row by row, in the order of ``affine``; zeros give the identity.
+        direction: output to input.
+        inverse: exact, at -theta. Orientation is preserved, whatever theta. Not closed under
+            composition: a product of exponentials need not be one.
+    """
+
+    name = "affine_diffeo"
+    num_params = 6
+
+    def matrix(self, theta: Tensor) -> Tensor:
+        """The (B, 2, 3) matrix of theta (B, 6)."""
+        generator = F.pad(theta.reshape(*theta.shape[:-1], 2, 3), (0, 0, 0, 1))
+        return matrix_exponential(generator)[..., :2, :]
+
+    def _inverse(self, theta: Tensor) -> Tensor:
+        return -theta
+
+
+class HomographyDiffeo(ProjectiveWarp):
+    """The exponential of a traceless 3x3 generator.
+
+    Convention:
+        theta: the generator's entries row by row but for the last, g11 g12 g13 g21 g22 g23 p q; the
+            last is -(g11 + g22), and g31 = s p, g32 = s q with s = ``perspective_scale``. Zeros
+            give the identity.
+        direction: output to input.
+        horizon: the matrix has determinant 1, but points may still cross the horizon: for
+            |theta| <= 0.5 in every entry and s = 0.25 the image stays in front of the camera.
+            Points with w < 0.01 are thrown far out, see ProjectiveWarp.
+        inverse: exact, at -theta. Orientation is preserved in front of the camera. Not closed under
+            composition.
+
+    Args:
+        perspective_scale: s, positive.
+    """
+
+    name = "homography_diffeo"
+    num_params = 8
+
+    def __init__(self, perspective_scale: float = 0.25) -> None:
+        super().__init__()
+        self.perspective_scale = check_perspective_scale(perspective_scale)
+
+    def matrix(self, theta: Tensor) -> Tensor:
+        """The (B, 3, 3) matrix of theta (B, 8); its determinant is 1."""
+        corner = -(theta[..., :1] + theta[..., 4:5])
+        entries = (theta[..., :6], self.perspective_scale * theta[..., 6:], corner)
+        return matrix_exponential(torch.cat(entries, dim=-1).reshape(*theta.shape[:-1], 3, 3))
+
+    def _inverse(self, theta: Tensor) -> Tensor:
+        return -theta
