@@ -1,0 +1,33 @@
+"""Every architecture by name: ``create_model("stn", in_shape=(1, 28, 28), num_classes=10)``."""
+
+from __future__ import annotations
+
+# Importing a family registers its models.
+from stn_core.models import cnn as cnn
+from stn_core.models import spinal as spinal
+from stn_core.models import stn as stn
+from stn_core.models import vit as vit
+from stn_core.models.backbone import convnet
+from stn_core.models.registry import (
+    Background,
+    ImageShape,
+    ModelInfo,
+    create_model,
+    list_models,
+    model_info,
+    register_model,
+)
+from stn_core.models.transformed import TransformedClassifier, TransformsImages
+
+__all__ = [
+    "Background",
+    "ImageShape",
+    "ModelInfo",
+    "TransformedClassifier",
+    "TransformsImages",
+    "convnet",
+    "create_model",
+    "list_models",
+    "model_info",
+    "register_model",
+]

@@ -1,0 +1,192 @@
+"""Which models exist, what is known of each, and how to build one by name."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+from torch import nn
+
+from stn_core.errors import UsageError
+from stn_core.registry import Registry
+
+ImageShape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+
+Background = float | Sequence[float]
+"""What an empty pixel is after normalisation: one number, or one per channel."""
+
+Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without building it.
+
+    Args:
+        family: the kind of architecture, which a recipe may depend on ("stn", "vit").
+        source: the paper or the package that the architecture comes from.
+        fits: shell patterns of the names of datasets that the model makes sense on.
+        starts_at_identity: an untrained one leaves its input where it is.
+        core: one of the few that a default run trains.
+    """
+
+    family: str = "own"
+    source: str = ""
+    fits: tuple[str, ...] = ("*",)
+    starts_at_identity: bool = False
+    core: bool = False
+
+    def suits(self, dataset: str) -> bool:
+        """Whether the model makes sense on the dataset of that name."""
+        return any(fnmatch.fnmatchcase(dataset, pattern) for pattern in self.fits)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    builder: Callable[..., nn.Module]
+    info: ModelInfo
+
+
+_MODELS: Registry[_Entry] = Registry("model")
+
+
+@overload
+def register_model(builder: Builder, /) -> Builder: ...
+@overload
+def register_model(
+    *,
+    family: str = ...,
+    source: str = ...,
+    fits: str | Iterable[str] = ...,
+    starts_at_identity: bool = ...,
+    core: bool = ...,
+) -> Callable[[Builder], Builder]: ...
+def register_model(
+    builder: Builder | None = None,
+    /,
+    *,
+    family: str = "own",
+    source: str = "",
+    fits: str | Iterable[str] = "*",
+    starts_at_identity: bool = False,
+    core: bool = False,
+) -> Builder | Callable[[Builder], Builder]:
+    """Make a builder known under its own name, as a decorator with or without arguments.
+
+    A builder takes the image shape ``(C, H, W)`` and the number of classes, and returns a module
+    that maps images ``(B, C, H, W)`` to logits ``(B, classes)``; it may be a module's class. Its
+    further parameters are the model's options, by keyword; one called ``background`` receives the
+    value of an empty pixel::
+
+        @register_model(family="mlp")
+        def tiny(in_shape, num_classes, width=32):
+            return nn.Sequential(
+                nn.Flatten(), nn.Linear(math.prod(in_shape), width), nn.Linear(width, num_classes)
+            )
+
+    Args:
+        builder: what builds the model, where the decorator stands without parentheses.
+        family: see :class:`ModelInfo`, as for the other arguments.
+        source: the paper or package.
+        fits: one shell pattern of dataset names, or several.
+        starts_at_identity: an untrained model leaves its input where it is.
+        core: part of a default run.
+
+    Raises:
+        UsageError: the name is taken.
+    """
+    patterns = (fits,) if isinstance(fits, str) else tuple(fits)
+    info = ModelInfo(family, source, patterns, starts_at_identity, core)
+
+    def register(function: Builder) -> Builder:
+        _MODELS.add(function.__name__, _Entry(function, info))
+        return function
+
+    return register if builder is None else register(builder)
+
+
+def list_models(pattern: str = "*", *, core: bool | None = None) -> list[str]:
+    """The names of the registered models, sorted.
+
+    Args:
+        pattern: a shell pattern such as ``"stn_*"``.
+        core: only those that are, or are not, part of a default run; None lists both.
+    """
+    names = _MODELS.names(pattern)
+    return [name for name in names if core is None or _MODELS[name].info.core is core]
+
+
+def model_info(name: str) -> ModelInfo:
+    """What is known of a registered model.
+
+    Raises:
+        UsageError: no model has that name.
+    """
+    return _MODELS[name].info
+
+
+def create_model(
+    name: str,
+    in_shape: ImageShape,
+    num_classes: int,
+    background: Background = 0.0,
+    **options: Any,
+) -> nn.Module:
+    """Build a registered model, with the weights of a fresh start.
+
+    Args:
+        name: a registered name.
+        in_shape: channels C, height H and width W of an image.
+        num_classes: number of classes K.
+        background: value of an empty pixel after normalisation, one number or one per channel:
+            what a warped image shows outside of the picture.
+        options: the model's own, such as the ViT's ``patch``.
+
+    Returns:
+        A module from images ``(B, C, H, W)`` to logits ``(B, K)``.
+
+    Raises:
+        UsageError: no model has that name or no such option, or the shape is not one it admits.
+    """
+    builder = _MODELS[name].builder
+    parameters = inspect.signature(builder).parameters
+    _check_shape(in_shape, num_classes, background)
+    _check_options(name, parameters, options)
+    if "background" in parameters:
+        options["background"] = background
+    try:
+        return builder(in_shape, num_classes, **options)
+    except UsageError as error:
+        raise UsageError(f"model {name!r}: {error}") from error
+
+
+def _check_shape(in_shape: ImageShape, num_classes: int, background: Background) -> None:
+    if len(in_shape) != 3 or min(in_shape) < 1:
+        raise UsageError(f"in_shape is (channels, height, width), each at least 1, not {in_shape}")
+    if num_classes < 1:
+        raise UsageError(f"num_classes is at least 1, not {num_classes}")
+    channels = in_shape[0]
+    if isinstance(background, Sequence) and len(background) != channels:
+        raise UsageError(
+            f"background has {len(background)} values for images of {channels} channel(s); "
+            "give one number or one per channel"
+        )
+
+
+def _check_options(
+    name: str, parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]
+) -> None:
+    """The first two parameters are the shape and the classes; what follows are options."""
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    known = sorted(set(list(parameters)[2:]) - {"background"})
+    for option in options:
+        if option not in known:
+            raise UsageError(
+                f"model {name!r} has no option {option!r}; its options: "
+                f"{', '.join(known) or 'none'}"
+            )

@@ -1,0 +1,29 @@
+"""SpinalNets: the CNN, and the STN with CoordConv, with a spinal head."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from stn_core.models.backbone import convnet
+from stn_core.models.registry import Background, ImageShape, register_model
+from stn_core.models.stn import STN_COORDCONV
+
+SPINAL = "Kabir et al. 2020, arXiv 2007.03347"
+
+
+@register_model(family="spinal", source=SPINAL, core=True)
+def spinal(in_shape: ImageShape, num_classes: int) -> nn.Module:
+    """The CNN with six spinal layers of width 8 in place of its hidden layer."""
+    return convnet(in_shape, num_classes, head="spinal")
+
+
+@register_model(
+    family="spinal", source=f"{SPINAL}; {STN_COORDCONV}", starts_at_identity=True, core=True
+)
+def spinal_stn_coordcls(
+    in_shape: ImageShape, num_classes: int, background: Background
+) -> nn.Module:
+    """The STN with CoordConv in the classifier and a spinal head."""
+    return convnet(
+        in_shape, num_classes, background, warp="affine", coordconv_classifier=True, head="spinal"
+    )

@@ -1,0 +1,113 @@
+"""A small Vision Transformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stn_core.errors import UsageError
+from stn_core.layers.attention import TransformerBlock
+from stn_core.models.registry import ImageShape, register_model
+
+USUAL_PATCHES = (7, 8)
+"""Sides of a patch, in the order in which they are tried where none is given."""
+
+
+class VisionTransformer(nn.Module):
+    """Patches as tokens, pre-norm transformer blocks, logits from the class token.
+
+    Dosovitskiy et al. 2020, *An Image is Worth 16x16 Words* (arXiv 2010.11929), with learned
+    positions and without dropout.
+
+    Args:
+        in_shape: channels, height and width of an image.
+        num_classes: number of logits.
+        patch_hw: height and width of a patch; they divide those of the image.
+        dim: width of a token.
+        blocks: number of transformer blocks.
+        heads: attention heads of a block.
+        mlp_width: hidden width of a block's perceptron.
+    """
+
+    def __init__(
+        self,
+        in_shape: ImageShape,
+        num_classes: int,
+        patch_hw: tuple[int, int],
+        *,
+        dim: int = 64,
+        blocks: int = 6,
+        heads: int = 8,
+        mlp_width: int = 128,
+    ) -> None:
+        super().__init__()
+        channels, height, width = in_shape
+        patch_height, patch_width = patch_hw
+        patches = (height // patch_height) * (width // patch_width)
+        self.patch_hw = patch_hw
+        self.embed = nn.Linear(channels * patch_height * patch_width, dim)
+        self.class_token = nn.Parameter(torch.empty(1, 1, dim))
+        self.positions = nn.Parameter(torch.empty(1, 1 + patches, dim))
+        self.blocks = nn.Sequential(
+            *(TransformerBlock(dim, heads, mlp_width) for _ in range(blocks))
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, num_classes)
+        for parameter in (self.class_token, self.positions):
+            nn.init.trunc_normal_(parameter, std=0.02)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to logits ``(B, K)``."""
+        patches: Tensor = self.embed(cut_into_patches(images, self.patch_hw))
+        class_token = self.class_token.expand(len(images), -1, -1)
+        tokens = torch.cat((class_token, patches), dim=1) + self.positions
+        logits: Tensor = self.head(self.norm(self.blocks(tokens)[:, 0]))
+        return logits
+
+
+def cut_into_patches(images: Tensor, patch_hw: tuple[int, int]) -> Tensor:
+    """Images ``(B, C, H, W)`` to flat patches ``(B, H·W / (h·w), C·h·w)``, row by row.
+
+    A linear layer on them is the strided convolution of the usual implementation, and quicker on a
+    CPU for patches this large.
+    """
+    batch, channels, height, width = images.shape
+    rows, columns = height // patch_hw[0], width // patch_hw[1]
+    cut = images.reshape(batch, channels, rows, patch_hw[0], columns, patch_hw[1])
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
+
+
+def choose_patch(size_hw: tuple[int, int], patch: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of a patch, each side chosen on its own where none is given.
+
+    Args:
+        size_hw: height and width of the image.
+        patch: a side, height and width, or None for 7 where it divides and else 8.
+
+    Raises:
+        UsageError: the patch, or each of the usual ones, fails to divide the image.
+    """
+    height, width = size_hw
+    if patch is None:
+        sides = [next((p for p in USUAL_PATCHES if side % p == 0), 0) for side in size_hw]
+        if 0 in sides:
+            usual, smallest = " or ".join(map(str, USUAL_PATCHES)), min(USUAL_PATCHES)
+            raise UsageError(
+                f"no patch of side {usual} divides an image of {height}x{width}: give the "
+                f"option patch, or an image whose sides they divide, {smallest}x{smallest} or more"
+            )
+        return sides[0], sides[1]
+    patch_height, patch_width = (patch, patch) if isinstance(patch, int) else patch
+    if min(patch_height, patch_width) < 1 or height % patch_height or width % patch_width:
+        raise UsageError(
+            f"a patch of {patch_height}x{patch_width} does not divide an image of {height}x{width}"
+        )
+    return patch_height, patch_width
+
+
+@register_model(family="vit", source="Dosovitskiy et al. 2020, arXiv 2010.11929", core=True)
+def vit(
+    in_shape: ImageShape, num_classes: int, patch: int | tuple[int, int] | None = None
+) -> nn.Module:
+    """A ViT of six blocks, width 64, eight heads; ``patch`` is its side, or height and width."""
+    return VisionTransformer(in_shape, num_classes, choose_patch(in_shape[1:], patch))

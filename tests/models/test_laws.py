@@ -1,0 +1,184 @@
+"""The laws of every registered model: a new one is tested by being registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from stn_core.errors import UsageError
+from stn_core.grids import base_grid
+from stn_core.models import TransformsImages, create_model, list_models, model_info
+
+SHAPES = [(1, 28, 28), (3, 32, 32), (1, 28, 35)]
+NON_SQUARE = (3, 28, 35)
+STARTS_AT_IDENTITY = [name for name in list_models() if model_info(name).starts_at_identity]
+
+every_model = pytest.mark.parametrize("name", list_models())
+
+
+def make(name: str, shape: tuple[int, int, int] = NON_SQUARE, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return create_model(name, shape, num_classes=10, background=-0.4)
+
+
+def images_of(shape: tuple[int, int, int], batch: int = 6) -> Tensor:
+    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def train_one_step(model: nn.Module, shape: tuple[int, int, int] = NON_SQUARE) -> None:
+    """Move every weight a little, so that a zero-initialised head no longer hides its network."""
+    images, labels = images_of(shape, batch=64), torch.arange(64) % 10
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    F.cross_entropy(model(images), labels).backward()
+    optimiser.step()
+    optimiser.zero_grad()
+
+
+def trained(name: str, shape: tuple[int, int, int] = NON_SQUARE, seed: int = 0) -> nn.Module:
+    model = make(name, shape, seed)
+    train_one_step(model, shape)
+    return model.eval()
+
+
+@every_model
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_logits_have_one_row_an_image_and_one_column_a_class(
+    name: str, shape: tuple[int, int, int]
+) -> None:
+    model = create_model(name, shape, num_classes=7).eval()
+    logits = model(images_of(shape, batch=3))
+    assert logits.shape == (3, 7)
+    # A softmax or log-softmax would sum to 1 or lie below 0 in every row.
+    assert not torch.allclose(logits.logsumexp(1), torch.zeros(3), atol=1e-3)
+
+
+@every_model
+def test_every_parameter_learns_after_one_step(name: str) -> None:
+    model = make(name)
+    train_one_step(model)
+    images = images_of(NON_SQUARE, batch=64)
+    F.cross_entropy(model(images), torch.arange(64) % 10).backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.any(), parameter_name
+
+
+@pytest.mark.parametrize("name", STARTS_AT_IDENTITY)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_fresh_transformer_leaves_its_input_where_it_is(
+    name: str, shape: tuple[int, int, int]
+) -> None:
+    model, images = make(name, shape), images_of(shape).sigmoid()
+    assert isinstance(model, TransformsImages)
+    warped = model.transform(images)
+    assert torch.equal(warped.theta, warped.theta[:1].expand_as(warped.theta))
+    assert torch.equal(warped.grid, base_grid(shape[1:]).expand_as(warped.grid))
+    # The grid is exact; sampling turns it back into pixels and rounds there, at 35 by 6e-8.
+    torch.testing.assert_close(warped.image, images, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STARTS_AT_IDENTITY)
+def test_training_moves_the_transformer(name: str) -> None:
+    model = trained(name)
+    assert isinstance(model, TransformsImages)
+    grid = model.transform(images_of(NON_SQUARE)).grid
+    assert not torch.allclose(grid, base_grid(NON_SQUARE[1:]).expand_as(grid))
+
+
+@every_model
+def test_an_image_does_not_see_its_neighbours_in_the_batch(name: str) -> None:
+    model, images = trained(name).double(), images_of(NON_SQUARE).double()
+    others = torch.cat((images[:1], 3 * images[1:] + 1))
+    # Only the order of summation inside a batched product may differ: a few ulp of float64.
+    torch.testing.assert_close(model(others)[0], model(images)[0], rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(model(others)[1:], model(images)[1:])
+
+
+@every_model
+def test_channels_last_changes_nothing(name: str) -> None:
+    model, images = trained(name), images_of(NON_SQUARE)
+    expected = model(images)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    logits = model(images.contiguous(memory_format=torch.channels_last))
+    # Convolutions add in another order: float32 with sums of a few hundred terms.
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_a_channels_last_batch_trains(name: str) -> None:
+    model = make(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model(images_of(NON_SQUARE).contiguous(memory_format=torch.channels_last)).sum().backward()
+
+
+@every_model
+def test_float64_agrees_with_float32(name: str) -> None:
+    model, images = trained(name), images_of(NON_SQUARE)
+    expected = model(images)
+    logits = model.double()(images.double())
+    assert logits.dtype == torch.float64
+    torch.testing.assert_close(logits.float(), expected, rtol=1e-3, atol=1e-4)
+
+
+@every_model
+def test_the_smallest_size_is_accepted_and_named(name: str) -> None:
+    def admits(side: int) -> bool:
+        try:
+            create_model(name, (1, side, side), num_classes=10)
+        except UsageError:
+            return False
+        return True
+
+    smallest = next(side for side in range(1, 225) if admits(side))
+    model = create_model(name, (1, smallest, smallest), num_classes=10).eval()
+    assert model(images_of((1, smallest, smallest))).shape == (6, 10)
+    if smallest > 1:
+        given = f"{smallest - 1}x{smallest - 1}"
+        with pytest.raises(UsageError, match=f"{given}.*{smallest}x{smallest}") as refusal:
+            create_model(name, (1, smallest - 1, smallest - 1), num_classes=10)
+        assert name in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+
+@every_model
+def test_saved_weights_give_the_same_logits(name: str, tmp_path: Path) -> None:
+    model, images = trained(name), images_of(NON_SQUARE)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    other = trained(name, seed=1)
+    assert not torch.allclose(other(images), model(images))
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    assert torch.equal(other(images), model(images))
+
+
+@every_model
+def test_dropout_acts_in_training_only(name: str) -> None:
+    model, images = trained(name), images_of(NON_SQUARE)
+    assert torch.equal(model(images), model(images))
+    has_dropout = any(
+        isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+        for layer in model.modules()
+    )
+    model.train()
+    assert torch.equal(model(images), model(images)) is not has_dropout
+
+
+@every_model
+def test_a_seed_decides_the_weights(name: str) -> None:
+    images = images_of(NON_SQUARE)
+    assert torch.equal(make(name, seed=3).eval()(images), make(name, seed=3).eval()(images))
+    assert not torch.equal(make(name, seed=3).eval()(images), make(name, seed=4).eval()(images))
+
+
+@every_model
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_model_runs_where_it_is_moved(name: str) -> None:
+    model, images = trained(name), images_of(NON_SQUARE)
+    expected = model(images)
+    logits = model.cuda()(images.cuda())
+    # TF32 and another order of summation.
+    torch.testing.assert_close(logits.cpu(), expected, rtol=1e-2, atol=1e-3)

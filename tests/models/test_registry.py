@@ -1,0 +1,112 @@
+"""Registering a model of one's own, and what a mistake in asking for one says."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from stn_core.errors import UsageError
+from stn_core.models import ModelInfo, create_model, list_models, model_info, register_model
+from stn_core.models.registry import _MODELS
+
+CORE = [
+    "cnn",
+    "coordconv_cnn",
+    "spinal",
+    "spinal_stn_coordcls",
+    "stn",
+    "stn_coordboth",
+    "stn_coordcls",
+    "stn_coordloc",
+    "vit",
+]
+
+
+@pytest.fixture(autouse=True)
+def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_MODELS, "_entries", dict(_MODELS._entries))
+
+
+def linear(in_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(in_shape), num_classes))
+
+
+def test_the_nine_are_core() -> None:
+    assert list_models(core=True) == CORE
+
+
+def test_a_pattern_selects_and_sorts() -> None:
+    assert list_models("stn_coord*") == ["stn_coordboth", "stn_coordcls", "stn_coordloc"]
+    assert list_models("nothing") == []
+
+
+def test_the_bare_decorator_needs_no_metadata() -> None:
+    assert register_model(linear) is linear
+    assert model_info("linear") == ModelInfo()
+    assert "linear" in list_models(core=False)
+    model = create_model("linear", (2, 5, 4), num_classes=3, background=0.5)
+    assert model(torch.zeros(1, 2, 5, 4)).shape == (1, 3)
+
+
+def test_metadata_is_kept() -> None:
+    decorate = register_model(
+        family="mlp", source="me", fits=["mnist*", "digits"], starts_at_identity=True, core=True
+    )
+    decorate(linear)
+    info = model_info("linear")
+    assert info == ModelInfo("mlp", "me", ("mnist*", "digits"), True, True)
+    assert [info.suits(name) for name in ("mnist_rts", "digits", "birds")] == [True, True, False]
+
+
+def test_one_pattern_is_not_a_tuple_of_letters() -> None:
+    register_model(fits="birds")(linear)
+    assert model_info("linear").fits == ("birds",)
+
+
+def test_a_class_is_a_builder_too() -> None:
+    @register_model
+    class Constant(nn.Module):
+        def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
+            super().__init__()
+
+    assert isinstance(create_model("Constant", (1, 2, 3), 4), Constant)
+
+
+def test_options_and_background_reach_the_builder() -> None:
+    seen = {}
+
+    @register_model
+    def curious(shape, classes, background=None, width=1, **more):  # type: ignore[no-untyped-def]
+        seen.update(shape=shape, background=background, width=width, **more)
+        return nn.Identity()
+
+    create_model("curious", (2, 8, 9), 3, background=(1.0, 2.0), width=5, other=6)
+    assert seen == {"shape": (2, 8, 9), "background": (1.0, 2.0), "width": 5, "other": 6}
+
+
+def test_a_name_is_registered_once() -> None:
+    register_model(linear)
+    with pytest.raises(UsageError, match="'linear' is registered already"):
+        register_model(linear)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "stn_cordloc"}, "unknown model 'stn_cordloc'; did you mean stn_coordloc"),
+        ({"name": "cnn", "patch": 7}, "model 'cnn' has no option 'patch'; its options: none"),
+        ({"name": "vit", "pach": 7}, "model 'vit' has no option 'pach'; its options: patch"),
+        ({"name": "cnn", "in_shape": (28, 28)}, r"in_shape is \(channels, height, width\)"),
+        ({"name": "cnn", "in_shape": (0, 28, 28)}, r"each at least 1, not \(0, 28, 28\)"),
+        ({"name": "cnn", "num_classes": 0}, "num_classes is at least 1, not 0"),
+        ({"name": "stn", "background": (0.0, 0.1)}, r"2 values for images of 1 channel\(s\)"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(arguments: dict[str, object], message: str) -> None:
+    given = {"in_shape": (1, 28, 28), "num_classes": 10, **arguments}
+    with pytest.raises(UsageError, match=message) as mistake:
+        create_model(**given)  # type: ignore[arg-type]
+    assert "\n" not in str(mistake.value)

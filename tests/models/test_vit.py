@@ -1,0 +1,71 @@
+"""The ViT's patches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stn_core.errors import UsageError
+from stn_core.models import create_model
+from stn_core.models.vit import choose_patch, cut_into_patches
+
+
+def test_patches_and_a_linear_layer_are_a_strided_convolution() -> None:
+    images = torch.randn(2, 3, 12, 20, dtype=torch.float64)
+    kernels = torch.randn(5, 3, 4, 5, dtype=torch.float64)
+    tokens = F.linear(cut_into_patches(images, (4, 5)), kernels.flatten(1))
+    expected = F.conv2d(images, kernels, stride=(4, 5)).flatten(2).mT
+    # Sums of 60 products in float64, in another order.
+    torch.testing.assert_close(tokens, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "chosen"),
+    [
+        ((28, 28), None, (7, 7)),
+        ((32, 32), None, (8, 8)),
+        ((28, 32), None, (7, 8)),
+        ((56, 40), None, (7, 8)),
+        ((28, 36), 4, (4, 4)),
+        ((28, 36), (14, 9), (14, 9)),
+    ],
+)
+def test_each_side_of_a_patch_is_chosen_on_its_own(
+    size: tuple[int, int], patch: int | tuple[int, int] | None, chosen: tuple[int, int]
+) -> None:
+    assert choose_patch(size, patch) == chosen
+    model = create_model("vit", (1, *size), num_classes=10, patch=patch)
+    assert model(torch.zeros(1, 1, *size)).shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "message"),
+    [
+        ((28, 30), None, "no patch of side 7 or 8 divides an image of 28x30"),
+        ((28, 30), 7, "a patch of 7x7 does not divide an image of 28x30"),
+        ((28, 30), (4, 7), "a patch of 4x7 does not divide an image of 28x30"),
+        ((28, 30), (0, 7), "a patch of 0x7 does not divide an image of 28x30"),
+    ],
+)
+def test_a_patch_that_does_not_divide_is_named_with_the_image(
+    size: tuple[int, int], patch: int | tuple[int, int] | None, message: str
+) -> None:
+    with pytest.raises(UsageError, match=f"model 'vit': .*{message}"):
+        create_model("vit", (1, *size), num_classes=10, patch=patch)
+
+
+def test_logits_come_from_the_class_token() -> None:
+    model = create_model("vit", (1, 28, 35), num_classes=10)
+    # Without blocks no token hears of another, and the class token knows no image.
+    model.blocks = nn.Identity()
+    logits = model(torch.randn(4, 1, 28, 35))
+    assert torch.equal(logits, logits[:1].expand(4, -1))
+
+
+def test_the_order_of_patches_matters() -> None:
+    torch.manual_seed(0)
+    model = create_model("vit", (1, 28, 35), num_classes=10).eval()
+    images = torch.randn(2, 1, 28, 35)
+    assert not torch.allclose(model(images.roll(7, dims=3)), model(images))
