@@ -1,0 +1,180 @@
+"""From splits to a dataset: statistics, background, fixed distorted splits and the hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stn_core.datasets.base import Dataset, Distortion, Split
+from stn_core.datasets.splits import SPLIT_VERSION
+from stn_core.errors import UsageError
+from stn_core.keyed_random import Stream
+
+DRAW_VERSION = 1
+"""Seed of the fixed distorted copies; another version is another dataset."""
+
+STATISTICS_CHUNK = 1_024
+"""Images per step of the statistics: bounds memory; the sums are exact, so it changes nothing."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The splits of a dataset before any distortion."""
+
+    train: Split
+    val: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+
+def assemble(name: str, sources: Sources) -> Dataset:
+    """A dataset whose images are used as they are.
+
+    Args:
+        name: the name it is loaded by.
+        sources: its splits, all of one image shape.
+
+    Raises:
+        UsageError: shapes differ between splits, a label has no class name, or a channel of the
+            training images is the same everywhere.
+    """
+    _check_sources(name, sources)
+    mean, std = _mean_std(name, sources.train.images)
+    return Dataset(
+        name=name,
+        train=sources.train,
+        val=sources.val,
+        test=sources.test,
+        class_names=sources.class_names,
+        mean=mean,
+        std=std,
+        background=border_median(sources.train.images),
+        distortion=None,
+        hash=_hash(sources),
+    )
+
+
+def assemble_distorted(
+    name: str, sources: Sources, distortion: Distortion, val_copies: int, test_copies: int
+) -> Dataset:
+    """A dataset whose training images are distorted afresh each epoch.
+
+    Args:
+        name: the name it is loaded by.
+        sources: its undistorted splits, all of one image shape.
+        distortion: what to do to them.
+        val_copies: distorted copies of each validation image, fixed.
+        test_copies: distorted copies of each test image, fixed.
+
+    Raises:
+        UsageError: as `assemble`.
+    """
+    _check_sources(name, sources)
+    background = border_median(sources.train.images)
+    val, val_draws = _distorted_split(sources.val, distortion, background, val_copies, Stream.VAL)
+    test, test_draws = _distorted_split(
+        sources.test, distortion, background, test_copies, Stream.TEST
+    )
+    train_copy, _ = _distorted_split(
+        sources.train, distortion, background, 1, Stream.TRAIN_STATISTICS
+    )
+    mean, std = _mean_std(name, train_copy.images)
+    return Dataset(
+        name=name,
+        train=sources.train,
+        val=val,
+        test=test,
+        class_names=sources.class_names,
+        mean=mean,
+        std=std,
+        background=background,
+        distortion=distortion,
+        hash=_hash(sources, distortion, val_draws, test_draws),
+    )
+
+
+def border_median(images: Tensor) -> tuple[float, ...]:
+    """Median of the outermost pixels, per channel.
+
+    Args:
+        images: uint8 ``(N, C, H, W)``.
+
+    Returns:
+        C values in 0 to 255.
+    """
+    border = torch.ones(images.shape[-2:], dtype=torch.bool)
+    border[1:-1, 1:-1] = False
+    pixels = images[:, :, border].transpose(0, 1).flatten(1).numpy()
+    return tuple(float(np.median(channel)) for channel in pixels)
+
+
+def _check_sources(name: str, sources: Sources) -> None:
+    image_shape = sources.train.images.shape[1:]
+    splits = {"train": sources.train, "val": sources.val, "test": sources.test}
+    for split_name, split in splits.items():
+        if split.images.shape[1:] != image_shape:
+            raise UsageError(
+                f"dataset {name!r}: {split_name} images have shape "
+                f"{tuple(split.images.shape[1:])}, train images {tuple(image_shape)}"
+            )
+        for label in (int(split.labels.min()), int(split.labels.max())):
+            if not 0 <= label < len(sources.class_names):
+                raise UsageError(
+                    f"dataset {name!r}: label {label} in {split_name} is out of range for "
+                    f"{len(sources.class_names)} classes"
+                )
+
+
+def _mean_std(name: str, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and population standard deviation per channel, of pixels scaled to [0, 1]."""
+    channels = images.shape[1]
+    total = torch.zeros(channels, dtype=torch.float64)
+    total_squares = torch.zeros(channels, dtype=torch.float64)
+    for start in range(0, len(images), STATISTICS_CHUNK):
+        # Sums of integers below 2^53 are exact in float64, in whatever order they are added.
+        pixels = images[start : start + STATISTICS_CHUNK].to(torch.float64)
+        total += pixels.sum((0, 2, 3))
+        total_squares += pixels.square_().sum((0, 2, 3))
+    count = images.numel() // channels
+    mean = total / count
+    variance = total_squares / count - mean.square()
+    for channel, value in enumerate(variance.tolist()):
+        if value <= 0:
+            raise UsageError(
+                f"dataset {name!r}: channel {channel} of the training images is the same "
+                "everywhere; leave it out"
+            )
+    return tuple((mean / 255).tolist()), tuple((variance.sqrt() / 255).tolist())
+
+
+def _distorted_split(
+    split: Split,
+    distortion: Distortion,
+    background: tuple[float, ...],
+    copies: int,
+    stream: Stream,
+) -> tuple[Split, NDArray[np.float64]]:
+    """A fixed split of several distorted copies of each image, and the numbers drawn for it."""
+    draws = distortion.draw(copies * len(split), DRAW_VERSION, stream)
+    sources = split.images.repeat_interleave(copies, dim=0)
+    images = distortion.apply(sources, draws, background)
+    return Split(images, split.labels.repeat_interleave(copies)), draws
+
+
+def _hash(
+    sources: Sources, distortion: Distortion | None = None, *draws: NDArray[np.float64]
+) -> str:
+    digest = hashlib.sha256(f"split {SPLIT_VERSION}, {distortion!r}".encode())
+    for split in (sources.train, sources.val, sources.test):
+        digest.update(str(tuple(split.images.shape)).encode())
+        digest.update(split.images.contiguous().numpy().data)
+        digest.update(split.labels.numpy().astype("<i8").data)
+    for draw in draws:
+        # Rounded to 1e-9, far below what moves a pixel, so that no last bit decides.
+        digest.update(np.rint(draw * 1e9).astype("<i8").data)
+    return digest.hexdigest()[:16]

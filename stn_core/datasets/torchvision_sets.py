@@ -1,0 +1,177 @@
+"""MNIST and Fashion-MNIST in torchvision's layout: the official idx files.
+
+torchvision fetches the files; they are read here, because its own reader prefers a pickled copy
+in ``processed/`` where there is one, and reports a damaged file as a failed assertion.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stn_core.datasets.assembly import Sources, assemble
+from stn_core.datasets.base import Dataset, Split
+from stn_core.datasets.registry import register_dataset
+from stn_core.datasets.splits import MIN_TRAIN_IMAGES, carve_validation
+from stn_core.errors import UsageError
+
+IDX_UINT8 = 0x0800  # an idx file of bytes begins with this plus its number of dimensions
+NUM_CLASSES = 10
+PARTS = {"train": "train", "test": "t10k"}  # split: how its files begin
+
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def _check(class_name: str, root: Path | None, download: bool) -> None:
+    """Whether torchvision's dataset of that class is there, or may be fetched."""
+    folder = _raw_folder(class_name, root)
+    if not (download and _missing_files(folder)):
+        _read_labels(folder)
+
+
+@register_dataset("mnist", check=partial(_check, "MNIST"))
+def mnist(root: Path | None, download: bool) -> Dataset:
+    """MNIST (LeCun et al. 1998): 55,000 / 5,000 / 10,000 digits of 28×28."""
+    return assemble("mnist", _sources("MNIST", tuple("0123456789"), root, download))
+
+
+@register_dataset("fashion_mnist", check=partial(_check, "FashionMNIST"))
+def fashion_mnist(root: Path | None, download: bool) -> Dataset:
+    """Fashion-MNIST (Xiao et al. 2017): 55,000 / 5,000 / 10,000 articles of 28×28."""
+    return assemble("fashion_mnist", _sources("FashionMNIST", FASHION_CLASSES, root, download))
+
+
+def _sources(
+    class_name: str, class_names: tuple[str, ...], root: Path | None, download: bool
+) -> Sources:
+    """Splits of one of torchvision's datasets, fetched first where that is wanted and needed."""
+    folder = _raw_folder(class_name, root)
+    if download and _missing_files(folder):
+        _download(class_name, folder)
+    labels = _read_labels(folder)
+    images = {split: _read_images(folder, split) for split in PARTS}
+    train, val = carve_validation(images["train"], labels["train"])
+    return Sources(train, val, Split(images["test"], labels["test"]), class_names)
+
+
+def _raw_folder(class_name: str, root: Path | None) -> Path:
+    if root is None:
+        raise UsageError(
+            f"no folder to look for {class_name}/raw in; pass it with --data-root or set STN_DATA"
+            " (--download fetches the files into it)"
+        )
+    return root / class_name / "raw"
+
+
+def _file(folder: Path, split: str, content: str, dimensions: int) -> Path:
+    return folder / f"{PARTS[split]}-{content}-idx{dimensions}-ubyte"
+
+
+def _image_file(folder: Path, split: str) -> Path:
+    return _file(folder, split, "images", 3)
+
+
+def _label_file(folder: Path, split: str) -> Path:
+    return _file(folder, split, "labels", 1)
+
+
+def _missing_files(folder: Path) -> list[Path]:
+    files = [find(folder, split) for split in PARTS for find in (_image_file, _label_file)]
+    return [path for path in files if not path.is_file()]
+
+
+def _download(class_name: str, folder: Path) -> None:
+    import torchvision.datasets  # seconds to import, so only where it is needed
+
+    try:
+        getattr(torchvision.datasets, class_name)(folder.parents[1], download=True)
+    except (RuntimeError, OSError) as error:
+        reason = str(error).partition("\n")[0].rstrip(":")
+        raise UsageError(
+            f"{class_name} could not be fetched into {folder} ({reason}); fetch it elsewhere and "
+            "pass the folder that holds it with --data-root"
+        ) from error
+
+
+def _read_labels(folder: Path) -> dict[str, Tensor]:
+    """The labels of both splits, int64 ``(N,)``, once all that needs no image has been checked."""
+    missing = _missing_files(folder)
+    if missing:
+        raise UsageError(
+            f"no {missing[0].name} in {folder}; pass the folder that holds "
+            f"{folder.parent.name}/raw with --data-root or set STN_DATA, or fetch the files with "
+            "--download"
+        )
+    _check_image_shapes(folder)
+    return {split: _checked_labels(folder, split) for split in PARTS}
+
+
+def _check_image_shapes(folder: Path) -> None:
+    train, test = (_idx_shape(_image_file(folder, split), 3) for split in PARTS)
+    if test[1:] != train[1:]:
+        path = _image_file(folder, "test")
+        raise _damaged(path, f"its images are {test[1:]}, those of train {train[1:]}")
+    if train[0] < MIN_TRAIN_IMAGES:
+        path = _image_file(folder, "train")
+        raise _damaged(path, f"it holds {train[0]} images, at least {MIN_TRAIN_IMAGES} are needed")
+
+
+def _checked_labels(folder: Path, split: str) -> Tensor:
+    path = _label_file(folder, split)
+    labels = _read_idx(path, 1)
+    num_images = _idx_shape(_image_file(folder, split), 3)[0]
+    if len(labels) != num_images:
+        raise _damaged(path, f"it holds {len(labels)} labels for {num_images} images")
+    if labels.max() >= NUM_CLASSES:
+        raise _damaged(path, f"label {labels.max()} is out of range, 0 to {NUM_CLASSES - 1}")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _read_images(folder: Path, split: str) -> Tensor:
+    """Images of a split as uint8 ``(N, 1, H, W)``."""
+    return torch.from_numpy(_read_idx(_image_file(folder, split), 3)).unsqueeze(1)
+
+
+def _idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
+    """Shape that an idx file's header states, once it fits the file's size."""
+    try:
+        header = np.fromfile(path, dtype=">u4", count=1 + dimensions)
+        num_bytes = path.stat().st_size
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    if len(header) < 1 + dimensions or header[0] != IDX_UINT8 + dimensions:
+        raise _damaged(path, f"it is no idx file of bytes in {dimensions} dimensions")
+    shape = tuple(int(size) for size in header[1:])
+    expected_bytes = header.nbytes + math.prod(shape)
+    if num_bytes != expected_bytes:
+        raise _damaged(path, f"it has {num_bytes:,} bytes and should have {expected_bytes:,}")
+    if math.prod(shape) == 0:
+        raise _damaged(path, f"it is empty, its shape is {shape}")
+    return shape
+
+
+def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    shape = _idx_shape(path, dimensions)
+    header_bytes = 4 * (1 + dimensions)
+    return np.fromfile(path, dtype=np.uint8, offset=header_bytes).reshape(shape)
+
+
+def _damaged(path: Path, reason: str) -> UsageError:
+    return UsageError(f"{path} is damaged: {reason}; delete it and fetch it again with --download")
