@@ -1,0 +1,136 @@
+"""Where to compute: the device a person names, its fingerprint, settings that leave no trace."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stn_core.errors import UsageError
+from stn_core.records import Environment
+
+_CUDA_NONDETERMINISTIC = ["grid_sample backward", "atomic additions in pooling and indexing"]
+
+
+def resolve_device(name: str, worker: int = 0) -> torch.device:
+    """The device that a name means on this machine.
+
+    Args:
+        name: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
+        worker: which of several processes asks; "auto" and "cuda" deal the cards out in turn.
+
+    Raises:
+        UsageError: the machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device mps: this machine has no Metal device; use --device cpu")
+    if name.startswith("cuda"):
+        return _resolve_cuda(name, worker)
+    return torch.device(name)
+
+
+def _resolve_cuda(name: str, worker: int) -> torch.device:
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not cards:
+        raise UsageError(f"device {name}: torch sees no CUDA card here; use --device cpu")
+    index = int(name.partition(":")[2] or worker % cards)
+    if index >= cards:
+        raise UsageError(f"device {name}: this machine has {cards} CUDA card(s), counted from 0")
+    return torch.device("cuda", index)
+
+
+@contextlib.contextmanager
+def isolated(seed: int, device: torch.device, threads: int) -> Iterator[None]:
+    """Seeded generators and a thread count for the block; the process's own come back after it."""
+    threads_before = torch.get_num_threads()
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads_before)
+
+
+def describe_environment(
+    device: torch.device, threads: int, checkout: Path | None = None
+) -> Environment:
+    """The fingerprint of this process on a device.
+
+    Args:
+        device: where the model runs.
+        threads: how many threads torch may use.
+        checkout: a folder inside the git checkout whose commit the record should name.
+    """
+    on_cuda = device.type == "cuda"
+    commit, dirty = describe_checkout(checkout)
+    return Environment(
+        stn_core=version("stn-core"),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=np.__version__,
+        platform=f"{platform.system()}-{platform.machine()}",
+        device_type=device.type,
+        device_name=torch.cuda.get_device_name(device) if on_cuda else _processor_name(),
+        instruction_set=torch.backends.cpu.get_cpu_capability(),
+        threads=threads,
+        nondeterministic=list(_CUDA_NONDETERMINISTIC) if on_cuda else [],
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if found:
+            return found.group(1).strip()
+    return platform.processor() or platform.machine()
+
+
+def describe_checkout(folder: Path | None) -> tuple[str | None, bool | None]:
+    """The commit of the git checkout around a folder and whether it has uncommitted changes.
+
+    baselines.json does not count as a change: it is what a measuring session writes.
+    (None, None) outside a checkout, without git, or before the first commit.
+    """
+    if folder is None:
+        return None, None
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    changed = _git(folder, "status", "--porcelain", "--", ".", ":(exclude)baselines.json")
+    return commit, bool(changed)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory in use so far: torch's on the card, else the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,196 @@
+"""run_cell: the one place where data, model, training and record meet."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stn_core.datasets import Dataset, load_dataset
+from stn_core.devices import describe_environment, isolated, peak_memory_mb
+from stn_core.errors import UsageError
+from stn_core.evaluation import Evaluation, evaluate
+from stn_core.models import create_model
+from stn_core.recipe import Cell
+from stn_core.records import RunRecord
+from stn_core.training.batches import Normaliser
+from stn_core.training.loop import EpochResult, Training, train
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where and with what means to run; nothing here may change a number on a CPU but threads.
+
+    Args:
+        device: a name that torch knows, "cpu" or "cuda:1".
+        threads: torch's threads on the CPU; one keeps a seed's digest the same whatever else runs.
+        data_root: the folder of the datasets that are not embedded.
+        download: fetch a dataset that is missing.
+        final: spend the test set although the recipe is a search.
+        checkout: a folder inside the git checkout that the record names.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    data_root: str | None = None
+    download: bool = False
+    final: bool = False
+    checkout: str | None = None
+
+
+def run_cell(
+    cell: Cell,
+    seeds: Iterable[int],
+    settings: RunSettings | None = None,
+    on_record: Callable[[RunRecord], None] | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
+) -> list[RunRecord]:
+    """Train and measure a cell once a seed.
+
+    A run that diverges or crashes gives a record that says so, and the next seed goes on.
+
+    Args:
+        cell: what to run.
+        seeds: whole numbers >= 0.
+        settings: where; a CPU with one thread and no data root by default.
+        on_record: called with each record the moment its seed is done.
+        on_epoch: called with each epoch's result.
+
+    Raises:
+        UsageError: the dataset cannot be had.
+    """
+    settings = settings or RunSettings()
+    dataset = cached_dataset(cell.dataset, settings.data_root, settings.download)
+    records = []
+    for seed in seeds:
+        record = _run_seed(cell, seed, dataset, settings, on_epoch)
+        records.append(record)
+        if on_record:
+            on_record(record)
+    return records
+
+
+@functools.lru_cache(maxsize=2)
+def cached_dataset(name: str, root: str | None, download: bool) -> Dataset:
+    """`load_dataset`, remembered for the next cell of the same dataset in this process."""
+    return load_dataset(name, root=root, download=download)
+
+
+def _run_seed(
+    cell: Cell,
+    seed: int,
+    dataset: Dataset,
+    settings: RunSettings,
+    on_epoch: Callable[[EpochResult], None] | None,
+) -> RunRecord:
+    device = torch.device(settings.device)
+    checkout = Path(settings.checkout) if settings.checkout else None
+    record = RunRecord(
+        model=cell.model,
+        dataset=cell.dataset,
+        budget=cell.budget,
+        seed=seed,
+        is_search=cell.is_search,
+        recipe=cell.recipe.to_dict(),
+        recipe_hash=cell.recipe.hash(),
+        data_hash=dataset.hash,
+        environment=describe_environment(device, settings.threads, checkout),
+    )
+    try:
+        with isolated(seed, device, settings.threads):
+            return _train_and_measure(record, cell, dataset, device, settings, on_epoch)
+    except Exception as error:  # whatever a model does, the other seeds and cells go on
+        return replace(record, status="crashed", message=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """One line that says what happened; a user's own mistake needs no name of an exception."""
+    sentence = " ".join(str(error).split())[:300]
+    return sentence if isinstance(error, UsageError) else f"{type(error).__name__}: {sentence}"
+
+
+def _train_and_measure(
+    record: RunRecord,
+    cell: Cell,
+    dataset: Dataset,
+    device: torch.device,
+    settings: RunSettings,
+    on_epoch: Callable[[EpochResult], None] | None,
+) -> RunRecord:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    model = prepare_model(cell.model, dataset, device)
+    training = train(model, dataset, cell.recipe, record.seed, device, on_epoch)
+    record = replace(record, **_course(model, training, device))
+    if training.divergence:
+        return replace(record, status="diverged", message=training.divergence)
+    if cell.is_search and not settings.final:
+        return replace(record, digest=_digest(training, None, record))
+    started = time.perf_counter()
+    evaluation = evaluate(
+        model, dataset.test.images.to(device), dataset.test.labels, Normaliser.of(dataset, device)
+    )
+    record = replace(
+        record,
+        evaluate_seconds=time.perf_counter() - started,
+        test_images=len(evaluation.labels),
+        test_accuracy=evaluation.accuracy,
+        test_cross_entropy=evaluation.cross_entropy,
+        confusion=evaluation.confusion(),
+        worst_mistakes=evaluation.worst_mistakes(),
+    )
+    return replace(record, digest=_digest(training, evaluation, record))
+
+
+def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Module:
+    """A fresh model for a dataset, on the device, channels last (the faster there and on a CPU)."""
+    model = create_model(
+        name,
+        in_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        background=dataset.normalised_background,
+    )
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+def _course(model: nn.Module, training: Training, device: torch.device) -> dict[str, Any]:
+    """The fields of a record that the training alone decides."""
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    seconds = training.train_seconds
+    return {
+        "parameters": parameters,
+        "validation": [
+            {
+                "epoch": result.epoch,
+                "train_loss": result.train_loss,
+                "loss": result.validation_loss,
+                "accuracy": result.validation_accuracy,
+            }
+            for result in training.epochs
+        ],
+        "kept_epoch": training.kept_epoch,
+        "train_seconds": seconds,
+        "images_per_second": training.images_seen / seconds if seconds else 0.0,
+        "peak_memory_mb": peak_memory_mb(device),
+    }
+
+
+def _digest(training: Training, evaluation: Evaluation | None, record: RunRecord) -> str:
+    """Sixteen hexadecimal digits of every step's loss, the predictions and the metrics."""
+    digest = hashlib.sha256()
+    for losses in training.step_losses:
+        digest.update(losses.numpy().astype(np.float32).tobytes())
+    if evaluation:
+        digest.update(evaluation.predictions.numpy().astype(np.int64).tobytes())
+    metrics = [record.test_accuracy, record.test_cross_entropy, record.validation]
+    digest.update(json.dumps(metrics).encode())
+    return digest.hexdigest()[:16]

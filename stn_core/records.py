@@ -1,0 +1,180 @@
+"""The record of one run, and the append-only file that keeps it from being lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from stn_core.errors import UsageError
+
+RECORD_VERSION = 1
+STATUSES = ("ok", "diverged", "crashed")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a run took place: all that decides whether its numbers can repeat to the last bit.
+
+    Args:
+        stn_core, python, torch, numpy: versions.
+        platform: operating system and machine, "Linux-x86_64".
+        device_type: "cpu", "cuda" or "mps".
+        device_name: the processor's or the card's own name.
+        instruction_set: the CPU capability that torch dispatches on, "AVX512".
+        threads: torch's threads.
+        nondeterministic: operations on this device whose result may differ from run to run.
+        commit: the checkout's commit, None outside one.
+        dirty: whether the checkout had changes nobody committed, None outside one.
+    """
+
+    stn_core: str
+    python: str
+    torch: str
+    numpy: str
+    platform: str
+    device_type: str
+    device_name: str
+    instruction_set: str
+    threads: int
+    nondeterministic: list[str] = field(default_factory=list)
+    commit: str | None = None
+    dirty: bool | None = None
+
+    def key(self) -> str:
+        """Eight hexadecimal digits, equal where the same code must give the same digest."""
+        values = dataclasses.asdict(self)
+        for name in ("stn_core", "python", "commit", "dirty"):  # the code, not the place
+            del values[name]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One seed of one cell: what was asked, what came out, where. JSON types only.
+
+    Args:
+        model, dataset, budget: the cell.
+        seed: the seed of initialisation, data order, distortions and dropout.
+        is_search: the recipe was overridden.
+        recipe: its fields; `recipe_hash` its hash.
+        data_hash: the dataset's.
+        environment: where.
+        status: "ok", "diverged" (the loss was not finite) or "crashed".
+        message: the reason where the status is not "ok".
+        parameters: trainable ones of the model.
+        test_images: how many the accuracy was measured on; 0 where the test set stayed closed.
+        test_accuracy: in [0, 1], None where the test set stayed closed or the run failed.
+        test_cross_entropy: in nats an image, likewise.
+        confusion: counts, row the true class, column the predicted one.
+        worst_mistakes: the most confidently wrong test images: index, label, predicted, confidence.
+        validation: an entry an epoch: epoch, train_loss, loss, accuracy.
+        kept_epoch: the epoch, from 1, whose weights were evaluated.
+        train_seconds, evaluate_seconds: wall clock; training without its validation.
+        images_per_second: trained images over train_seconds.
+        peak_memory_mb: on CUDA what torch allocated, elsewhere the process's resident set.
+        digest: hash of every step's loss, the final predictions and the metrics.
+        version: of this schema.
+    """
+
+    model: str
+    dataset: str
+    budget: str
+    seed: int
+    is_search: bool
+    recipe: dict[str, Any]
+    recipe_hash: str
+    data_hash: str
+    environment: Environment
+    status: str = "ok"
+    message: str = ""
+    parameters: int = 0
+    test_images: int = 0
+    test_accuracy: float | None = None
+    test_cross_entropy: float | None = None
+    confusion: list[list[int]] = field(default_factory=list)
+    worst_mistakes: list[dict[str, float]] = field(default_factory=list)
+    validation: list[dict[str, float]] = field(default_factory=list)
+    kept_epoch: int = 0
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    images_per_second: float = 0.0
+    peak_memory_mb: float = 0.0
+    digest: str = ""
+    version: int = RECORD_VERSION
+
+    @property
+    def key(self) -> str:
+        """The cell's name in baselines.json, ``budget/dataset/model``."""
+        return f"{self.budget}/{self.dataset}/{self.model}"
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """Accuracy on the validation images with the weights that were kept, in [0, 1]."""
+        return self.validation[self.kept_epoch - 1]["accuracy"] if self.kept_epoch else None
+
+    def to_json(self) -> str:
+        """The record as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunRecord:
+        """The record of a JSON object.
+
+        Raises:
+            UsageError: it is of another version, or its fields are not a record's.
+        """
+        version = values.get("version")
+        if version != RECORD_VERSION:
+            raise UsageError(
+                f"a record of version {version} cannot be read; this is version {RECORD_VERSION}"
+            )
+        try:
+            environment = Environment(**values["environment"])
+            record = cls(**{**values, "environment": environment})
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"not a run record: {error}") from None
+        if record.status not in STATUSES:
+            raise UsageError(f"not a run record: its status is {record.status!r}")
+        return record
+
+
+def append_record(path: Path, record: RunRecord) -> None:
+    """Append a record as one line, on the disk when this returns; safe with several writers."""
+    with FileLock(f"{path}.lock"), path.open("ab") as file:
+        if file.tell() and not _ends_with_newline(path):
+            file.write(b"\n")  # a torn line stays alone, and does not tear this one
+        file.write(record.to_json().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def read_records(path: Path) -> tuple[list[RunRecord], list[str]]:
+    """The records of a file, and a sentence for every line that is none (a torn one, say).
+
+    A file that does not exist holds no records.
+    """
+    records: list[RunRecord] = []
+    complaints: list[str] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(RunRecord.from_dict(json.loads(line)))
+        except json.JSONDecodeError:
+            complaints.append(f"{path}, line {number}: torn, left out")
+        except (UsageError, AttributeError) as error:
+            complaints.append(f"{path}, line {number}: {error}")
+    return records, complaints

@@ -1,0 +1,79 @@
+"""Batches from images that live on the device: an index, a cast and a normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stn_core.datasets import Dataset
+from stn_core.keyed_random import Stream, permutation, uniform
+from stn_core.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """uint8 pixels to the numbers a model sees: (pixel / 255 - mean) / std, per channel.
+
+    Args:
+        shift, scale: (C, 1, 1) tensors, applied as (pixel - shift) * scale.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, dataset: Dataset, device: torch.device) -> Normaliser:
+        """The normaliser of a dataset's mean and std, on a device."""
+        mean = torch.tensor(dataset.mean, dtype=torch.float64).reshape(-1, 1, 1)
+        std = torch.tensor(dataset.std, dtype=torch.float64).reshape(-1, 1, 1)
+        return cls(
+            (mean * 255).to(device, torch.float32), (1 / (std * 255)).to(device, torch.float32)
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 to float32, channels last."""
+        pixels = images.to(torch.float32, memory_format=torch.channels_last)
+        return pixels.sub_(self.shift).mul_(self.scale)
+
+
+def training_batches(
+    images: Tensor, labels: Tensor, batch_size: int, seed: int, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The shuffled batches of one epoch, still uint8.
+
+    Every batch is whole: what is left over at the end of this epoch's order is left out.
+    """
+    order = torch.from_numpy(permutation(len(images), seed, Stream.ORDER, epoch))
+    order = order.to(images.device)
+    for start in range(0, len(images) - batch_size + 1, batch_size):
+        chosen = order[start : start + batch_size]
+        yield images[chosen], labels[chosen]
+
+
+def augment(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> Tensor:
+    """The images (N, C, H, W) of an epoch shifted and mirrored as the recipe says.
+
+    Where a shift uncovers the edge, the edge's pixels are repeated.
+    """
+    draws = torch.from_numpy(uniform((3, len(images)), seed, Stream.AUGMENTATION, epoch))
+    draws = draws.to(images.device)
+    if recipe.max_shift_pixels:
+        most = recipe.max_shift_pixels
+        images = _shift(images, (draws[:2] * (2 * most + 1)).long() - most)
+    if recipe.horizontal_flip:
+        mirrored = (draws[2] < 0.5)[:, None, None, None]
+        images = torch.where(mirrored, images.flip(-1), images)
+    return images
+
+
+def _shift(images: Tensor, moves: Tensor) -> Tensor:
+    """Images (N, C, H, W) read at an offset of moves (2, N) rows and columns."""
+    count, _, height, width = images.shape
+    rows = torch.arange(height, device=images.device) + moves[0, :, None]
+    columns = torch.arange(width, device=images.device) + moves[1, :, None]
+    which = torch.arange(count, device=images.device)[:, None, None]
+    rows, columns = rows.clamp_(0, height - 1), columns.clamp_(0, width - 1)
+    return images.movedim(1, -1)[which, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)

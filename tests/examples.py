@@ -1,0 +1,62 @@
+"""Records and baselines for the tests of the judging wing."""
+
+from stn_core.gate.baselines import BaselineRun, CellBaseline
+from stn_core.recipe import Cell, Recipe
+from stn_core.records import Environment, RunRecord
+
+CELL = Cell("stn", "digits", "smoke", Recipe())
+DATA_HASH = "d0d0d0d0d0d0d0d0"
+
+
+def environment(**changes):
+    values = {
+        "stn_core": "0.1.0",
+        "python": "3.11.7",
+        "torch": "2.11.0",
+        "numpy": "2.2.0",
+        "platform": "Linux-x86_64",
+        "device_type": "cpu",
+        "device_name": "a processor",
+        "instruction_set": "AVX2",
+        "threads": 1,
+    }
+    return Environment(**{**values, **changes})
+
+
+def record(seed=0, accuracy=0.95, cell=CELL, **changes):
+    values = {
+        "model": cell.model,
+        "dataset": cell.dataset,
+        "budget": cell.budget,
+        "seed": seed,
+        "is_search": cell.is_search,
+        "recipe": cell.recipe.to_dict(),
+        "recipe_hash": cell.recipe.hash(),
+        "data_hash": DATA_HASH,
+        "environment": environment(),
+        "parameters": 27_360,
+        "test_images": 500,
+        "test_accuracy": accuracy,
+        "test_cross_entropy": 0.2,
+        "validation": [{"epoch": 1, "train_loss": 0.5, "loss": 0.3, "accuracy": 0.9}],
+        "kept_epoch": 1,
+        "train_seconds": 2.0,
+        "images_per_second": 5000.0,
+        "digest": f"digest-{seed}",
+    }
+    return RunRecord(**{**values, **changes})
+
+
+def baseline(accuracies, cell=CELL, **changes):
+    runs = tuple(
+        BaselineRun(seed, accuracy, 0.2, 2.0, environment().key(), f"stored-{seed}")
+        for seed, accuracy in enumerate(accuracies)
+    )
+    values = {
+        "recipe_hash": cell.recipe.hash(),
+        "data_hash": DATA_HASH,
+        "test_images": 500,
+        "date": "2026-01-01",
+        "runs": runs,
+    }
+    return CellBaseline(**{**values, **changes})

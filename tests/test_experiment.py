@@ -1,0 +1,148 @@
+"""run_cell: the same call gives the same record, leaves no trace, survives what a model does."""
+
+import dataclasses
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from stn_core.devices import resolve_device
+from stn_core.errors import UsageError
+from stn_core.experiment import RunSettings, cached_dataset, run_cell
+from stn_core.models import register_model
+from stn_core.recipe import Cell, Recipe
+
+RECIPE = Recipe(epochs=2, batch_size=100)
+CELL = Cell("stn_coordcls", "digits_rts", "smoke", RECIPE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unruly_models():
+    """Models that fail in their own ways, known for this module only."""
+    from stn_core.models import registry
+
+    @register_model
+    def falls_over(in_shape, num_classes):
+        raise RuntimeError("no luck\ntoday")
+
+    @register_model
+    def says_nan(in_shape, num_classes):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, num_classes))
+        nn.init.constant_(network[1].weight, float("nan"))
+        return network
+
+    yield
+    for name in ("falls_over", "says_nan"):
+        del registry._MODELS._entries[name]
+
+
+def unchanging(record):
+    return dataclasses.replace(
+        record, train_seconds=0, evaluate_seconds=0, images_per_second=0, peak_memory_mb=0
+    )
+
+
+def test_the_same_seed_gives_the_same_record_and_another_does_not():
+    first, other = run_cell(CELL, [5, 6])
+    torch.rand(3)  # whatever else draws from the global generator
+    (again,) = run_cell(CELL, [5])
+    assert unchanging(again) == unchanging(first)
+    assert other.digest != first.digest
+
+
+def test_nothing_global_is_touched():
+    torch.manual_seed(11)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0], RunSettings(threads=2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_record_is_complete_and_plain():
+    (record,) = run_cell(CELL, [0])
+    assert pickle.loads(pickle.dumps(record)) == record
+    assert record.status == "ok"
+    assert record.parameters == 28_860
+    assert record.test_images == len(cached_dataset("digits_rts", None, False).test)
+    assert record.test_accuracy == pytest.approx(
+        sum(row[i] for i, row in enumerate(record.confusion)) / record.test_images
+    )
+    assert [epoch["epoch"] for epoch in record.validation] == [1, 2]
+    assert record.images_per_second > 0
+    assert record.environment.device_type == "cpu"
+
+
+def test_each_record_is_handed_over_before_the_next_seed_starts():
+    seen = []
+
+    def on_epoch(result):
+        seen.append(("epoch", result.epoch))
+
+    def on_record(record):
+        seen.append(("record", record.seed))
+
+    run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [3, 4], None, on_record, on_epoch)
+    assert seen == [("epoch", 1), ("record", 3), ("epoch", 1), ("record", 4)]
+
+
+def test_a_search_keeps_the_test_set_closed_unless_it_is_final(monkeypatch):
+    search = dataclasses.replace(CELL, is_search=True)
+    (record,) = run_cell(search, [0])
+    assert record.test_accuracy is None
+    assert record.test_images == 0
+    assert record.confusion == []
+    assert record.validation_accuracy is not None
+    (final,) = run_cell(search, [0], RunSettings(final=True))
+    assert final.test_accuracy is not None
+
+
+def test_a_model_that_falls_over_is_recorded_and_the_rest_goes_on():
+    records = run_cell(Cell("falls_over", "digits", "smoke", RECIPE), [0, 1])
+    assert [record.status for record in records] == ["crashed", "crashed"]
+    assert records[0].message == "RuntimeError: no luck today"
+
+
+def test_an_unknown_model_is_a_crash_in_the_users_words():
+    (record,) = run_cell(Cell("stm", "digits", "smoke", RECIPE), [0])
+    assert record.message.startswith("unknown model 'stm'; did you mean stn")
+
+
+def test_a_loss_that_is_not_finite_is_a_divergence():
+    (record,) = run_cell(Cell("says_nan", "digits", "smoke", RECIPE), [0])
+    assert record.status == "diverged"
+    assert "step 1 of epoch 1" in record.message
+    assert record.test_accuracy is None
+    assert record.to_json()
+
+
+def test_an_unknown_dataset_is_a_usage_error():
+    with pytest.raises(UsageError, match="did you mean digits"):
+        run_cell(Cell("cnn", "digitz", "smoke", RECIPE), [0])
+
+
+def test_keyboard_interrupt_is_not_swallowed():
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CELL, [0], on_epoch=interrupt)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "CPU", ""])
+def test_a_device_nobody_knows(name):
+    with pytest.raises(UsageError, match="unknown device"):
+        resolve_device(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_cuda():
+    with pytest.raises(UsageError, match="use --device cpu"):
+        resolve_device("cuda")
+
+
+def test_training_works_on_the_chosen_device(device):
+    settings = RunSettings(device=str(device))
+    (record,) = run_cell(Cell("stn", "digits_rts", "smoke", RECIPE), [0], settings)
+    assert record.status == "ok"
+    assert record.environment.device_type == device.type
