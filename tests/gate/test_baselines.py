@@ -1,0 +1,135 @@
+"""baselines.json: what goes in comes out, and nothing else is taken for it."""
+
+import dataclasses
+import json
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.gate.baselines import Baselines, baseline_of, read_baselines, write_baselines
+from tests.examples import CELL, environment, record
+
+KEY = CELL.key
+
+
+def stored(accuracies=(0.9, 0.92), key=KEY):
+    records = [record(seed, accuracy) for seed, accuracy in enumerate(accuracies)]
+    return Baselines({}, {}).updated({key: baseline_of(records)}, records)
+
+
+def test_what_was_written_is_read(tmp_path):
+    path = tmp_path / "baselines.json"
+    write_baselines(path, stored())
+    assert read_baselines(path) == stored()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_the_cells_that_ran_are_replaced(tmp_path):
+    other = "quick/mnist/cnn"
+    before = Baselines({**stored().cells, other: stored().cells[KEY]}, stored().environments)
+    records = [record(seed, 0.99, environment=environment(threads=2)) for seed in (0, 1)]
+    after = before.updated({KEY: baseline_of(records)}, records)
+    assert after.cells[other] == before.cells[other]
+    assert after.cells[KEY].accuracies == [0.99, 0.99]
+    assert set(after.environments) == {environment().key(), environment(threads=2).key()}
+
+
+def test_an_environment_that_no_run_names_goes():
+    records = [record(seed, environment=environment(threads=2)) for seed in (0, 1)]
+    after = stored().updated({KEY: baseline_of(records)}, records)
+    assert set(after.environments) == {environment(threads=2).key()}
+
+
+def test_the_file_is_sorted_and_has_a_line_a_run(tmp_path):
+    path = tmp_path / "baselines.json"
+    cell = stored((0.9, 0.91, 0.92)).cells[KEY]
+    write_baselines(path, Baselines({"b/b/b": cell, "a/a/a": cell}, stored().environments))
+    lines = path.read_text().splitlines()
+    assert sum('"seed"' in line for line in lines) == 6
+    assert list(json.loads(path.read_text())["cells"]) == ["a/a/a", "b/b/b"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"status": "diverged", "test_accuracy": None}, "seed 1 diverged"),
+        ({"is_search": True}, "search"),
+        ({"environment": environment(dirty=True)}, "uncommitted"),
+        ({"recipe_hash": "another"}, "several recipes or data"),
+        ({"data_hash": "another"}, "several recipes or data"),
+        ({"seed": 0}, "different seeds"),
+    ],
+)
+def test_a_run_that_is_not_fit_is_refused(changes, complaint):
+    second = dataclasses.replace(record(1), **changes)
+    with pytest.raises(UsageError, match=complaint):
+        baseline_of([record(0), second])
+
+
+def test_one_run_is_no_baseline():
+    with pytest.raises(UsageError, match="two or more"):
+        baseline_of([record(0)])
+
+
+def broken(edit):
+    values = {
+        "version": 1,
+        "environments": dict(stored().environments),
+        "cells": {key: dataclasses.asdict(cell) for key, cell in stored().cells.items()},
+    }
+    edit(values)
+    return json.dumps(values)
+
+
+def _cell(values):
+    return values["cells"][KEY]
+
+
+def _run(values):
+    return _cell(values)["runs"][1]
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (lambda v: v.update(version=99), "version 1"),
+        (lambda v: v.pop("cells"), "cells is missing"),
+        (lambda v: v["cells"].update(nonsense={}), "'nonsense' is not budget/dataset/model"),
+        (lambda v: _cell(v).pop("data_hash"), f"{KEY}: data_hash is missing"),
+        (lambda v: _cell(v).update(test_images="many"), f"{KEY}: test_images must be int"),
+        (lambda v: _cell(v).update(test_images=0), f"{KEY}: test_images must be 1 or more"),
+        (lambda v: _cell(v).update(runs=[]), f"{KEY}: runs has fewer than 2 values"),
+        (lambda v: _run(v).update(seed=0), f"{KEY}: runs has a seed twice"),
+        (lambda v: _run(v).update(accuracy="high"), f"{KEY}: run 2: accuracy must be float"),
+        (lambda v: _run(v).update(accuracy=97.0), f"{KEY}: run 2: accuracy must be in"),
+        (lambda v: _run(v).update(accuracy=float("nan")), "NaN is not a value"),
+        (lambda v: _run(v).update(environment="?"), f"{KEY}: run 2: environment '\\?'"),
+        (lambda v: _run(v).pop("digest"), f"{KEY}: run 2: digest is missing"),
+    ],
+)
+def test_a_file_edited_by_hand_is_refused_with_cell_and_field(tmp_path, edit, complaint):
+    path = tmp_path / "baselines.json"
+    path.write_text(broken(edit))
+    with pytest.raises(UsageError, match=complaint) as caught:
+        read_baselines(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"a": 1, "a": 2}', "[]", "\x00", '{"version": 1, "cells": []}']
+)
+def test_a_file_that_is_no_baselines_is_refused(tmp_path, text):
+    path = tmp_path / "baselines.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"baselines\.json"):
+        read_baselines(path)
+
+
+def test_no_file_is_no_baselines(tmp_path):
+    assert read_baselines(tmp_path / "none.json") == Baselines({}, {})
+
+
+def test_the_stored_time_orders_the_cells():
+    assert stored().expected_seconds(KEY) == 2.0
+    assert stored().expected_seconds("smoke/digits/another") == float("inf")
