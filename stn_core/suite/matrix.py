@@ -1,0 +1,93 @@
+"""Which cells a session has: models × datasets within a budget."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stn_core.datasets import check_dataset
+from stn_core.errors import UsageError
+from stn_core.gate.baselines import Baselines
+from stn_core.models import list_models, model_info
+from stn_core.recipe import Cell
+from stn_core.suite.options import SuiteOptions
+
+
+def import_models(names: tuple[str, ...], folder: Path) -> None:
+    """Import modules by name, or by file, so that the models in them are registered.
+
+    Args:
+        names: "my_module" (looked for in `folder` too) or "path/to/my_module.py".
+        folder: where the command was given.
+
+    Raises:
+        UsageError: there is no such module, or it fails to import.
+    """
+    for name in names:
+        try:
+            if name.endswith(".py"):
+                _import_file(folder / name)
+            else:
+                if str(folder) not in sys.path:
+                    sys.path.insert(0, str(folder))
+                importlib.import_module(name)
+        except Exception as error:
+            raise UsageError(f"--import {name}: {type(error).__name__}: {error}") from None
+
+
+def _import_file(path: Path) -> None:
+    if path.stem in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise UsageError(f"there is no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+
+
+def plan_cells(options: SuiteOptions) -> list[Cell]:
+    """Every cell of the matrix, checked so far that each dataset can be had.
+
+    Raises:
+        UsageError: a dataset is unknown or missing.
+    """
+    for dataset in options.datasets:
+        check_dataset(dataset, root=options.data_root, download=options.download)
+    return [
+        Cell(
+            model=model,
+            dataset=dataset,
+            budget=options.budget,
+            recipe=options.recipe(dataset, model_info(model).family),
+            is_search=options.is_search,
+        )
+        for dataset in options.datasets
+        for model in list_models()
+        if model_info(model).suits(dataset)
+    ]
+
+
+def budget_matrix_size(cells: Sequence[Cell], baselines: Baselines) -> int:
+    """How many cells the budget's whole matrix has, whatever a session selects of it.
+
+    Everything that has a baseline and everything that could be planned counts.
+    """
+    budget = cells[0].budget
+    known = {key for key in baselines.cells if key.startswith(f"{budget}/")}
+    return len(known | {cell.key for cell in cells})
+
+
+def vanished_keys(options: SuiteOptions, baselines: Baselines) -> list[str]:
+    """The baselines of the session's budget and datasets whose model is gone."""
+    models = set(list_models())
+    vanished = []
+    for key in baselines.cells:
+        budget, dataset, model = key.split("/")
+        in_session = budget == options.budget and dataset in options.datasets
+        if in_session and (model not in models or not model_info(model).suits(dataset)):
+            vanished.append(key)
+    return vanished

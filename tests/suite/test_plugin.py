@@ -1,0 +1,230 @@
+"""The plugin as a user meets it: sessions in a folder of their own, with models of one's own."""
+
+import fnmatch
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+pytest_plugins = ["pytester"]
+
+MODELS = """
+import os, signal, warnings
+import torch
+from torch import nn
+from stn_core.models import register_model
+
+@register_model
+def tiny(in_shape, num_classes):
+    channels, height, width = in_shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, num_classes))
+
+@register_model
+def tiny_that_warns(in_shape, num_classes):
+    warnings.warn("old fashioned")
+    return tiny(in_shape, num_classes)
+
+@register_model
+def fragile(in_shape, num_classes):
+    raise RuntimeError("made of glass")
+
+@register_model
+def deadly(in_shape, num_classes):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Slow(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        import time
+        time.sleep(0.2)
+        return self.network(images)
+
+@register_model
+def slow(in_shape, num_classes):
+    return Slow(tiny(in_shape, num_classes))
+"""
+TEST = """
+import pytest
+
+def test_accuracy(cell, train_and_judge):
+    judgement = train_and_judge(cell)
+    if not judgement.verdict.passes:
+        pytest.fail(judgement.line, pytrace=False)
+"""
+
+
+@pytest.fixture
+def bench(pytester):
+    """Run a session of the suite in a fresh folder; the arguments are pytest's."""
+    pytester.makepyfile(my_models=MODELS, test_bench=TEST)
+    pytester.makeini("[pytest]\n")
+
+    def run(*arguments):
+        return pytester.run(*command(*arguments), timeout=120)
+
+    return run
+
+
+def command(*arguments):
+    plugin = ["-p", "stn_core.suite.plugin", "-p", "no:cacheprovider", "--device", "cpu"]
+    return [sys.executable, "-m", "pytest", *plugin, "--import", "my_models", *arguments]
+
+
+def exactly(*names, dataset="digits"):
+    """A -k expression for these models on one dataset and no other."""
+    return " or ".join(f"{dataset}-{name}]" for name in names)
+
+
+def select(*names, dataset="digits"):
+    return [f"test_bench.py::test_accuracy[{dataset}-{name}]" for name in names]
+
+
+def records(pytester):
+    (path,) = pytester.path.glob("results/*/records.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_new_cells_pass_and_leave_everything_behind(bench, pytester):
+    result = bench(*select("tiny", "tiny_that_warns"))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "smoke/digits/tiny  * (3)  NEW: no baseline  * s",
+            "*comparison, budget smoke*",
+            "dataset * model * accuracy % (n) * verdict *",
+            "digits * tiny* ± * (3) * NEW *",
+            "2 cells: 2 NEW",
+        ]
+    )
+    (folder,) = pytester.path.glob("results/*")
+    files = {path.name for path in folder.iterdir()}
+    assert {"records.jsonl", "session.json", "table.md", "table.csv"} <= files
+    assert json.loads((folder / "session.json").read_text())["seeds"] == [0, 1, 2]
+    assert [record["seed"] for record in records(pytester)].count(2) == 2
+
+
+def test_measured_baselines_judge_the_next_session(bench, pytester):
+    measured = bench(*select("tiny"), "--update-baselines", "--seeds", "5")
+    assert measured.ret == 0
+    path = pytester.path / "baselines.json"
+    stored = json.loads(path.read_text())
+    assert len(stored["cells"]["smoke/digits/tiny"]["runs"]) == 5
+
+    same = bench(*select("tiny"))
+    assert same.ret == 0
+    same.stdout.fnmatch_lines(["digits * tiny * PASS (identical) *"])
+
+    for run in stored["cells"]["smoke/digits/tiny"]["runs"]:
+        run["accuracy"], run["digest"] = 0.999, "of better days"
+    path.write_text(json.dumps(stored))
+    worse = bench(*select("tiny"), "-n", "2")
+    assert worse.ret == 1
+    worse.stdout.fnmatch_lines(
+        ["REGRESSED  smoke/digits/tiny: * points lost*", "1 cells: 1 REGRESSED", "FAILED *"]
+    )
+    worse.stdout.no_fnmatch_line("*Traceback*")
+
+    stored["cells"]["smoke/digits/tiny"]["recipe_hash"] = "of yore"
+    stored["cells"]["smoke/digits/departed"] = stored["cells"]["smoke/digits/tiny"]
+    path.write_text(json.dumps(stored))
+    stale = bench(*select("tiny"))
+    assert stale.ret == 1
+    stale.stdout.fnmatch_lines(
+        [
+            "MISSING  smoke/digits/departed: the baseline's model does not exist*",
+            "STALE  smoke/digits/tiny: the recipe has changed*",
+        ]
+    )
+
+
+def test_workers_give_the_same_digests_as_one_process(bench, pytester):
+    alone = bench("-k", exactly("tiny", "cnn"), "--seeds", "2", "--set", "epochs=2")
+    shared = bench("-k", exactly("tiny", "cnn"), "--seeds", "2", "--set", "epochs=2", "-n", "2")
+    assert (alone.ret, shared.ret) == (0, 0)
+    sessions = []
+    for path in sorted(pytester.path.glob("results/*/records.jsonl")):
+        found = [json.loads(line) for line in path.read_text().splitlines()]
+        sessions.append({(r["model"], r["seed"]): r["digest"] for r in found})
+    assert len(sessions[0]) == 4
+    assert sessions[0] == sessions[1]
+
+
+def test_a_search_shows_validation_and_is_compared_with_nothing(bench, pytester):
+    result = bench(*select("tiny"), "--epochs", "1", "--lr", "0.1", "--seeds", "1")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*NEW: the recipe is overridden*", "* validation *NEW*"])
+    (record,) = records(pytester)
+    assert record["test_accuracy"] is None
+    assert record["recipe"]["epochs"] == 1
+
+
+def test_failures_are_told_and_the_others_go_on(bench, pytester):
+    result = bench(*select("fragile", "deadly", "tiny"), "-n", "2", "--seeds", "1")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "MISSING  smoke/digits/deadly: 0 of 1 planned runs came back",
+            "CRASHED  smoke/digits/fragile: seed 0: RuntimeError: made of glass",
+            "3 cells: 1 CRASHED, 1 MISSING, 1 NEW",
+        ]
+    )
+
+
+def test_a_diverged_cell_fails(bench):
+    learning = ["--optimizer", "sgd", "--lr", "1e30", "--set", "schedule=constant"]
+    result = bench(*select("tiny"), "--seeds", "1", *learning)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["DIVERGED  smoke/digits/tiny: seed 0: the loss was not finite*"])
+
+
+def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
+    process = subprocess.Popen(
+        command(*select("tiny", "slow"), "--seeds", "1"),
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=pytester.path,
+    )
+    while not list(pytester.path.glob("results/*/records.jsonl")) and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "2 cells: 1 MISSING, 1 NEW" in output
+    assert [record["model"] for record in records(pytester)] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--budget", "smok"], "unknown budget 'smok'; did you mean smoke?"),
+        (["--seeds", "few"], "--seeds takes a count*"),
+        (["--set", "epoch=3"], "unknown recipe field 'epoch'; did you mean epochs*"),
+        (["--recipe", "fats"], "unknown recipe 'fats'; did you mean fast?"),
+        (["--lr", "-1"], "*learning_rate must be above 0*"),
+        (["--threads", "0"], "--threads takes a whole number*"),
+        (["--epochs", "2", "--update-baselines"], "--update-baselines takes the shipped*"),
+        (["--dataset", "digitz"], "unknown dataset 'digitz'; did you mean digits*"),
+        (["--dataset", "mnist"], "*--download*"),
+        (["--device", "cuda"], "*use --device cpu"),
+        (["--import", "no_such_module"], "--import no_such_module: ModuleNotFoundError*"),
+        (["--results-dir", "test_bench.py"], "cannot write results to *"),
+        (["--baselines", "test_bench.py"], "* is not JSON*"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_no_traceback(pytester, arguments, complaint, monkeypatch):
+    if arguments == ["--device", "cuda"] and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    monkeypatch.delenv("STN_DATA", raising=False)
+    pytester.makepyfile(test_bench=TEST)
+    result = pytester.runpytest_inprocess("-p", "stn_core.suite.plugin", *arguments)
+    assert result.ret not in (0, 5)
+    lines = [line.removeprefix("ERROR: ") for line in result.outlines + result.errlines]
+    assert any(fnmatch.fnmatchcase(line, complaint) for line in lines)
+    assert not any("Traceback" in line for line in lines)
