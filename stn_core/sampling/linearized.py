@@ -38,7 +38,8 @@ def linearized(image: Tensor, grid: Tensor, edge: Edge) -> Tensor:
     found there by least squares: A = argmin sum_k |I(x_k) - I(x0) - A (x_k - x0)|². The result is
     I(x0) + A (x - x0), where A and x0 are held constant: its value is I(x0), and its gradient with
     respect to the grid is A, not the bilinear slope. So a gradient arrives from pixels beyond the
-    nearest four. The image's gradient is that of the bilinear value.
+    nearest four. The image's gradient is that of the bilinear value. The plane passes through
+    I(x0), so that pictures are as sharp as with ``bilinear`` and the identity stays exact.
 
     The auxiliary samples have a standard deviation of one pixel, of the input or of the output,
     whichever is larger: the paper, too, keeps them from collapsing onto a single input pixel.
