@@ -126,7 +126,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         download=config.getoption("--download"),
         update_baselines=config.getoption("--update-baselines"),
         final=config.getoption("--final"),
-        baselines=config.rootpath / (config.getoption("--baselines") or "baselines.json"),
+        baselines=_path(config, "--baselines", "baselines.json"),
         results=_results_folder(config),
         threads=thread_count(config),
         imports=_names(config.getoption("--import")),
@@ -136,6 +136,12 @@ def read_options(config: pytest.Config) -> SuiteOptions:
     if options.is_search and options.update_baselines:
         raise UsageError("--update-baselines takes the shipped recipes: drop the overrides")
     return options
+
+
+def _path(config: pytest.Config, option: str, default: str) -> Path:
+    """What the user wrote, from where the user stood; the default, from the root of the tests."""
+    given = config.getoption(option)
+    return config.invocation_params.dir / given if given else config.rootpath / default
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -188,7 +194,7 @@ def _results_folder(config: pytest.Config) -> Path:
     workerinput = getattr(config, "workerinput", None)
     if workerinput:
         return Path(workerinput["stn_results"])
-    parent = config.rootpath / (config.getoption("--results-dir") or "results")
+    parent = _path(config, "--results-dir", "results")
     now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder = parent / now
     taken = 1

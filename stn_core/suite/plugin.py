@@ -13,9 +13,11 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, read_baselines
@@ -150,14 +152,15 @@ class Suite:
 
         matrix.import_models(self.options.imports, self.config.invocation_params.dir)
         cells = matrix.plan_cells(self.options)
-        only_listed = self.config.option.collectonly
-        if not only_listed:
+        data_hashes = {}
+        if not self.config.option.collectonly:
             self._refuse_dirty_checkout()
+            data_hashes = self._data_hashes()
             make_folder(self.options.results)
         return Plan(
             cells=tuple(cells),
             seeds=self.options.seeds,
-            data_hashes={} if only_listed else self._data_hashes(),
+            data_hashes=data_hashes,
             matrix_size=matrix.budget_matrix_size(cells, self.stored),
             vanished=tuple(matrix.vanished_keys(self.options, self.stored)),
         )
@@ -166,7 +169,12 @@ class Suite:
         from stn_core.experiment import cached_dataset
 
         root, download = self.settings.data_root, self.settings.download
-        return {name: cached_dataset(name, root, download).hash for name in self.options.datasets}
+        names = self.options.datasets
+        if not (root and download):
+            return {name: cached_dataset(name, root, download).hash for name in names}
+        Path(root).mkdir(parents=True, exist_ok=True)
+        with FileLock(Path(root) / ".download.lock"):  # xdist's workers fetch one after the other
+            return {name: cached_dataset(name, root, download).hash for name in names}
 
     def _refuse_dirty_checkout(self) -> None:
         from stn_core.devices import describe_checkout

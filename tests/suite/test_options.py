@@ -4,6 +4,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.suite.options import parse_seeds
+from stn_core.suite.plugin import pytest_xdist_auto_num_workers
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,31 @@ def test_seeds(text, seeds):
 def test_seeds_that_make_no_sense(text):
     with pytest.raises(UsageError, match="--seeds"):
         parse_seeds(text)
+
+
+class FakeConfig:
+    """As much of pytest's config as the number of workers depends on."""
+
+    def __init__(self, **options):
+        self.options = options
+
+    def getoption(self, name):
+        return self.options.get(name.removeprefix("--"))
+
+
+@pytest.mark.parametrize(
+    ("options", "cards", "workers"),
+    [
+        ({"device": "cpu"}, 0, 8),
+        ({"device": "cpu", "threads": "3"}, 0, 2),
+        ({"device": "cpu", "threads": "99"}, 0, 1),
+        ({}, 0, 8),
+        ({}, 2, 2),
+        ({"device": "cuda"}, 16, 8),
+        ({"device": "cuda:1"}, 4, 1),
+    ],
+)
+def test_auto_oversubscribes_neither_cores_nor_cards(options, cards, workers, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: cards)
+    assert pytest_xdist_auto_num_workers(FakeConfig(**options)) == workers
