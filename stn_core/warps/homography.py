@@ -59,9 +59,10 @@ class Homography(ProjectiveWarp):
             the smaller default.
         direction: output to input.
         horizon: points with w < 0.01 are thrown far out, see ProjectiveWarp.
-        inverse and composition: exact, as parameters, where h33 of the inverse or the product is
-            positive: the image's centre must stay in front of the camera. ``inverse_points`` has no
-            such limit. A singular H has an inverse that is not finite.
+        inverse and composition: exact, as parameters, where the last entry of the inverse matrix or
+            of the product is positive, that is, where it does not take the centre of its image
+            behind the camera. ``inverse_points`` has no such limit. A singular H has an inverse
+            that is not finite.
 
     Args:
         perspective_scale: s, positive.

@@ -21,6 +21,10 @@ _NEWTON_STEPS = 8
 # control points, over a square so many times as large as the image.
 _LATTICE_INTERVALS = 6
 _LATTICE_EXTENT = 1.5
+# A fold may hide between lattice points around which det J varies by this factor or more. With 10
+# none of 540,922 inverses was wrong (1,200 random maps on 6x6 control points, moved by up to 0.24,
+# 500 points each, 2026-11); with the sign of det J alone 24 were.
+_FOLD_MARGIN = 10
 # How many distances between points and the lattice are held at once: 64 MiB in float32.
 _DISTANCES_AT_ONCE = 2**24
 
@@ -146,6 +150,9 @@ class ThinPlateSpline(Warp):
         jacobian = self._jacobian(theta, at).detach()
         (a, b), (c, d) = (row.unbind(-1) for row in jacobian.unbind(-2))
         determinant = a * d - b * c
+        # Never divided by 0: where det J is 0 the step is of no use, but neither is it NaN, which
+        # would reach the gradient of theta from points that the mask has sorted out.
+        determinant = torch.where(determinant == 0, torch.finfo(xy.dtype).tiny, determinant)
         x, y = residual.unbind(-1)
         step = torch.stack((d * x - b * y, a * y - c * x), dim=-1) / determinant[..., None]
         return step, residual.detach().norm(dim=-1), determinant
@@ -169,7 +176,7 @@ class ThinPlateSpline(Warp):
         determinant = determinant_2x2(jacobian).reshape(-1, 1, len(side), len(side))
         highest = F.max_pool2d(determinant, 3, stride=1, padding=1)
         lowest = -F.max_pool2d(-determinant, 3, stride=1, padding=1)
-        folds = (5 * lowest <= highest).reshape(images.shape[:-1])
+        folds = (_FOLD_MARGIN * lowest <= highest).reshape(images.shape[:-1])
         reach = jacobian.flatten(-2).norm(dim=-1) * (2 * _LATTICE_EXTENT / intervals)
 
         nearest, folded = [], []

@@ -1,0 +1,189 @@
+"""CPAB: the field against barycentric coordinates, the flow against scipy and finer steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stn_core.errors import UsageError
+from stn_core.warps import create_warp
+from tests.oracles import cpab_flow, cpab_velocity
+from tests.strategies import points_xy, thetas
+
+# The stated error: 1e-4 of the image's width, which is 2.
+STATED_ERROR = 2e-4
+# Velocities of the size that training meets: points move by 0.15 to 0.21 half-widths rms.
+VELOCITIES = [0.2, 0.3]
+
+warps = st.builds(
+    create_warp,
+    st.just("cpab"),
+    cells_x=st.integers(1, 4),
+    cells_y=st.integers(1, 3),
+    zero_boundary=st.booleans(),
+)
+
+
+def random_theta(warp, velocity, batch, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return velocity * torch.randn(batch, warp.num_params, dtype=torch.float64, generator=generator)
+
+
+def random_points(batch, count, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return 2 * torch.rand(batch, count, 2, dtype=torch.float64, generator=generator) - 1
+
+
+def vertex_velocities(warp, theta):
+    """Theta as arrays of corner and centre velocities, the boundary filled in."""
+    border = 1 if warp.zero_boundary else 0
+    shape = (warp.cells_y + 1 - 2 * border, warp.cells_x + 1 - 2 * border, 2)
+    split = max(0, shape[0]) * max(0, shape[1]) * 2
+    corners = theta[:split].reshape(shape).numpy()
+    centres = theta[split:].reshape(warp.cells_y, warp.cells_x, 2).numpy()
+    return np.pad(corners, ((border, border), (border, border), (0, 0))), centres
+
+
+@pytest.mark.parametrize(
+    ("cells", "zero_boundary", "count"),
+    [((2, 2), True, 10), ((3, 3), True, 26), ((4, 4), True, 50), ((3, 3), False, 50)],
+)
+def test_number_of_parameters(cells, zero_boundary, count):
+    warp = create_warp("cpab", cells_x=cells[0], cells_y=cells[1], zero_boundary=zero_boundary)
+    assert warp.num_params == count
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), warp=warps, xy=points_xy(count=4))
+def test_the_field_is_affine_on_the_triangles(data, warp, xy):
+    theta = data.draw(thetas(warp))
+    field = warp.velocity(theta, xy)
+    for sample in range(2):
+        corners, centres = vertex_velocities(warp, theta[sample])
+        for point, velocity in zip(xy[sample].numpy(), field[sample].numpy(), strict=True):
+            expected = cpab_velocity(corners, centres, point)
+            np.testing.assert_allclose(velocity, expected, atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), warp=warps, xy=points_xy(extent=3.0))
+def test_outside_the_image_the_field_is_that_of_the_nearest_point(data, warp, xy):
+    theta = data.draw(thetas(warp))
+    nearest = warp.velocity(theta, xy.clamp(-1, 1))
+    torch.testing.assert_close(warp.velocity(theta, xy), nearest, atol=1e-12, rtol=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_a_zero_boundary_keeps_the_edge_and_what_is_outside_in_place(data):
+    warp = create_warp("cpab")
+    theta = data.draw(thetas(warp))
+    along = torch.linspace(-1, 1, 13, dtype=torch.float64)
+    edge = torch.stack((along, torch.ones_like(along)), dim=-1)
+    fixed = torch.cat((edge, -edge, edge.flip(-1), 1.7 * edge))
+    mapped = warp.points(theta, fixed)
+    # A point on the edge may take the triangle inside, whose field vanishes there up to rounding.
+    torch.testing.assert_close(mapped, fixed.expand_as(mapped), atol=1e-13, rtol=0)
+    inside = warp.points(theta, random_points(2, 50))
+    assert inside.abs().max() <= 1 + STATED_ERROR
+
+
+@pytest.mark.parametrize("zero_boundary", [True, False])
+def test_the_flow_is_scipys(zero_boundary):
+    warp = create_warp("cpab", cells_x=3, cells_y=2, zero_boundary=zero_boundary)
+    # Slow enough that points stay in the image, for which the oracle is written.
+    theta = random_theta(warp, 0.2, batch=2)
+    xy = 0.5 * random_points(2, 5)
+    mapped = warp.points(theta, xy)
+    for sample in range(2):
+        corners, centres = vertex_velocities(warp, theta[sample])
+        for point, found in zip(xy[sample].numpy(), mapped[sample].numpy(), strict=True):
+            # Scipy's own error at the kinks is under 1e-5 with steps of 0.02.
+            expected = cpab_flow(corners, centres, point)
+            np.testing.assert_allclose(found, expected, atol=STATED_ERROR)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_an_affine_field_flows_as_the_exponential_of_its_generator(data):
+    exponential = create_warp("affine_diffeo")
+    generator = data.draw(thetas(exponential, batch=1, reach=0.5))
+    warp = create_warp("cpab", cells_x=2, cells_y=1, zero_boundary=False)
+    corners = torch.tensor([[x, y] for y in (-1, 1) for x in (-1, 0, 1)], dtype=torch.float64)
+    centres = torch.tensor([[-0.5, 0], [0.5, 0]], dtype=torch.float64)
+    vertices = torch.cat((corners, centres))
+    matrix = generator.view(2, 3)
+    theta = (vertices @ matrix[:, :2].T + matrix[:, 2]).flatten()[None]
+    # Near enough to the centre to stay in the image, where the field is affine: a point moves by at
+    # most 1.5 (e^1 - 1) / 1 times what it moves at first, which is 0.1 + 0.5 / 4.
+    theta, generator = theta / 4, generator / 4
+    xy = 0.2 * random_points(1, 12)
+    # 12 steps of at most 0.21, of order 5, at a norm of 0.25: 12 (0.05)^6 / 720.
+    torch.testing.assert_close(
+        warp.points(theta, xy), exponential.points(generator, xy), atol=3e-10, rtol=0
+    )
+
+
+@pytest.mark.parametrize("velocity", VELOCITIES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_integration_error_is_as_stated(velocity, dtype):
+    warp, finer = create_warp("cpab"), create_warp("cpab", steps=20 * 12)
+    theta, xy = random_theta(warp, velocity, batch=16), random_points(16, 100)
+    error = warp.points(theta.to(dtype), xy.to(dtype)).double() - finer.points(theta, xy)
+    assert error.norm(dim=-1).max() < STATED_ERROR
+
+
+def test_more_steps_err_less():
+    warp = create_warp("cpab")
+    theta, xy = random_theta(warp, 0.5, batch=8), random_points(8, 100)
+    exact = create_warp("cpab", steps=200).points(theta, xy)
+    errors = [
+        (create_warp("cpab", steps=steps).points(theta, xy) - exact).abs().mean().item()
+        for steps in (4, 8, 16, 32)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0] / 1000
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_points_that_start_on_edges_and_vertices_are_no_exception(data):
+    # Hypothesis likes round numbers: fields and points with ties, which run along the edges.
+    warp = create_warp("cpab")
+    velocities = st.sampled_from([-0.3, -0.25, 0.0, 0.25, 0.3])
+    theta = data.draw(st.lists(velocities, min_size=26, max_size=26))
+    theta = torch.tensor([theta], dtype=torch.float64)
+    vertices = torch.linspace(-1, 1, 7, dtype=torch.float64)
+    xy = torch.cartesian_prod(vertices, vertices)
+    for dtype in (torch.float64, torch.float32):
+        mapped = warp.points(theta.to(dtype), xy.to(dtype))
+        back = warp.inverse_points(theta.to(dtype), mapped)
+        torch.testing.assert_close(back[0].double(), xy, atol=STATED_ERROR, rtol=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), xy=points_xy())
+def test_half_the_velocity_twice_is_the_whole_flow(data, xy):
+    warp = create_warp("cpab")
+    theta = data.draw(thetas(warp))
+    twice = warp.points(theta / 2, warp.points(theta / 2, xy))
+    torch.testing.assert_close(warp.points(theta, xy), twice, atol=STATED_ERROR, rtol=0)
+
+
+def test_the_gradient_at_nought_is_the_field_of_each_vertex():
+    # d points / d theta at theta = 0 is the velocity that one unit of theta alone gives.
+    warp = create_warp("cpab")
+    xy = random_points(1, 20)[0]
+    nought = torch.zeros(26, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda theta: warp.points(theta, xy), nought)
+    units = warp.velocity(torch.eye(26, dtype=torch.float64), xy)
+    torch.testing.assert_close(jacobian, units.permute(1, 2, 0), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("option", ["cells_x", "cells_y", "steps"])
+def test_counts_below_one_are_refused(option):
+    with pytest.raises(UsageError, match="cells_x, cells_y and steps of at least 1"):
+        create_warp("cpab", **{option: 0})

@@ -1,0 +1,78 @@
+"""The exponentials against scipy's expm and logm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stn_core.warps import create_warp
+from stn_core.warps.matrices import matrix_exponential
+from tests.strategies import tensors, thetas
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    matrix=tensors((3, 3), -1.0, 1.0),
+    norm=st.floats(0, 8),
+)
+def test_the_exponential_is_scipys(matrix, norm):
+    matrix = matrix * (norm / max(1.0, matrix.abs().sum(-1).max().item()))
+    theirs = scipy.linalg.expm(matrix.numpy())
+    ours = matrix_exponential(matrix).numpy()
+    # The stated relative error; scipy's own is of rounding size.
+    assert np.linalg.norm(ours - theirs) <= 1e-11 * np.linalg.norm(theirs)
+
+
+def test_the_exponential_of_larger_matrices_is_good_to_the_stated_error():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(20, 3, 3, dtype=torch.float64, generator=generator)
+    matrix = 16 * matrix / matrix.abs().sum(-1).amax(-1)[:, None, None]
+    theirs = scipy.linalg.expm(matrix.numpy())
+    error = np.linalg.norm(matrix_exponential(matrix).numpy() - theirs, axis=(1, 2))
+    assert (error <= 1e-8 * np.linalg.norm(theirs, axis=(1, 2))).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_exponential_of_nothing_is_the_identity_to_the_last_bit(size):
+    assert torch.equal(matrix_exponential(torch.zeros(size, size)), torch.eye(size))
+
+
+def generator_of(name, theta):
+    """The generator as the docstrings state it, written out entry by entry."""
+    t = theta.numpy()
+    if name == "affine_diffeo":
+        return np.array([[t[0], t[1], t[2]], [t[3], t[4], t[5]], [0, 0, 0]])
+    return np.array([[t[0], t[1], t[2]], [t[3], t[4], t[5]], [t[6] / 4, t[7] / 4, -t[0] - t[4]]])
+
+
+@pytest.mark.parametrize("name", ["affine_diffeo", "homography_diffeo"])
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_matrices_are_scipys_exponentials_and_their_logarithm_is_the_generator(name, data):
+    warp = create_warp(name)
+    theta = data.draw(thetas(warp, batch=1))[0]
+    generator = generator_of(name, theta)
+    matrix = warp.matrix(theta).numpy()
+    theirs = scipy.linalg.expm(generator)[: len(matrix)]
+    np.testing.assert_allclose(matrix, theirs, atol=1e-11, rtol=0)
+    if np.abs(np.linalg.eigvals(generator).imag).max() < np.pi:
+        # In this strip the logarithm is unique.
+        whole = np.vstack([matrix, [0, 0, 1]]) if len(matrix) == 2 else matrix
+        # A logarithm is ill-conditioned near a double eigenvalue: half of the digits.
+        np.testing.assert_allclose(scipy.linalg.logm(whole).real, generator, atol=1e-6, rtol=0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_within_the_stated_range_the_image_stays_in_front_of_the_camera(data):
+    warp = create_warp("homography_diffeo")
+    theta = data.draw(thetas(warp, reach=0.5))
+    corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)], dtype=torch.float64)
+    for matrix in (warp.matrix(theta), warp.matrix(-theta)):
+        # w is affine in (x, y), so its least value on the image is at a corner.
+        assert ((matrix @ corners.T)[:, 2] > 0.01).all()
+        torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(2, dtype=torch.float64))
