@@ -106,11 +106,14 @@ def _text(value: float, form: str) -> str:
 
 
 def remarks(judgements: Sequence[Judgement]) -> list[str]:
-    """A line for every cell whose verdict needs a word more than the table has."""
+    """A line for every verdict that needs a word more than the table has; equal ones share it."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    for judgement in sorted(judgements, key=lambda judgement: judgement.key):
+        if judgement.message and judgement.message != "no baseline":
+            cells.setdefault((judgement.verdict, judgement.message), []).append(judgement.key)
     return [
-        f"{judgement.verdict}  {judgement.key}: {judgement.message}"
-        for judgement in sorted(judgements, key=lambda judgement: judgement.key)
-        if judgement.message and judgement.message != "no baseline"
+        f"{verdict}  {', '.join(keys) if len(keys) <= 3 else f'{len(keys)} cells'}: {message}"
+        for (verdict, message), keys in cells.items()
     ]
 
 

@@ -232,10 +232,15 @@ class Suite:
 
         keep = functools.partial(append_record, self.options.results / RECORDS_FILE)
         seeds = self.options.seeds
-        if self.is_worker or not sys.__stderr__ or not sys.__stderr__.isatty():
+        if not self._is_watched():
             return run_cell(cell, seeds, self.settings, keep)
         with self._uncaptured(), ProgressBar(cell.key, len(seeds) * cell.recipe.epochs) as bar:
             return run_cell(cell, seeds, self.settings, keep, bar)
+
+    def _is_watched(self) -> bool:
+        """Whether a person sees what this process writes."""
+        with self._uncaptured():  # pytest's capture stands between us and the terminal
+            return not self.is_worker and sys.stderr.isatty()
 
     def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
         capture = self.config.pluginmanager.get_plugin("capturemanager")

@@ -50,6 +50,12 @@ def test_only_what_needs_a_word_gets_one():
     assert remarks(SESSION) == ["MISSING  smoke/a/gone: it did not run"]
 
 
+def test_what_is_said_of_many_is_said_once():
+    many = [judgement("a", f"m{n}", [], Verdict.MISSING, "not run") for n in range(5)]
+    assert remarks(many[:2]) == ["MISSING  smoke/a/m0, smoke/a/m1: not run"]
+    assert remarks(many) == ["MISSING  5 cells: not run"]
+
+
 def test_files_hold_the_same(tmp_path):
     write_tables(tmp_path, SESSION)
     assert comparison_table(SESSION, "github") in (tmp_path / "table.md").read_text()

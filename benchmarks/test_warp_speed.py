@@ -1,0 +1,95 @@
+"""Time and memory of every warp's grid, forward and backward; CPAB beside a plain integrator.
+
+Nothing here is judged. The plain integrator is what CPAB implementations usually do: Euler's method
+with 50 steps, which finds every point's triangle anew at every step.
+"""
+
+import statistics
+import time
+
+import pytest
+import torch
+from tabulate import tabulate
+
+from stn_core.devices import isolated
+from stn_core.grids import base_grid
+from stn_core.warps import create_warp, list_warps
+
+BATCH = 64
+ROUNDS = 5
+SIZES = [(28, 28), (224, 224)]
+
+pytestmark = pytest.mark.throughput
+
+
+class EulerCPAB:
+    """The flow of the same velocity field by 50 steps of Euler's method."""
+
+    def __init__(self, steps=50):
+        self.field = create_warp("cpab")
+        self.num_params = self.field.num_params
+        self.steps = steps
+
+    def grid(self, theta, size_hw):
+        xy = base_grid(size_hw, device=theta.device, dtype=theta.dtype).reshape(-1, 2)
+        points = xy.expand(len(theta), -1, 2)
+        for _ in range(self.steps):
+            points = points + self.field.velocity(theta, points) / self.steps
+        return points.reshape(len(theta), *size_hw, 2)
+
+
+def saved_megabytes(warp, theta, size_hw):
+    """What autograd keeps for the backward pass, each piece of memory counted once."""
+    kept = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        result = warp.grid(theta, size_hw)
+    del result
+    return sum(kept.values()) / 2**20
+
+
+def seconds_of(warp, theta, size_hw):
+    started = time.perf_counter()
+    warp.grid(theta, size_hw).sum().backward()
+    if theta.is_cuda:
+        torch.cuda.synchronize(theta.device)
+    return time.perf_counter() - started
+
+
+@pytest.mark.parametrize("size_hw", SIZES, ids=["28x28", "224x224"])
+def test_warp_speed(size_hw, device, pytestconfig):
+    warps = {name: create_warp(name) for name in list_warps()}
+    warps["cpab by 50 Euler steps"] = EulerCPAB()
+    rounds = ROUNDS if max(size_hw) < 100 else 2
+    times = {name: [] for name in warps}
+    with isolated(0, device, threads=1):
+        thetas = {
+            name: (0.2 * torch.randn(BATCH, warp.num_params, device=device)).requires_grad_()
+            for name, warp in warps.items()
+        }
+        for _ in range(rounds + 1):
+            for name, warp in warps.items():
+                times[name].append(seconds_of(warp, thetas[name], size_hw))
+        memory = {
+            name: saved_megabytes(warp, thetas[name], size_hw) for name, warp in warps.items()
+        }
+    rows = [
+        [
+            name,
+            f"{1000 * statistics.median(values[1:]):.1f}",
+            f"{1000 * min(values[1:]):.1f} to {1000 * max(values[1:]):.1f}",
+            f"{memory[name]:.1f}",
+        ]
+        for name, values in times.items()
+    ]
+    headers = ["warp", "median ms", "range ms", "kept for backward, MiB"]
+    title = f"{size_hw[0]}x{size_hw[1]}, batch {BATCH}, forward + backward, {device}, 1 thread"
+    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n{title}, {rounds} rounds\n{tabulate(rows, headers, disable_numparse=True)}")
+    assert all(torch.isfinite(theta.grad).all() for theta in thetas.values())
