@@ -8,7 +8,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -67,17 +67,16 @@ def isolated(seed: int, device: torch.device, threads: int) -> Iterator[None]:
 
 
 def describe_environment(
-    device: torch.device, threads: int, checkout: Path | None = None
+    device: torch.device, threads: int, commit: str | None = None, dirty: bool | None = None
 ) -> Environment:
     """The fingerprint of this process on a device.
 
     Args:
         device: where the model runs.
         threads: how many threads torch may use.
-        checkout: a folder inside the git checkout whose commit the record should name.
+        commit, dirty: from `describe_checkout`.
     """
     on_cuda = device.type == "cuda"
-    commit, dirty = describe_checkout(checkout)
     return Environment(
         stn_core=version("stn-core"),
         python=platform.python_version(),
@@ -103,18 +102,22 @@ def _processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def describe_checkout(folder: Path | None) -> tuple[str | None, bool | None]:
+def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str | None, bool | None]:
     """The commit of the git checkout around a folder and whether it has uncommitted changes.
 
-    baselines.json does not count as a change: it is what a measuring session writes.
-    (None, None) outside a checkout, without git, or before the first commit.
+    Args:
+        folder: inside the checkout.
+        written: files and folders that the session writes itself; they do not count as changes.
+
+    Returns:
+        (commit, dirty); (None, None) outside a checkout, without git, or before the first commit.
     """
-    if folder is None:
-        return None, None
     commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
+    inside = [path for path in written if path.is_relative_to(folder)]
+    exclusions = [f":(exclude){path.relative_to(folder).as_posix()}" for path in inside]
+    changed = _git(folder, "status", "--porcelain", "--", ".", *exclusions)
+    if commit is None or changed is None:
         return None, None
-    changed = _git(folder, "status", "--porcelain", "--", ".", ":(exclude)baselines.json")
     return commit, bool(changed)
 
 

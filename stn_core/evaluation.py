@@ -75,6 +75,8 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    logits = [model(normalise(chunk)).float().cpu() for chunk in images.split(_BATCH_SIZE)]
-    model.train(was_training)
+    try:
+        logits = [model(normalise(chunk)).float().cpu() for chunk in images.split(_BATCH_SIZE)]
+    finally:
+        model.train(was_training)
     return Evaluation(torch.cat(logits), labels.cpu())

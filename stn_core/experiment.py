@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from stn_core.datasets import Dataset, load_dataset
 from stn_core.devices import describe_environment, isolated, peak_memory_mb
 from stn_core.errors import UsageError
 from stn_core.evaluation import Evaluation, evaluate
-from stn_core.models import create_model
+from stn_core.models import create_model, model_info
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
 from stn_core.training.batches import Normaliser
@@ -36,7 +36,7 @@ class RunSettings:
         data_root: the folder of the datasets that are not embedded.
         download: fetch a dataset that is missing.
         final: spend the test set although the recipe is a search.
-        checkout: a folder inside the git checkout that the record names.
+        commit, dirty: the git checkout's, for the record.
     """
 
     device: str = "cpu"
@@ -44,7 +44,8 @@ class RunSettings:
     data_root: str | None = None
     download: bool = False
     final: bool = False
-    checkout: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
 
 
 def run_cell(
@@ -79,7 +80,7 @@ def run_cell(
     return records
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def cached_dataset(name: str, root: str | None, download: bool) -> Dataset:
     """`load_dataset`, remembered for the next cell of the same dataset in this process."""
     return load_dataset(name, root=root, download=download)
@@ -93,7 +94,6 @@ def _run_seed(
     on_epoch: Callable[[EpochResult], None] | None,
 ) -> RunRecord:
     device = torch.device(settings.device)
-    checkout = Path(settings.checkout) if settings.checkout else None
     record = RunRecord(
         model=cell.model,
         dataset=cell.dataset,
@@ -103,16 +103,16 @@ def _run_seed(
         recipe=cell.recipe.to_dict(),
         recipe_hash=cell.recipe.hash(),
         data_hash=dataset.hash,
-        environment=describe_environment(device, settings.threads, checkout),
+        environment=describe_environment(device, settings.threads, settings.commit, settings.dirty),
     )
     try:
         with isolated(seed, device, settings.threads):
             return _train_and_measure(record, cell, dataset, device, settings, on_epoch)
-    except Exception as error:  # whatever a model does, the other seeds and cells go on
+    except (Exception, SystemExit) as error:  # whatever a model does, the others go on
         return replace(record, status="crashed", message=_reason(error))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """One line that says what happened; a user's own mistake needs no name of an exception."""
     sentence = " ".join(str(error).split())[:300]
     return sentence if isinstance(error, UsageError) else f"{type(error).__name__}: {sentence}"
@@ -129,16 +129,18 @@ def _train_and_measure(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model = prepare_model(cell.model, dataset, device)
-    training = train(model, dataset, cell.recipe, record.seed, device, on_epoch)
+    normalise = Normaliser.of(dataset, device, _memory_format(cell.model))
+    check_logits(model, dataset, normalise)
+    training = train(model, dataset, cell.recipe, record.seed, normalise, on_epoch)
     record = replace(record, **_course(model, training, device))
     if training.divergence:
         return replace(record, status="diverged", message=training.divergence)
     if cell.is_search and not settings.final:
         return replace(record, digest=_digest(training, None, record))
     started = time.perf_counter()
-    evaluation = evaluate(
-        model, dataset.test.images.to(device), dataset.test.labels, Normaliser.of(dataset, device)
-    )
+    evaluation = evaluate(model, dataset.test.images.to(device), dataset.test.labels, normalise)
+    if not math.isfinite(evaluation.cross_entropy):
+        return replace(record, status="diverged", message="the test loss was not finite")
     record = replace(
         record,
         evaluate_seconds=time.perf_counter() - started,
@@ -152,14 +154,33 @@ def _train_and_measure(
 
 
 def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Module:
-    """A fresh model for a dataset, on the device, channels last (the faster there and on a CPU)."""
+    """A fresh model for a dataset, on the device, in the memory format it is registered with."""
     model = create_model(
         name,
         in_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         background=dataset.normalised_background,
     )
-    return model.to(device).to(memory_format=torch.channels_last)
+    return model.to(device).to(memory_format=_memory_format(name))
+
+
+def _memory_format(name: str) -> torch.memory_format:
+    return torch.channels_last if model_info(name).channels_last else torch.contiguous_format
+
+
+@torch.inference_mode()
+def check_logits(model: nn.Module, dataset: Dataset, normalise: Normaliser) -> None:
+    """Let a model see two images before it is trained.
+
+    Raises:
+        UsageError: what it answers is not (2, classes).
+    """
+    images = dataset.val.images[:2].to(normalise.shift.device)
+    logits = model.eval()(normalise(images))
+    expected = (len(images), dataset.num_classes)
+    shape = tuple(getattr(logits, "shape", ()))
+    if shape != expected:
+        raise UsageError(f"the model must give logits of shape {expected}, not {shape}")
 
 
 def _course(model: nn.Module, training: Training, device: torch.device) -> dict[str, Any]:

@@ -161,12 +161,16 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _checked_scales(value: Any) -> tuple[tuple[str, float], ...]:
-    try:
-        return tuple((str(pattern), float(scale)) for pattern, scale in value)
-    except (TypeError, ValueError):
+    if not isinstance(value, list | tuple) or not all(_is_scale(pair) for pair in value):
         raise UsageError(
             f"bad recipe: learning_rate_scales must be [pattern, factor] pairs, not {value!r}"
-        ) from None
+        )
+    return tuple((pattern, float(scale)) for pattern, scale in value)
+
+
+def _is_scale(pair: Any) -> bool:
+    is_pair = isinstance(pair, list | tuple) and len(pair) == 2
+    return is_pair and isinstance(pair[0], str) and type(pair[1]) in (int, float)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

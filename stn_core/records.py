@@ -16,6 +16,7 @@ from filelock import FileLock
 from stn_core.errors import UsageError
 
 RECORD_VERSION = 1
+_CODE = ("stn_core", "commit", "dirty")
 STATUSES = ("ok", "diverged", "crashed")
 
 
@@ -48,11 +49,14 @@ class Environment:
     commit: str | None = None
     dirty: bool | None = None
 
+    def place(self) -> dict[str, Any]:
+        """The fields that say where, without those that say which code."""
+        values = dataclasses.asdict(self)
+        return {name: values[name] for name in values if name not in _CODE}
+
     def key(self) -> str:
         """Eight hexadecimal digits, equal where the same code must give the same digest."""
-        values = dataclasses.asdict(self)
-        for name in ("stn_core", "python", "commit", "dirty"):  # the code, not the place
-            del values[name]
+        values = self.place()
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 

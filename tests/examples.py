@@ -49,7 +49,7 @@ def record(seed=0, accuracy=0.95, cell=CELL, **changes):
 
 def baseline(accuracies, cell=CELL, **changes):
     runs = tuple(
-        BaselineRun(seed, accuracy, 0.2, 2.0, environment().key(), f"stored-{seed}")
+        BaselineRun(seed, accuracy, 0.2, 2.0, environment().key(), "cpu", f"stored-{seed}")
         for seed, accuracy in enumerate(accuracies)
     )
     values = {
@@ -57,6 +57,7 @@ def baseline(accuracies, cell=CELL, **changes):
         "data_hash": DATA_HASH,
         "test_images": 500,
         "date": "2026-01-01",
+        "commit": "c0ffee",
         "runs": runs,
     }
     return CellBaseline(**{**values, **changes})

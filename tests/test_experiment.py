@@ -14,6 +14,7 @@ from stn_core.models import register_model
 from stn_core.recipe import Cell, Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=100)
+UNRULY = ("falls_over", "says_nan", "says_too_much", "builds_nothing", "leaves", "tutorial")
 CELL = Cell("stn_coordcls", "digits_rts", "smoke", RECIPE)
 
 
@@ -32,8 +33,32 @@ def unruly_models():
         nn.init.constant_(network[1].weight, float("nan"))
         return network
 
+    @register_model
+    def says_too_much(in_shape, num_classes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 2 * num_classes))
+
+    @register_model
+    def builds_nothing(in_shape, num_classes):
+        return None
+
+    @register_model
+    def leaves(in_shape, num_classes):
+        raise SystemExit("bye")
+
+    class Tutorial(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(1, 4, 5), nn.Linear(4 * 24 * 24, 10)
+
+        def forward(self, images):
+            return self.head(self.conv(images).view(-1, 4 * 24 * 24))
+
+    @register_model
+    def tutorial(in_shape, num_classes):
+        return Tutorial()
+
     yield
-    for name in ("falls_over", "says_nan"):
+    for name in UNRULY:
         del registry._MODELS._entries[name]
 
 
@@ -114,6 +139,24 @@ def test_a_loss_that_is_not_finite_is_a_divergence():
     assert "step 1 of epoch 1" in record.message
     assert record.test_accuracy is None
     assert record.to_json()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("says_too_much", "the model must give logits of shape (2, 10), not (2, 20)"),
+        ("builds_nothing", "model 'builds_nothing': its builder returned None, not an nn.Module"),
+        ("leaves", "SystemExit: bye"),
+    ],
+)
+def test_a_model_that_is_none_is_a_crash_in_clear_words(model, message):
+    (record,) = run_cell(Cell(model, "digits", "smoke", RECIPE), [0])
+    assert (record.status, record.message) == ("crashed", message)
+
+
+def test_a_model_that_views_its_feature_maps_is_trained_all_the_same():
+    (record,) = run_cell(Cell("tutorial", "digits", "smoke", RECIPE), [0])
+    assert record.status == "ok"
 
 
 def test_an_unknown_dataset_is_a_usage_error():

@@ -4,8 +4,6 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stn_core.errors import UsageError
 from stn_core.recipe import Cell, Recipe, get_budget, list_budgets, parse_setting
@@ -56,6 +54,8 @@ def test_an_integer_is_a_float_where_a_float_is_meant():
         ({"optimizer": "adam"}, "did you mean adamw"),
         ({"patience": 0}, "patience"),
         ({"learning_rate_scales": [["a"]]}, "pairs"),
+        ({"learning_rate_scales": ["a1"]}, "pairs"),
+        ({"learning_rate_scales": {"a1": 1}}, "pairs"),
         ({"learning_rate_scales": [["a", -1]]}, "learning_rate_scales"),
     ],
 )
@@ -99,9 +99,14 @@ def test_the_first_matching_group_scales_the_learning_rate():
     assert recipe.learning_rate_scale("body.weight") == 1.0
 
 
-@given(st.sampled_from(list_budgets()), st.sampled_from(["digits", "mnist", "another"]))
-def test_every_budget_has_a_recipe_for_everything(budget, dataset):
-    assert get_budget(budget).recipe_for(dataset, "vit") != Recipe(epochs=10**6)
+@pytest.mark.parametrize("name", list_budgets())
+def test_a_budget_changes_a_recipe_by_dataset_and_then_by_family(name):
+    budget = get_budget(name)
+    for dataset in (*budget.by_dataset, "of one's own"):
+        by_dataset = budget.recipe.replace(budget.by_dataset.get(dataset, {}))
+        assert budget.recipe_for(dataset, "of one's own") == by_dataset
+        for family, changes in budget.by_family.items():
+            assert budget.recipe_for(dataset, family) == by_dataset.replace(changes)
 
 
 def test_a_family_may_have_a_recipe_of_its_own():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_core.errors import UsageError
+from stn_core.recipe import get_budget
 from stn_core.records import RunRecord
 
 BASELINES_VERSION = 1
@@ -28,6 +29,7 @@ class BaselineRun:
         cross_entropy: on the test set, in nats.
         train_seconds: wall clock.
         environment: the key of its environment.
+        device: the type of device, "cpu" or "cuda"; values of different ones are never mixed.
         digest: the run's.
     """
 
@@ -36,6 +38,7 @@ class BaselineRun:
     cross_entropy: float
     train_seconds: float
     environment: str
+    device: str
     digest: str
 
 
@@ -46,20 +49,27 @@ class CellBaseline:
     Args:
         recipe_hash, data_hash: of every run.
         test_images: how many images the accuracies were measured on.
-        date: of the measurement, ISO.
-        runs: two or more, by seed.
+        date: of the latest measurement, ISO.
+        commit: that it was made at, "" outside a checkout.
+        runs: of several environments, sorted; two or more a type of device.
     """
 
     recipe_hash: str
     data_hash: str
     test_images: int
     date: str
+    commit: str
     runs: tuple[BaselineRun, ...]
 
     @property
     def accuracies(self) -> list[float]:
         """The runs' accuracies, in [0, 1]."""
         return [run.accuracy for run in self.runs]
+
+    def on(self, device: str) -> CellBaseline | None:
+        """The part measured on a type of device, None where there is none."""
+        runs = tuple(run for run in self.runs if run.device == device)
+        return dataclasses.replace(self, runs=runs) if runs else None
 
     def digest(self, seed: int, environment: str) -> str | None:
         """The digest that a seed gave in an environment, None where it was not measured there."""
@@ -76,6 +86,16 @@ class Baselines:
     cells: Mapping[str, CellBaseline]
     environments: Mapping[str, Mapping[str, Any]]
 
+    def of(self, key: str, device: str) -> CellBaseline | None:
+        """A cell's baseline on a type of device, None where it has none."""
+        baseline = self.cells.get(key)
+        return baseline.on(device) if baseline else None
+
+    def without(self, keys: Iterable[str]) -> Baselines:
+        """These baselines without some cells."""
+        gone = set(keys)
+        return Baselines({k: v for k, v in self.cells.items() if k not in gone}, self.environments)
+
     def expected_seconds(self, key: str) -> float:
         """A run's training time as stored; infinite where nobody knows, so that it starts first."""
         baseline = self.cells.get(key)
@@ -84,15 +104,26 @@ class Baselines:
         return sum(run.train_seconds for run in baseline.runs) / len(baseline.runs)
 
     def updated(self, cells: Mapping[str, CellBaseline], records: Iterable[RunRecord]) -> Baselines:
-        """These baselines with some cells replaced; environments that no run names go."""
-        merged = {**self.cells, **cells}
+        """These baselines with some cells measured anew; environments that no run names go.
+
+        What was measured on another type of device stays, as long as recipe and data are the same.
+        """
+        merged = dict(self.cells)
+        for key, cell in cells.items():
+            merged[key] = _beside(cell, self.cells.get(key))
         known = dict(self.environments)
         for record in records:
-            values = dataclasses.asdict(record.environment)
-            del values["dirty"]
-            known[record.environment.key()] = values
+            known[record.environment.key()] = record.environment.place()
         used = {run.environment for cell in merged.values() for run in cell.runs}
         return Baselines(merged, {key: known[key] for key in used})
+
+
+def _beside(new: CellBaseline, old: CellBaseline | None) -> CellBaseline:
+    if old is None or (old.recipe_hash, old.data_hash) != (new.recipe_hash, new.data_hash):
+        return new
+    measured = {run.device for run in new.runs}
+    others = tuple(run for run in old.runs if run.device not in measured)
+    return dataclasses.replace(new, runs=new.runs + others)
 
 
 def baseline_of(records: Iterable[RunRecord]) -> CellBaseline:
@@ -124,6 +155,7 @@ def baseline_of(records: Iterable[RunRecord]) -> CellBaseline:
         data_hash=first.data_hash,
         test_images=first.test_images,
         date=datetime.date.today().isoformat(),
+        commit=first.environment.commit or "",
         runs=tuple(_baseline_run(record) for record in runs),
     )
 
@@ -137,27 +169,28 @@ def _baseline_run(record: RunRecord) -> BaselineRun:
         cross_entropy=round(record.test_cross_entropy, 6),
         train_seconds=round(record.train_seconds, 2),
         environment=record.environment.key(),
+        device=record.environment.device_type,
         digest=record.digest,
     )
 
 
 def read_baselines(path: Path) -> Baselines:
-    """The baselines of a file; none where there is no file.
+    """The baselines of a file.
 
     Raises:
         UsageError: the file is not what `write_baselines` writes; the line names cell and field.
     """
-    if not path.exists():
-        return Baselines({}, {})
     try:
         content = json.loads(
             path.read_text(encoding="utf-8"),
             object_pairs_hook=_without_duplicates,
             parse_constant=_refuse_constant,
         )
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except json.JSONDecodeError as error:
         raise UsageError(f"{path} is not JSON: line {error.lineno}: {error.msg}") from None
-    except (UsageError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}") from None
     if not isinstance(content, dict) or content.get("version") != BASELINES_VERSION:
         raise UsageError(f"{path} is not a baselines file of version {BASELINES_VERSION}")
@@ -189,7 +222,7 @@ def _typed(values: Any, name: str, kind: type, where: str = "") -> Any:
     if not isinstance(values, dict) or name not in values:
         raise UsageError(f"{where}{name} is missing")
     value = values[name]
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if type(value) is not kind:
         raise UsageError(f"{where}{name} must be {kind.__name__}, not {value!r}")
@@ -198,17 +231,20 @@ def _typed(values: Any, name: str, kind: type, where: str = "") -> Any:
 
 def _read_cell(key: str, values: Any, environments: Mapping[str, Any]) -> CellBaseline:
     where = f"{key}: "
-    if key.count("/") != 2:
+    parts = key.split("/")
+    if len(parts) != 3 or not all(parts):
         raise UsageError(f"{key!r} is not budget/dataset/model")
+    get_budget(parts[0])
+    _refuse_strangers(values, CellBaseline, where)
     runs = [
         _read_run(f"{where}run {number}: ", run, environments)
         for number, run in enumerate(_typed(values, "runs", list, where), start=1)
     ]
-    seeds = [run.seed for run in runs]
-    if len(runs) < 2:
-        raise UsageError(f"{where}runs has fewer than 2 values")
-    if len(set(seeds)) < len(seeds):
-        raise UsageError(f"{where}runs has a seed twice")
+    for device in {run.device for run in runs} or {"any device"}:
+        if sum(run.device == device for run in runs) < 2:
+            raise UsageError(f"{where}runs has fewer than 2 values on {device}")
+    if len({(run.seed, run.environment) for run in runs}) < len(runs):
+        raise UsageError(f"{where}runs has a seed twice in one environment")
     test_images = _typed(values, "test_images", int, where)
     if test_images < 1:
         raise UsageError(f"{where}test_images must be 1 or more, not {test_images}")
@@ -217,11 +253,13 @@ def _read_cell(key: str, values: Any, environments: Mapping[str, Any]) -> CellBa
         data_hash=_typed(values, "data_hash", str, where),
         test_images=test_images,
         date=_typed(values, "date", str, where),
+        commit=_typed(values, "commit", str, where),
         runs=tuple(runs),
     )
 
 
 def _read_run(where: str, values: Any, environments: Mapping[str, Any]) -> BaselineRun:
+    _refuse_strangers(values, BaselineRun, where)
     kinds = {"int": int, "float": float, "str": str}
     run = BaselineRun(
         **{
@@ -231,11 +269,19 @@ def _read_run(where: str, values: Any, environments: Mapping[str, Any]) -> Basel
     )
     if not 0 <= run.accuracy <= 1:
         raise UsageError(f"{where}accuracy must be in [0, 1], not {run.accuracy}")
-    if not math.isfinite(run.cross_entropy):
-        raise UsageError(f"{where}cross_entropy must be finite")
+    for name in ("seed", "cross_entropy", "train_seconds"):
+        if not 0 <= getattr(run, name) < math.inf:
+            raise UsageError(f"{where}{name} must be 0 or more, not {getattr(run, name)}")
     if run.environment not in environments:
         raise UsageError(f"{where}environment {run.environment!r} is not among the environments")
     return run
+
+
+def _refuse_strangers(values: Any, kind: type, where: str) -> None:
+    known = {entry.name for entry in dataclasses.fields(kind)}
+    for name in values if isinstance(values, dict) else ():
+        if name not in known:
+            raise UsageError(f"{where}{name!r} is not a field")
 
 
 def write_baselines(path: Path, baselines: Baselines) -> None:
@@ -260,7 +306,9 @@ def write_baselines(path: Path, baselines: Baselines) -> None:
 
 def _cell_text(cell: CellBaseline) -> str:
     head = {
-        name: getattr(cell, name) for name in ("date", "recipe_hash", "data_hash", "test_images")
+        entry.name: getattr(cell, entry.name)
+        for entry in dataclasses.fields(cell)
+        if entry.name != "runs"
     }
     runs = ",\n".join(f"        {json.dumps(dataclasses.asdict(run))}" for run in cell.runs)
     return f'{json.dumps(head)[:-1]}, "runs": [\n{runs}\n    ]}}'

@@ -13,8 +13,8 @@ from stn_core.gate.statistics import accuracy_tolerance
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
 
-MIN_DROP_POINTS = 0.3
-"""A smaller drop of accuracy never fails, however significant."""
+MIN_POINTS = 0.3
+"""A smaller difference of accuracy is neither a regression nor an improvement, however sure."""
 
 
 class Verdict(enum.StrEnum):
@@ -57,8 +57,8 @@ class Judgement:
     tolerance_points: float | None = None
 
     @property
-    def is_search(self) -> bool:
-        """Whether the accuracies are those of the validation images."""
+    def on_validation(self) -> bool:
+        """Whether the accuracies are those of the validation images: the test set stayed closed."""
         return any(
             record.test_accuracy is None and record.status == "ok" for record in self.records
         )
@@ -67,7 +67,7 @@ class Judgement:
     def accuracies(self) -> list[float]:
         """A value a good run, in [0, 1]: test accuracy, or validation accuracy in a search."""
         values = [
-            record.validation_accuracy if self.is_search else record.test_accuracy
+            record.validation_accuracy if self.on_validation else record.test_accuracy
             for record in self.records
             if record.status == "ok"
         ]
@@ -84,7 +84,7 @@ class Judgement:
     def line(self) -> str:
         """The judgement in one line."""
         parts = [self.key, accuracy_text(self.accuracies)]
-        if self.is_search:
+        if self.on_validation:
             parts.append("on validation")
         if self.baseline:
             parts.append(f"baseline {accuracy_text(self.baseline.accuracies)}")
@@ -109,7 +109,7 @@ def judge_cell(
     baseline: CellBaseline | None,
     *,
     data_hash: str,
-    seeds: int,
+    seeds: Sequence[int],
     cells: int,
 ) -> Judgement:
     """Judge the records of one cell; without any, STALE is told all the same.
@@ -119,7 +119,7 @@ def judge_cell(
         records: what came back of it, in any order.
         baseline: the stored values, None where there are none.
         data_hash: of the dataset as it is now.
-        seeds: how many runs were planned.
+        seeds: the runs that were planned.
         cells: how many cells the budget's whole matrix has, for the correction.
     """
     runs = tuple(sorted(records, key=lambda record: record.seed))
@@ -127,8 +127,9 @@ def judge_cell(
     failure = _failure(runs) or _stale(cell, data_hash, compared)
     if failure:
         return Judgement(cell.key, *failure, runs, compared)
-    if len(runs) < seeds:
-        message = f"{len(runs)} of {seeds} planned runs came back"
+    back = [run.seed for run in runs]
+    if back != sorted(seeds):
+        message = f"{len(set(back) & set(seeds))} of {len(seeds)} planned runs came back"
         return Judgement(cell.key, Verdict.MISSING, message, runs, compared)
     if compared is None:
         message = "the recipe is overridden" if cell.is_search else "no baseline"
@@ -166,16 +167,18 @@ def _compare(
         for record in records
     ):
         return replace(judgement, verdict=Verdict.IDENTICAL)
-    if difference < -max(tolerance, MIN_DROP_POINTS):
+    if difference < -max(tolerance, MIN_POINTS):
         return replace(
             judgement,
             verdict=Verdict.REGRESSED,
             message=f"{-difference:.2f} points lost; chance explains {tolerance:.2f}",
         )
-    if difference > tolerance:
+    if difference > max(tolerance, MIN_POINTS):
         return replace(
             judgement,
             verdict=Verdict.IMPROVED,
-            message=f"{difference:.2f} points gained; to accept: fresh --seeds, --update-baselines",
+            message=f"{difference:.2f} points gained; accept with fresh seeds: pytest benchmarks"
+            f" --budget {cell.budget} --dataset {cell.dataset} -k {cell.id!r}"
+            " --seeds 100-119 --update-baselines",
         )
     return judgement

@@ -8,13 +8,17 @@ from stn_core.models.backbone import convnet
 from stn_core.models.registry import ImageShape, register_model
 
 
-@register_model(family="cnn", source="LeCun et al. 1998, Proc. IEEE 86(11)", core=True)
+@register_model(
+    family="cnn", source="LeCun et al. 1998, Proc. IEEE 86(11)", core=True, channels_last=True
+)
 def cnn(in_shape: ImageShape, num_classes: int) -> nn.Module:
     """Two convolutions and two linear layers."""
     return convnet(in_shape, num_classes)
 
 
-@register_model(family="cnn", source="Liu et al. 2018, arXiv 1807.03247", core=True)
+@register_model(
+    family="cnn", source="Liu et al. 2018, arXiv 1807.03247", core=True, channels_last=True
+)
 def coordconv_cnn(in_shape: ImageShape, num_classes: int) -> nn.Module:
     """The CNN with CoordConv in place of both convolutions."""
     return convnet(in_shape, num_classes, coordconv_classifier=True)

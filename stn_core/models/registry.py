@@ -32,6 +32,8 @@ class ModelInfo:
         fits: shell patterns of the names of datasets that the model makes sense on.
         starts_at_identity: an untrained one leaves its input where it is.
         core: one of the few that a default run trains.
+        channels_last: trained with channels-last weights and images, which convolutions like; a
+            model that calls ``.view`` on a feature map cannot be.
     """
 
     family: str = "own"
@@ -39,6 +41,7 @@ class ModelInfo:
     fits: tuple[str, ...] = ("*",)
     starts_at_identity: bool = False
     core: bool = False
+    channels_last: bool = False
 
     def suits(self, dataset: str) -> bool:
         """Whether the model makes sense on the dataset of that name."""
@@ -64,6 +67,7 @@ def register_model(
     fits: str | Iterable[str] = ...,
     starts_at_identity: bool = ...,
     core: bool = ...,
+    channels_last: bool = ...,
 ) -> Callable[[Builder], Builder]: ...
 def register_model(
     builder: Builder | None = None,
@@ -74,6 +78,7 @@ def register_model(
     fits: str | Iterable[str] = "*",
     starts_at_identity: bool = False,
     core: bool = False,
+    channels_last: bool = False,
 ) -> Builder | Callable[[Builder], Builder]:
     """Make a builder known under its own name, as a decorator with or without arguments.
 
@@ -95,12 +100,13 @@ def register_model(
         fits: one shell pattern of dataset names, or several.
         starts_at_identity: an untrained model leaves its input where it is.
         core: part of a default run.
+        channels_last: trained in that memory format.
 
     Raises:
         UsageError: the name is taken.
     """
     patterns = (fits,) if isinstance(fits, str) else tuple(fits)
-    info = ModelInfo(family, source, patterns, starts_at_identity, core)
+    info = ModelInfo(family, source, patterns, starts_at_identity, core, channels_last)
 
     def register(function: Builder) -> Builder:
         _MODELS.add(function.__name__, _Entry(function, info))
@@ -159,9 +165,12 @@ def create_model(
     if "background" in parameters:
         options["background"] = background
     try:
-        return builder(in_shape, num_classes, **options)
+        model = builder(in_shape, num_classes, **options)
     except UsageError as error:
         raise UsageError(f"model {name!r}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model {name!r}: its builder returned {model!r}, not an nn.Module")
+    return model
 
 
 def _check_shape(in_shape: ImageShape, num_classes: int, background: Background) -> None:

@@ -11,14 +11,18 @@ from stn_core.models.stn import STN_COORDCONV
 SPINAL = "Kabir et al. 2020, arXiv 2007.03347"
 
 
-@register_model(family="spinal", source=SPINAL, core=True)
+@register_model(family="spinal", source=SPINAL, core=True, channels_last=True)
 def spinal(in_shape: ImageShape, num_classes: int) -> nn.Module:
     """The CNN with six spinal layers of width 8 in place of its hidden layer."""
     return convnet(in_shape, num_classes, head="spinal")
 
 
 @register_model(
-    family="spinal", source=f"{SPINAL}; {STN_COORDCONV}", starts_at_identity=True, core=True
+    family="spinal",
+    source=f"{SPINAL}; {STN_COORDCONV}",
+    starts_at_identity=True,
+    core=True,
+    channels_last=True,
 )
 def spinal_stn_coordcls(
     in_shape: ImageShape, num_classes: int, background: Background

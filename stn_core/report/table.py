@@ -37,7 +37,7 @@ def _row(judgement: Judgement) -> dict[str, Any]:
         "accuracy_percent": 100 * _mean(accuracies),
         "accuracy_sd": 100 * float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else np.nan,
         "runs": len(accuracies),
-        "measured_on": "validation" if judgement.is_search else "test",
+        "measured_on": "validation" if judgement.on_validation else "test",
         "baseline_percent": 100 * _mean(baseline),
         "baseline_runs": len(baseline),
         "difference_points": _number(judgement.difference_points),
@@ -80,7 +80,7 @@ def comparison_table(judgements: Sequence[Judgement], style: str = "simple") -> 
             {
                 "dataset": row.dataset,
                 "model": row.model,
-                "accuracy % (n)": f"{accuracy} validation" if judgement.is_search else accuracy,
+                "accuracy % (n)": f"{accuracy} validation" if judgement.on_validation else accuracy,
                 "baseline % (n)": accuracy_text(baseline.accuracies) if baseline else "",
                 "diff": _text(row.difference_points, "+.2f"),
                 "verdict": row.verdict,

@@ -34,19 +34,26 @@ def import_models(names: tuple[str, ...], folder: Path) -> None:
                 if str(folder) not in sys.path:
                     sys.path.insert(0, str(folder))
                 importlib.import_module(name)
-        except Exception as error:
+        except UsageError as error:
+            raise UsageError(f"--import {name}: {error}") from None
+        except (Exception, SystemExit) as error:
             raise UsageError(f"--import {name}: {type(error).__name__}: {error}") from None
 
 
 def _import_file(path: Path) -> None:
-    if path.stem in sys.modules:
+    name = f"imported from {path.resolve()}"  # no module of another name can be taken for it
+    if name in sys.modules:
         return
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.exists():
         raise UsageError(f"there is no file {path}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 def plan_cells(options: SuiteOptions) -> list[Cell]:

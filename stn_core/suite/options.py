@@ -15,6 +15,7 @@ from stn_core.errors import UsageError, unknown_name
 from stn_core.recipe import PREDECESSOR, Recipe, get_budget, parse_setting
 
 RECIPES = ("fast", "predecessor")
+MOST_SEEDS = 1000
 
 # option, environment variable, help; in the order of --help
 _TEXT_OPTIONS = (
@@ -52,9 +53,14 @@ def add_options(parser: pytest.Parser) -> None:
         )
     for option, text in _FLAGS:
         group.addoption(option, action="store_true", help=text)
-    group.addoption("--recipe", help="fast (default, the budget's own) or predecessor")
-    for option, name in _OVERRIDES:
-        group.addoption(option, help=f"override the recipe's {name} (a search, not a result)")
+    for option, name in (("--recipe", "recipe"), *_OVERRIDES):
+        variable = f"STN_{name.upper()}"
+        text = f"override the recipe's {name} (a search, not a result)"
+        if option == "--recipe":
+            text = f"{RECIPES[0]} (default, the budget's own) or {RECIPES[1]}"
+        group.addoption(
+            option, default=os.environ.get(variable), help=f"{text} [environment: {variable}]"
+        )
     group.addoption(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe field"
     )
@@ -122,7 +128,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         budget=budget.name,
         datasets=_names(config.getoption("--dataset")) or budget.datasets,
         seeds=parse_seeds(config.getoption("--seeds") or str(budget.seeds)),
-        data_root=config.getoption("--data-root"),
+        data_root=_expanded(config.getoption("--data-root")),
         download=config.getoption("--download"),
         update_baselines=config.getoption("--update-baselines"),
         final=config.getoption("--final"),
@@ -133,9 +139,27 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         recipe_name=recipe_name,
         overrides=_overrides(config),
     )
-    if options.is_search and options.update_baselines:
-        raise UsageError("--update-baselines takes the shipped recipes: drop the overrides")
+    _check_together(options, named_baselines=bool(config.getoption("--baselines")))
     return options
+
+
+def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
+    if len(set(options.datasets)) < len(options.datasets):
+        raise UsageError("--dataset names a dataset twice")
+    if not options.update_baselines:
+        if named_baselines and not options.baselines.is_file():
+            raise UsageError(f"--baselines: there is no file {options.baselines}")
+        return
+    if options.is_search:
+        raise UsageError("--update-baselines takes the shipped recipes: drop the overrides")
+    if len(options.seeds) < 2:
+        raise UsageError("--update-baselines needs two or more seeds")
+    if not os.access(options.baselines.parent, os.W_OK):
+        raise UsageError(f"--update-baselines: cannot write into {options.baselines.parent}")
+
+
+def _expanded(path: str | None) -> str | None:
+    return str(Path(path).expanduser()) if path else None
 
 
 def _path(config: pytest.Config, option: str, default: str) -> Path:
@@ -156,12 +180,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     seeds: list[int] = []
     if re.fullmatch(r"\d+", text):
-        seeds = list(range(int(text)))
+        seeds = list(range(min(int(text), MOST_SEEDS + 1)))
     elif re.fullmatch(r"(\d+(-\d+)?,)*(\d+(-\d+)?)?", text):
         for part in _names(text):
             first, _, last = part.partition("-")
-            seeds += range(int(first), int(last or first) + 1)
-    if not seeds or len(set(seeds)) < len(seeds):
+            end = min(int(last or first), int(first) + MOST_SEEDS)
+            seeds += range(int(first), end + 1)
+    if not 0 < len(seeds) <= MOST_SEEDS or len(set(seeds)) < len(seeds):
         raise UsageError(f"--seeds takes a count or a list such as 5, 10-14 or 0,3,7; not {text!r}")
     return tuple(seeds)
 

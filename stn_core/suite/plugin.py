@@ -13,6 +13,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,19 +54,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "core: one of the models that `make bench` runs")
     try:
         options = read_options(config)
-        baselines = read_baselines(options.baselines)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     if getattr(config.option, "maxschedchunk", 1) is None:
         config.option.maxschedchunk = 1  # a cell is long: no worker may hoard them
-    config.pluginmanager.register(Suite(config, options, baselines), _NAME)
+    config.pluginmanager.register(Suite(config, options), _NAME)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """`-n auto`: as many workers as there are cards, or cores for their threads."""
     try:
-        cores = max(1, (os.cpu_count() or 1) // thread_count(config))
+        cores = max(1, _available_cores() // thread_count(config))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     device = config.getoption("--device") or "auto"
@@ -74,6 +74,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
         return min(cores, torch.cuda.device_count() or cores)
     return cores if device == "cpu" else 1
+
+
+def _available_cores() -> int:
+    """The cores this process may use, which a container or taskset can make fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @pytest.fixture
@@ -94,12 +101,9 @@ def train_and_judge(
 class Suite:
     """One session: what was asked, what is planned, what was judged."""
 
-    def __init__(self, config: pytest.Config, options: SuiteOptions, baselines: Baselines) -> None:
+    def __init__(self, config: pytest.Config, options: SuiteOptions) -> None:
         self.config = config
         self.options = options
-        self.stored = baselines
-        # A session that measures new baselines is not judged against the old ones.
-        self.baselines = Baselines({}, {}) if options.update_baselines else baselines
         self.plan: Plan | None = None
         self.judgements: list[Judgement] = []
         self.notes: list[str] = []
@@ -110,20 +114,34 @@ class Suite:
         return hasattr(self.config, "workerinput")
 
     @functools.cached_property
+    def stored(self) -> Baselines:
+        """What the baselines file holds; nothing where there is none yet."""
+        path = self.options.baselines
+        return read_baselines(path) if path.exists() else Baselines({}, {})
+
+    @property
+    def baselines(self) -> Baselines:
+        """What judges this session; one that measures anew is not judged against the old values."""
+        return Baselines({}, {}) if self.options.update_baselines else self.stored
+
+    @functools.cached_property
     def settings(self) -> RunSettings:
-        """Where this process trains."""
-        from stn_core.devices import resolve_device
+        """Where this process trains, and from which commit, looked up once."""
+        from stn_core.devices import describe_checkout, resolve_device
         from stn_core.experiment import RunSettings
 
         workerinput: dict[str, Any] = getattr(self.config, "workerinput", {})
         worker = int(workerinput.get("workerid", "gw0").removeprefix("gw"))
+        written = (self.options.baselines, self.options.results.parent)
+        commit, dirty = describe_checkout(self.config.rootpath, written)
         return RunSettings(
             device=str(resolve_device(self.options.device, worker)),
             threads=self.options.threads,
             data_root=self.options.data_root,
             download=self.options.download,
             final=self.options.final,
-            checkout=str(self.config.rootpath),
+            commit=commit,
+            dirty=dirty,
         )
 
     # Before anything trains ---------------------------------------------------------------------
@@ -157,12 +175,14 @@ class Suite:
             self._refuse_dirty_checkout()
             data_hashes = self._data_hashes()
             make_folder(self.options.results)
+        vanished = [] if self.options.is_search else matrix.vanished_keys(self.options, self.stored)
         return Plan(
             cells=tuple(cells),
             seeds=self.options.seeds,
+            device=self.settings.device.partition(":")[0],
             data_hashes=data_hashes,
             matrix_size=matrix.budget_matrix_size(cells, self.stored),
-            vanished=tuple(matrix.vanished_keys(self.options, self.stored)),
+            vanished=tuple(vanished),
         )
 
     def _data_hashes(self) -> dict[str, str]:
@@ -177,9 +197,7 @@ class Suite:
             return {name: cached_dataset(name, root, download).hash for name in names}
 
     def _refuse_dirty_checkout(self) -> None:
-        from stn_core.devices import describe_checkout
-
-        if self.options.update_baselines and describe_checkout(self.config.rootpath)[1]:
+        if self.options.update_baselines and self.settings.dirty:
             raise UsageError(
                 "--update-baselines: the checkout has uncommitted changes; commit them first,"
                 " so that the values can be traced to a commit"
@@ -193,23 +211,18 @@ class Suite:
             cell = _cell_of(item)
             return self.stored.expected_seconds(cell.key) if cell else 0.0
 
-        items.sort(key=expected_seconds, reverse=True)
+        if self.plan:
+            items.sort(key=expected_seconds, reverse=True)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what is going to run."""
         selected = {cell for item in session.items if (cell := _cell_of(item))}
         if not self.plan or not selected or self.config.option.collectonly:
             return
-        selected_plan = Plan(
-            cells=tuple(cell for cell in self.plan.cells if cell in selected),
-            seeds=self.plan.seeds,
-            data_hashes=self.plan.data_hashes,
-            matrix_size=self.plan.matrix_size,
-            vanished=self.plan.vanished,
-        )
+        cells = tuple(cell for cell in self.plan.cells if cell in selected)
         workerinput: dict[str, Any] = getattr(self.config, "workerinput", {})
         command = workerinput.get("mainargv", sys.argv)
-        write_plan(self.options.results, selected_plan, self.options, command)
+        write_plan(self.options.results, replace(self.plan, cells=cells), self.options, command)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -269,20 +282,23 @@ class Suite:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Judge the whole session; its exit status says what the verdicts say."""
-        plan = None if self.is_worker else read_plan(self.options.results)
+        if self.is_worker:
+            return
+        plan = read_plan(self.options.results)
         if plan is None:
             return
         self.judgements, self.notes = judge_session(self.options.results, plan, self.baselines)
         write_tables(self.options.results, self.judgements)
         failed = not all(judgement.verdict.passes for judgement in self.judgements)
         if self.options.update_baselines:
-            failed |= not self._update_baselines()
+            failed |= not self._update_baselines(plan)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _update_baselines(self) -> bool:
+    def _update_baselines(self, plan: Plan) -> bool:
         try:
-            line = update_baselines(self.options.baselines, self.stored, self.judgements)
+            with FileLock(self.options.results.parent / ".baselines.lock"):
+                line = update_baselines(self.options.baselines, plan.vanished, self.judgements)
         except (UsageError, OSError) as error:
             self.notes.append(f"baselines not updated: {error}")
             return False

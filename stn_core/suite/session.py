@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.errors import UsageError
-from stn_core.gate.baselines import Baselines, baseline_of, write_baselines
+from stn_core.gate.baselines import (
+    Baselines,
+    baseline_of,
+    read_baselines,
+    write_baselines,
+)
 from stn_core.gate.verdict import Judgement, Verdict, judge_cell
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord, read_records
@@ -26,6 +31,7 @@ class Plan:
     Args:
         cells: selected ones.
         seeds: of every cell.
+        device: the type of device that the cells run on, "cpu" or "cuda".
         data_hashes: by dataset.
         matrix_size: how many cells the budget's whole matrix has.
         vanished: keys of baselines whose model is gone.
@@ -33,6 +39,7 @@ class Plan:
 
     cells: tuple[Cell, ...]
     seeds: tuple[int, ...]
+    device: str
     data_hashes: Mapping[str, str]
     matrix_size: int
     vanished: tuple[str, ...]
@@ -42,9 +49,9 @@ class Plan:
         return judge_cell(
             cell,
             records,
-            baselines.cells.get(cell.key),
+            baselines.of(cell.key, self.device),
             data_hash=self.data_hashes[cell.dataset],
-            seeds=len(self.seeds),
+            seeds=self.seeds,
             cells=self.matrix_size,
         )
 
@@ -73,6 +80,7 @@ def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequenc
         "options": asked,
         "cells": [cell.to_dict() for cell in plan.cells],
         "seeds": plan.seeds,
+        "device": plan.device,
         "data_hashes": plan.data_hashes,
         "matrix_size": plan.matrix_size,
         "vanished": plan.vanished,
@@ -81,14 +89,19 @@ def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequenc
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan of a session's folder, None where no cell was planned."""
+    """The plan of a session's folder; None where no cell was planned, and the folder goes."""
     path = folder / PLAN_FILE
-    if not path.exists() or not path.stat().st_size:
+    if not path.exists():
+        return None
+    if not path.stat().st_size:  # made, but nothing was selected
+        path.unlink()
+        folder.rmdir()
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
     return Plan(
         cells=tuple(Cell.from_dict(values) for values in content["cells"]),
         seeds=tuple(content["seeds"]),
+        device=content["device"],
         data_hashes=content["data_hashes"],
         matrix_size=content["matrix_size"],
         vanished=tuple(content["vanished"]),
@@ -104,7 +117,7 @@ def judge_session(
     for record in records:
         by_key.setdefault(record.key, []).append(record)
     judgements = [plan.judge(cell, by_key[cell.key], baselines) for cell in plan.cells]
-    gone = "the baseline's model does not exist any more; --import it or delete the entry"
+    gone = "the baseline's model is gone; --import it, or drop the entry by --update-baselines"
     judgements += [
         Judgement(key, Verdict.MISSING, gone, (), baselines.cells[key])
         for key in plan.vanished
@@ -113,12 +126,14 @@ def judge_session(
     return judgements, complaints
 
 
-def update_baselines(path: Path, baselines: Baselines, judgements: Sequence[Judgement]) -> str:
+def update_baselines(path: Path, vanished: Sequence[str], judgements: Sequence[Judgement]) -> str:
     """Write the cells whose runs all came back well into the baselines file, and say so in a line.
+
+    The file is read again: another session may have written it meanwhile.
 
     Args:
         path: the file.
-        baselines: what it holds now.
+        vanished: keys to drop.
         judgements: of a session that was judged without baselines, so that a good cell is NEW.
 
     Raises:
@@ -127,5 +142,6 @@ def update_baselines(path: Path, baselines: Baselines, judgements: Sequence[Judg
     good = [judgement for judgement in judgements if judgement.verdict is Verdict.NEW]
     measured = {judgement.key: baseline_of(judgement.records) for judgement in good}
     records = [record for judgement in good for record in judgement.records]
-    write_baselines(path, baselines.updated(measured, records))
+    stored = read_baselines(path) if path.exists() else Baselines({}, {})
+    write_baselines(path, stored.without(vanished).updated(measured, records))
     return f"{len(measured)} of {len(judgements)} cells written to {path}"

@@ -19,24 +19,33 @@ class Normaliser:
 
     Args:
         shift, scale: (C, 1, 1) tensors, applied as (pixel - shift) * scale.
+        memory_format: of the result.
     """
 
     shift: Tensor
     scale: Tensor
+    memory_format: torch.memory_format = torch.contiguous_format
 
     @classmethod
-    def of(cls, dataset: Dataset, device: torch.device) -> Normaliser:
+    def of(
+        cls,
+        dataset: Dataset,
+        device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> Normaliser:
         """The normaliser of a dataset's mean and std, on a device."""
         mean = torch.tensor(dataset.mean, dtype=torch.float64).reshape(-1, 1, 1)
         std = torch.tensor(dataset.std, dtype=torch.float64).reshape(-1, 1, 1)
         return cls(
-            (mean * 255).to(device, torch.float32), (1 / (std * 255)).to(device, torch.float32)
+            (mean * 255).to(device, torch.float32),
+            (1 / (std * 255)).to(device, torch.float32),
+            memory_format,
         )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 to float32, channels last."""
-        pixels = images.to(torch.float32, memory_format=torch.channels_last)
-        return pixels.sub_(self.shift).mul_(self.scale)
+        """(B, C, H, W) uint8 to float32."""
+        pixels = images.to(torch.float32, memory_format=self.memory_format)
+        return (pixels - self.shift).mul_(self.scale)
 
 
 def training_batches(

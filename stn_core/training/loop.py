@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Training:
         epochs: one result an epoch that ended with a finite loss.
         step_losses: every step's loss, on the CPU.
         kept_epoch: the epoch, from 1, whose weights the model has now.
-        images_seen: trained images.
+        images_seen: trained images of these epochs.
         divergence: where and how the loss stopped being finite, "" where it did not.
     """
 
@@ -67,7 +68,7 @@ def train(
     dataset: Dataset,
     recipe: Recipe,
     seed: int,
-    device: torch.device,
+    normalise: Normaliser,
     on_epoch: Callable[[EpochResult], None] | None = None,
 ) -> Training:
     """Train a model in place.
@@ -76,14 +77,14 @@ def train(
     from the global generator, which `stn_core.devices.isolated` seeds.
 
     Args:
-        model: on the device, in any memory format.
+        model: on the device of `normalise`.
         dataset: where images and normalisation come from; only train and val are read.
         recipe: how.
         seed: a whole number >= 0.
-        device: where the images are put.
+        normalise: makes a model's input of the dataset's images; its device is where they are put.
         on_epoch: called with each epoch's result.
     """
-    normalise = Normaliser.of(dataset, device)
+    device = normalise.shift.device
     sources, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
     val_images, val_labels = dataset.val.images.to(device), dataset.val.labels.to(device)
     batch_size = min(recipe.batch_size, len(sources))
@@ -104,12 +105,14 @@ def train(
         )
         train_seconds = _clock(device) - started
         training.step_losses.append(losses.cpu())
-        training.images_seen += len(losses) * batch_size
         if not losses.isfinite().all():
             step = int((~losses.isfinite()).nonzero()[0]) + 1
             training.divergence = f"the loss was not finite at step {step} of epoch {epoch}"
             break
         validation = evaluate(model, val_images, val_labels, normalise)
+        if not math.isfinite(validation.cross_entropy):
+            training.divergence = f"the validation loss was not finite after epoch {epoch}"
+            break
         result = EpochResult(
             epoch=epoch,
             train_loss=float(losses.mean()),
@@ -118,6 +121,7 @@ def train(
             train_seconds=train_seconds,
         )
         training.epochs.append(result)
+        training.images_seen += len(losses) * batch_size
         training.kept_epoch = epoch
         if on_epoch:
             on_epoch(result)
@@ -179,11 +183,13 @@ def create_scheduler(
     """The recipe's schedule over all its steps, None where the learning rate is constant."""
     if recipe.schedule == "constant":
         return None
+    total_steps = recipe.epochs * steps_per_epoch + 1
     return OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
-        total_steps=recipe.epochs * steps_per_epoch + 1,
-        pct_start=recipe.warmup_fraction,
+        total_steps=total_steps,
+        # torch divides by zero where the rise would take exactly one step
+        pct_start=max(recipe.warmup_fraction, 1.5 / total_steps),
         cycle_momentum=False,
     )
 

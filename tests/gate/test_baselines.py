@@ -99,7 +99,14 @@ def _run(values):
         (lambda v: _cell(v).update(test_images="many"), f"{KEY}: test_images must be int"),
         (lambda v: _cell(v).update(test_images=0), f"{KEY}: test_images must be 1 or more"),
         (lambda v: _cell(v).update(runs=[]), f"{KEY}: runs has fewer than 2 values"),
+        (lambda v: _run(v).update(device="cuda"), f"{KEY}: runs has fewer than 2 values on"),
         (lambda v: _run(v).update(seed=0), f"{KEY}: runs has a seed twice"),
+        (lambda v: _run(v).update(seed=-1), f"{KEY}: run 2: seed must be 0 or more"),
+        (lambda v: _run(v).update(accuracy=10**400), f"{KEY}: run 2: accuracy must be float"),
+        (lambda v: _run(v).update(colour="red"), f"{KEY}: run 2: 'colour' is not a field"),
+        (lambda v: _cell(v).update(notes=""), f"{KEY}: 'notes' is not a field"),
+        (lambda v: v["cells"].update({"smok/a/b": _cell(v)}), "did you mean smoke"),
+        (lambda v: v["cells"].update({"//": _cell(v)}), "'//' is not budget/dataset/model"),
         (lambda v: _run(v).update(accuracy="high"), f"{KEY}: run 2: accuracy must be float"),
         (lambda v: _run(v).update(accuracy=97.0), f"{KEY}: run 2: accuracy must be in"),
         (lambda v: _run(v).update(accuracy=float("nan")), "NaN is not a value"),
@@ -126,8 +133,29 @@ def test_a_file_that_is_no_baselines_is_refused(tmp_path, text):
         read_baselines(path)
 
 
-def test_no_file_is_no_baselines(tmp_path):
-    assert read_baselines(tmp_path / "none.json") == Baselines({}, {})
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    for path in (tmp_path, tmp_path / "none.json"):
+        with pytest.raises(UsageError, match="cannot read"):
+            read_baselines(path)
+
+
+def test_devices_stand_side_by_side_and_are_never_mixed():
+    on_cuda = environment(device_type="cuda")
+    records = [record(seed, 0.99, environment=on_cuda) for seed in (0, 1)]
+    both = stored((0.9, 0.92)).updated({KEY: baseline_of(records)}, records)
+    assert both.of(KEY, "cpu").accuracies == [0.9, 0.92]
+    assert both.of(KEY, "cuda").accuracies == [0.99, 0.99]
+    assert both.of(KEY, "mps") is None
+    again = [record(seed, 0.5) for seed in (0, 1)]
+    newer = both.updated({KEY: baseline_of(again)}, again)
+    assert newer.of(KEY, "cpu").accuracies == [0.5, 0.5]
+    assert newer.of(KEY, "cuda").accuracies == [0.99, 0.99]
+
+
+def test_other_data_make_every_device_stale():
+    on_cuda = environment(device_type="cuda")
+    records = [record(s, environment=on_cuda, data_hash="new") for s in (0, 1)]
+    assert stored().updated({KEY: baseline_of(records)}, records).of(KEY, "cpu") is None
 
 
 def test_the_stored_time_orders_the_cells():

@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stn_core.gate.verdict import MIN_DROP_POINTS, Verdict, accuracy_text, judge_cell
+from stn_core.gate.verdict import MIN_POINTS, Verdict, accuracy_text, judge_cell
 from stn_core.recipe import Recipe
 from tests.examples import CELL, DATA_HASH, baseline, record
 
 STORED = baseline(list(np.linspace(0.94, 0.96, 20)))
 
 
-def judge(records, stored=STORED, cell=CELL, seeds=3, data_hash=DATA_HASH):
+def judge(records, stored=STORED, cell=CELL, seeds=(0, 1, 2), data_hash=DATA_HASH):
     return judge_cell(cell, records, stored, data_hash=data_hash, seeds=seeds, cells=18)
 
 
@@ -36,10 +36,20 @@ def test_accuracy_decides(accuracies, verdict):
 
 def test_a_significant_drop_below_the_floor_passes():
     stored = baseline([0.9990, 0.9991] * 10, test_images=10**7)
-    drop = (MIN_DROP_POINTS - 0.05) / 100
+    drop = (MIN_POINTS - 0.05) / 100
     judgement = judge(runs(*[0.99905 - drop] * 3), stored)
     assert judgement.tolerance_points < -judgement.difference_points
     assert judgement.verdict is Verdict.PASS
+
+
+def test_a_sure_gain_below_the_floor_is_no_improvement():
+    stored = baseline([0.9900, 0.9901] * 10, test_images=10**7)
+    gain = (MIN_POINTS - 0.05) / 100
+    assert judge(runs(*[0.99005 + gain] * 3), stored).verdict is Verdict.PASS
+
+
+def test_a_seed_that_comes_twice_is_not_two_runs():
+    assert judge([record(0), record(0), record(1)]).verdict is Verdict.MISSING
 
 
 def test_equal_digests_are_identical():

@@ -21,7 +21,9 @@ def test_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "a", "3,3", "1-3,2", "5-3", "1.5", ","])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "a", "3,3", "1-3,2", "5-3", "1.5", ",", "9" * 12, "1-" + "9" * 12]
+)
 def test_seeds_that_make_no_sense(text):
     with pytest.raises(UsageError, match="--seeds"):
         parse_seeds(text)
@@ -50,6 +52,6 @@ class FakeConfig:
     ],
 )
 def test_auto_oversubscribes_neither_cores_nor_cards(options, cards, workers, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("stn_core.suite.plugin._available_cores", lambda: 8)
     monkeypatch.setattr("torch.cuda.device_count", lambda: cards)
     assert pytest_xdist_auto_num_workers(FakeConfig(**options)) == workers

@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -58,6 +59,13 @@ def test_accuracy(cell, train_and_judge):
     if not judgement.verdict.passes:
         pytest.fail(judgement.line, pytrace=False)
 """
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    """No setting of the user's reaches the sessions under test."""
+    for name in [name for name in os.environ if name.startswith("STN_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -138,15 +146,15 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     assert stale.ret == 1
     stale.stdout.fnmatch_lines(
         [
-            "MISSING  smoke/digits/departed: the baseline's model does not exist*",
+            "MISSING  smoke/digits/departed: the baseline's model is gone*",
             "STALE  smoke/digits/tiny: the recipe has changed*",
         ]
     )
 
 
 def test_workers_give_the_same_digests_as_one_process(bench, pytester):
-    alone = bench("-k", exactly("tiny", "cnn"), "--seeds", "2", "--set", "epochs=2")
-    shared = bench("-k", exactly("tiny", "cnn"), "--seeds", "2", "--set", "epochs=2", "-n", "2")
+    alone = bench("-k", exactly("tiny", "cnn"), "--seeds", "2")
+    shared = bench("-k", exactly("tiny", "cnn"), "--seeds", "2", "-n", "2")
     assert (alone.ret, shared.ret) == (0, 0)
     sessions = []
     for path in sorted(pytester.path.glob("results/*/records.jsonl")):
@@ -154,6 +162,28 @@ def test_workers_give_the_same_digests_as_one_process(bench, pytester):
         sessions.append({(r["model"], r["seed"]): r["digest"] for r in found})
     assert len(sessions[0]) == 4
     assert sessions[0] == sessions[1]
+
+
+def test_baselines_come_from_a_clean_checkout_only(bench, pytester):
+    def git(*arguments):
+        identity = ["-c", "user.name=n", "-c", "user.email=e"]
+        subprocess.run(["git", *identity, *arguments], check=True, cwd=pytester.path)
+
+    (pytester.path / ".gitignore").write_text("__pycache__/\nstdout\nstderr\n")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "all")
+    clean = bench(*select("tiny"), "--update-baselines", "--seeds", "2")
+    assert clean.ret == 0
+    (path,) = pytester.path.glob("results/*/records.jsonl")
+    environment = json.loads(path.read_text().splitlines()[0])["environment"]
+    assert environment["dirty"] is False
+    assert len(environment["commit"]) == 40
+    with (pytester.path / "my_models.py").open("a") as file:
+        file.write("# a change\n")
+    dirty = bench(*select("tiny"), "--update-baselines", "--seeds", "2")
+    assert dirty.ret != 0
+    dirty.stdout.fnmatch_lines(["--update-baselines: the checkout has uncommitted changes*"])
 
 
 def test_a_search_shows_validation_and_is_compared_with_nothing(bench, pytester):
@@ -216,12 +246,14 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         (["--import", "no_such_module"], "--import no_such_module: ModuleNotFoundError*"),
         (["--results-dir", "test_bench.py"], "cannot write results to *"),
         (["--baselines", "test_bench.py"], "* is not JSON*"),
+        (["--baselines", "typo.json"], "--baselines: there is no file *typo.json"),
+        (["--dataset", "digits,digits"], "--dataset names a dataset twice"),
+        (["--update-baselines", "--seeds", "1"], "--update-baselines needs two or more seeds"),
     ],
 )
-def test_a_mistake_gets_one_line_and_no_traceback(pytester, arguments, complaint, monkeypatch):
+def test_a_mistake_gets_one_line_and_no_traceback(pytester, arguments, complaint):
     if arguments == ["--device", "cuda"] and torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    monkeypatch.delenv("STN_DATA", raising=False)
     pytester.makepyfile(test_bench=TEST)
     result = pytester.runpytest_inprocess("-p", "stn_core.suite.plugin", *arguments)
     assert result.ret not in (0, 5)

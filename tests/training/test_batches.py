@@ -47,7 +47,6 @@ def test_normalised_training_pixels_have_mean_0_and_deviation_1():
     # float32 sums over 860,000 pixels are good to about 1e-5.
     assert float(pixels.double().mean()) == pytest.approx(0, abs=1e-4)
     assert float(pixels.double().std()) == pytest.approx(1, abs=1e-4)
-    assert pixels.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_normalised_background_is_what_an_empty_pixel_becomes():

@@ -25,6 +25,10 @@ def digits():
     return dataclasses.replace(dataset, train=few)
 
 
+def normaliser(dataset):
+    return Normaliser.of(dataset, CPU)
+
+
 def linear():
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
@@ -35,7 +39,7 @@ def test_plain_gradient_descent_written_out_gives_the_same_weights(digits):
         optimizer="sgd", learning_rate=0.05, schedule="constant", batch_size=50, weight_decay=0.0
     )
     model, by_hand = linear(), linear()
-    train(model, digits, recipe, seed=4, device=CPU)
+    train(model, digits, recipe, seed=4, normalise=normaliser(digits))
     normalise = Normaliser.of(digits, CPU)
     for epoch in (1, 2):
         for images, labels in training_batches(
@@ -51,7 +55,9 @@ def test_plain_gradient_descent_written_out_gives_the_same_weights(digits):
 
 
 def test_the_loss_of_every_step_is_kept_and_falls(digits):
-    training = train(linear(), digits, Recipe(epochs=5, batch_size=50), seed=0, device=CPU)
+    training = train(
+        linear(), digits, Recipe(epochs=5, batch_size=50), seed=0, normalise=normaliser(digits)
+    )
     losses = torch.cat(training.step_losses)
     assert losses.shape == (5 * 4,)
     assert training.images_seen == 5 * 200
@@ -90,7 +96,7 @@ def test_groups_scale_the_learning_rate_and_hold_every_parameter_once(digits):
 def test_early_stopping_keeps_the_best_epoch(digits):
     recipe = Recipe(epochs=30, batch_size=50, learning_rate=0.3, schedule="constant", patience=2)
     model = linear()
-    training = train(model, digits, recipe, seed=0, device=CPU)
+    training = train(model, digits, recipe, seed=0, normalise=normaliser(digits))
     losses = [result.validation_loss for result in training.epochs]
     assert len(losses) < 30
     assert training.kept_epoch == losses.index(min(losses)) + 1
@@ -102,18 +108,36 @@ def test_early_stopping_keeps_the_best_epoch(digits):
 
 def test_a_loss_that_is_not_finite_stops_the_run(digits):
     recipe = Recipe(optimizer="sgd", learning_rate=1e30, schedule="constant", batch_size=50)
-    training = train(linear(), digits, recipe, seed=0, device=CPU)
+    training = train(linear(), digits, recipe, seed=0, normalise=normaliser(digits))
     assert "not finite at step" in training.divergence
     assert "epoch 1" in training.divergence
     assert training.epochs == []
     assert training.kept_epoch == 0
 
 
+def test_a_validation_loss_that_is_not_finite_stops_the_run(digits):
+    class OnlyTrains(nn.Sequential):
+        def forward(self, images):
+            return super().forward(images) * (1 if self.training else float("nan"))
+
+    training = train(OnlyTrains(*linear()), digits, Recipe(), 0, normaliser(digits))
+    assert training.divergence == "the validation loss was not finite after epoch 1"
+    assert training.images_seen == 0
+
+
+@pytest.mark.parametrize("warmup", [0.01, 0.5, 0.99])
+def test_one_cycle_of_a_single_step(digits, warmup):
+    recipe = Recipe(epochs=1, batch_size=10**6, warmup_fraction=warmup)
+    assert train(linear(), digits, recipe, 0, normaliser(digits)).images_seen == 200
+
+
 def test_bfloat16_trains_close_to_float32(digits):
     losses = {}
     for precision in ("float32", "bfloat16"):
         recipe = Recipe(epochs=3, batch_size=50, precision=precision)
-        losses[precision] = train(linear(), digits, recipe, 0, CPU).epochs[-1].train_loss
+        losses[precision] = (
+            train(linear(), digits, recipe, 0, normaliser(digits)).epochs[-1].train_loss
+        )
     assert losses["bfloat16"] != losses["float32"]
     # bfloat16 has 8 bits: each logit is off by up to 0.4 %, the mean loss by less than 5 %.
     assert math.isclose(losses["bfloat16"], losses["float32"], rel_tol=0.05)
@@ -123,6 +147,12 @@ def test_only_training_images_teach(digits):
     """Whatever the test set holds, the weights are the same; whatever val holds, too."""
     blank = Split(torch.zeros_like(digits.test.images), digits.test.labels)
     first, second = linear(), linear()
-    train(first, digits, Recipe(epochs=1), 0, CPU)
-    train(second, dataclasses.replace(digits, test=blank, val=blank), Recipe(epochs=1), 0, CPU)
+    train(first, digits, Recipe(epochs=1), 0, normaliser(digits))
+    train(
+        second,
+        dataclasses.replace(digits, test=blank, val=blank),
+        Recipe(epochs=1),
+        0,
+        normaliser(digits),
+    )
     assert torch.equal(first[1].weight, second[1].weight)
