@@ -77,7 +77,11 @@ def _pixel_centres(n: int, device: torch.device | str | None, dtype: torch.dtype
 
 
 def _check_size(size_hw: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(size_hw, (tuple, list)) or len(size_hw) != 2:
+        raise UsageError(f"size_hw must be a height and a width; got {size_hw!r}")
     height, width = size_hw
+    if isinstance(height, float) or isinstance(width, float):
+        raise UsageError(f"size_hw must be whole numbers; got ({height}, {width})")
     if height < 1 or width < 1:
         raise UsageError(f"size_hw must be at least (1, 1); got ({height}, {width})")
     return height, width

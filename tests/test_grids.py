@@ -60,5 +60,10 @@ def test_low_precision_grids_are_rounded_once():
 def test_a_size_below_one_is_refused():
     with pytest.raises(UsageError, match=r"at least \(1, 1\); got \(0, 3\)"):
         base_grid((0, 3))
+    for size_hw in (5, (5,), (2, 3, 4)):
+        with pytest.raises(UsageError, match="must be a height and a width; got"):
+            base_grid(size_hw)
+    with pytest.raises(UsageError, match=r"must be whole numbers; got \(2.5, 3\)"):
+        base_grid((2.5, 3))
     with pytest.raises(UsageError, match=r"got \(4, -1\)"):
         normalised_to_pixel(torch.zeros(2), (4, -1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -43,13 +42,31 @@ def coordinate_channels(
     return channels.to(dtype)
 
 
-@functools.lru_cache(maxsize=64)
-def _remembered_channels(
+# The channels that were made most lately, by the arguments of ``coordinate_channels``.
+_remembered: dict[tuple[tuple[int, ...], bool, torch.device, torch.dtype], Tensor] = {}
+_MOST_REMEMBERED = 64
+
+
+def _shared_channels(
     size: tuple[int, ...], with_r: bool, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    # An inference tensor could not be used for training afterwards.
-    with torch.inference_mode(False):
-        return coordinate_channels(size, with_r, device, dtype)
+    """``coordinate_channels``, made once and then shared: not to be written to."""
+    key = (size, with_r, device, dtype)
+    channels = _remembered.get(key)
+    if channels is None:
+        # An inference tensor could not be used for training afterwards.
+        with torch.inference_mode(False):
+            channels = coordinate_channels(*key)
+        if _outlives_the_call(channels):
+            if len(_remembered) >= _MOST_REMEMBERED:
+                _remembered.pop(next(iter(_remembered)), None)
+            _remembered[key] = channels
+    return channels
+
+
+def _outlives_the_call(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers: a wrapper dies with the mode or transform that made it."""
+    return type(tensor) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 class AddCoords(nn.Module):
@@ -79,7 +96,11 @@ class AddCoords(nn.Module):
         return self.rank + self.with_r
 
     def coordinates(self, image: Tensor) -> Tensor:
-        """The channels that fit an image, ``(num_channels, *size)``."""
+        """The channels that fit an image, ``(num_channels, *size)``: a copy of one's own."""
+        return self._coordinates(image).clone()
+
+    def _coordinates(self, image: Tensor) -> Tensor:
+        """The channels that fit an image, shared with all others of its size: only to be read."""
         if image.dim() not in (self.rank + 1, self.rank + 2):
             raise UsageError(
                 f"coordinates of rank {self.rank} need an image with {self.rank} axes after the "
@@ -89,7 +110,7 @@ class AddCoords(nn.Module):
         # A compiler (or a tensor subclass that only pretends to hold numbers) must see them made.
         if torch.compiler.is_compiling() or type(image) is not Tensor:
             return coordinate_channels(*arguments)
-        return _remembered_channels(*arguments)
+        return _shared_channels(*arguments)
 
     def forward(self, image: Tensor) -> Tensor:
         """Append the coordinates after the image's own channels.
@@ -100,7 +121,7 @@ class AddCoords(nn.Module):
         Returns:
             ``(B, C + num_channels, *size)``: row, column (, depth) (, r) last.
         """
-        coordinates = self.coordinates(image)
+        coordinates = self._coordinates(image)
         batched = coordinates.expand(*image.shape[: -self.rank - 1], *coordinates.shape)
         return torch.cat([image, batched], dim=-self.rank - 1)
 
@@ -188,7 +209,7 @@ class _CoordConv(nn.Module):
             return self._convolve(self.add_coords(image), self.conv.weight, self.conv.bias)
         # A convolution is a sum over channels, and the coordinates' part of it is the same for
         # every image of the batch: it is computed once, and nothing is copied.
-        coordinates = self.add_coords.coordinates(image)
+        coordinates = self.add_coords._coordinates(image)
         channels = self.conv.in_channels - coordinates.shape[0]
         of_image, of_position = self.conv.weight.tensor_split([channels], dim=1)
         response = self._convolve(image, of_image, self.conv.bias)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.sampling import SAMPLERS, Padding, sample
-from stn_core.sampling.padding import edge_named
+from stn_core.sampling import Padding, check_sampler, sample
+from stn_core.sampling.padding import edge_named, fill_values
+from stn_core.warps import create_warp
 from stn_core.warps.base import Warp
 
 
@@ -48,7 +52,7 @@ class SpatialTransformer(nn.Module):
     """Lets a network move its input: theta = identity + localisation(image), then warp and sample.
 
     Args:
-        warp: a family of warps, from ``stn_core.warps.create_warp``.
+        warp: a family of warps, from ``stn_core.warps.create_warp``, or its name.
         localisation: from images (B, C, H, W) to residuals (B, P); end it with
             ``zero_residual_head`` to start at the identity.
         sampler: one of ``stn_core.sampling.list_samplers()``.
@@ -56,7 +60,7 @@ class SpatialTransformer(nn.Module):
         out_size: (h, w) of the warped image; the input's by default.
 
     Raises:
-        UsageError: an unknown sampler or padding.
+        UsageError: an unknown warp, sampler or padding, or an ``out_size`` that is no size.
     """
 
     identity: Tensor
@@ -64,24 +68,27 @@ class SpatialTransformer(nn.Module):
 
     def __init__(
         self,
-        warp: Warp,
+        warp: Warp | str,
         localisation: nn.Module,
         sampler: str = "bilinear",
         padding: Padding = "zeros",
         out_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        SAMPLERS[sampler]  # an unknown name is told here, not at the first batch
-        self.warp = warp
+        # What is wrong is told here, not at the first batch.
+        check_sampler(sampler)
+        _check_out_size(out_size)
+        self.warp = create_warp(warp) if isinstance(warp, str) else warp
         self.localisation = localisation
         self.sampler = sampler
         self.out_size = out_size
         # Buffers, so that both move with the module; not saved, for they are not learnt.
-        self.register_buffer("identity", warp.identity(), persistent=False)
+        self.register_buffer("identity", self.warp.identity(), persistent=False)
         self.register_buffer("fill", None, persistent=False)
         self.edge = edge_named(padding) if isinstance(padding, str) else "zeros"
         if not isinstance(padding, str):
-            fill = torch.as_tensor(padding, dtype=torch.get_default_dtype()).detach().clone()
+            values = padding if isinstance(padding, Tensor | Real) else fill_values(padding)
+            fill = torch.as_tensor(values, dtype=torch.get_default_dtype()).detach().clone()
             if fill.any():
                 self.fill = fill
 
@@ -111,9 +118,32 @@ class SpatialTransformer(nn.Module):
         theta = self.identity + residual
         height, width = self.out_size or image.shape[-2:]
         grid = self.warp.grid(theta, (height, width))
+        if self.sampler == "antialiased" and 1 in (height, width):
+            return Warped(self._sample_halves(image, theta, (height, width)), grid, theta)
+        return Warped(self._sample(image, grid), grid, theta)
+
+    def _sample(self, image: Tensor, grid: Tensor) -> Tensor:
         padding = self.edge if self.fill is None else self.fill
-        return Warped(sample(image, grid, self.sampler, padding), grid, theta)
+        return sample(image, grid, self.sampler, padding)
+
+    def _sample_halves(self, image: Tensor, theta: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """Sample two halves of each pixel along an axis that has one, and take their mean.
+
+        A single pixel has no neighbour to tell how much of the input it covers; its halves do.
+        """
+        source_hw = image.shape[-2:]
+        halves = [2 if n == 1 < m else 1 for n, m in zip(size_hw, source_hw, strict=True)]
+        grid = self.warp.grid(theta, (size_hw[0] * halves[0], size_hw[1] * halves[1]))
+        return F.avg_pool2d(self._sample(image, grid), halves)
 
     def extra_repr(self) -> str:
         """The warp and the sampler, for ``print(model)``."""
         return f"warp={self.warp.name}, sampler={self.sampler}, out_size={self.out_size}"
+
+
+def _check_out_size(out_size: object) -> None:
+    if out_size is None:
+        return
+    sides = list(out_size) if isinstance(out_size, Sequence) else []
+    if len(sides) != 2 or not all(isinstance(n, int) and n > 0 for n in sides):
+        raise UsageError(f"out_size is (height, width) in pixels, not {out_size!r}")

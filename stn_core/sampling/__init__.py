@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from stn_core.errors import UsageError
+from stn_core.precision import working_dtype
 from stn_core.registry import Registry
 from stn_core.sampling.antialiased import antialiased
 from stn_core.sampling.gathers import deterministic
@@ -21,7 +21,7 @@ from stn_core.sampling.interpolation import bicubic, bilinear, nearest
 from stn_core.sampling.linearized import linearized
 from stn_core.sampling.padding import Edge, Padding, split_padding
 
-__all__ = ["SAMPLERS", "Edge", "Padding", "Sampler", "list_samplers", "sample"]
+__all__ = ["SAMPLERS", "Edge", "Padding", "Sampler", "check_sampler", "list_samplers", "sample"]
 
 # (image, grid, edge) -> warped image, linear in the image, all in one dtype of 32 bits or more.
 Sampler: TypeAlias = Callable[[Tensor, Tensor, Edge], Tensor]
@@ -34,6 +34,13 @@ for _sampler in (bilinear, nearest, bicubic, deterministic, linearized, antialia
 def list_samplers(pattern: str = "*") -> list[str]:
     """The modes of ``sample`` that match a shell pattern, sorted."""
     return SAMPLERS.names(pattern)
+
+
+def check_sampler(name: object) -> None:
+    """Raise a UsageError unless a sampler has this name."""
+    if not isinstance(name, str):
+        raise UsageError(f"a sampler is one of {', '.join(list_samplers())}; not {name!r}")
+    SAMPLERS[name]
 
 
 def sample(
@@ -56,11 +63,12 @@ def sample(
         The warped image (B, C, h, w).
 
     Raises:
-        UsageError: shapes that do not fit, an image of integers, an unknown mode or padding.
+        UsageError: shapes that do not fit, an image of integers or without pixels, an unknown mode
+            or padding.
     """
     _check_inputs(image, grid)
-    sampler = SAMPLERS[mode]
-    dtype = torch.promote_types(torch.promote_types(image.dtype, grid.dtype), torch.float32)
+    check_sampler(mode)
+    sampler, dtype = SAMPLERS[mode], working_dtype(image, grid)
     source, places = image.to(dtype), grid.to(dtype)
     edge, fill = split_padding(padding, source)
     if isinstance(fill, float) and fill == 0.0:
@@ -76,6 +84,8 @@ def _check_inputs(image: Tensor, grid: Tensor) -> None:
             "sample needs an image of floating point numbers and shape (B, C, H, W), "
             f"not {image.dtype} of shape {tuple(image.shape)}"
         )
+    if 0 in image.shape[2:]:
+        raise UsageError(f"sample needs an image with pixels, not one of {tuple(image.shape)}")
     if grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] != image.shape[0]:
         raise UsageError(
             f"sample needs a grid of shape (B, h, w, 2) for an image of {tuple(image.shape)}, "

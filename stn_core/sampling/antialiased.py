@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from stn_core.precision import full_precision
 from stn_core.sampling.footprint import squared_pixel_step
 from stn_core.sampling.interpolation import bilinear
 from stn_core.sampling.padding import Edge
@@ -19,7 +20,12 @@ def antialiased(image: Tensor, grid: Tensor, edge: Edge) -> Tensor:
     at most 1 the result is the bilinear one. Where it is 2^l the image is read from its l-th
     octave, in which every pixel is the mean of 2^l × 2^l input pixels, and between octaves the two
     results are blended (Williams 1983, "Pyramidal parametrics"). The filter is as wide in all
-    directions as the widest needs: a picture squeezed along one axis is softened along both.
+    directions as the widest needs: a picture squeezed along one axis is softened along both. Along
+    an axis of one output pixel there is no neighbour to tell the scale; sample at two positions
+    there, half a pixel apart, and take their mean, as ``SpatialTransformer`` does.
+
+    On CUDA the octaves' means are matrix products, which ``torch.backends.cuda.matmul.allow_tf32``
+    rounds to ten bits; it is off by default.
 
     The gradient is the true one, of the values and of the scale.
     """
@@ -39,7 +45,7 @@ def _octave(image: Tensor, level: int) -> Tensor:
     height, width = image.shape[-2:]
     rows = _cell_shares(height, math.ceil(height / 2**level), image)
     columns = _cell_shares(width, math.ceil(width / 2**level), image)
-    with torch.autocast(image.device.type, enabled=False):
+    with full_precision(image):
         return rows @ image @ columns.mT
 
 

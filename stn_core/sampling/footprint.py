@@ -15,7 +15,7 @@ def squared_pixel_step(grid: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
     Returns:
         (B, h, w). A step that is not known counts as 0: along an axis of one pixel, and to a
-        neighbour that is NaN, which thus stays alone.
+        neighbour that is NaN or infinite, which thus stays alone.
     """
     height, width = size_hw
     pixels = torch.stack([grid[..., 0] * (width / 2), grid[..., 1] * (height / 2)], dim=-1)
@@ -27,10 +27,11 @@ def squared_pixel_step(grid: Tensor, size_hw: tuple[int, int]) -> Tensor:
 def _central_difference(values: Tensor, dim: int) -> Tensor:
     """Half the difference of both neighbours; at the ends the difference to the only one."""
     n = values.shape[dim]
-    if n == 1:
+    if n < 2:
         return torch.zeros_like(values)
     steps = values.narrow(dim, 1, n - 1) - values.narrow(dim, 0, n - 1)
-    steps = steps.masked_fill(steps.isnan(), 0)
+    # Also what is finite but too large to be squared.
+    steps = steps.masked_fill(~(2 * steps.square()).isfinite(), 0)
     before = torch.cat([steps.narrow(dim, 0, 1), steps], dim)
     after = torch.cat([steps, steps.narrow(dim, n - 2, 1)], dim)
     return (before + after) / 2

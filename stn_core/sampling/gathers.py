@@ -23,7 +23,8 @@ def deterministic(image: Tensor, grid: Tensor, edge: Edge) -> Tensor:
     weights = (row_weights.unsqueeze(2) * column_weights.unsqueeze(1)).flatten(1, 2)
     batch_channels = image.shape[:2]
     pixels = image.flatten(2).gather(2, index.unsqueeze(1).expand(*batch_channels, -1))
-    values = (pixels.reshape(*batch_channels, 4, -1) * weights.unsqueeze(1)).sum(2)
+    taps: Tensor = pixels.unflatten(2, (4, rows.shape[-1]))
+    values = (taps * weights.unsqueeze(1)).sum(2)
     return values.reshape(*batch_channels, *grid.shape[1:3])
 
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from stn_core.precision import full_precision
 from stn_core.sampling.footprint import squared_pixel_step
 from stn_core.sampling.interpolation import bilinear
 from stn_core.sampling.padding import Edge
@@ -43,13 +44,18 @@ def linearized(image: Tensor, grid: Tensor, edge: Edge) -> Tensor:
 
     The auxiliary samples have a standard deviation of one pixel, of the input or of the output,
     whichever is larger: the paper, too, keeps them from collapsing onto a single input pixel.
+
+    On CUDA the fit is a matrix product, which ``torch.backends.cuda.matmul.allow_tf32`` rounds to
+    ten bits; it is off by default.
     """
     centre = grid.detach()
     value = bilinear(image, centre, edge)
     if not torch.is_grad_enabled():
         return value
     slope = _plane_slope(image.detach(), centre, edge)
-    return value + (slope * (grid - centre).unsqueeze(1)).sum(-1)
+    # Infinity minus itself is NaN, which is not what lies there.
+    move = (grid - centre).masked_fill(centre.isinf(), 0)
+    return value + (slope * move.unsqueeze(1)).sum(-1)
 
 
 def _plane_slope(image: Tensor, centre: Tensor, edge: Edge) -> Tensor:
@@ -61,11 +67,11 @@ def _plane_slope(image: Tensor, centre: Tensor, edge: Edge) -> Tensor:
     deviation = deviation_pixels.unsqueeze(-1) * pixel  # (B, h, w, 2)
     places = centre.unsqueeze(1) + offsets.reshape(-1, 1, 1, 2) * deviation.unsqueeze(1)
     intensities = bilinear(image, places.flatten(1, 2), edge)  # (B, C, K·h, w)
-    rows = intensities.reshape(*image.shape[:2], NUM_AUXILIARY, -1)
+    rows: Tensor = intensities.unflatten(2, (NUM_AUXILIARY, centre.shape[1])).flatten(3)
     # The offsets are the same everywhere but for their scale, so the normal equations are solved
     # once, for a standard deviation of one. As the offsets add to zero, I(x0) drops out.
     weights = centre.new_tensor(_least_squares_weights(auxiliary_offsets()))
-    with torch.autocast(image.device.type, enabled=False):
+    with full_precision(image):
         slope = (weights.mT @ rows).mT.reshape(*image.shape[:2], *centre.shape[1:])
     return slope / deviation.unsqueeze(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Literal, TypeAlias, get_args
 
@@ -46,11 +46,22 @@ def split_padding(padding: Padding, image: Tensor) -> tuple[Edge, Tensor | float
     if isinstance(padding, Tensor):
         _check_fits(tuple(padding.shape), channels)
         return "zeros", padding.to(image).reshape(-1, 1, 1)
-    values = [float(value) for value in padding]
+    values = fill_values(padding)
     _check_fits((len(values),), channels)
     if not any(values):
         return "zeros", 0.0
     return "zeros", image.new_tensor(values).reshape(-1, 1, 1)
+
+
+def fill_values(fill: float | Iterable[float]) -> list[float]:
+    """The numbers of a fill; what holds no numbers raises a UsageError."""
+    try:
+        return [float(value) for value in fill]  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"padding is one of {', '.join(get_args(Edge))}, a number, or one number for each "
+            f"channel; not {fill!r}"
+        ) from None
 
 
 def _check_fits(shape: tuple[int, ...], channels: int) -> None:

@@ -48,6 +48,7 @@ class Translation(MatrixWarp):
 
     name = "translation"
     num_params = 2
+    preserves_orientation = True
     closed_under_composition = True
 
     def matrix(self, theta: Tensor) -> Tensor:
@@ -79,6 +80,7 @@ class Rotation(MatrixWarp):
 
     name = "rotation"
     num_params = 1
+    preserves_orientation = True
     closed_under_composition = True
 
     def __init__(self, aspect: float = 1.0) -> None:
@@ -115,6 +117,7 @@ class Similarity(MatrixWarp):
 
     name = "similarity"
     num_params = 4
+    preserves_orientation = True
     closed_under_composition = True
 
     def __init__(self, aspect: float = 1.0) -> None:
@@ -154,6 +157,7 @@ class Attention(MatrixWarp):
 
     name = "attention"
     num_params = 3
+    preserves_orientation = True
     closed_under_composition = True
 
     def matrix(self, theta: Tensor) -> Tensor:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
 from stn_core.grids import base_grid
+from stn_core.precision import full_precision, working_dtype
 
 
 class Warp(nn.Module):
@@ -32,12 +31,14 @@ class Warp(nn.Module):
         num_params: P, the number of parameters of one map.
         closed_under_inversion: whether ``inverse`` is available.
         closed_under_composition: whether ``compose`` is available.
+        preserves_orientation: whether no theta of the family's stated range folds the image.
     """
 
     name: str
     num_params: int
     closed_under_inversion: bool = True
     closed_under_composition: bool = False
+    preserves_orientation: bool = False
 
     def identity(
         self,
@@ -63,7 +64,7 @@ class Warp(nn.Module):
             (B, N, 2), float32 or wider.
 
         Raises:
-            UsageError: the last axis of theta or of xy has the wrong size.
+            UsageError: the last axis of theta or of xy has the wrong size, or their batches differ.
         """
         theta, xy = self._prepare(theta, xy)
         with full_precision(theta):
@@ -201,12 +202,18 @@ class Warp(nn.Module):
         self._check_theta(theta)
         if xy.ndim < 2 or xy.shape[-1] != 2:
             raise UsageError(f"points must be (B, N, 2) or (N, 2); got {tuple(xy.shape)}")
-        dtype = torch.promote_types(_working_dtype(theta), _working_dtype(xy))
+        leading = zip(reversed(theta.shape[:-1]), reversed(xy.shape[:-2]), strict=False)
+        if any(a != b and a != 1 and b != 1 for a, b in leading):
+            raise UsageError(
+                f"theta and points must be of one batch; got {tuple(theta.shape)} and"
+                f" {tuple(xy.shape)}"
+            )
+        dtype = working_dtype(theta, xy)
         return theta.to(dtype), xy.to(dtype)
 
     def _prepare_theta(self, theta: Tensor) -> Tensor:
         self._check_theta(theta)
-        return theta.to(_working_dtype(theta))
+        return theta.to(working_dtype(theta))
 
     def _check_theta(self, theta: Tensor) -> None:
         if theta.ndim < 1 or theta.shape[-1] != self.num_params:
@@ -214,14 +221,3 @@ class Warp(nn.Module):
                 f"theta of the warp {self.name!r} must be (B, {self.num_params});"
                 f" got {tuple(theta.shape)}"
             )
-
-
-def _working_dtype(values: Tensor) -> torch.dtype:
-    return torch.promote_types(values.dtype, torch.float32)
-
-
-def full_precision(values: Tensor) -> AbstractContextManager[object]:
-    """Autocast switched off: in bfloat16 a grid of 224 pixels would be off by half a pixel."""
-    if values.device.type == "meta":  # knows no autocast; every device that computes does
-        return nullcontext()
-    return torch.autocast(values.device.type, enabled=False)

@@ -20,12 +20,15 @@ class AffineDiffeo(MatrixWarp):
     Convention:
         theta: the generator row by row, in the order of ``affine``; zeros give the identity.
         direction: output to input.
-        inverse: exact, at -theta. Orientation is preserved, whatever theta. Not closed under
+        range: generators whose rows sum to at most 32 in absolute value, see
+            ``matrix_exponential``; that is up to e^32-fold magnification.
+        inverse: exact, at -theta. Orientation is preserved within the range. Not closed under
             composition: a product of exponentials need not be one.
     """
 
     name = "affine_diffeo"
     num_params = 6
+    preserves_orientation = True
 
     def matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix of theta (B, 6)."""
@@ -47,6 +50,7 @@ class HomographyDiffeo(ProjectiveWarp):
         horizon: the matrix has determinant 1, but points may still cross the horizon: for
             |theta| <= 0.5 in every entry and s = 0.25 the image stays in front of the camera.
             Points with w < 0.01 are thrown far out, see ProjectiveWarp.
+        range: as for ``affine_diffeo``.
         inverse: exact, at -theta. Orientation is preserved in front of the camera. Not closed under
             composition.
 
@@ -56,6 +60,7 @@ class HomographyDiffeo(ProjectiveWarp):
 
     name = "homography_diffeo"
     num_params = 8
+    preserves_orientation = True
 
     def __init__(self, perspective_scale: float = 0.25) -> None:
         super().__init__()

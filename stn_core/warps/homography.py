@@ -61,8 +61,8 @@ class Homography(ProjectiveWarp):
         horizon: points with w < 0.01 are thrown far out, see ProjectiveWarp.
         inverse and composition: exact, as parameters, where the last entry of the inverse matrix or
             of the product is positive, that is, where it does not take the centre of its image
-            behind the camera. ``inverse_points`` has no such limit. A singular H has an inverse
-            that is not finite.
+            behind the camera; they are NaN where it is not. ``inverse_points`` has no such limit.
+            A singular H has an inverse that is not finite.
 
     Args:
         perspective_scale: s, positive.
@@ -92,8 +92,10 @@ class Homography(ProjectiveWarp):
         return entries.reshape(*theta.shape[:-1], 3, 3)
 
     def parameters_of(self, matrix: Tensor) -> Tensor:
-        """Theta (B, 8) of homographies given as matrices (B, 3, 3) with a positive last entry."""
-        entries = (matrix / matrix[..., 2:, 2:]).flatten(-2)
+        """Theta (B, 8) of homographies given as matrices (B, 3, 3), NaN without a positive h33."""
+        corner = matrix[..., 2:, 2:]
+        # Divided by a negative one the matrix would map to behind the camera what lies in front.
+        entries = (matrix / torch.where(corner > 0, corner, torch.nan)).flatten(-2)
         return torch.cat((entries[..., :6], entries[..., 6:8] / self.perspective_scale), dim=-1)
 
     def _inverse(self, theta: Tensor) -> Tensor:

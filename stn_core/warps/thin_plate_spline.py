@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_core.errors import UsageError
-from stn_core.warps.base import Warp, full_precision
+from stn_core.precision import full_precision
+from stn_core.warps.base import Warp
 from stn_core.warps.matrices import determinant_2x2
 
 # Newton's method squares the error at each step; from the nearest point of the lattice these many
@@ -39,7 +40,7 @@ class ThinPlateSpline(Warp):
         theta: displacements (dx, dy), in half-widths and half-heights, of control points at equal
             steps from -1 to 1, row by row, so that the outer ones lie on the image's outer edge.
         direction: output to input; the control points stand in the OUTPUT.
-        inverse: numerical (Newton's method), to rounding, with first derivatives. A large theta
+        inverse: numerical (Newton's method), to rounding; only first derivatives. A large theta
             folds the plane. The inverse is NaN for input points that are seen from no output point
             within 1.5 half-widths of the centre, from several, or from close to a fold;
             ``inverse_points_and_mask`` says which.
@@ -54,8 +55,10 @@ class ThinPlateSpline(Warp):
 
     def __init__(self, n: int = 4) -> None:
         super().__init__()
-        if n < 2:
-            raise UsageError(f"tps needs at least 2 control points a side; got n={n}")
+        if not isinstance(n, int) or n < 2:
+            raise UsageError(
+                f"tps needs a whole number of at least 2 control points a side; got n={n}"
+            )
         self.n = n
         self.num_params = 2 * n * n
         side = torch.linspace(-1, 1, n, dtype=torch.float64)
@@ -173,14 +176,16 @@ class ThinPlateSpline(Warp):
         )
         lattice = torch.cartesian_prod(side, side)
         images, jacobian = self._points(theta, lattice), self._jacobian(theta, lattice)
-        determinant = determinant_2x2(jacobian).reshape(-1, 1, len(side), len(side))
+        determinant = determinant_2x2(jacobian).reshape(
+            images[..., 0, 0].numel(), 1, len(side), len(side)
+        )
         highest = F.max_pool2d(determinant, 3, stride=1, padding=1)
         lowest = -F.max_pool2d(-determinant, 3, stride=1, padding=1)
         folds = (_FOLD_MARGIN * lowest <= highest).reshape(images.shape[:-1])
         reach = jacobian.flatten(-2).norm(dim=-1) * (2 * _LATTICE_EXTENT / intervals)
 
         nearest, folded = [], []
-        for part in xy.split(max(1, _DISTANCES_AT_ONCE // images[..., 0].numel()), dim=-2):
+        for part in xy.split(max(1, _DISTANCES_AT_ONCE // max(1, images[..., 0].numel())), dim=-2):
             distance = torch.cdist(part, images, compute_mode="donot_use_mm_for_euclid_dist")
             covered = folds[..., None, :] & (distance < reach[..., None, :])
             folded.append(covered.any(-1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -13,7 +14,10 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from stn_core.errors import UsageError
-from stn_core.layers import AddCoords, CoordConv1d, CoordConv2d, CoordConv3d
+from stn_core.layers import AddCoords, CoordConv1d, CoordConv2d, CoordConv3d, coordconv
+from stn_core.layers.coordconv import coordinate_channels
+
+CPU = torch.device("cpu")
 
 LAYERS = {1: (CoordConv1d, nn.Conv1d), 2: (CoordConv2d, nn.Conv2d), 3: (CoordConv3d, nn.Conv3d)}
 SIZES = {1: (9,), 2: (7, 10), 3: (6, 9, 7)}
@@ -147,11 +151,33 @@ def test_gradients_are_those_of_the_plain_convolution():
 
 
 class TestCoordinatesAreMadeOnce:
-    def test_and_reused_by_every_layer(self):
+    def test_and_reused_by_every_layer(self, monkeypatch):
         image = torch.zeros(2, 1, 11, 13)
-        assert AddCoords().coordinates(image) is AddCoords().coordinates(image + 1)
-        assert AddCoords().coordinates(image) is not AddCoords().coordinates(image.double())
-        assert AddCoords().coordinates(image) is not AddCoords(with_r=True).coordinates(image)
+        made = []
+
+        def counted(*arguments):
+            made.append(arguments)
+            return coordinate_channels(*arguments)
+
+        monkeypatch.setattr(coordconv, "coordinate_channels", counted)
+        for _ in range(2):
+            AddCoords()(image)
+            CoordConv2d(1, 2, 3)(image + 1)
+        assert len(made) == 1
+        AddCoords()(image.double())
+        AddCoords(with_r=True)(image)
+        assert len(made) == 3
+
+    def test_and_what_is_handed_out_is_a_copy(self):
+        image = torch.zeros(1, 1, 20, 21)
+        expected = AddCoords()(image)
+        AddCoords().coordinates(image).mul_(0)
+        assert torch.equal(AddCoords()(image), expected)
+
+    def test_and_old_ones_are_forgotten(self):
+        for n in range(300, 400):
+            AddCoords(rank=1)(torch.zeros(1, 1, n))
+        assert len(coordconv._remembered) == coordconv._MOST_REMEMBERED
 
     def test_and_are_no_part_of_the_state(self):
         layer = CoordConv2d(1, 2, 3)
@@ -175,13 +201,37 @@ class TestCoordinatesAreMadeOnce:
         layer(image).sum().backward()
         assert layer.conv.weight.grad.abs().sum() > 0
 
-    def test_and_fake_tensors_leave_none_behind(self):
-        layer = CoordConv2d(1, 2, 3)
+    @pytest.mark.parametrize("fake_image", [True, False])
+    def test_and_fake_tensors_leave_none_behind(self, fake_image):
+        layer, image = CoordConv2d(1, 2, 3), torch.zeros(1, 1, 16, 17 + fake_image)
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-            layer(mode.from_tensor(torch.zeros(1, 1, 16, 17)))
-        assert layer(torch.zeros(1, 1, 16, 17)).isfinite().all()
+            layer(mode.from_tensor(image) if fake_image else image)
+        result = layer(image)
+        assert type(result) is torch.Tensor
+        assert result.isfinite().all()
 
-    def test_and_transforms_leave_none_behind(self):
+    @pytest.mark.parametrize("width", [4, 5, 6, 7])  # a size of its own, not made before
+    def test_and_transforms_leave_none_behind(self, width):
+        layer, image = AddCoords(), torch.randn(1, 22, width)
+
+        def total(image):
+            return layer(image).square().sum()
+
+        transform = {
+            4: lambda: torch.func.grad(total)(image),
+            5: lambda: torch.func.jvp(total, (image,), (image,)),
+            6: lambda: torch.func.functionalize(total)(image),
+            7: lambda: torch.func.vmap(total)(image[None]),
+        }[width]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # jvp uses parts of torch that torch has deprecated
+            transform()
+        expected = torch.cat([image, coordinate_channels((22, width), False, CPU, image.dtype)])
+        assert torch.equal(layer(image), expected)
+        is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+        assert not any(is_wrapped(channels) for channels in coordconv._remembered.values())
+
+    def test_and_work_inside_transforms(self):
         layer = CoordConv2d(1, 2, 3).double()
         images = torch.randn(3, 2, 1, 18, 19, dtype=torch.float64)
         mapped = torch.func.vmap(layer)(images)

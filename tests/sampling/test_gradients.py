@@ -114,6 +114,9 @@ class TestDeterministic:
             torch.testing.assert_close(ours, torchs, rtol=tolerance, atol=tolerance)
 
     def test_backward_runs_under_deterministic_algorithms(self, device):
+        if device.type == "cpu":
+            pytest.skip("a CPU repeats itself with every sampler")
+
         def gradients():
             image = torch.linspace(-1, 1, 2 * 35, device=device).reshape(1, 2, 5, 7)
             grid = torch.linspace(-1.2, 1.2, 24, device=device).reshape(1, 4, 3, 2)
@@ -133,8 +136,12 @@ class TestLinearized:
     """The value is I(x0); the gradient is A = argmin sum |I(x_k) - I(x0) - A (x_k - x0)|²."""
 
     @settings(max_examples=6, deadline=None)
-    @given(seed=st.integers(0, 2**20), zoom=st.sampled_from([0.5, 1.0, 3.0]))
-    def test_gradient_is_the_slope_of_the_fitted_plane(self, seed, zoom):
+    @given(
+        seed=st.integers(0, 2**20),
+        zoom=st.sampled_from([0.5, 1.0, 3.0]),
+        outside=st.sampled_from(PADDINGS),
+    )
+    def test_gradient_is_the_slope_of_the_fitted_plane(self, seed, zoom, outside):
         height, width = size_hw = (6, 9)
         image = torch.randn(
             1, 2, *size_hw, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
@@ -144,12 +151,12 @@ class TestLinearized:
         centres = base_grid((2, 3), dtype=torch.float64) * torch.tensor([3, 2]) / 2
         grid = (centres * pixel * zoom)[None].requires_grad_()
         cotangent = torch.randn(1, 2, 2, 3, dtype=torch.float64)
-        (sample(image, grid, "linearized", "border") * cotangent).sum().backward()
+        (sample(image, grid, "linearized", outside) * cotangent).sum().backward()
         deviation = pixel.numpy() * max(zoom, 1.0)
         for i, j in np.ndindex(2, 3):
             centre = grid[0, i, j].detach().numpy()
             places = centre + np.array(auxiliary_offsets()) * deviation
-            slope = slow_plane_slope(image[0].numpy(), centre, places, "border")
+            slope = slow_plane_slope(image[0].numpy(), centre, places, outside)
             expected = cotangent[0, :, i, j].numpy() @ slope
             np.testing.assert_allclose(grid.grad[0, i, j], expected, rtol=0, atol=1e-11)
 

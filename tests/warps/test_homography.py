@@ -98,6 +98,17 @@ def test_inverse_points_need_no_inverse_parameters():
     torch.testing.assert_close(back[0], xy)
 
 
+def test_parameters_that_do_not_exist_are_nan():
+    # Both inverses take the centre behind the camera; the second's matrix keeps orientation.
+    theta = [[1.0, 0, 2, 0, 1, 0, 2.4, 0], [-0.1, 0, -1, 0, 1, 0, 2.4, 0]]
+    theta = torch.tensor([*theta, IDENTITY.tolist()], dtype=torch.float64)
+    inverse = HOMOGRAPHY.inverse(theta)
+    assert inverse[:2].isnan().all()
+    assert torch.equal(inverse[2], IDENTITY)
+    composed = HOMOGRAPHY.compose(theta[:1], torch.tensor([[1, 0, -3, 0, 1, 0, 0, 0.0]]).double())
+    assert composed.isnan().all()
+
+
 @pytest.mark.parametrize("name", ["homography", "homography_diffeo"])
 @pytest.mark.parametrize("scale", [0.0, -0.5, float("nan")])
 def test_a_perspective_scale_that_is_not_positive_is_refused(name, scale):

@@ -153,5 +153,6 @@ def test_constants_follow_the_module_but_keep_their_type():
 
 
 def test_fewer_than_two_control_points_a_side_are_refused():
-    with pytest.raises(UsageError, match="at least 2 control points a side; got n=1"):
-        create_warp("tps", n=1)
+    for n in (1, 3.5):
+        with pytest.raises(UsageError, match=f"at least 2 control points a side; got n={n}"):
+            create_warp("tps", n=n)

@@ -1,0 +1,27 @@
+"""The precision that geometry is computed in: float32 at least, whatever is asked around it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+def working_dtype(*values: Tensor) -> torch.dtype:
+    """The widest type among the values given, float32 at least."""
+    dtype = torch.float32
+    for value in values:
+        dtype = torch.promote_types(dtype, value.dtype)
+    return dtype
+
+
+def full_precision(values: Tensor) -> AbstractContextManager[object]:
+    """Autocast switched off: in bfloat16 a grid of 224 pixels would be off by half a pixel.
+
+    Args:
+        values: any tensor on the device that computes.
+    """
+    if values.device.type == "meta":  # knows no autocast; every device that computes does
+        return nullcontext()
+    return torch.autocast(values.device.type, enabled=False)
