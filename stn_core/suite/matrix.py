@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from stn_core.datasets import check_dataset
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.baselines import Baselines
 from stn_core.models import list_models, model_info
 from stn_core.recipe import Cell
@@ -75,6 +76,17 @@ def plan_cells(options: SuiteOptions) -> list[Cell]:
         for dataset in options.datasets
         for model in list_models()
         if model_info(model).suits(dataset)
+    ]
+
+
+def unknown_words(expression: str, datasets: Sequence[str]) -> list[str]:
+    """A line for every word of a -k expression that is part of no model's or dataset's name."""
+    known = [*list_models(), *datasets]
+    words = re.findall(r"\w+", expression)
+    return [
+        str(unknown_name("model or dataset", word, known))
+        for word in words
+        if word not in ("and", "or", "not") and not any(word in name for name in known)
     ]
 
 

@@ -305,8 +305,13 @@ class Suite:
         self.notes.append(line)
         return True
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         """Print the table, and a line for whatever needs one."""
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.config.option.keyword:
+            from stn_core.suite.matrix import unknown_words
+
+            for line in unknown_words(self.config.option.keyword, self.options.datasets):
+                terminalreporter.write_line(line)
         if not self.judgements:
             return
         terminalreporter.section(f"comparison, budget {self.options.budget}")
