@@ -30,6 +30,7 @@ from stn_core.suite.options import SuiteOptions, add_options, read_options, thre
 from stn_core.suite.session import (
     RECORDS_FILE,
     Plan,
+    discard_folder,
     judge_session,
     make_folder,
     read_plan,
@@ -286,6 +287,7 @@ class Suite:
             return
         plan = read_plan(self.options.results)
         if plan is None:
+            discard_folder(self.options.results)
             return
         self.judgements, self.notes = judge_session(self.options.results, plan, self.baselines)
         write_tables(self.options.results, self.judgements)

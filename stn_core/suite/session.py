@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,13 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
 
 
+def discard_folder(folder: Path) -> None:
+    """Take a folder away that was made for a session in which nothing was selected."""
+    with contextlib.suppress(OSError):  # never made, or somebody put something into it
+        (folder / PLAN_FILE).unlink()
+        folder.rmdir()
+
+
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
     """Write what was asked for beside what will come back. Every xdist worker writes the same."""
     asked = {
@@ -89,13 +97,9 @@ def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequenc
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan of a session's folder; None where no cell was planned, and the folder goes."""
+    """The plan of a session's folder, None where no cell was planned."""
     path = folder / PLAN_FILE
-    if not path.exists():
-        return None
-    if not path.stat().st_size:  # made, but nothing was selected
-        path.unlink()
-        folder.rmdir()
+    if not path.exists() or not path.stat().st_size:
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
     return Plan(

@@ -114,6 +114,8 @@ def test_channels_last_changes_nothing(name: str) -> None:
 def test_a_channels_last_batch_trains(name: str) -> None:
     model = make(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model(images_of(NON_SQUARE).contiguous(memory_format=torch.channels_last)).sum().backward()
+    # Before the first step a zero-initialised head passes no gradient on, but each has one.
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @every_model
