@@ -100,13 +100,15 @@ def test_the_first_matching_group_scales_the_learning_rate():
 
 
 @pytest.mark.parametrize("name", list_budgets())
-def test_a_budget_changes_a_recipe_by_dataset_and_then_by_family(name):
+def test_a_budget_changes_a_recipe_by_dataset_then_by_family_then_by_both(name):
     budget = get_budget(name)
     for dataset in (*budget.by_dataset, "of one's own"):
         by_dataset = budget.recipe.replace(budget.by_dataset.get(dataset, {}))
         assert budget.recipe_for(dataset, "of one's own") == by_dataset
         for family, changes in budget.by_family.items():
-            assert budget.recipe_for(dataset, family) == by_dataset.replace(changes)
+            by_both = budget.by_dataset_and_family.get((dataset, family), {})
+            expected = by_dataset.replace(changes).replace(by_both)
+            assert budget.recipe_for(dataset, family) == expected
 
 
 def test_a_family_may_have_a_recipe_of_its_own():
