@@ -29,6 +29,7 @@ _HOME = {
     "register_model": "models",
     "run_cell": "experiment",
     "sample": "sampling",
+    "warp_image": "warping",
 }
 
 __all__ = sorted(_HOME)

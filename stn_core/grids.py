@@ -47,9 +47,12 @@ def normalised_to_pixel(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
     Returns:
         (..., 2) in pixels.
+
+    Raises:
+        UsageError: the last axis is not (x, y), or a size below 1.
     """
     height, width = _check_size(size_hw)
-    x, y = xy.unbind(-1)
+    x, y = _axes(xy)
     return torch.stack((((x + 1) * width - 1) / 2, ((y + 1) * height - 1) / 2), dim=-1)
 
 
@@ -62,9 +65,12 @@ def pixel_to_normalised(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
     Returns:
         (..., 2) normalised.
+
+    Raises:
+        UsageError: the last axis is not (x, y), or a size below 1.
     """
     height, width = _check_size(size_hw)
-    x, y = xy.unbind(-1)
+    x, y = _axes(xy)
     return torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
 
 
@@ -74,6 +80,12 @@ def _pixel_centres(n: int, device: torch.device | str | None, dtype: torch.dtype
     dtype = dtype or torch.get_default_dtype()
     exact = torch.promote_types(dtype, torch.float32)
     return (torch.arange(1 - n, n, 2, device=device, dtype=exact) / n).to(dtype)
+
+
+def _axes(xy: Tensor) -> tuple[Tensor, Tensor]:
+    if xy.ndim < 1 or xy.shape[-1] != 2:
+        raise UsageError(f"points must be (..., 2), (x, y) last; got {tuple(xy.shape)}")
+    return xy[..., 0], xy[..., 1]
 
 
 def _check_size(size_hw: tuple[int, int]) -> tuple[int, int]:

@@ -16,6 +16,11 @@ def working_dtype(*values: Tensor) -> torch.dtype:
     return dtype
 
 
+def widest_dtype(device: torch.device) -> torch.dtype:
+    """The widest floating type of a device: float64, but on Apple's GPUs, which have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def full_precision(values: Tensor) -> AbstractContextManager[object]:
     """Autocast switched off: in bfloat16 a grid of 224 pixels would be off by half a pixel.
 

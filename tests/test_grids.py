@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -55,6 +57,13 @@ def test_outer_edges_lie_at_minus_one_and_one():
 def test_low_precision_grids_are_rounded_once():
     expected = base_grid((3, 300), dtype=torch.float32).bfloat16()
     assert torch.equal(base_grid((3, 300), dtype=torch.bfloat16), expected)
+
+
+@pytest.mark.parametrize("convert", [normalised_to_pixel, pixel_to_normalised])
+@pytest.mark.parametrize("shape", [(4, 3), (2, 1), ()])
+def test_points_without_x_and_y_are_refused(convert, shape):
+    with pytest.raises(UsageError, match=rf"must be \(\.\.\., 2\).*got {re.escape(str(shape))}"):
+        convert(torch.zeros(shape), (4, 5))
 
 
 def test_a_size_below_one_is_refused():

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.sampling import Padding, check_sampler, sample
+from stn_core.sampling import Padding, check_sampler
 from stn_core.sampling.padding import edge_named, fill_values
+from stn_core.warping import warp_and_sample
 from stn_core.warps import create_warp
 from stn_core.warps.base import Warp
 
@@ -91,6 +91,7 @@ class SpatialTransformer(nn.Module):
             fill = torch.as_tensor(values, dtype=torch.get_default_dtype()).detach().clone()
             if fill.any():
                 self.fill = fill
+                self._fill_values = fill.tolist()
 
     def forward(self, image: Tensor) -> Tensor:
         """Warp a batch: (B, C, H, W) to (B, C, h, w)."""
@@ -117,24 +118,20 @@ class SpatialTransformer(nn.Module):
             )
         theta = self.identity + residual
         height, width = self.out_size or image.shape[-2:]
-        grid = self.warp.grid(theta, (height, width))
-        if self.sampler == "antialiased" and 1 in (height, width):
-            return Warped(self._sample_halves(image, theta, (height, width)), grid, theta)
-        return Warped(self._sample(image, grid), grid, theta)
-
-    def _sample(self, image: Tensor, grid: Tensor) -> Tensor:
         padding = self.edge if self.fill is None else self.fill
-        return sample(image, grid, self.sampler, padding)
+        warped, grid = warp_and_sample(
+            image, self.warp, theta, (height, width), self.sampler, padding
+        )
+        return Warped(warped, grid, theta)
 
-    def _sample_halves(self, image: Tensor, theta: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """Sample two halves of each pixel along an axis that has one, and take their mean.
-
-        A single pixel has no neighbour to tell how much of the input it covers; its halves do.
-        """
-        source_hw = image.shape[-2:]
-        halves = [2 if n == 1 < m else 1 for n, m in zip(size_hw, source_hw, strict=True)]
-        grid = self.warp.grid(theta, (size_hw[0] * halves[0], size_hw[1] * halves[1]))
-        return F.avg_pool2d(self._sample(image, grid), halves)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # Made anew where they went: module.to_empty() leaves buffers without values, and these are
+        # in no saved state that would bring them.
+        self.identity = self.warp.identity(device=self.identity.device, dtype=self.identity.dtype)
+        if self.fill is not None:
+            self.fill = self.fill.new_tensor(self._fill_values)
+        return self
 
     def extra_repr(self) -> str:
         """The warp and the sampler, for ``print(model)``."""

@@ -49,7 +49,10 @@ def sample(
     """Read an image at the places that a grid names.
 
     Positions and interpolation keep at least float32, and the wider dtype of image and grid, also
-    under autocast; the result has the image's dtype. A position that is NaN gives NaN.
+    under autocast; the result has the image's dtype. A position that is NaN gives NaN. An infinite
+    one lies outside the image; but with ``"zeros"`` or a fill torch's ``grid_sample`` may give NaN
+    there (0 times infinity), and so may all modes but ``nearest`` and ``deterministic``: holding
+    positions would double the cost of ``bilinear``.
 
     Args:
         image: (B, C, H, W), floating point.

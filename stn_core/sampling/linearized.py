@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from stn_core.precision import full_precision
 from stn_core.sampling.footprint import squared_pixel_step
 from stn_core.sampling.interpolation import bilinear
 from stn_core.sampling.padding import Edge
@@ -44,9 +43,6 @@ def linearized(image: Tensor, grid: Tensor, edge: Edge) -> Tensor:
 
     The auxiliary samples have a standard deviation of one pixel, of the input or of the output,
     whichever is larger: the paper, too, keeps them from collapsing onto a single input pixel.
-
-    On CUDA the fit is a matrix product, which ``torch.backends.cuda.matmul.allow_tf32`` rounds to
-    ten bits; it is off by default.
     """
     centre = grid.detach()
     value = bilinear(image, centre, edge)
@@ -70,9 +66,10 @@ def _plane_slope(image: Tensor, centre: Tensor, edge: Edge) -> Tensor:
     rows: Tensor = intensities.unflatten(2, (NUM_AUXILIARY, centre.shape[1])).flatten(3)
     # The offsets are the same everywhere but for their scale, so the normal equations are solved
     # once, for a standard deviation of one. As the offsets add to zero, I(x0) drops out.
-    weights = centre.new_tensor(_least_squares_weights(auxiliary_offsets()))
-    with full_precision(image):
-        slope = (weights.mT @ rows).mT.reshape(*image.shape[:2], *centre.shape[1:])
+    weights = centre.new_tensor(_least_squares_weights(auxiliary_offsets()))  # (K, 2)
+    # Sums of products: a GPU set to TF32 would round a matrix product to 10 bits.
+    slopes = [(weights[:, axis, None] * rows).sum(2) for axis in (0, 1)]
+    slope = torch.stack(slopes, dim=-1).reshape(*image.shape[:2], *centre.shape[1:])
     return slope / deviation.unsqueeze(1)
 
 

@@ -6,24 +6,25 @@ import inspect
 from typing import Any
 
 from stn_core.errors import UsageError
-from stn_core.registry import Registry
 from stn_core.warps.affine import Affine, Attention, Rotation, Similarity, Translation
 from stn_core.warps.base import Warp
 from stn_core.warps.cpab import CPAB
 from stn_core.warps.diffeomorphic import AffineDiffeo, HomographyDiffeo
+from stn_core.warps.families import FAMILIES, family_named
 from stn_core.warps.homography import Homography
 from stn_core.warps.thin_plate_spline import ThinPlateSpline
-
-_REGISTRY: Registry[type[Warp]] = Registry("warp")
 
 
 def register_warp(family: type[Warp]) -> type[Warp]:
     """Class decorator: make a family available to ``create_warp`` under its ``name``.
 
+    Args:
+        family: a subclass of ``Warp`` whose options all have defaults.
+
     Raises:
         UsageError: the name is taken.
     """
-    _REGISTRY.add(family.name, family)
+    FAMILIES.add(family.name, family)
     return family
 
 
@@ -37,7 +38,7 @@ def create_warp(name: str, **options: Any) -> Warp:
     Raises:
         UsageError: an unknown name, an unknown option, or a value the family refuses.
     """
-    family = _REGISTRY[name]
+    family = family_named(name)
     allowed = [
         option.name
         for option in inspect.signature(family).parameters.values()
@@ -54,7 +55,7 @@ def create_warp(name: str, **options: Any) -> Warp:
 
 def list_warps(pattern: str = "*") -> list[str]:
     """The names of all families that match a shell pattern, sorted."""
-    return _REGISTRY.names(pattern)
+    return FAMILIES.names(pattern)
 
 
 for _family in (

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from stn_core.errors import UsageError
 from stn_core.grids import base_grid
 from stn_core.precision import full_precision, working_dtype
+from stn_core.warps.families import families_with
 
 
 class Warp(nn.Module):
@@ -155,6 +156,8 @@ class Warp(nn.Module):
     def validate(self, theta: Tensor) -> None:
         """Check parameters that a person passes; not for the compiled path, it reads the values.
 
+        ``stn_core.warp_image`` calls it; a network's forward pass does not.
+
         Args:
             theta: (B, P) or (P,).
 
@@ -217,7 +220,9 @@ class Warp(nn.Module):
 
     def _check_theta(self, theta: Tensor) -> None:
         if theta.ndim < 1 or theta.shape[-1] != self.num_params:
+            others = families_with(theta.shape[-1]) if theta.ndim else []
+            hint = f", which fits {' or '.join(others)}" if others else ""
             raise UsageError(
                 f"theta of the warp {self.name!r} must be (B, {self.num_params});"
-                f" got {tuple(theta.shape)}"
+                f" got {tuple(theta.shape)}{hint}"
             )

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stn_core.errors import UsageError
 from stn_core.warps.base import Warp
+from stn_core.warps.cpab_flow import drift, velocity_at
 
-# A step ends this much after it has reached an edge, in units of the whole flow, so that the next
-# one starts safely in the next triangle. The field is continuous, so being late costs this squared.
-_LATE = 2.0**-10
-# A step is at least and at most these multiples of an equal share of the time that is left. The
-# floor keeps points that graze an edge from using up the steps; the ceiling keeps the series short.
-_SHORTEST, _LONGEST = 1 / 16, 2.5
-# Keeps distances and rates off 0, in cells and per flow.
-_TINY = 1e-6
 # How steep a field may be, per step: the growth rate of distances, per flow. At a third the series
 # of a step has an argument below 1, and edges that spiral around a vertex do not use up the steps.
 _STEEPEST_PER_STEP = 1 / 3
@@ -53,9 +44,10 @@ class CPAB(Warp):
             most 0.74) 8e-6 at the worst, and there and back 4e-5 (n = 120,000 points in 800
             fields); at 0.2, 1.3e-6 and 3e-6 (200 fields); at 0.3 with 6x6 or 8x2 cells, 1.1e-5 and
             9e-5 (60 fields each). Of fields scaled down to the bound 99.9 % of the points are
-            within 4e-5, the worst 2.5e-3, there and back 3e-2, and 2 of 30,000 triangles with sides
-            of 1e-4 are turned over (200 fields of standard deviation 3). All float64, 2026-11. 50
-            steps of Euler's method are off by 1.3e-2 at 0.3.
+            within 4e-5, the worst 2.5e-3, there and back 3e-2 (200 fields of standard deviation
+            3). All float64, 2026-11. 50 steps of Euler's method are off by 1.3e-2 at 0.3.
+        creases: the map is continuous with kinks along edges. A straight triangle that lies across
+            one can turn over, however small, though nothing folds.
         derivatives: the first are those of the flow, finite at theta = 0 too, to about 1e-3 of the
             field's change of slope at an edge. The second leave out what passing an edge adds.
 
@@ -91,6 +83,7 @@ class CPAB(Warp):
         self.zero_boundary = zero_boundary
         self.steps = steps
         border = -1 if zero_boundary else 1
+        self._cells_xy = (cells_x, cells_y)
         self._corners_hw = (cells_y + border, cells_x + border)
         self.num_params = 2 * (self._corners_hw[0] * self._corners_hw[1] + cells_x * cells_y)
 
@@ -105,71 +98,34 @@ class CPAB(Warp):
             (B, N, 2), half-widths and half-heights per flow.
         """
         theta, xy = self._prepare(theta, xy)
-        position, table = self._in_cell_units(theta, xy)
-        floors = [line.floor() for line in _across_edges(position)]
-        triangle = self._affine_field_at(table, floors)
-        velocity = _multiply_add(triangle[:4], position, triangle[4:])
-        return self._to_half_widths(velocity)
+        table, x, y = self._in_cell_units(theta, xy)
+        return self._to_half_widths(*velocity_at(table, x, y, self._cells_xy))
 
     def _inverse(self, theta: Tensor) -> Tensor:
         return -theta
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
-        displacement, _ = self._flow(theta, xy)
+        moved_x, moved_y, _ = self._drift(theta, xy)
         # Adding a displacement, rather than converting positions back, keeps the identity exact.
-        return xy + displacement
+        return xy + self._to_half_widths(moved_x, moved_y)
 
     def _jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
         # Liouville: the logarithm of the determinant is the divergence met on the way.
-        _, divergence = self._flow(theta, xy)
+        _, _, divergence = self._drift(theta, xy)
         return torch.exp(divergence)
 
-    def _flow(self, theta: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
-        """Drift for one unit of time.
+    def _drift(self, theta: Tensor, xy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return drift(*self._in_cell_units(theta, xy), self._cells_xy, self.steps)
 
-        Returns:
-            displacement (B, N, 2) and the integral (B, N) of the divergence along the way.
-        """
-        start, table = self._in_cell_units(theta, xy)
-        position = start
-        time_left = torch.ones_like(start[0])
-        divergence = torch.zeros_like(start[0])
-        for steps_left in range(self.steps, 0, -1):
-            lines = _across_edges(position)
-            floors = [line.floor() for line in lines]
-            a, b, c, d, *shift = self._affine_field_at(table, floors)
-            velocity = _multiply_add((a, b, c, d), position, shift)
-            acceleration = _multiply_add((a, b, c, d), velocity)
-            if steps_left == 1:
-                duration = time_left
-            else:
-                rate = _exit_rate(lines, floors, velocity, acceleration)
-                duration = _step_duration(rate, time_left, steps_left)
-            trace = (a + d) * duration
-            along_v, along_a = _flow_series(trace, (a * d - b * c) * duration**2)
-            along_v, along_a = along_v * duration, along_a * duration**2
-            position = (
-                position[0] + along_v * velocity[0] + along_a * acceleration[0],
-                position[1] + along_v * velocity[1] + along_a * acceleration[1],
-            )
-            divergence = divergence + trace
-            time_left = time_left - duration
-        moved = (position[0] - start[0], position[1] - start[1])
-        return self._to_half_widths(moved), divergence
-
-    def _in_cell_units(self, theta: Tensor, xy: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Positions x and y, (B, N) each, in units of one cell, and the table of affine fields."""
+    def _in_cell_units(self, theta: Tensor, xy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The table of affine fields, and positions x and y, (B, N) or (N,), in cells."""
         leading = torch.broadcast_shapes(theta.shape[:-1], xy.shape[:-2])
-        theta = theta.expand(*leading, self.num_params)
-        xy = xy.expand(*leading, *xy.shape[-2:])
-        position = (
-            (xy[..., 0] + 1) * (self.cells_x / 2),
-            (xy[..., 1] + 1) * (self.cells_y / 2),
-        )
-        return position, self._affine_fields(theta)
+        x = (xy[..., 0] + 1) * (self.cells_x / 2)
+        y = (xy[..., 1] + 1) * (self.cells_y / 2)
+        return self._affine_fields(theta.expand(*leading, self.num_params)), x, y
 
-    def _to_half_widths(self, xy: tuple[Tensor, Tensor]) -> Tensor:
-        return torch.stack((xy[0] * (2 / self.cells_x), xy[1] * (2 / self.cells_y)), dim=-1)
+    def _to_half_widths(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.stack((x * (2 / self.cells_x), y * (2 / self.cells_y)), dim=-1)
 
     def _affine_fields(self, theta: Tensor) -> Tensor:
         """The affine field of every triangle.
@@ -236,83 +192,3 @@ class CPAB(Warp):
         means = (rows[..., :-1] + rows[..., 1:]) / 4
         inside = torch.ones(self.cells_y, self.cells_x, dtype=torch.bool, device=theta.device)
         return corners, torch.where(F.pad(inside, (1, 1, 1, 1)), centres, means)
-
-    def _affine_field_at(self, table: Tensor, floors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The six coefficients, (B, N) each, of the affine field in each point's triangle.
-
-        Args:
-            table: from ``_affine_fields``.
-            floors: the integers below x, y, x + y and x - y, (B, N) each, which name the triangle.
-        """
-        x, y, x_plus_y, x_minus_y = floors
-        # Which side of the cell's diagonals, as the numbers 0 and 1: adding booleans takes a CPU
-        # three times as long. Rounding may put a point on an edge in no triangle at all.
-        above_falling = (x_minus_y - (x - y) + 1).clamp(0, 1)
-        below_rising = (x_plus_y - (x + y)).clamp(0, 1)
-        cell = (y.clamp(-1, self.cells_y) + 1) * (self.cells_x + 2)
-        cell = cell + (x.clamp(-1, self.cells_x) + 1)
-        index = (4 * cell + above_falling + 2 * below_rising).nan_to_num(0.0).long()
-        return table.gather(-1, index.expand(6, *index.shape)).unbind(0)
-
-
-def _multiply_add(
-    matrix: Sequence[Tensor], vector: tuple[Tensor, Tensor], shift: Sequence[Tensor] = ()
-) -> tuple[Tensor, Tensor]:
-    a, b, c, d = matrix
-    x, y = a * vector[0] + b * vector[1], c * vector[0] + d * vector[1]
-    return (x + shift[0], y + shift[1]) if shift else (x, y)
-
-
-def _flow_series(trace: Tensor, determinant: Tensor) -> tuple[Tensor, Tensor]:
-    """The integral of exp(sM) over s in [0, 1] as along_v I + along_a M, for a 2x2 matrix M.
-
-    By Cayley and Hamilton M^k = p_k M - det(M) p_(k-1) I, where p_1 = 1, p_2 = trace(M) and
-    p_(k+1) = trace(M) p_k - det(M) p_(k-1); the sum over M^k / (k + 1)! goes to k = 4.
-    """
-    p3 = trace * trace - determinant
-    p4 = trace * (p3 - determinant)
-    along_a = 1 / 2 + trace / 6 + p3 / 24 + p4 / 120
-    along_v = 1 - determinant * (1 / 6 + trace / 24 + p3 / 120)
-    return along_v, along_a
-
-
-def _across_edges(xy: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """What is an integer on the edges of triangles, in units of one cell: x, y, x + y and x - y."""
-    x, y = (coordinate.detach() for coordinate in xy)
-    return x, y, x + y, x - y
-
-
-@torch.no_grad()
-def _exit_rate(
-    lines: Sequence[Tensor],
-    floors: Sequence[Tensor],
-    velocity: tuple[Tensor, Tensor],
-    acceleration: tuple[Tensor, Tensor],
-) -> Tensor:
-    """One over the time (B, N) until a point leaves its triangle, positive.
-
-    Without a gradient, and none is needed: velocities agree on both sides of an edge, so the end of
-    the flow does not depend, to first order, on when a step passes from one to the other.
-
-    The time t to cover a distance D is the root of D = v t + a t²/2, so 1/t = (v + root)/(2 D) with
-    root = sqrt(v² + 2 a D); where there is none the time to the turning point serves.
-    """
-    fastest = torch.full_like(lines[0], 2 * _TINY)
-    velocities, accelerations = _across_edges(velocity), _across_edges(acceleration)
-    for line, floor, v, a in zip(lines, floors, velocities, accelerations, strict=True):
-        below = line - floor
-        above, below = (1 - below).clamp_min(_TINY), below.clamp_min(_TINY)
-        v_squared, a_twice = v * v, 2 * a
-        # Never the root of exactly 0, which takes a CPU 40 times as long as any other.
-        root_up = torch.addcmul(v_squared, a_twice, above).clamp_min(_TINY**2).sqrt()
-        root_down = torch.addcmul(v_squared, a_twice, below, value=-1).clamp_min(_TINY**2).sqrt()
-        sooner = torch.maximum((root_up + v) / above, (root_down - v) / below)
-        fastest = torch.maximum(fastest, sooner)
-    return fastest / 2
-
-
-def _step_duration(rate: Tensor, time_left: Tensor, steps_left: int) -> Tensor:
-    """How long to stay in a triangle that is left after 1/rate, (B, N)."""
-    share = time_left / steps_left
-    duration = torch.maximum(1 / rate + _LATE, _SHORTEST * share)
-    return torch.minimum(duration, _LONGEST * share).minimum(time_left)

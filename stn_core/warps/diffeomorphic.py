@@ -20,10 +20,10 @@ class AffineDiffeo(MatrixWarp):
     Convention:
         theta: the generator row by row, in the order of ``affine``; zeros give the identity.
         direction: output to input.
-        range: generators whose rows sum to at most 32 in absolute value, see
-            ``matrix_exponential``; that is up to e^32-fold magnification.
-        inverse: exact, at -theta. Orientation is preserved within the range. Not closed under
-            composition: a product of exponentials need not be one.
+        range: a generator one of whose rows sums to more than 32 in absolute value (e^32-fold
+            magnification) is scaled down until none does, see ``matrix_exponential``.
+        inverse: exact, at -theta. Orientation is preserved. Not closed under composition: a
+            product of exponentials need not be one.
     """
 
     name = "affine_diffeo"

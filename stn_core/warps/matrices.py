@@ -11,6 +11,8 @@ from torch import Tensor
 
 # The exponential halves its argument this often before it sums the series.
 _HALVINGS = 8
+# The largest norm, the sum of a row's absolute values, whose exponential is computed.
+_LARGEST_NORM = 32
 
 
 def matrix_product(a: Tensor, b: Tensor) -> Tensor:
@@ -41,7 +43,9 @@ def matrix_exponential(matrix: Tensor) -> Tensor:
     cannot be captured in a graph. What is doubled here is exp(A) - I, so small matrices lose no
     digits and the exponential of 0 is exactly I. In float64 the relative error is under 1e-11 for
     norms to 32; in float32, which holds fewer digits of what cancels in a long doubling, under 1e-4
-    for norms to 16. Beyond a norm of 32 nothing is promised.
+    for norms to 16. A matrix A of a larger norm than 32 (the sum of a row's absolute values) is
+    first scaled down to it: the result is exp(32 A / |A|), finite, with exp(-A) as its inverse. NaN
+    and infinity give NaN.
 
     Args:
         matrix: (..., n, n).
@@ -50,7 +54,8 @@ def matrix_exponential(matrix: Tensor) -> Tensor:
         (..., n, n).
     """
     identity = torch.eye(matrix.shape[-1], device=matrix.device, dtype=matrix.dtype)
-    a = matrix / 2.0**_HALVINGS
+    norm = matrix.abs().sum(-1).amax(-1)[..., None, None]
+    a = matrix * (_LARGEST_NORM / norm.clamp_min(_LARGEST_NORM)) / 2.0**_HALVINGS
     a2 = matrix_product(a, a)
     a3 = matrix_product(a2, a)
     tail = matrix_product(a3, identity / 720 + a / 5040 + a2 / 40320 + a3 / 362880)

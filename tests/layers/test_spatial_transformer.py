@@ -136,6 +136,16 @@ def test_the_fill_moves_with_the_module_and_is_not_saved():
     assert layer.to("meta").fill.device.type == "meta"
 
 
+def test_what_is_not_saved_is_made_anew_on_an_empty_module():
+    layer = transformer(padding=[-0.42, 1.7])
+    rebuilt = copy.deepcopy(layer).to("meta").to_empty(device="cpu")
+    rebuilt.load_state_dict(layer.state_dict())
+    assert torch.equal(rebuilt.identity, layer.identity)
+    assert torch.equal(rebuilt.fill, layer.fill)
+    image = images()
+    assert torch.equal(rebuilt(image), layer(image))
+
+
 @pytest.mark.parametrize("zero", [0.0, [0.0, 0.0], torch.zeros(2)])
 def test_a_fill_of_zero_costs_nothing(zero):
     assert transformer(padding=zero).fill is None

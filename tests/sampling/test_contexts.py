@@ -10,6 +10,7 @@ import torch
 
 from stn_core.errors import UsageError
 from stn_core.sampling import list_samplers, sample
+from tests.no_products import NoRoundedProducts
 
 PADDINGS = ["zeros", "border", [0.3, -0.6]]
 
@@ -53,6 +54,13 @@ def test_autocast_changes_nothing(mode):
     assert inside.dtype == torch.float32
     assert torch.equal(inside, outside)
     assert slope is None or torch.equal(slope, slope_inside)
+
+
+@pytest.mark.parametrize("mode", list_samplers())
+def test_no_matrix_product_is_left_to_tf32(mode):
+    image, grid = (tensor.requires_grad_() for tensor in case())
+    with NoRoundedProducts():
+        sample(image, grid, mode, 0.3).square().sum().backward()
 
 
 @pytest.mark.parametrize("mode", list_samplers())

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
+from stn_core.errors import UsageError
 from stn_core.grids import base_grid
 from stn_core.sampling import list_samplers, sample
 from tests.oracles import slow_antialiased, slow_sample
@@ -49,6 +50,8 @@ def reference(image, grid, mode, outside):
     outside=st.sampled_from([*EDGES, (0.5, -2.0)]),
 )
 def test_equals_the_slow_reference(mode, seed, size_hw, out_hw, outside):
+    if mode == "antialiased":  # it refuses what has no neighbour to tell the scale
+        out_hw = tuple(max(n, 2) for n in out_hw)
     image, grid = random_case(seed, size_hw, out_hw)
     expected = reference(image, grid, mode, outside)
     torch.testing.assert_close(sample(image, grid, mode, outside), expected, rtol=0, atol=ROUNDING)
@@ -160,6 +163,20 @@ def test_what_lies_far_out_does_not_spread(mode, padding, far):
     assert result.isfinite().sum() >= result.numel() - 2
 
 
+@pytest.mark.parametrize("mode", list_samplers())
+@pytest.mark.parametrize("padding", ["zeros", 0.3])
+@pytest.mark.parametrize("far", [float("inf"), -float("inf")])
+def test_an_infinite_position_is_outside_or_nan(mode, padding, far):
+    image, grid = random_case(0, (4, 7), (5, 9), reach=0.9)
+    grid[0, 2, 3, 0] = far
+    found = sample(image, grid, mode, padding)[0, :, 2, 3]
+    outside = torch.full_like(found, 0.0 if padding == "zeros" else padding)
+    equal_nan = mode not in ("nearest", "deterministic")
+    if equal_nan:
+        outside = torch.where(found.isnan(), torch.nan, outside)
+    torch.testing.assert_close(found, outside, rtol=0, atol=ROUNDING, equal_nan=equal_nan)
+
+
 @pytest.mark.parametrize("mode", [mode for mode in list_samplers() if mode != "antialiased"])
 @pytest.mark.parametrize("far", [float("inf"), 1e30])
 def test_beyond_the_border_is_the_border(mode, far):
@@ -213,6 +230,18 @@ class TestAntialiased:
         torch.testing.assert_close(
             sample(image, grid, "antialiased"), expected, rtol=0, atol=ROUNDING
         )
+
+    @pytest.mark.parametrize("out_hw", [(1, 6), (6, 1), (1, 1)])
+    def test_a_single_row_or_column_of_many_pixels_is_refused(self, out_hw):
+        image, grid = random_case(3, (4, 5), out_hw)
+        with pytest.raises(UsageError, match=r"of 4 by 5; got a grid .*call stn_core\.warp_image"):
+            sample(image, grid, "antialiased")
+
+    def test_a_single_row_of_a_single_row_is_sampled(self):
+        image, grid = random_case(3, (1, 9), (1, 6))
+        expected = reference(image, grid, "antialiased", "border")
+        result = sample(image, grid, "antialiased", "border")
+        torch.testing.assert_close(result, expected, rtol=0, atol=ROUNDING)
 
     def test_an_enlargement_is_bilinear(self):
         image = torch.randn(1, 2, 5, 7, dtype=torch.float64)

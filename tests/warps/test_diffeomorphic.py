@@ -37,6 +37,28 @@ def test_the_exponential_of_larger_matrices_is_good_to_the_stated_error(norm):
     assert (found <= 1e-11 * np.linalg.norm(theirs, axis=(1, 2))).all()
 
 
+@pytest.mark.parametrize("norm", [33.0, 1e3, 1e30])
+def test_a_matrix_beyond_the_largest_norm_is_scaled_down_to_it(norm):
+    generator = torch.Generator().manual_seed(1)
+    matrix = torch.randn(20, 3, 3, dtype=torch.float64, generator=generator)
+    unit = matrix / matrix.abs().sum(-1).amax(-1)[:, None, None]
+    matrix = (norm * unit).requires_grad_()
+    result = matrix_exponential(matrix)
+    # The scaling back loses a few roundings of a norm of 32, which the exponential magnifies.
+    torch.testing.assert_close(result, matrix_exponential(32 * unit), atol=0, rtol=1e-12)
+    assert torch.autograd.grad(result.log1p().nan_to_num().sum(), matrix)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("lost", [torch.nan, torch.inf, -torch.inf])
+def test_the_exponential_of_what_is_not_finite_is_nan(lost):
+    matrix = torch.zeros(2, 3, 3)
+    matrix[1, 0, 1] = lost
+    result = matrix_exponential(matrix)
+    assert torch.equal(result[0], torch.eye(3))
+    assert result[1].isnan().any()
+    assert not result[1].isinf().any()
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_the_exponential_of_nothing_is_the_identity_to_the_last_bit(size):
     assert torch.equal(matrix_exponential(torch.zeros(size, size)), torch.eye(size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from stn_core.errors import UsageError
 from stn_core.warps import Warp, create_warp, list_warps, register_warp
@@ -24,6 +25,37 @@ def test_names_are_listed_by_pattern_and_sorted():
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match="unknown warp 'homografy'; did you mean homography"):
         create_warp("homografy")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("thin_plate_spline", "tps"),
+        ("ThinPlateSpline", "tps"),
+        ("thin-plate", "tps"),
+        ("cpa", "cpab"),
+        ("CPAB", "cpab"),
+        ("affine diffeo", "affine_diffeo"),
+        ("Rotations", "rotation"),
+    ],
+)
+def test_the_nearest_is_found_by_what_a_family_is_called_elsewhere(name, meant):
+    with pytest.raises(UsageError, match=rf"did you mean {meant}\b"):
+        create_warp(name)
+
+
+@pytest.mark.parametrize("name", ["xyzzy", None])
+def test_what_is_near_nothing_is_answered_with_all_there_are(name):
+    with pytest.raises(UsageError, match=r"affine, .*tps"):
+        create_warp(name)
+
+
+def test_theta_of_another_family_is_answered_with_those_it_fits():
+    theta = torch.zeros(2, 8)
+    with pytest.raises(UsageError, match=r"\(2, 8\), which fits homography or homography_diffeo"):
+        create_warp("affine").grid(theta, (3, 5))
+    with pytest.raises(UsageError, match=r"must be \(B, 6\); got \(2, 7\)$"):
+        create_warp("affine").grid(theta[:, :7], (3, 5))
 
 
 def test_an_unknown_option_is_answered_with_those_there_are():
