@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from stn_core.models import create_model, model_info
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
 from stn_core.training.batches import Normaliser
+from stn_core.training.checkpoint import Checkpoint, discard
 from stn_core.training.loop import EpochResult, Training, train
 
 
@@ -37,6 +40,9 @@ class RunSettings:
         download: fetch a dataset that is missing.
         final: spend the test set although the recipe is a search.
         commit, dirty: the git checkout's, for the record.
+        checkpoints: the folder where an unfinished run keeps its state, and goes on from it when
+            the same run is asked for again; None where it need not.
+        checkpoint_seconds: how long a run trains at least from one checkpoint to the next.
     """
 
     device: str = "cpu"
@@ -46,6 +52,8 @@ class RunSettings:
     final: bool = False
     commit: str | None = None
     dirty: bool | None = None
+    checkpoints: str | None = None
+    checkpoint_seconds: float = 60.0
 
 
 def run_cell(
@@ -64,7 +72,7 @@ def run_cell(
         seeds: whole numbers >= 0.
         settings: where; a CPU with one thread and no data root by default.
         on_record: called with each record the moment its seed is done.
-        on_epoch: called with each epoch's result.
+        on_epoch: called with each epoch's result, those of an interrupted run among them.
 
     Raises:
         UsageError: the dataset cannot be had.
@@ -77,6 +85,8 @@ def run_cell(
         records.append(record)
         if on_record:
             on_record(record)
+        if settings.checkpoints is not None:
+            discard(_checkpoint_path(Path(settings.checkpoints), record))
     return records
 
 
@@ -107,9 +117,18 @@ def _run_seed(
     )
     try:
         with isolated(seed, device, settings.threads):
-            return _train_and_measure(record, cell, dataset, device, settings, on_epoch)
+            record = _train_and_measure(record, cell, dataset, device, settings, on_epoch)
     except (Exception, SystemExit) as error:  # whatever a model does, the others go on
-        return replace(record, status="crashed", message=_reason(error))
+        record = replace(record, status="crashed", message=_reason(error))
+    _release_memory(device)
+    return record
+
+
+def _release_memory(device: torch.device) -> None:
+    """Free what the last run held: its model may hang in a cycle, or in an error's traceback."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _reason(error: BaseException) -> str:
@@ -131,7 +150,8 @@ def _train_and_measure(
     model = prepare_model(cell.model, dataset, device)
     normalise = Normaliser.of(dataset, device, _memory_format(cell.model))
     check_logits(model, dataset, normalise)
-    training = train(model, dataset, cell.recipe, record.seed, normalise, on_epoch)
+    checkpoint = _checkpoint(record, model, settings)
+    training = train(model, dataset, cell.recipe, record.seed, normalise, on_epoch, checkpoint)
     record = replace(record, **_course(model, training, device))
     if training.divergence:
         return replace(record, status="diverged", message=training.divergence)
@@ -181,6 +201,31 @@ def check_logits(model: nn.Module, dataset: Dataset, normalise: Normaliser) -> N
     shape = tuple(getattr(logits, "shape", ()))
     if shape != expected:
         raise UsageError(f"the model must give logits of shape {expected}, not {shape}")
+
+
+def _checkpoint(record: RunRecord, model: nn.Module, settings: RunSettings) -> Checkpoint | None:
+    """The checkpoint of a run; another run's is told by the run's record and the model's shapes."""
+    if settings.checkpoints is None:
+        return None
+    environment = record.environment
+    shapes = {name: list(getattr(v, "shape", ())) for name, v in model.state_dict().items()}
+    owner = {
+        "cell": record.key,
+        "seed": record.seed,
+        "recipe": record.recipe_hash,
+        "data": record.data_hash,
+        "model": hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:12],
+        "environment": environment.key(),
+        "stn_core": environment.stn_core,
+        "commit": environment.commit,
+        "dirty": environment.dirty,
+    }
+    path = _checkpoint_path(Path(settings.checkpoints), record)
+    return Checkpoint(path, owner, settings.checkpoint_seconds)
+
+
+def _checkpoint_path(folder: Path, record: RunRecord) -> Path:
+    return folder / f"{record.key}-{record.seed}.safetensors"
 
 
 def _course(model: nn.Module, training: Training, device: torch.device) -> dict[str, Any]:

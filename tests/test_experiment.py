@@ -1,7 +1,13 @@
 """run_cell: the same call gives the same record, leaves no trace, survives what a model does."""
 
 import dataclasses
+import logging
 import pickle
+import signal
+import subprocess
+import sys
+import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +20,17 @@ from stn_core.models import register_model
 from stn_core.recipe import Cell, Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=100)
-UNRULY = ("falls_over", "says_nan", "says_too_much", "builds_nothing", "leaves", "tutorial")
+UNRULY = (
+    "falls_over",
+    "says_nan",
+    "says_too_much",
+    "builds_nothing",
+    "leaves",
+    "tutorial",
+    "asks_for_too_much",
+    "fills_the_card",
+    "fills_the_memory",
+)
 CELL = Cell("stn_coordcls", "digits_rts", "smoke", RECIPE)
 
 
@@ -56,6 +72,18 @@ def unruly_models():
     @register_model
     def tutorial(in_shape, num_classes):
         return Tutorial()
+
+    @register_model
+    def asks_for_too_much(in_shape, num_classes):
+        return torch.empty(2**55)
+
+    @register_model
+    def fills_the_card(in_shape, num_classes):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    @register_model
+    def fills_the_memory(in_shape, num_classes):
+        raise MemoryError
 
     yield
     for name in UNRULY:
@@ -154,6 +182,47 @@ def test_a_model_that_is_none_is_a_crash_in_clear_words(model, message):
     assert (record.status, record.message) == ("crashed", message)
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("asks_for_too_much", "RuntimeError: "),
+        ("fills_the_card", "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."),
+        ("fills_the_memory", "MemoryError"),
+    ],
+)
+def test_out_of_memory_is_a_crash_and_the_next_seed_goes_on(model, message):
+    records = run_cell(Cell(model, "digits", "smoke", RECIPE), [0, 1])
+    assert [record.status for record in records] == ["crashed", "crashed"]
+    assert records[0].message.startswith(message)
+    assert len(records[0].message.splitlines()) == 1
+
+
+def test_a_dead_model_is_gone_before_the_next_seed_starts(monkeypatch):
+    built, alive = [], []
+
+    class Hoarder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(28 * 28, 10)
+            self.cycle = [self]  # only the collector of cycles can free it
+
+        def forward(self, images):
+            if self.training:
+                raise RuntimeError("full")
+            return self.head(images.flatten(1))
+
+    def build(name, **options):
+        alive.append([model() is not None for model in built])
+        model = Hoarder()
+        built.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr("stn_core.experiment.create_model", build)
+    records = run_cell(Cell("cnn", "digits", "smoke", RECIPE), [0, 1, 2])
+    assert [record.message for record in records] == ["RuntimeError: full"] * 3
+    assert alive == [[], [False], [False, False]]
+
+
 def test_a_model_that_views_its_feature_maps_is_trained_all_the_same():
     (record,) = run_cell(Cell("tutorial", "digits", "smoke", RECIPE), [0])
     assert record.status == "ok"
@@ -170,6 +239,157 @@ def test_keyboard_interrupt_is_not_swallowed():
 
     with pytest.raises(KeyboardInterrupt):
         run_cell(CELL, [0], on_epoch=interrupt)
+
+
+CHECKPOINTED = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
+
+
+def interrupt_after(epoch):
+    def on_epoch(result):
+        if result.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return on_epoch
+
+
+@pytest.fixture
+def resumable(tmp_path):
+    """Settings that save after every epoch."""
+    return RunSettings(checkpoints=str(tmp_path), checkpoint_seconds=0, commit="c0ffee")
+
+
+def files(settings):
+    return [path for path in Path(settings.checkpoints).rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The record of the cell, trained in one."""
+    (record,) = run_cell(CHECKPOINTED, [4], RunSettings(commit="c0ffee"))
+    return unchanging(record)
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same_record(resumable, undisturbed, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CHECKPOINTED, [4], resumable, on_epoch=interrupt_after(2))
+    (path,) = files(resumable)
+    seen = []
+    with caplog.at_level(logging.INFO, "stn_core"):
+        (resumed,) = run_cell(
+            CHECKPOINTED, [4], resumable, lambda record: seen.append(path.exists())
+        )
+    assert caplog.messages == [f"the training goes on from {path}"]
+    assert unchanging(resumed) == undisturbed
+    assert seen == [True]  # deleted when the record is safe, not before
+    assert files(resumable) == []
+
+
+def test_every_seed_has_a_checkpoint_of_its_own(resumable, undisturbed):
+    for seed in (4, 5):
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(CHECKPOINTED, [seed], resumable, on_epoch=interrupt_after(1))
+    assert len(files(resumable)) == 2
+    records = run_cell(CHECKPOINTED, [5, 4], resumable)
+    assert unchanging(records[1]) == undisturbed
+    assert files(resumable) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "changes", "named"),
+    [
+        (CHECKPOINTED, {"commit": "decade"}, "commit"),
+        (CHECKPOINTED, {"dirty": True}, "dirty"),
+        (CHECKPOINTED, {"threads": 2}, "environment"),
+        (dataclasses.replace(CHECKPOINTED, recipe=Recipe(epochs=2)), {}, "recipe"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_not_used(
+    resumable, caplog, monkeypatch, other, changes, named
+):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CHECKPOINTED, [4], resumable, on_epoch=interrupt_after(1))
+    (path,) = files(resumable)
+    monkeypatch.setattr("stn_core.training.loop.training_step", stop)
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(other, [4], dataclasses.replace(resumable, **changes), on_epoch=seen.append)
+    assert caplog.messages == [f"{path} is of another {named} and not used"]
+    assert seen == []
+
+
+def test_a_checkpoint_of_a_model_of_another_shape_is_not_used(resumable, caplog, monkeypatch):
+    def build(name, in_shape, num_classes, background):
+        return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, num_classes, bias=False))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CHECKPOINTED, [4], resumable, on_epoch=interrupt_after(1))
+    monkeypatch.setattr("stn_core.experiment.create_model", build)
+    (record,) = run_cell(CHECKPOINTED, [4], resumable)
+    assert caplog.messages[0].endswith("is of another model and not used")
+    assert (record.status, len(record.validation)) == ("ok", 3)
+
+
+def test_a_record_that_cannot_be_kept_leaves_the_checkpoint(resumable, undisturbed):
+    def full(record):
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        run_cell(CHECKPOINTED, [4], resumable, full)
+    assert len(files(resumable)) == 1
+    (record,) = run_cell(CHECKPOINTED, [4], resumable)
+    assert unchanging(record) == undisturbed
+
+
+def test_a_crash_leaves_no_checkpoint(resumable, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("the test set burnt")
+
+    monkeypatch.setattr("stn_core.experiment.evaluate", fail)
+    (record,) = run_cell(CHECKPOINTED, [4], resumable)
+    assert (record.status, len(record.validation)) == ("crashed", 0)
+    assert files(resumable) == []
+
+
+KILLED = """
+import os, signal, sys
+from stn_core import Cell, RunSettings, run_cell
+from stn_core.recipe import Recipe
+from stn_core.training import loop
+
+steps_left = int(sys.argv[2])
+step = loop.training_step
+
+
+def mortal_step(*arguments):
+    global steps_left
+    steps_left -= 1
+    if not steps_left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments)
+
+
+loop.training_step = mortal_step
+cell = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
+run_cell(cell, [4], RunSettings(checkpoints=sys.argv[1], checkpoint_seconds=0, commit="c0ffee"))
+"""
+
+
+def test_a_process_killed_within_an_epoch_is_taken_up_by_another(resumable, undisturbed, caplog):
+    steps = len(cached_dataset("digits", None, False).train) // CHECKPOINTED.recipe.batch_size
+    step = 2 * steps + steps // 2  # within the third epoch
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, resumable.checkpoints, str(step)],
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with caplog.at_level(logging.INFO, "stn_core"):
+        (resumed,) = run_cell(CHECKPOINTED, [4], resumable)
+    assert "goes on from" in caplog.text
+    assert unchanging(resumed) == undisturbed
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "CPU", ""])

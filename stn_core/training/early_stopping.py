@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,7 @@ class EarlyStopping:
     """Remembers the best epoch.
 
     Args:
-        patience: epochs without improvement after which `update` says stop; >= 1.
+        patience: epochs without improvement after which training should stop; >= 1.
         min_delta: the smallest fall of the loss that counts as an improvement; >= 0.
     """
 
@@ -22,16 +23,38 @@ class EarlyStopping:
         self.min_delta = min_delta
         self.best_loss = math.inf
         self.best_epoch = 0
-        self._best_state: dict[str, Any] = {}
+        self.last_epoch = 0
+        self._best_weights: dict[str, Any] = {}
 
-    def update(self, epoch: int, loss: float, model: nn.Module) -> bool:
-        """Take an epoch's validation loss; True where training should stop."""
+    @property
+    def should_stop(self) -> bool:
+        """Whether the last `patience` epochs brought no improvement."""
+        return self.last_epoch - self.best_epoch >= self.patience
+
+    def update(self, epoch: int, loss: float, model: nn.Module) -> None:
+        """Take the validation loss of an epoch, counted from 1, and the weights that gave it."""
+        self.last_epoch = epoch
         if loss < self.best_loss - self.min_delta:
             self.best_loss, self.best_epoch = loss, epoch
-            self._best_state = copy.deepcopy(model.state_dict())
-        return epoch - self.best_epoch >= self.patience
+            self._best_weights = copy.deepcopy(model.state_dict())
 
     def restore(self, model: nn.Module) -> None:
         """Give the model the weights of the best epoch."""
-        if self._best_state:
-            model.load_state_dict(self._best_state)
+        if self._best_weights:
+            model.load_state_dict(self._best_weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers, for `load_state_dict`."""
+        return {
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "last_epoch": self.last_epoch,
+            "best_weights": self._best_weights,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what another one remembered."""
+        self.best_loss = state["best_loss"]
+        self.best_epoch = state["best_epoch"]
+        self.last_epoch = state["last_epoch"]
+        self._best_weights = state["best_weights"]

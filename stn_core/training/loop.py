@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler
 
 from stn_core.datasets import Dataset
+from stn_core.devices import generator_states, restore_generators
 from stn_core.evaluation import evaluate
 from stn_core.recipe import Recipe
 from stn_core.training.batches import Normaliser, augment, training_batches
+from stn_core.training.checkpoint import Checkpoint
 from stn_core.training.early_stopping import EarlyStopping
+from stn_core.training.optimization import create_optimizer, create_scheduler
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,73 @@ class Training:
         return sum(result.train_seconds for result in self.epochs)
 
 
+@dataclass
+class TrainingState:
+    """All that a training changes: two equal states go on alike, to the last bit on a CPU.
+
+    What a model keeps outside its `state_dict` is no part of it.
+
+    Args:
+        model, optimizer, scheduler, stopping: of one training.
+        device: where it computes; the global generators there are part of the state.
+        training: its course so far.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: LRScheduler | None
+    stopping: EarlyStopping | None
+    device: torch.device
+    training: Training = field(default_factory=Training)
+
+    def close_epoch(self, result: EpochResult, images_seen: int) -> None:
+        """Add an epoch that ended with a finite loss."""
+        self.training.epochs.append(result)
+        self.training.images_seen += images_seen
+        self.training.kept_epoch = result.epoch
+        if self.stopping:
+            self.stopping.update(result.epoch, result.validation_loss, self.model)
+
+    def finished(self, recipe: Recipe) -> bool:
+        """Whether there is no further epoch to train."""
+        stopped = self.stopping is not None and self.stopping.should_stop
+        return stopped or len(self.training.epochs) >= recipe.epochs
+
+    def keep_best(self) -> None:
+        """Give the model the weights of the best epoch, where early stopping remembers one."""
+        if self.stopping:
+            self.stopping.restore(self.model)
+            self.training.kept_epoch = self.stopping.best_epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, of tensors and JSON types."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "stopping": self.stopping.state_dict() if self.stopping else None,
+            "generators": generator_states(self.device),
+            "epochs": [dataclasses.asdict(result) for result in self.training.epochs],
+            "step_losses": self.training.step_losses,
+            "kept_epoch": self.training.kept_epoch,
+            "images_seen": self.training.images_seen,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state of the same model and recipe."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler:
+            self.scheduler.load_state_dict(state["scheduler"])
+        if self.stopping:
+            self.stopping.load_state_dict(state["stopping"])
+        restore_generators(state["generators"], self.device)
+        self.training.epochs[:] = [EpochResult(**result) for result in state["epochs"]]
+        self.training.step_losses[:] = state["step_losses"]
+        self.training.kept_epoch = state["kept_epoch"]
+        self.training.images_seen = state["images_seen"]
+
+
 def train(
     model: nn.Module,
     dataset: Dataset,
@@ -70,6 +142,7 @@ def train(
     seed: int,
     normalise: Normaliser,
     on_epoch: Callable[[EpochResult], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Training:
     """Train a model in place.
 
@@ -82,37 +155,36 @@ def train(
         recipe: how.
         seed: a whole number >= 0.
         normalise: makes a model's input of the dataset's images; its device is where they are put.
-        on_epoch: called with each epoch's result.
+        on_epoch: called with each epoch's result, first with those that a checkpoint holds.
+        checkpoint: where an earlier call may have left off, and where this one saves its state.
     """
     device = normalise.shift.device
     sources, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
     val_images, val_labels = dataset.val.images.to(device), dataset.val.labels.to(device)
     batch_size = min(recipe.batch_size, len(sources))
-    optimizer = create_optimizer(model, recipe)
-    scheduler = create_scheduler(optimizer, recipe, len(sources) // batch_size)
-    stopping = EarlyStopping(recipe.patience, recipe.min_delta) if recipe.patience else None
-    training = Training()
-    for epoch in range(1, recipe.epochs + 1):
+    state = create_state(model, recipe, len(sources) // batch_size, device)
+    training = state.training
+    if checkpoint and (saved := checkpoint.load()):
+        state.load_state_dict(saved)
+        if on_epoch:
+            for result in training.epochs:
+                on_epoch(result)
+    while not state.finished(recipe):
+        epoch = len(training.epochs) + 1
         started = _clock(device)
         images = augment(dataset.epoch_images(sources, seed, epoch), recipe, seed, epoch)
         batches = training_batches(images, labels, batch_size, seed, epoch)
-        model.train()
-        losses = torch.stack(
-            [
-                training_step(model, normalise(batch), target, recipe, optimizer, scheduler)
-                for batch, target in batches
-            ]
-        )
+        losses = _train_epoch(state, batches, normalise, recipe)
         train_seconds = _clock(device) - started
         training.step_losses.append(losses.cpu())
         if not losses.isfinite().all():
             step = int((~losses.isfinite()).nonzero()[0]) + 1
             training.divergence = f"the loss was not finite at step {step} of epoch {epoch}"
-            break
+            return training
         validation = evaluate(model, val_images, val_labels, normalise)
         if not math.isfinite(validation.cross_entropy):
             training.divergence = f"the validation loss was not finite after epoch {epoch}"
-            break
+            return training
         result = EpochResult(
             epoch=epoch,
             train_loss=float(losses.mean()),
@@ -120,17 +192,44 @@ def train(
             validation_accuracy=validation.accuracy,
             train_seconds=train_seconds,
         )
-        training.epochs.append(result)
-        training.images_seen += len(losses) * batch_size
-        training.kept_epoch = epoch
+        state.close_epoch(result, images_seen=len(losses) * batch_size)
+        if checkpoint:
+            checkpoint.maybe_save(state.state_dict)
         if on_epoch:
             on_epoch(result)
-        if stopping and stopping.update(epoch, result.validation_loss, model):
-            break
-    if stopping and not training.divergence:
-        stopping.restore(model)
-        training.kept_epoch = stopping.best_epoch
+    state.keep_best()
     return training
+
+
+def create_state(
+    model: nn.Module, recipe: Recipe, steps_per_epoch: int, device: torch.device
+) -> TrainingState:
+    """The state before the first step."""
+    optimizer = create_optimizer(model, recipe)
+    return TrainingState(
+        model=model,
+        optimizer=optimizer,
+        scheduler=create_scheduler(optimizer, recipe, steps_per_epoch),
+        stopping=EarlyStopping(recipe.patience, recipe.min_delta) if recipe.patience else None,
+        device=device,
+    )
+
+
+def _train_epoch(
+    state: TrainingState,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    normalise: Normaliser,
+    recipe: Recipe,
+) -> Tensor:
+    """A step for each batch of images and labels; the loss of each, still on the device."""
+    state.model.train()
+    losses = [
+        training_step(
+            state.model, normalise(images), labels, recipe, state.optimizer, state.scheduler
+        )
+        for images, labels in batches
+    ]
+    return torch.stack(losses)
 
 
 def training_step(
@@ -158,40 +257,6 @@ def autocast(device: torch.device, recipe: Recipe) -> contextlib.AbstractContext
     if recipe.precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
-
-
-def create_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser, a parameter group for each learning rate that its scales give."""
-    by_scale: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            by_scale.setdefault(recipe.learning_rate_scale(name), []).append(parameter)
-    groups = [
-        {"params": parameters, "lr": recipe.learning_rate * scale}
-        for scale, parameters in by_scale.items()
-    ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-        )
-    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
-
-
-def create_scheduler(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int
-) -> LRScheduler | None:
-    """The recipe's schedule over all its steps, None where the learning rate is constant."""
-    if recipe.schedule == "constant":
-        return None
-    total_steps = recipe.epochs * steps_per_epoch + 1
-    return OneCycleLR(
-        optimizer,
-        max_lr=[group["lr"] for group in optimizer.param_groups],
-        total_steps=total_steps,
-        # torch divides by zero where the rise would take exactly one step
-        pct_start=max(recipe.warmup_fraction, 1.5 / total_steps),
-        cycle_momentum=False,
-    )
 
 
 def _clock(device: torch.device) -> float:

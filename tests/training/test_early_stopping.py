@@ -28,7 +28,8 @@ def test_stops_and_restores_as_defined(losses, patience, min_delta):
     stopped = None
     for epoch, loss in enumerate(losses, start=1):
         nn.init.constant_(model.weight, epoch)
-        if stopping.update(epoch, loss, model):
+        stopping.update(epoch, loss, model)
+        if stopping.should_stop:
             stopped = epoch
             break
     assert stopped == stop_epoch_by_definition(losses, patience, min_delta)

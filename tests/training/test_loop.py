@@ -12,7 +12,7 @@ from stn_core.datasets import Split, load_dataset
 from stn_core.recipe import Recipe
 from stn_core.training import train
 from stn_core.training.batches import Normaliser, training_batches
-from stn_core.training.loop import create_optimizer, create_scheduler
+from stn_core.training.optimization import create_optimizer, create_scheduler
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,159 @@
+"""The state of an unfinished training, kept in one file, so that it can go on where it was.
+
+The file is a safetensors file: the tensors as they are, and in its metadata a JSON document with
+all else and a checksum of both. Nothing is unpickled.
+
+A checkpoint is a help and never a condition: where it cannot be written, read or trusted, a line of
+the log says so, and the training goes on without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """The file that one training saves its state in while it runs.
+
+    Args:
+        path: of the file; its folder is made when it is first written.
+        owner: what the training is, as JSON scalars by name (its cell, its seed, ...); a checkpoint
+            of another owner is not used.
+        seconds: a save is due so long after the last one, or after this object was made; 0 saves
+            after every epoch.
+    """
+
+    def __init__(self, path: Path, owner: Mapping[str, Any], seconds: float = 60.0) -> None:
+        self.path = path
+        self.owner = owner
+        self.seconds = seconds
+        self._saved_at = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The state that was saved last; None where there is none that this owner can use."""
+        try:
+            owner, state = _read(self.path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, SafetensorError) as error:
+            _LOGGER.warning("%s is damaged and not used: %s", self.path, error)
+            return None
+        names = {**self.owner, **owner}
+        others = [name for name in names if owner.get(name) != self.owner.get(name)]
+        if others:
+            _LOGGER.warning("%s is of another %s and not used", self.path, ", ".join(others))
+            return None
+        _LOGGER.info("the training goes on from %s", self.path)
+        return state
+
+    def maybe_save(self, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Save if it is time to.
+
+        Args:
+            state: gives what to save, and is called only then: mappings, lists and tuples, one in
+                the other, of tensors and JSON scalars.
+        """
+        if time.monotonic() - self._saved_at < self.seconds:
+            return
+        try:
+            _write(self.path, self.owner, state())
+        except Exception as error:  # a full disk, a state that is no JSON: no reason to stop
+            _LOGGER.warning("%s could not be written: %s", self.path, error)
+        self._saved_at = time.monotonic()
+
+
+def discard(path: Path) -> None:
+    """Delete a checkpoint that nobody needs any more, if there is one."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _LOGGER.warning("%s could not be deleted: %s", path, error)
+
+
+def _write(path: Path, owner: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Replace the file at once: interrupted at any moment, this leaves the old one or the new."""
+    tensors: dict[str, Tensor] = {}
+    document = json.dumps({"owner": dict(owner), "state": _encode(state, "", tensors)})
+    metadata = {"document": document, "checksum": _checksum(document, tensors)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(safetensors.torch.save(tensors, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The owner and the state in a file.
+
+    Raises:
+        OSError, ValueError, SafetensorError: it cannot be read, or is not as written.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    document = metadata.get("document", "")
+    if metadata.get("checksum") != _checksum(document, tensors):
+        raise ValueError("its contents are not what its checksum says")
+    values = json.loads(document)
+    return values["owner"], _decode(values["state"], tensors)
+
+
+def _checksum(document: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(document.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """JSON types that say what the value is; its tensors are put aside under their names.
+
+    A tensor's strides are kept: fused optimisers walk a parameter and its moments through memory
+    side by side, so the moments of a channels-last parameter must lie as it does.
+    """
+    if isinstance(value, Tensor):
+        name = f"{len(tensors)}{name}"  # unique, whatever the keys are
+        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": name, "stride": torch.empty_like(value, device="meta").stride()}
+    if isinstance(value, Mapping):
+        items = [[key, _encode(item, f"{name}/{key}", tensors)] for key, item in value.items()]
+        return {"mapping": items}
+    if isinstance(value, list | tuple):
+        entries = [_encode(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
+        return entries if isinstance(value, list) else {"tuple": entries}
+    return value
+
+
+def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The value that `_encode` made these JSON types and tensors of, on the CPU."""
+    if isinstance(value, list):
+        return [_decode(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "mapping" in value:
+        return {key: _decode(item, tensors) for key, item in value["mapping"]}
+    if "tuple" in value:
+        return tuple(_decode(item, tensors) for item in value["tuple"])
+    stored = tensors[value["tensor"]]
+    return torch.empty_strided(stored.shape, value["stride"], dtype=stored.dtype).copy_(stored)

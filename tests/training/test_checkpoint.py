@@ -1,0 +1,361 @@
+"""A training in pieces is the training in one; a checkpoint that is not right is not used."""
+
+import dataclasses
+import errno
+import itertools
+import logging
+import os
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from stn_core.datasets import Split, load_dataset
+from stn_core.recipe import Recipe
+from stn_core.training import train
+from stn_core.training.batches import Normaliser
+from stn_core.training.checkpoint import Checkpoint, discard
+
+OWNER = {"cell": "smoke/digits/cnn", "seed": 0, "commit": None}
+RECIPES = {
+    "adamw_one_cycle": Recipe(epochs=4, batch_size=50),
+    "sgd_momentum": Recipe(epochs=3, batch_size=50, optimizer="sgd", momentum=0.9),
+    "sgd_constant": Recipe(epochs=3, batch_size=50, optimizer="sgd", schedule="constant"),
+    "bfloat16": Recipe(epochs=3, batch_size=50, precision="bfloat16"),
+    "scales": Recipe(epochs=3, batch_size=50, learning_rate_scales=(("0.*", 0.1), ("*bias", 0.0))),
+    # So high a rate that the first epoch or the second is the best, and two worse ones follow.
+    "patience": Recipe(
+        epochs=9, batch_size=50, learning_rate=0.5, schedule="constant", patience=2, min_delta=0.01
+    ),
+}
+
+
+class InterruptionError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As a run trains: with several threads these steps would mostly wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The digits, cut to 28 x 20 pixels, 150 of them to learn from."""
+    dataset = load_dataset("digits")
+
+    def few(split, count):
+        return Split(split.images[:count, :, :, 4:24], split.labels[:count])
+
+    return dataclasses.replace(
+        dataset, train=few(dataset.train, 150), val=few(dataset.val, 60), test=few(dataset.test, 2)
+    )
+
+
+def network(seed, memory_format=torch.contiguous_format):
+    """A small network with dropout and running statistics; seeds the global generator, too."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2),
+        nn.BatchNorm2d(4),
+        nn.Dropout(0.3),
+        nn.Conv2d(4, 6, (3, 2), stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(10),
+    )
+    model(torch.zeros(2, 1, 28, 20))
+    return model.to(memory_format=memory_format)
+
+
+def stop_after(epoch):
+    def on_epoch(result):
+        if result.epoch == epoch:
+            raise InterruptionError
+
+    return on_epoch
+
+
+def train_in_pieces(path, dataset, recipe, memory_format=torch.contiguous_format):
+    """The training, stopped after each epoch and taken up by a model and generator of other seeds.
+
+    Returns:
+        The model, the course of its training, and how many pieces it took.
+    """
+    normalise = Normaliser.of(dataset, torch.device("cpu"), memory_format)
+    for piece in itertools.count():
+        model = network(piece, memory_format)
+        checkpoint = Checkpoint(path, OWNER, seconds=0)
+        try:
+            training = train(
+                model, dataset, recipe, 3, normalise, stop_after(piece + 1), checkpoint
+            )
+        except InterruptionError:
+            continue
+        return model, training, piece + 1
+
+
+def train_in_one(dataset, recipe, memory_format=torch.contiguous_format, checkpoint=None):
+    model = network(0, memory_format)
+    normalise = Normaliser.of(dataset, torch.device("cpu"), memory_format)
+    return model, train(model, dataset, recipe, 3, normalise, checkpoint=checkpoint)
+
+
+def course(training):
+    """All of a training that is no time."""
+    return (
+        [dataclasses.replace(result, train_seconds=0) for result in training.epochs],
+        [losses.tolist() for losses in training.step_losses],
+        training.kept_epoch,
+        training.images_seen,
+        training.divergence,
+    )
+
+
+def assert_same_weights(first, second):
+    for (name, value), other in zip(
+        first.state_dict().items(), second.state_dict().values(), strict=True
+    ):
+        assert torch.equal(value, other), name
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_interrupted_after_every_epoch_and_resumed_it_is_the_same_training(
+    digits, recipe, memory_format, tmp_path
+):
+    model, training = train_in_one(digits, recipe, memory_format)
+    generator = torch.get_rng_state()
+    resumed_model, resumed, pieces = train_in_pieces(
+        tmp_path / "deep" / "a.safetensors", digits, recipe, memory_format
+    )
+    assert pieces == len(training.epochs) + 1
+    assert course(resumed) == course(training)
+    assert_same_weights(resumed_model, model)
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_the_recipe_of_patience_stops_early_and_not_at_its_best(digits):
+    _, training = train_in_one(digits, RECIPES["patience"])
+    assert training.kept_epoch < len(training.epochs) < RECIPES["patience"].epochs
+
+
+def test_interrupted_within_an_epoch_it_is_the_same_training(digits, tmp_path):
+    recipe = RECIPES["adamw_one_cycle"]
+    path = tmp_path / "a.safetensors"
+    model, training = train_in_one(digits, recipe)
+    frail = network(0)
+    steps = itertools.count(1)
+
+    def fail(module, inputs):
+        if module.training and next(steps) == 8:  # of three an epoch: within the third
+            raise InterruptionError
+
+    frail.register_forward_pre_hook(fail)
+    normalise = Normaliser.of(digits, torch.device("cpu"))
+    with pytest.raises(InterruptionError):
+        train(frail, digits, recipe, 3, normalise, checkpoint=Checkpoint(path, OWNER, 0))
+    seen = []
+    resumed_model = network(5)
+    resumed = train(
+        resumed_model, digits, recipe, 3, normalise, seen.append, Checkpoint(path, OWNER, 0)
+    )
+    assert course(resumed) == course(training)
+    assert_same_weights(resumed_model, model)
+    assert seen == resumed.epochs
+    # The two epochs before are those of the file, measured once.
+    assert [result.train_seconds for result in seen[:2]] == [
+        result["train_seconds"] for result in Checkpoint(path, OWNER).load()["epochs"][:2]
+    ]
+
+
+def test_saving_changes_nothing(digits, tmp_path):
+    recipe = RECIPES["patience"]
+    model, training = train_in_one(digits, recipe)
+    checkpoint = Checkpoint(tmp_path / "a.safetensors", OWNER, 0)
+    saving_model, saving = train_in_one(digits, recipe, checkpoint=checkpoint)
+    assert course(saving) == course(training)
+    assert_same_weights(saving_model, model)
+
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+
+
+@st.composite
+def tensors(draw):
+    """Tensors of any type and shape, dense in any order of their axes, or repeated."""
+    shape = draw(st.lists(st.integers(0, 4), max_size=4))
+    tensor = torch.randn(shape).mul(100).to(draw(st.sampled_from(DTYPES)))
+    tensor = tensor.permute(draw(st.permutations(range(len(shape)))))
+    return tensor.expand(3, *tensor.shape) if draw(st.booleans()) else tensor
+
+
+TREES = st.recursive(
+    SCALARS | tensors(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+def assert_same(first, second):
+    """That what was loaded is what was saved."""
+    assert type(first) is type(second)
+    if isinstance(first, torch.Tensor):
+        assert first.dtype == second.dtype
+        assert torch.equal(first, second)
+        assert first.stride() == torch.empty_like(second).stride()
+    elif isinstance(first, dict):
+        assert list(first) == list(second)
+        assert_same(list(first.values()), list(second.values()))
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        assert first == second
+
+
+@given(state=st.dictionaries(st.text(), TREES, min_size=1, max_size=4))
+@settings(max_examples=60)
+def test_what_is_loaded_is_what_was_saved(state):
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Checkpoint(Path(folder, "a.safetensors"), OWNER, 0)
+        checkpoint.maybe_save(lambda: state)
+        assert_same(checkpoint.load(), state)
+
+
+def test_one_tensor_under_two_names(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "a.safetensors", OWNER, 0)
+    tied = torch.randn(2, 3)
+    checkpoint.maybe_save(lambda: {"embedding": tied, "head": tied, "row": tied[1]})
+    assert_same(checkpoint.load(), {"embedding": tied, "head": tied, "row": tied[1]})
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A checkpoint with a state."""
+    checkpoint = Checkpoint(tmp_path / "a.safetensors", OWNER, 0)
+    checkpoint.maybe_save(lambda: {"weights": torch.arange(6.0).reshape(2, 3), "epoch": 4})
+    return checkpoint
+
+
+def test_a_damaged_byte_anywhere_is_noticed(saved, caplog):
+    intact = saved.path.read_bytes()
+    for position in range(0, len(intact), 7):
+        damaged = bytearray(intact)
+        damaged[position] ^= 0xFF
+        saved.path.write_bytes(damaged)
+        caplog.clear()
+        assert saved.load() is None, position
+        assert f"{saved.path} is damaged and not used" in caplog.text
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_torn_file_is_noticed(saved, caplog, share):
+    intact = saved.path.read_bytes()
+    saved.path.write_bytes(intact[: int(share * len(intact))])
+    assert saved.load() is None
+    assert "is damaged and not used" in caplog.text
+    saved.maybe_save(lambda: {"epoch": 5})
+    assert saved.load() == {"epoch": 5}
+
+
+def test_a_folder_in_its_place_and_a_file_of_something_else(saved, caplog):
+    from safetensors.torch import save_file
+
+    save_file({"weights": torch.zeros(2)}, saved.path)
+    assert saved.load() is None
+    saved.path.unlink()
+    saved.path.mkdir()
+    assert saved.load() is None
+    discard(saved.path)
+    assert len(caplog.messages) == 3
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        ({**OWNER, "seed": 1}, "seed"),
+        ({**OWNER, "commit": "c0ffee", "cell": "full/mnist/stn"}, "cell, commit"),
+        ({**OWNER, "data": "d0d0"}, "data"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_not_used(saved, caplog, owner, names):
+    assert Checkpoint(saved.path, owner).load() is None
+    assert caplog.messages == [f"{saved.path} is of another {names} and not used"]
+    assert saved.load() is not None
+
+
+def test_no_checkpoint_is_nothing_to_speak_of(tmp_path, caplog):
+    assert Checkpoint(tmp_path / "a.safetensors", OWNER).load() is None
+    discard(tmp_path / "a.safetensors")
+    assert caplog.messages == []
+
+
+def test_a_full_disk_stops_nothing_and_costs_nothing(digits, saved, caplog, monkeypatch):
+    before = saved.path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    model, training = train_in_one(digits, RECIPES["sgd_momentum"])
+    other = Checkpoint(saved.path, {**OWNER, "seed": 3}, 0)
+    saving_model, saving = train_in_one(digits, RECIPES["sgd_momentum"], checkpoint=other)
+    assert course(saving) == course(training)
+    assert_same_weights(saving_model, model)
+    assert "could not be written: [Errno 28] No space left on device" in caplog.text
+    assert saved.path.read_bytes() == before
+    assert list(saved.path.parent.iterdir()) == [saved.path]
+
+
+def test_a_state_that_is_no_json_stops_nothing(saved, caplog):
+    saved.maybe_save(lambda: {"schedule": object()})
+    assert "could not be written: Object of type object" in caplog.text
+    assert saved.load()["epoch"] == 4
+
+
+def test_interrupted_while_it_saves_it_leaves_the_last_state(saved, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        saved.maybe_save(lambda: {"epoch": 5})
+    assert saved.load()["epoch"] == 4
+
+
+def test_it_saves_only_when_it_is_due(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("stn_core.training.checkpoint.time", clock)
+    checkpoint = Checkpoint(tmp_path / "a.safetensors", OWNER, seconds=60)
+    asked = []
+
+    def state():
+        asked.append(clock.now)
+        return {"at": clock.now}
+
+    for clock.now in (101.0, 159.0, 160.0, 161.0, 219.0, 221.0):
+        checkpoint.maybe_save(state)
+    assert asked == [160.0, 221.0]
+    assert checkpoint.load() == {"at": 221.0}
+
+
+def test_the_log_says_where_a_training_goes_on_from(saved, caplog):
+    with caplog.at_level(logging.INFO):
+        saved.load()
+    assert caplog.messages == [f"the training goes on from {saved.path}"]
