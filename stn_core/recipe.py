@@ -209,7 +209,9 @@ class Budget:
     Args:
         name: what ``--budget`` takes.
         datasets: what it runs on when nobody names a dataset.
-        seeds: runs a cell.
+        looks: after how many seeds a cell is looked at, rising; where the answer is clear the rest
+            is spared.
+        baseline_seeds: runs a cell when a baseline is measured.
         recipe: the recipe where nothing below says otherwise.
         by_dataset: fields that a dataset changes.
         by_family: fields that a family of models changes, after the dataset's.
@@ -218,7 +220,8 @@ class Budget:
 
     name: str
     datasets: tuple[str, ...]
-    seeds: int
+    looks: tuple[int, ...]
+    baseline_seeds: int
     recipe: Recipe
     by_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     by_family: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -240,7 +243,8 @@ for _budget in (
     Budget(
         name="smoke",
         datasets=("digits", "digits_rts"),
-        seeds=3,
+        looks=(3, 6, 10),
+        baseline_seeds=20,
         recipe=Recipe(batch_size=64, epochs=10),
         by_dataset={"digits_rts": {"epochs": 40}},
         by_family={"vit": {"learning_rate": 0.002, "weight_decay": 0.05, "epochs": 20}},
@@ -253,14 +257,16 @@ for _budget in (
     Budget(
         name="quick",
         datasets=("mnist", "fashion_mnist"),
-        seeds=3,
+        looks=(3, 6, 10),
+        baseline_seeds=5,
         recipe=Recipe(epochs=2),
         by_family={"vit": {"learning_rate": 0.002, "weight_decay": 0.05}},
     ),
     Budget(
         name="full",
         datasets=("mnist", "fashion_mnist"),
-        seeds=5,
+        looks=(3, 5),
+        baseline_seeds=5,
         recipe=Recipe(epochs=20),
         by_dataset={"fashion_mnist": {"epochs": 30}},
         by_family={"vit": {"learning_rate": 0.001, "weight_decay": 0.05}},

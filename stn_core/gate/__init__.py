@@ -1,14 +1,16 @@
 """The gate: records against stored baselines. Plain data in, verdicts out, torch never imported."""
 
 from stn_core.gate.baselines import BaselineRun, Baselines, CellBaseline, read_baselines
-from stn_core.gate.verdict import Judgement, Verdict, judge_cell
+from stn_core.gate.judge import Judge, Rules
+from stn_core.gate.verdict import Judgement, Verdict
 
 __all__ = [
     "BaselineRun",
     "Baselines",
     "CellBaseline",
+    "Judge",
     "Judgement",
+    "Rules",
     "Verdict",
-    "judge_cell",
     "read_baselines",
 ]

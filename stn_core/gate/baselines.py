@@ -156,11 +156,12 @@ def baseline_of(records: Iterable[RunRecord]) -> CellBaseline:
         test_images=first.test_images,
         date=datetime.date.today().isoformat(),
         commit=first.environment.commit or "",
-        runs=tuple(_baseline_run(record) for record in runs),
+        runs=tuple(baseline_run(record) for record in runs),
     )
 
 
-def _baseline_run(record: RunRecord) -> BaselineRun:
+def baseline_run(record: RunRecord) -> BaselineRun:
+    """What is judged of a good run that saw the test set."""
     assert record.test_accuracy is not None
     assert record.test_cross_entropy is not None
     return BaselineRun(

@@ -1,27 +1,61 @@
-"""The comparison table of a session, for the terminal, as Markdown and as CSV."""
+"""The tables of a session, planned and done: for the terminal, as Markdown and as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import collections
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tabulate import tabulate
 
-from stn_core.gate.verdict import Judgement, accuracy_text
+from stn_core.gate.baselines import Baselines
+from stn_core.gate.comparison import tied_with_best
+from stn_core.gate.judge import Rules
+from stn_core.gate.statistics import log_error, log_error_floor
+from stn_core.gate.verdict import Judgement, Verdict, accuracy_text
+from stn_core.recipe import Cell
 from stn_core.records import RunRecord
+
+BLIND_POINTS = 5.0
+"""A cell that can miss a larger drop than this is named."""
 
 
 def comparison_frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
     """The judgements as numbers, a row a cell, sorted by accuracy within each dataset."""
-    frame = pd.DataFrame([_row(judgement) for judgement in judgements])
+    best = _best_of_each_dataset(judgements)
+    frame = pd.DataFrame(
+        [{**_row(judgement), "best": judgement.key in best} for judgement in judgements]
+    )
     if frame.empty:
         return frame
     return frame.sort_values(
         ["dataset", "accuracy_percent"], ascending=[True, False], na_position="last"
     ).reset_index(drop=True)
+
+
+def _best_of_each_dataset(judgements: Sequence[Judgement]) -> set[str]:
+    """The keys of the cells that no other of their dataset is significantly better than."""
+    values: dict[str, dict[str, NDArray[np.float64]]] = {}
+    floors: dict[str, float] = {}
+    for judgement in judgements:
+        accuracies = judgement.accuracies
+        if judgement.verdict is Verdict.IDENTICAL and judgement.baseline:
+            accuracies = judgement.baseline.accuracies  # the same code: all its runs speak for it
+        images = max((record.test_images for record in judgement.records), default=0)
+        if accuracies and images:
+            dataset = values.setdefault(judgement.key.rpartition("/")[0], {})
+            dataset[judgement.key] = log_error(accuracies, images)
+            floors[judgement.key] = log_error_floor(float(np.mean(accuracies)), images)
+    return {
+        key
+        for models in values.values()
+        for key in tied_with_best(models, {model: floors[model] for model in models})
+    }
 
 
 def _row(judgement: Judgement) -> dict[str, Any]:
@@ -41,7 +75,7 @@ def _row(judgement: Judgement) -> dict[str, Any]:
         "baseline_percent": 100 * _mean(baseline),
         "baseline_runs": len(baseline),
         "difference_points": _number(judgement.difference_points),
-        "tolerance_points": _number(judgement.tolerance_points),
+        "detectable_points": _number(judgement.detectable_points),
         "verdict": str(judgement.verdict),
         "message": judgement.message,
         "test_loss": _mean(losses),
@@ -83,6 +117,8 @@ def comparison_table(judgements: Sequence[Judgement], style: str = "simple") -> 
                 "accuracy % (n)": f"{accuracy} validation" if judgement.on_validation else accuracy,
                 "baseline % (n)": accuracy_text(baseline.accuracies) if baseline else "",
                 "diff": _text(row.difference_points, "+.2f"),
+                "detects": _text(row.detectable_points, ".1f"),
+                "best": "tied" if row.best else "",
                 "verdict": row.verdict,
                 "test loss": _text(row.test_loss, ".4f"),
                 "parameters": f"{row.parameters:,}",
@@ -90,12 +126,17 @@ def comparison_table(judgements: Sequence[Judgement], style: str = "simple") -> 
                 "images/s": _text(row.images_per_second, ",.0f"),
             }
         )
-    right = {2: "right", 3: "right", 4: "right", 6: "right", 7: "right", 8: "right", 9: "right"}
+    return _aligned(rows, style)
+
+
+def _aligned(rows: Sequence[Mapping[str, str]], style: str) -> str:
+    words = ("dataset", "model", "best", "verdict")
+    names = rows[0] if rows else ()
     text: str = tabulate(
         rows,
         headers="keys",
         tablefmt=style,
-        colalign=[right.get(column, "left") for column in range(10)] if rows else None,
+        colalign=["left" if name in words else "right" for name in names] if rows else None,
         disable_numparse=True,
     )
     return text
@@ -117,8 +158,71 @@ def remarks(judgements: Sequence[Judgement]) -> list[str]:
     ]
 
 
+def tally(judgements: Sequence[Judgement]) -> list[str]:
+    """The session in a few lines: verdicts, seeds spent, and what is only advice."""
+    counts = collections.Counter(str(judgement.verdict) for judgement in judgements)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    runs = sum(len(judgement.records) for judgement in judgements)
+    lines = [f"{len(judgements)} cells, {runs} runs: {verdicts}"]
+    blind = [one.key for one in judgements if (one.detectable_points or 0) > BLIND_POINTS]
+    if blind:
+        lines.append(
+            f"{len(blind)} cells cannot be trusted to show a drop of {BLIND_POINTS:.0f} points"
+            f" (see 'detects'; more baseline seeds help): {', '.join(blind)}"
+        )
+    slow = [one.slowdown for one in judgements if one.slowdown and one.verdict.passes]
+    if slow:
+        lines.append(
+            f"advice: {len(slow)} cells trained more slowly than stored, in the median"
+            f" {np.median(slow):.2f} times as long; with --gate-speed that fails"
+        )
+    return lines
+
+
 def write_tables(folder: Path, judgements: Sequence[Judgement]) -> None:
     """Write table.md and table.csv into a results folder."""
-    lines = [comparison_table(judgements, "github"), "", *remarks(judgements)]
-    (folder / "table.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    (folder / "table.md").write_text(_markdown(judgements), encoding="utf-8")
     comparison_frame(judgements).to_csv(folder / "table.csv", index=False)
+
+
+def write_step_summary(file: Path, budget: str, judgements: Sequence[Judgement]) -> None:
+    """Append the session to the page that GitHub shows of a job ($GITHUB_STEP_SUMMARY)."""
+    with file.open("a", encoding="utf-8") as page:
+        page.write(f"## stn_core, budget {budget}\n\n{_markdown(judgements)}\n")
+
+
+def _markdown(judgements: Sequence[Judgement]) -> str:
+    lines = [comparison_table(judgements, "github"), ""]
+    lines += [f"- {line}" for line in [*remarks(judgements), *tally(judgements)]]
+    return "\n".join(lines) + "\n"
+
+
+def plan_table(cells: Sequence[Cell], rules: Rules, baselines: Baselines) -> str:
+    """What a session would do: cells, seeds, and how long a cell would take on one worker.
+
+    The least time is that of a cell whose runs repeat the stored ones, or of the first look.
+    """
+    fewest = rules.seeds_to_settle if rules.settles_identical else rules.looks[0]
+    rows = []
+    times = []
+    for cell in cells:
+        seconds = baselines.expected_seconds(cell.key)
+        known = math.isfinite(seconds)
+        first, last = (fewest, rules.looks[-1]) if known else (rules.looks[0], rules.looks[0])
+        if known:
+            times.append((first * seconds / 60, last * seconds / 60))
+        rows.append(
+            {
+                "dataset": cell.dataset,
+                "model": cell.model,
+                "epochs": str(cell.recipe.epochs),
+                "seeds": f"{first}" if first == last else f"{first} to {last}",
+                "s/seed": f"{seconds:.1f}" if known else "unknown",
+                "minutes": f"{times[-1][0]:.1f} to {times[-1][1]:.1f}" if known else "",
+            }
+        )
+    least, most = (sum(column) for column in zip(*times, strict=True)) if times else (0.0, 0.0)
+    total = f"{len(cells)} cells, {least:.1f} to {most:.1f} minutes of training"
+    unknown = len(cells) - len(times)
+    beside = f", beside {unknown} that were never measured" if unknown else ""
+    return f"{_aligned(rows, 'simple')}\n\n{total}{beside}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -63,8 +64,9 @@ def plan_cells(options: SuiteOptions) -> list[Cell]:
     Raises:
         UsageError: a dataset is unknown or missing.
     """
-    for dataset in options.datasets:
-        check_dataset(dataset, root=options.data_root, download=options.download)
+    if not options.from_records:  # which can be judged where there are no data
+        for dataset in options.datasets:
+            check_dataset(dataset, root=options.data_root, download=options.download)
     return [
         Cell(
             model=model,
@@ -77,6 +79,31 @@ def plan_cells(options: SuiteOptions) -> list[Cell]:
         for model in list_models()
         if model_info(model).suits(dataset)
     ]
+
+
+def share(cells: Sequence[Cell], baselines: Baselines, shard: tuple[int, int]) -> set[Cell]:
+    """The cells of one shard: of about equal time, and the same wherever it is asked.
+
+    The longest cell first goes to the shard with the least to do so far; what was never measured
+    counts as the mean of the others.
+
+    Args:
+        cells: the whole matrix, whatever a session selects of it.
+        baselines: that the times are known from.
+        shard: (K, N).
+    """
+    seconds = {cell: baselines.expected_seconds(cell.key) for cell in cells}
+    known = [value for value in seconds.values() if math.isfinite(value)]
+    usual = sum(known) / len(known) if known else 1.0
+    number, count = shard
+    loads = [0.0] * count
+    chosen = set()
+    for cell in sorted(cells, key=lambda cell: (-min(seconds[cell], 1e9), cell.key)):
+        lightest = loads.index(min(loads))
+        loads[lightest] += seconds[cell] if math.isfinite(seconds[cell]) else usual
+        if lightest == number - 1:
+            chosen.add(cell)
+    return chosen
 
 
 def unknown_words(expression: str, datasets: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from stn_core.errors import UsageError, unknown_name
-from stn_core.recipe import PREDECESSOR, Recipe, get_budget, parse_setting
+from stn_core.gate.metrics import MIN_DROP_POINTS
+from stn_core.recipe import PREDECESSOR, Budget, Recipe, get_budget, parse_setting
+from stn_core.suite.files import PLAN_FILE, RECORDS_FILE
 
 RECIPES = ("fast", "predecessor")
 MOST_SEEDS = 1000
@@ -22,17 +25,35 @@ _TEXT_OPTIONS = (
     ("--device", "STN_DEVICE", "auto (default), cpu, cuda, cuda:N or mps"),
     ("--budget", "STN_BUDGET", "smoke (default), quick or full"),
     ("--dataset", "STN_DATASET", "datasets to run, comma-separated (default: the budget's)"),
-    ("--seeds", "STN_SEEDS", "how many seeds a cell, or which: 5, 10-14, 0,3,7"),
+    (
+        "--seeds",
+        "STN_SEEDS",
+        "exactly so many seeds a cell, or which: 5, 10-14, 0,3,7 (default: as many as the answer"
+        " needs)",
+    ),
     ("--data-root", "STN_DATA", "the folder of the datasets that are not embedded"),
     ("--baselines", "STN_BASELINES", "the baselines file (default: baselines.json)"),
     ("--results-dir", "STN_RESULTS", "where the dated results folders go (default: results)"),
     ("--threads", "STN_THREADS", "torch's threads a process (default: 1)"),
     ("--import", "STN_IMPORT", "modules or files that register models, comma-separated"),
+    ("--min-drop", "STN_MIN_DROP", "the smallest drop in points that can fail (default: 0.3)"),
+    ("--digest-cache", "STN_DIGEST_CACHE", "a file of digests that count as stored ones"),
+    ("--resume", "STN_RESUME", "a results folder, or 'last': train only what it lacks"),
+    (
+        "--from-records",
+        "STN_FROM_RECORDS",
+        "records files or results folders: judge, train nothing",
+    ),
+    ("--shard", "STN_SHARD", "K/N: only the K-th of N shares of the cells"),
 )
 _FLAGS = (
     ("--download", "fetch datasets that are missing"),
     ("--update-baselines", "write the measured values into the baselines file"),
+    ("--update-digests", "write the digests of this session into --digest-cache, if it passes"),
     ("--final", "spend the test set on an overridden recipe"),
+    ("--no-identical", "let statistics decide even where a run repeats the stored one"),
+    ("--gate-speed", "fail a cell that trains more slowly than on the same device before"),
+    ("--plan", "show cells, seeds and expected time; train nothing"),
 )
 _OVERRIDES = (
     ("--epochs", "epochs"),
@@ -74,11 +95,20 @@ class SuiteOptions:
         device: as the user wrote it.
         budget: a known budget.
         datasets: names, not yet looked up.
-        seeds: of every cell.
+        seeds: of every cell, in the order in which they are spent.
+        looks: after how many of them a cell is looked at.
         data_root: the datasets' folder, None where nobody named one.
-        download, update_baselines, final: the flags.
+        download, update_baselines, update_digests, final: flags.
+        settles_identical: a run that repeats the stored one settles its cell.
+        gates_speed: a slower training fails.
+        plans_only: nothing is to be trained.
+        min_drop_points: a smaller drop never fails.
         baselines: the file.
-        results: this session's own dated folder; made when the first cell is planned.
+        digest_cache: the file, None without one.
+        results: this session's own folder; made when the first cell is planned.
+        resumes: whether that folder holds an earlier session's records.
+        from_records: files of records that are judged instead of training.
+        shard: (K, N), the K-th of N shares; (1, 1) is everything.
         threads: torch's.
         imports: modules or files.
         recipe_name: "fast" or "predecessor".
@@ -89,12 +119,22 @@ class SuiteOptions:
     budget: str
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
+    looks: tuple[int, ...]
     data_root: str | None
     download: bool
     update_baselines: bool
+    update_digests: bool
     final: bool
+    settles_identical: bool
+    gates_speed: bool
+    plans_only: bool
+    min_drop_points: float
     baselines: Path
+    digest_cache: Path | None
     results: Path
+    resumes: bool
+    from_records: tuple[Path, ...]
+    shard: tuple[int, int]
     threads: int
     imports: tuple[str, ...]
     recipe_name: str
@@ -123,17 +163,28 @@ def read_options(config: pytest.Config) -> SuiteOptions:
     recipe_name = config.getoption("--recipe") or "fast"
     if recipe_name not in RECIPES:
         raise unknown_name("recipe", recipe_name, RECIPES)
+    seeds, looks = _seeds_and_looks(config, budget)
     options = SuiteOptions(
         device=config.getoption("--device") or "auto",
         budget=budget.name,
         datasets=_names(config.getoption("--dataset")) or budget.datasets,
-        seeds=parse_seeds(config.getoption("--seeds") or str(budget.seeds)),
+        seeds=seeds,
+        looks=looks,
         data_root=_expanded(config.getoption("--data-root")),
         download=config.getoption("--download"),
         update_baselines=config.getoption("--update-baselines"),
+        update_digests=config.getoption("--update-digests"),
         final=config.getoption("--final"),
+        settles_identical=not config.getoption("--no-identical"),
+        gates_speed=config.getoption("--gate-speed"),
+        plans_only=config.getoption("--plan"),
+        min_drop_points=_points(config.getoption("--min-drop")),
         baselines=_path(config, "--baselines", "baselines.json"),
+        digest_cache=_given_path(config, "--digest-cache"),
         results=_results_folder(config),
+        resumes=bool(config.getoption("--resume")),
+        from_records=_records_files(config),
+        shard=parse_shard(config.getoption("--shard") or "1/1"),
         threads=thread_count(config),
         imports=_names(config.getoption("--import")),
         recipe_name=recipe_name,
@@ -146,6 +197,10 @@ def read_options(config: pytest.Config) -> SuiteOptions:
 def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
     if len(set(options.datasets)) < len(options.datasets):
         raise UsageError("--dataset names a dataset twice")
+    if options.update_digests and not options.digest_cache:
+        raise UsageError("--update-digests needs --digest-cache FILE")
+    if options.from_records and options.resumes:
+        raise UsageError("--from-records trains nothing, so there is nothing to --resume")
     if not options.update_baselines:
         if named_baselines and not options.baselines.is_file():
             raise UsageError(f"--baselines: there is no file {options.baselines}")
@@ -156,6 +211,72 @@ def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
         raise UsageError("--update-baselines needs two or more seeds")
     if not os.access(options.baselines.parent, os.W_OK):
         raise UsageError(f"--update-baselines: cannot write into {options.baselines.parent}")
+
+
+def _seeds_and_looks(
+    config: pytest.Config, budget: Budget
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The seeds that a cell may spend, and after how many it is looked at.
+
+    Seeds that the user names are all run and looked at once; so are a baseline's.
+    """
+    text = config.getoption("--seeds")
+    if not text and not config.getoption("--update-baselines"):
+        return tuple(range(budget.looks[-1])), budget.looks
+    seeds = parse_seeds(text or str(budget.baseline_seeds))
+    return seeds, (len(seeds),)
+
+
+def _resumed_folder(text: str, invocation_folder: Path, parent: Path) -> Path:
+    """The folder that --resume names."""
+    if text != "last":
+        folder = invocation_folder / Path(text).expanduser()
+        if not folder.is_dir():
+            raise UsageError(f"--resume: there is no folder {folder}")
+        return folder
+    sessions = sorted(parent.glob(f"*/{PLAN_FILE}"))
+    if not sessions:
+        raise UsageError(f"--resume last: there is no session in {parent}")
+    return sessions[-1].parent
+
+
+def _records_files(config: pytest.Config) -> tuple[Path, ...]:
+    """The files of --from-records; a folder stands for the records in it."""
+    files = []
+    for name in _names(config.getoption("--from-records")):
+        path = config.invocation_params.dir / Path(name).expanduser()
+        path = path / RECORDS_FILE if path.is_dir() else path
+        if not path.is_file():
+            raise UsageError(f"--from-records: there is no file {path}")
+        files.append(path)
+    return tuple(files)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """A share of the cells, "2/3", as (2, 3).
+
+    Raises:
+        UsageError: the text is not of that form, or names a share that does not exist.
+    """
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if not match or int(match[1]) > int(match[2]):
+        raise UsageError(f"--shard takes K/N with K from 1 to N, such as 2/3; not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _points(text: str | None) -> float:
+    try:
+        points = MIN_DROP_POINTS if text is None else float(text)
+    except ValueError:
+        points = math.nan
+    if not 0 <= points < 100:
+        raise UsageError(f"--min-drop takes points of accuracy from 0 to 100, not {text!r}")
+    return points
+
+
+def _given_path(config: pytest.Config, option: str) -> Path | None:
+    given = config.getoption(option)
+    return config.invocation_params.dir / Path(given).expanduser() if given else None
 
 
 def _expanded(path: str | None) -> str | None:
@@ -220,6 +341,9 @@ def _results_folder(config: pytest.Config) -> Path:
     if workerinput:
         return Path(workerinput["stn_results"])
     parent = _path(config, "--results-dir", "results")
+    resumed = config.getoption("--resume")
+    if resumed:
+        return _resumed_folder(resumed, config.invocation_params.dir, parent)
     now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder = parent / now
     taken = 1

@@ -7,12 +7,11 @@ of one's own with ``pytest -p stn_core.suite.plugin``.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +21,29 @@ from filelock import FileLock
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, read_baselines
+from stn_core.gate.digests import Digests, read_digests, write_digests
+from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord, append_record
-from stn_core.report.table import comparison_table, remarks, write_tables
+from stn_core.report.table import (
+    comparison_table,
+    plan_table,
+    remarks,
+    tally,
+    write_step_summary,
+    write_tables,
+)
+from stn_core.suite.files import CHECKPOINTS_FOLDER, RECORDS_FILE
 from stn_core.suite.options import SuiteOptions, add_options, read_options, thread_count
 from stn_core.suite.session import (
-    RECORDS_FILE,
     Plan,
+    describe_records,
     discard_folder,
+    fitting_records,
     judge_session,
     make_folder,
+    read_all,
     read_plan,
     update_baselines,
     write_plan,
@@ -42,7 +53,9 @@ if TYPE_CHECKING:
     from stn_core.experiment import RunSettings
 
 _NAME = "stn_core_suite"
-_LINE = "stn_line"  # the property of a test that carries its cell's line to the first process
+# Properties of a test that carry something of its cell to the first process:
+_LINE = "stn_line"  # what is printed of it
+_DEAD = "stn_dead"  # why it could not be judged
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,6 +73,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "maxschedchunk", 1) is None:
         config.option.maxschedchunk = 1  # a cell is long: no worker may hoard them
     config.pluginmanager.register(Suite(config, options), _NAME)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """--plan is a collection; said before xdist asks whether there is anything to hand out."""
+    if config.getoption("--plan"):
+        config.option.collectonly = True
+    return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -85,15 +106,16 @@ def _available_cores() -> int:
 
 
 @pytest.fixture
-def train_and_judge(
-    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
-) -> Callable[[Cell], Judgement]:
+def train_and_judge(request: pytest.FixtureRequest) -> Callable[[Cell], Judgement]:
     """Train a cell's seeds, keep every record, and return the verdict."""
     suite: Any = request.config.pluginmanager.get_plugin(_NAME)
+    properties = request.node.user_properties
 
     def run(cell: Cell) -> Judgement:
         judgement: Judgement = suite.train_and_judge(cell)
-        record_property(_LINE, judgement.line)
+        properties.append((_LINE, judgement.line))
+        if judgement.verdict is Verdict.CRASHED:
+            properties.append((_DEAD, [cell.key, judgement.message]))
         return judgement
 
     return run
@@ -106,6 +128,8 @@ class Suite:
         self.config = config
         self.options = options
         self.plan: Plan | None = None
+        self.announced = False
+        self.dead: dict[str, str] = {}
         self.judgements: list[Judgement] = []
         self.notes: list[str] = []
 
@@ -120,10 +144,22 @@ class Suite:
         path = self.options.baselines
         return read_baselines(path) if path.exists() else Baselines({}, {})
 
-    @property
-    def baselines(self) -> Baselines:
-        """What judges this session; one that measures anew is not judged against the old values."""
-        return Baselines({}, {}) if self.options.update_baselines else self.stored
+    @functools.cached_property
+    def judge(self) -> Judge:
+        """The judge of the plan; a session that measures anew is not held against old values."""
+        assert self.plan
+        return Judge(
+            self.plan.rules,
+            Baselines({}, {}) if self.options.update_baselines else self.stored,
+            self.options.budget,
+            self.plan.device,
+            self._cached_digests,
+        )
+
+    @functools.cached_property
+    def _cached_digests(self) -> Digests:
+        cache = self.options.digest_cache
+        return read_digests(cache) if cache else {}
 
     @functools.cached_property
     def settings(self) -> RunSettings:
@@ -133,14 +169,17 @@ class Suite:
 
         workerinput: dict[str, Any] = getattr(self.config, "workerinput", {})
         worker = int(workerinput.get("workerid", "gw0").removeprefix("gw"))
-        written = (self.options.baselines, self.options.results.parent)
-        commit, dirty = describe_checkout(self.config.rootpath, written)
+        written = [self.options.baselines, self.options.results.parent]
+        if self.options.digest_cache:
+            written.append(self.options.digest_cache)
+        commit, dirty = describe_checkout(self.config.rootpath, tuple(written))
         return RunSettings(
             device=str(resolve_device(self.options.device, worker)),
             threads=self.options.threads,
             data_root=self.options.data_root,
             download=self.options.download,
             final=self.options.final,
+            checkpoints=str(self.options.results / CHECKPOINTS_FOLDER),
             commit=commit,
             dirty=dirty,
         )
@@ -169,20 +208,34 @@ class Suite:
         """The whole matrix, with everything checked that can be told without training."""
         from stn_core.suite import matrix
 
-        matrix.import_models(self.options.imports, self.config.invocation_params.dir)
-        cells = matrix.plan_cells(self.options)
-        data_hashes = {}
+        options = self.options
+        matrix.import_models(options.imports, self.config.invocation_params.dir)
+        cells = matrix.plan_cells(options)
+        data_hashes: dict[str, str] = {}
+        if options.from_records:
+            device, data_hashes = describe_records(self._given_records[0], options)
+        else:
+            device = self.settings.device.partition(":")[0]
+            if not self.config.option.collectonly:
+                self._refuse_dirty_checkout()
+                data_hashes = self._data_hashes()
         if not self.config.option.collectonly:
-            self._refuse_dirty_checkout()
-            data_hashes = self._data_hashes()
-            make_folder(self.options.results)
-        vanished = [] if self.options.is_search else matrix.vanished_keys(self.options, self.stored)
+            _ = self._cached_digests  # damaged ones are told now, like damaged baselines
+            make_folder(options.results)
+        vanished = [] if options.is_search else matrix.vanished_keys(options, self.stored)
         return Plan(
             cells=tuple(cells),
-            seeds=self.options.seeds,
-            device=self.settings.device.partition(":")[0],
+            rules=Rules(
+                seeds=options.seeds,
+                looks=options.looks,
+                matrix_size=matrix.budget_matrix_size(cells, self.stored),
+                min_drop_points=options.min_drop_points,
+                settles_identical=options.settles_identical,
+                gates_speed=options.gates_speed,
+            ),
+            device=device,
+            commit=None if options.from_records else self.settings.commit,
             data_hashes=data_hashes,
-            matrix_size=matrix.budget_matrix_size(cells, self.stored),
             vanished=tuple(vanished),
         )
 
@@ -205,25 +258,70 @@ class Suite:
             )
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Long cells start first, so that no worker is left alone with one at the end."""
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Keep this shard's cells; what fails untrained comes first, then what takes longest.
 
-        def expected_seconds(item: pytest.Item) -> float:
+        So that no worker is left alone with a long cell at the end.
+        """
+        if not self.plan:
+            return
+        from stn_core.suite.matrix import share
+
+        mine = share(self.plan.cells, self.stored, self.options.shard)
+        others = [item for item in items if (cell := _cell_of(item)) and cell not in mine]
+        if others:
+            items[:] = [item for item in items if item not in others]
+            config.hook.pytest_deselected(items=others)
+        hopeless = {judgement.key for judgement in self._told_untrained(self.plan)}
+
+        def urgency(item: pytest.Item) -> tuple[bool, float]:
             cell = _cell_of(item)
-            return self.stored.expected_seconds(cell.key) if cell else 0.0
+            if cell is None:
+                return False, 0.0
+            return cell.key in hopeless, self.stored.expected_seconds(cell.key)
 
-        if self.plan:
-            items.sort(key=expected_seconds, reverse=True)
+        items.sort(key=urgency, reverse=True)
 
+    def _told_untrained(self, plan: Plan) -> list[Judgement]:
+        """The failures that are known before anything trains."""
+        if self.config.option.collectonly:
+            return []
+        nothing: dict[str, list[RunRecord]] = {cell.key: [] for cell in plan.cells}
+        judgements = judge_session(plan, self.judge, nothing, {})
+        return [one for one in judgements if not one.verdict.passes and not one.wanted]
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what is going to run."""
         selected = {cell for item in session.items if (cell := _cell_of(item))}
-        if not self.plan or not selected or self.config.option.collectonly:
+        if not self.plan or not selected:
             return
         cells = tuple(cell for cell in self.plan.cells if cell in selected)
+        self.plan = replace(self.plan, cells=cells)
+        if self.config.option.collectonly:
+            return
         workerinput: dict[str, Any] = getattr(self.config, "workerinput", {})
         command = workerinput.get("mainargv", sys.argv)
-        write_plan(self.options.results, replace(self.plan, cells=cells), self.options, command)
+        write_plan(self.options.results, self.plan, self.options, command)
+        self._announce_failures()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Under xdist the first process learns the plan from the first worker that has one."""
+        if not self.announced:
+            self.plan = read_plan(self.options.results)
+            self._announce_failures()
+
+    def _announce_failures(self) -> None:
+        self.announced = True
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if self.is_worker or self.plan is None or terminal is None:
+            return
+        for line in remarks(self._told_untrained(self.plan)):
+            terminal.ensure_newline()
+            terminal.write_line(line)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -233,19 +331,43 @@ class Suite:
     # A cell -------------------------------------------------------------------------------------
 
     def train_and_judge(self, cell: Cell) -> Judgement:
-        """Train a cell, unless it is already known that its baseline does not apply."""
+        """Train as many of a cell's seeds as the verdict needs."""
         assert self.plan is not None
-        untrained = self.plan.judge(cell, [], self.baselines)
-        if untrained.verdict is Verdict.STALE:
-            return untrained
-        return self.plan.judge(cell, self._train(cell), self.baselines)
+        records = list(self._earlier_records.get(cell.key, ()))
+        judgement = self._judge(cell, records)
+        while judgement.wanted and not self.options.from_records:
+            try:
+                records += self._train(cell, judgement.wanted)
+            except OSError as error:  # no room for the records: nothing would be kept of more
+                reason = f"cannot write to {self.options.results}: {error.strerror or error}"
+                return replace(judgement, verdict=Verdict.CRASHED, message=reason)
+            judgement = self._judge(cell, records)
+        return judgement
 
-    def _train(self, cell: Cell) -> list[RunRecord]:
+    def _judge(self, cell: Cell, records: Sequence[RunRecord]) -> Judgement:
+        assert self.plan is not None
+        return self.judge.judge(cell, records, self.plan.data_hashes[cell.dataset])
+
+    @functools.cached_property
+    def _given_records(self) -> tuple[list[RunRecord], list[str]]:
+        """What --from-records names, and what could not be read of it."""
+        return read_all(self.options.from_records)
+
+    @functools.cached_property
+    def _earlier_records(self) -> dict[str, list[RunRecord]]:
+        """By cell, the records that stand before anything is trained."""
+        assert self.plan is not None
+        records = self._given_records[0]
+        if self.options.resumes:
+            written = read_all([self.options.results / RECORDS_FILE])[0]
+            records = [record for record in written if record.status == "ok"]
+        return fitting_records(self.plan, records, same_commit=self.options.resumes)[0]
+
+    def _train(self, cell: Cell, seeds: Sequence[int]) -> list[RunRecord]:
         from stn_core.experiment import run_cell
         from stn_core.training.observers import ProgressBar
 
         keep = functools.partial(append_record, self.options.results / RECORDS_FILE)
-        seeds = self.options.seeds
         if not self._is_watched():
             return run_cell(cell, seeds, self.settings, keep)
         with self._uncaptured(), ProgressBar(cell.key, len(seeds) * cell.recipe.epochs) as bar:
@@ -273,29 +395,64 @@ class Suite:
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.is_worker or report.when != "call" or terminal is None:
             return
-        for name, line in report.user_properties:
+        for name, value in report.user_properties:
             if name == _LINE:
                 terminal.ensure_newline()
-                terminal.write_line(str(line))
+                terminal.write_line(str(value))
+            elif name == _DEAD and isinstance(value, list):
+                self.dead[value[0]] = value[1]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str) -> None:
+        """A worker died over a test: its cell says so, the others go on in a new worker."""
+        for cell in self.plan.cells if self.plan else ():
+            if crashitem.endswith(f"[{cell.id}]"):
+                self.dead[cell.key] = "its worker process died: killed, or out of memory?"
 
     # After the last cell ------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Judge the whole session; its exit status says what the verdicts say."""
-        if self.is_worker:
+        if self.is_worker or self.config.option.collectonly:
             return
-        plan = read_plan(self.options.results)
-        if plan is None:
+        self.plan = read_plan(self.options.results)
+        if self.plan is None:
             discard_folder(self.options.results)
+            nothing = session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
+            if nothing and self.options.shard[1] > 1 and not self.config.option.keyword:
+                session.exitstatus = pytest.ExitCode.OK  # more shards than cells
             return
-        self.judgements, self.notes = judge_session(self.options.results, plan, self.baselines)
-        write_tables(self.options.results, self.judgements)
-        failed = not all(judgement.verdict.passes for judgement in self.judgements)
+        passed = self._judge_session(self.plan)
         if self.options.update_baselines:
-            failed |= not self._update_baselines(plan)
-        if failed and session.exitstatus == pytest.ExitCode.OK:
+            passed &= self._update_baselines(self.plan)
+        if passed and self.options.digest_cache and self.options.update_digests:
+            write_digests(self.options.digest_cache, self.judgements)
+            self.notes.append(f"digests written to {self.options.digest_cache}")
+        if not passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _judge_session(self, plan: Plan) -> bool:
+        """Judge every cell from what was written, write the tables, and say whether all pass."""
+        own, torn = read_all([self.options.results / RECORDS_FILE])
+        given, torn_given = self._given_records
+        by_key, misfits = fitting_records(
+            plan, [*given, *own], same_commit=not self.options.from_records
+        )
+        self.judgements = judge_session(plan, self.judge, by_key, self.dead)
+        self.notes = [*torn, *torn_given, *misfits]
+        if self.options.resumes and self.settings.dirty:
+            self.notes.append(
+                "resumed in a checkout with uncommitted changes: was the code the same?"
+            )
+        try:
+            write_tables(self.options.results, self.judgements)
+            summary = os.environ.get("GITHUB_STEP_SUMMARY")
+            if summary:
+                write_step_summary(Path(summary), self.options.budget, self.judgements)
+        except OSError as error:
+            self.notes.append(f"tables not written: {error.strerror}: {error.filename}")
+        return all(judgement.verdict.passes for judgement in self.judgements)
 
     def _update_baselines(self, plan: Plan) -> bool:
         try:
@@ -314,16 +471,16 @@ class Suite:
 
             for line in unknown_words(self.config.option.keyword, self.options.datasets):
                 terminalreporter.write_line(line)
+        if self.config.option.collectonly and self.plan:
+            terminalreporter.section(f"plan, budget {self.options.budget}")
+            terminalreporter.write_line(plan_table(self.plan.cells, self.plan.rules, self.stored))
         if not self.judgements:
             return
         terminalreporter.section(f"comparison, budget {self.options.budget}")
         terminalreporter.write_line(comparison_table(self.judgements))
         terminalreporter.write_line("")
-        for line in [*remarks(self.judgements), *self.notes]:
+        for line in [*remarks(self.judgements), *self.notes, *tally(self.judgements)]:
             terminalreporter.write_line(line)
-        counts = collections.Counter(str(judgement.verdict) for judgement in self.judgements)
-        tally = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-        terminalreporter.write_line(f"{len(self.judgements)} cells: {tally}")
         terminalreporter.write_line(f"records and tables: {self.options.results}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,12 @@ from stn_core.gate.baselines import (
     read_baselines,
     write_baselines,
 )
-from stn_core.gate.verdict import Judgement, Verdict, judge_cell
+from stn_core.gate.judge import Judge, Rules
+from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord, read_records
+from stn_core.suite.files import PLAN_FILE
 from stn_core.suite.options import SuiteOptions
-
-PLAN_FILE = "session.json"
-RECORDS_FILE = "records.jsonl"
 
 
 @dataclass(frozen=True)
@@ -31,30 +30,24 @@ class Plan:
 
     Args:
         cells: selected ones.
-        seeds: of every cell.
+        rules: by what they are judged.
         device: the type of device that the cells run on, "cpu" or "cuda".
+        commit: of the checkout, None outside one.
         data_hashes: by dataset.
-        matrix_size: how many cells the budget's whole matrix has.
         vanished: keys of baselines whose model is gone.
     """
 
     cells: tuple[Cell, ...]
-    seeds: tuple[int, ...]
+    rules: Rules
     device: str
+    commit: str | None
     data_hashes: Mapping[str, str]
-    matrix_size: int
     vanished: tuple[str, ...]
 
-    def judge(self, cell: Cell, records: Sequence[RunRecord], baselines: Baselines) -> Judgement:
-        """The verdict on one of the cells."""
-        return judge_cell(
-            cell,
-            records,
-            baselines.of(cell.key, self.device),
-            data_hash=self.data_hashes[cell.dataset],
-            seeds=self.seeds,
-            cells=self.matrix_size,
-        )
+    @property
+    def budget(self) -> str:
+        """The budget of every cell."""
+        return self.cells[0].budget
 
 
 def make_folder(folder: Path) -> None:
@@ -79,21 +72,14 @@ def discard_folder(folder: Path) -> None:
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
     """Write what was asked for beside what will come back. Every xdist worker writes the same."""
-    asked = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in dataclasses.asdict(options).items()
-    }
     content = {
         "command": list(command),
-        "options": asked,
+        "options": dataclasses.asdict(options),
+        **dataclasses.asdict(plan),
         "cells": [cell.to_dict() for cell in plan.cells],
-        "seeds": plan.seeds,
-        "device": plan.device,
-        "data_hashes": plan.data_hashes,
-        "matrix_size": plan.matrix_size,
-        "vanished": plan.vanished,
     }
-    (folder / PLAN_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, default=str)
+    (folder / PLAN_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_plan(folder: Path) -> Plan | None:
@@ -102,32 +88,122 @@ def read_plan(folder: Path) -> Plan | None:
     if not path.exists() or not path.stat().st_size:
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
+    rules = content["rules"]
     return Plan(
         cells=tuple(Cell.from_dict(values) for values in content["cells"]),
-        seeds=tuple(content["seeds"]),
+        rules=Rules(**{**rules, "seeds": tuple(rules["seeds"]), "looks": tuple(rules["looks"])}),
         device=content["device"],
+        commit=content["commit"],
         data_hashes=content["data_hashes"],
-        matrix_size=content["matrix_size"],
         vanished=tuple(content["vanished"]),
     )
 
 
-def judge_session(
-    folder: Path, plan: Plan, baselines: Baselines
-) -> tuple[list[Judgement], list[str]]:
-    """A verdict for every planned cell, and a sentence for every record that could not be read."""
-    records, complaints = read_records(folder / RECORDS_FILE)
-    by_key: dict[str, list[RunRecord]] = {cell.key: [] for cell in plan.cells}
+def read_all(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
+    """The records of several files, in their order, and a sentence for every line that is none."""
+    records, complaints = [], []
+    for file in files:
+        found, torn = read_records(file)
+        records += found
+        complaints += torn
+    return records, complaints
+
+
+def describe_records(
+    records: Sequence[RunRecord], options: SuiteOptions
+) -> tuple[str, dict[str, str]]:
+    """Where records were made and of which data, for a session that has neither.
+
+    Returns:
+        The type of device, and a hash by dataset, "" for one that no record is of.
+
+    Raises:
+        UsageError: there is no record of the budget, or there are several types of device.
+    """
+    of_budget = [record for record in records if record.budget == options.budget]
+    devices = sorted({record.environment.device_type for record in of_budget})
+    if options.device != "auto":
+        devices = [options.device.partition(":")[0]]
+    if not of_budget:
+        raise UsageError(f"--from-records: no record of the budget {options.budget}")
+    if len(devices) > 1:
+        raise UsageError(
+            f"--from-records: records of {' and '.join(devices)}; choose one with --device"
+        )
+    hashes = dict.fromkeys(options.datasets, "")
+    for record in of_budget:
+        if record.environment.device_type == devices[0]:
+            hashes[record.dataset] = record.data_hash
+    return devices[0], hashes
+
+
+def fitting_records(
+    plan: Plan, records: Iterable[RunRecord], *, same_commit: bool
+) -> tuple[dict[str, list[RunRecord]], list[str]]:
+    """The records that answer a plan's cells, by cell, and a sentence for each that does not fit.
+
+    Of several records of one seed the last one counts: a run that failed may have been run again.
+
+    Args:
+        plan: what is asked.
+        records: in the order in which they were written.
+        same_commit: whether a run of another commit's code is no answer.
+    """
+    cells = {cell.key: cell for cell in plan.cells}
+    fitting: dict[str, dict[int, RunRecord]] = {key: {} for key in cells}
+    misfits: dict[str, int] = {}
     for record in records:
-        by_key.setdefault(record.key, []).append(record)
-    judgements = [plan.judge(cell, by_key[cell.key], baselines) for cell in plan.cells]
+        cell = cells.get(record.key)
+        if cell is None or record.seed not in plan.rules.seeds:
+            continue
+        reason = _misfit(plan, cell, record, same_commit=same_commit)
+        if reason:
+            misfits[f"{record.key}: {reason}"] = misfits.get(f"{record.key}: {reason}", 0) + 1
+        else:
+            fitting[record.key][record.seed] = record
+    by_key = {key: list(runs.values()) for key, runs in fitting.items()}
+    return by_key, [f"{reason}; {count} records left out" for reason, count in misfits.items()]
+
+
+def _misfit(plan: Plan, cell: Cell, record: RunRecord, *, same_commit: bool) -> str:
+    """Why a record is no answer to a cell, "" where it is one."""
+    asked: dict[str, object] = {
+        "recipe_hash": cell.recipe.hash(),
+        "data_hash": plan.data_hashes[cell.dataset],
+        "is_search": cell.is_search,
+    }
+    for name, value in asked.items():
+        if getattr(record, name) != value:
+            return f"{name} is {getattr(record, name)!r}, asked is {value!r}"
+    environment = record.environment
+    if environment.device_type != plan.device:
+        return f"device is {environment.device_type!r}, asked is {plan.device!r}"
+    if same_commit and environment.commit != plan.commit:
+        return f"commit is {environment.commit!r}, asked is {plan.commit!r}"
+    return ""
+
+
+def judge_session(
+    plan: Plan, judge: Judge, by_key: Mapping[str, Sequence[RunRecord]], dead: Mapping[str, str]
+) -> list[Judgement]:
+    """A verdict for every planned cell and every baseline whose model is gone.
+
+    Args:
+        plan: the session's.
+        judge: of its rules.
+        by_key: the records of each cell.
+        dead: why no verdict came back for a cell, by key: its worker died, say.
+    """
+    judgements = []
+    for cell in plan.cells:
+        judgement = judge.judge(cell, by_key[cell.key], plan.data_hashes[cell.dataset])
+        if judgement.wanted and cell.key in dead:
+            judgement = dataclasses.replace(
+                judgement, verdict=Verdict.CRASHED, message=dead[cell.key]
+            )
+        judgements.append(judgement)
     gone = "the baseline's model is gone; --import it, or drop the entry by --update-baselines"
-    judgements += [
-        Judgement(key, Verdict.MISSING, gone, (), baselines.cells[key])
-        for key in plan.vanished
-        if key in baselines.cells
-    ]
-    return judgements, complaints
+    return judgements + [Judgement(key, Verdict.MISSING, gone) for key in plan.vanished]
 
 
 def update_baselines(path: Path, vanished: Sequence[str], judgements: Sequence[Judgement]) -> str:

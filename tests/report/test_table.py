@@ -1,18 +1,30 @@
 """The table says what the judgements say, in order."""
 
+import dataclasses
+
 import pandas as pd
 
+from stn_core.gate.baselines import Baselines
+from stn_core.gate.judge import Rules
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.table import comparison_frame, comparison_table, remarks, write_tables
-from tests.examples import baseline, record
+from stn_core.report.table import (
+    comparison_frame,
+    comparison_table,
+    plan_table,
+    remarks,
+    tally,
+    write_step_summary,
+    write_tables,
+)
+from tests.examples import CELL, baseline, record
 
 
 def judgement(dataset, model, accuracies, verdict=Verdict.PASS, message=""):
     records = tuple(record(seed, accuracy) for seed, accuracy in enumerate(accuracies))
     stored = baseline([0.9, 0.9])
-    tolerance = 1.0 if accuracies else None
+    detectable = 1.0 if accuracies else None
     key = f"smoke/{dataset}/{model}"
-    return Judgement(key, verdict, message, records, stored, tolerance)
+    return Judgement(key, verdict, message, records, stored, detectable)
 
 
 SESSION = [
@@ -61,6 +73,47 @@ def test_files_hold_the_same(tmp_path):
     assert comparison_table(SESSION, "github") in (tmp_path / "table.md").read_text()
     frame = pd.read_csv(tmp_path / "table.csv")
     assert list(frame["model"]) == ["only", "gone", "better", "worse"]
+
+
+def test_the_best_of_each_dataset_are_marked():
+    clear = [judgement("c", "good", [0.97, 0.98, 0.975]), judgement("c", "bad", [0.1, 0.11, 0.12])]
+    close = [judgement("d", "one", [0.90, 0.92, 0.91]), judgement("d", "two", [0.91, 0.90, 0.92])]
+    frame = comparison_frame([*clear, *close]).set_index("model")
+    assert frame["best"].to_dict() == {"good": True, "bad": False, "one": True, "two": True}
+
+
+def test_a_cell_that_repeats_its_baseline_is_compared_by_all_its_runs():
+    """One lucky seed of an unchanged model makes it no winner."""
+    lucky = dataclasses.replace(judgement("e", "lucky", [0.99], Verdict.IDENTICAL))
+    lucky = dataclasses.replace(lucky, baseline=baseline([0.50, 0.51] * 10))
+    steady = judgement("e", "steady", [0.90, 0.91, 0.92])
+    frame = comparison_frame([lucky, steady]).set_index("model")
+    assert frame["best"].to_dict() == {"lucky": False, "steady": True}
+
+
+def test_the_tally_counts_runs_and_gives_advice_on_speed():
+    slow = dataclasses.replace(SESSION[3], slowdown=2.0)
+    assert tally(SESSION) == ["4 cells, 5 runs: 1 MISSING, 3 PASS"]
+    assert tally([slow])[1].startswith("advice: 1 cells trained more slowly than stored, in the m")
+
+
+def test_the_step_summary_is_appended(tmp_path):
+    page = tmp_path / "summary.md"
+    page.write_text("before\n")
+    write_step_summary(page, "smoke", SESSION)
+    text = page.read_text()
+    assert text.startswith("before\n## stn_core, budget smoke\n\n| dataset")
+    assert "- MISSING  smoke/a/gone: it did not run" in text
+
+
+def test_a_plan_says_how_long_it_takes():
+    rules = Rules(seeds=tuple(range(10)), looks=(3, 6, 10), matrix_size=2)
+    new = dataclasses.replace(CELL, model="new")
+    lines = plan_table([CELL, new], rules, Baselines({CELL.key: baseline([0.9] * 3)}, {}))
+    first, second, _, total = lines.splitlines()[2:]
+    assert first.split() == ["digits", "stn", "2", "1", "to", "10", "2.0", "0.0", "to", "0.3"]
+    assert second.split() == ["digits", "new", "2", "3", "unknown"]
+    assert total == "2 cells, 0.0 to 0.3 minutes of training, beside 1 that were never measured"
 
 
 def test_nothing_gives_an_empty_table():

@@ -3,7 +3,7 @@
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.suite.options import parse_seeds
+from stn_core.suite.options import parse_seeds, parse_shard
 from stn_core.suite.plugin import pytest_xdist_auto_num_workers
 
 
@@ -27,6 +27,16 @@ def test_seeds(text, seeds):
 def test_seeds_that_make_no_sense(text):
     with pytest.raises(UsageError, match="--seeds"):
         parse_seeds(text)
+
+
+def test_shards():
+    assert parse_shard("2/3") == (2, 3)
+
+
+@pytest.mark.parametrize("text", ["", "2", "0/3", "4/3", "1/0", "-1/2", "a/b", "1/2/3"])
+def test_shards_that_do_not_exist(text):
+    with pytest.raises(UsageError, match="--shard"):
+        parse_shard(text)
 
 
 class FakeConfig:

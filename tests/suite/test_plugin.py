@@ -2,96 +2,16 @@
 
 import fnmatch
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 import torch
 
+from tests.suite.sessions import TEST, command, exactly, select
+
 pytest_plugins = ["pytester"]
-
-MODELS = """
-import os, signal, warnings
-import torch
-from torch import nn
-from stn_core.models import register_model
-
-@register_model
-def tiny(in_shape, num_classes):
-    channels, height, width = in_shape
-    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, num_classes))
-
-@register_model
-def tiny_that_warns(in_shape, num_classes):
-    warnings.warn("old fashioned")
-    return tiny(in_shape, num_classes)
-
-@register_model
-def fragile(in_shape, num_classes):
-    raise RuntimeError("made of glass")
-
-@register_model
-def deadly(in_shape, num_classes):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-class Slow(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images):
-        import time
-        time.sleep(0.2)
-        return self.network(images)
-
-@register_model
-def slow(in_shape, num_classes):
-    return Slow(tiny(in_shape, num_classes))
-"""
-TEST = """
-import pytest
-
-def test_accuracy(cell, train_and_judge):
-    judgement = train_and_judge(cell)
-    if not judgement.verdict.passes:
-        pytest.fail(judgement.line, pytrace=False)
-"""
-
-
-@pytest.fixture(autouse=True)
-def own_environment(monkeypatch):
-    """No setting of the user's reaches the sessions under test."""
-    for name in [name for name in os.environ if name.startswith("STN_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def bench(pytester):
-    """Run a session of the suite in a fresh folder; the arguments are pytest's."""
-    pytester.makepyfile(my_models=MODELS, test_bench=TEST)
-    pytester.makeini("[pytest]\n")
-
-    def run(*arguments):
-        return pytester.run(*command(*arguments), timeout=120)
-
-    return run
-
-
-def command(*arguments):
-    plugin = ["-p", "stn_core.suite.plugin", "-p", "no:cacheprovider", "--device", "cpu"]
-    return [sys.executable, "-m", "pytest", *plugin, "--import", "my_models", *arguments]
-
-
-def exactly(*names, dataset="digits"):
-    """A -k expression for these models on one dataset and no other."""
-    return " or ".join(f"{dataset}-{name}]" for name in names)
-
-
-def select(*names, dataset="digits"):
-    return [f"test_bench.py::test_accuracy[{dataset}-{name}]" for name in names]
 
 
 def records(pytester):
@@ -108,13 +28,13 @@ def test_new_cells_pass_and_leave_everything_behind(bench, pytester):
             "*comparison, budget smoke*",
             "dataset * model * accuracy % (n) * verdict *",
             "digits * tiny* ± * (3) * NEW *",
-            "2 cells: 2 NEW",
+            "2 cells, 6 runs: 2 NEW",
         ]
     )
     (folder,) = pytester.path.glob("results/*")
     files = {path.name for path in folder.iterdir()}
     assert {"records.jsonl", "session.json", "table.md", "table.csv"} <= files
-    assert json.loads((folder / "session.json").read_text())["seeds"] == [0, 1, 2]
+    assert json.loads((folder / "session.json").read_text())["rules"]["looks"] == [3, 6, 10]
     assert [record["seed"] for record in records(pytester)].count(2) == 2
 
 
@@ -127,7 +47,13 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
 
     same = bench(*select("tiny"))
     assert same.ret == 0
-    same.stdout.fnmatch_lines(["digits * tiny * PASS (identical) *"])
+    same.stdout.fnmatch_lines(
+        ["digits * tiny * PASS (identical) *", "1 cells, 1 runs: 1 PASS (identical)"]
+    )
+
+    close = bench(*select("tiny"), "--no-identical")
+    assert close.ret == 0
+    close.stdout.fnmatch_lines(["1 cells, 3 runs: 1 PASS"])
 
     for run in stored["cells"]["smoke/digits/tiny"]["runs"]:
         run["accuracy"], run["digest"] = 0.999, "of better days"
@@ -135,7 +61,11 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     worse = bench(*select("tiny"), "-n", "2")
     assert worse.ret == 1
     worse.stdout.fnmatch_lines(
-        ["REGRESSED  smoke/digits/tiny: * points lost*", "1 cells: 1 REGRESSED", "FAILED *"]
+        [
+            "REGRESSED  smoke/digits/tiny: * points lost (p = *, * seeds)",
+            "1 cells, * runs: 1 REGRESSED",
+            "FAILED *",
+        ]
     )
     worse.stdout.no_fnmatch_line("*Traceback*")
 
@@ -146,6 +76,10 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     assert stale.ret == 1
     stale.stdout.fnmatch_lines(
         [
+            # Before anything trains, and again at the end:
+            "MISSING  smoke/digits/departed: the baseline's model is gone*",
+            "STALE  smoke/digits/tiny: the recipe has changed*",
+            "*comparison, budget smoke*",
             "MISSING  smoke/digits/departed: the baseline's model is gone*",
             "STALE  smoke/digits/tiny: the recipe has changed*",
         ]
@@ -200,9 +134,9 @@ def test_failures_are_told_and_the_others_go_on(bench, pytester):
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "MISSING  smoke/digits/deadly: 0 of 1 planned runs came back",
+            "CRASHED  smoke/digits/deadly: its worker process died: killed, or out of memory?",
             "CRASHED  smoke/digits/fragile: seed 0: RuntimeError: made of glass",
-            "3 cells: 1 CRASHED, 1 MISSING, 1 NEW",
+            "3 cells, 2 runs: 2 CRASHED, 1 NEW",
         ]
     )
 
@@ -228,7 +162,7 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "2 cells: 1 MISSING, 1 NEW" in output
+    assert "2 cells, 1 runs: 1 MISSING, 1 NEW" in output
     assert [record["model"] for record in records(pytester)] == ["tiny"]
 
 
@@ -252,6 +186,14 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         (["--baselines", "typo.json"], "--baselines: there is no file *typo.json"),
         (["--dataset", "digits,digits"], "--dataset names a dataset twice"),
         (["--update-baselines", "--seeds", "1"], "--update-baselines needs two or more seeds"),
+        (["--shard", "3/2"], "--shard takes K/N with K from 1 to N*"),
+        (["--min-drop", "some"], "--min-drop takes points of accuracy*"),
+        (["--resume", "no_such_folder"], "--resume: there is no folder *no_such_folder"),
+        (["--resume", "last"], "--resume last: there is no session in *"),
+        (["--from-records", "none.jsonl"], "--from-records: there is no file *none.jsonl"),
+        (["--from-records", "test_bench.py"], "--from-records: no record of the budget smoke"),
+        (["--update-digests"], "--update-digests needs --digest-cache FILE"),
+        (["--digest-cache", "test_bench.py"], "* is not a digest cache: *"),
     ],
 )
 def test_a_mistake_gets_one_line_and_no_traceback(pytester, arguments, complaint):

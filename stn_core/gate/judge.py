@@ -1,0 +1,330 @@
+"""The judge of a session: one set of rules, the stored baselines, a verdict or a wish for a cell.
+
+Judging is a replay. Given a cell's records it goes through the looks in the order of the seeds and
+ends with a verdict or with the seeds that it wants to see next, so that a worker, the end of the
+session and a later ``--from-records`` cannot disagree.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
+from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, Metric
+from stn_core.gate.statistics import (
+    SESSION_FALSE_ALARM_RATE,
+    Decision,
+    Outcome,
+    Yardstick,
+    decide,
+    smallest_detectable_rise,
+    yardsticks,
+)
+from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.recipe import Cell
+from stn_core.records import RunRecord
+
+SUSPICIOUS_SHARE = 0.5
+"""A change that leaves less than this share of the errors is more often a leak than a success."""
+
+_ACCEPT = "measure it again with --update-baselines"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """By what a session judges; the same for all of its cells, whatever is selected of them.
+
+    Args:
+        seeds: in the order in which they are spent.
+        looks: after how many of them a cell is looked at, rising; the last is all of them.
+        matrix_size: how many cells the budget's whole matrix has, for the correction.
+        min_drop_points: a smaller drop never fails.
+        settles_identical: a digest that repeats the stored one settles a cell.
+        gates_speed: a slower training fails too.
+    """
+
+    seeds: tuple[int, ...]
+    looks: tuple[int, ...]
+    matrix_size: int
+    min_drop_points: float = MIN_DROP_POINTS
+    settles_identical: bool = True
+    gates_speed: bool = False
+
+    @property
+    def level(self) -> float:
+        """The chance of a false alarm that each metric of each cell may spend (Bonferroni)."""
+        judged = len(VALUES) + self.gates_speed
+        return SESSION_FALSE_ALARM_RATE / (self.matrix_size * judged)
+
+    @property
+    def seeds_to_settle(self) -> int:
+        """How many runs must repeat the stored ones: the first says it all, unless more are asked.
+
+        A digest covers every step's loss, the predictions and the metrics, and a seed changes no
+        line of code: where one is repeated the others would be. Speed is in no digest.
+        """
+        if len(self.looks) == 1:
+            return len(self.seeds)
+        return self.looks[0] if self.gates_speed else 1
+
+
+class Judge:
+    """Judges the cells of one budget on one type of device.
+
+    Args:
+        rules: the session's.
+        baselines: all that is stored; cells learn from each other how much a seed matters.
+        budget: whose cells are judged.
+        device: the type of device, "cpu" or "cuda".
+        digests: of runs that count as stored though no baseline holds them, by (environment, cell,
+            seed).
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        baselines: Baselines,
+        budget: str,
+        device: str,
+        digests: Mapping[tuple[str, str, int], str] | None = None,
+    ) -> None:
+        self.rules = rules
+        self._digests = digests or {}
+        self._places = baselines.environments
+        self._stored = {
+            key: part
+            for key, cell in baselines.cells.items()
+            if key.startswith(f"{budget}/") and (part := cell.on(device))
+        }
+
+    def judge(self, cell: Cell, records: Sequence[RunRecord], data_hash: str) -> Judgement:
+        """The verdict on a cell, or the seeds that must run before there is one.
+
+        Args:
+            cell: what ran.
+            records: what came back of the rules' seeds, in any order.
+            data_hash: of the dataset as it is now, "" where nobody knows.
+        """
+        baseline = None if cell.is_search else self._stored.get(cell.key)
+        order = {seed: place for place, seed in enumerate(self.rules.seeds)}
+        runs = sorted(
+            (record for record in records if record.seed in order), key=lambda r: order[r.seed]
+        )
+        blank = Judgement(cell.key, Verdict.MISSING, records=tuple(runs), baseline=baseline)
+        failure = _failure(runs) or _stale(cell, data_hash, baseline)
+        if failure:
+            return replace(blank, verdict=failure[0], message=failure[1])
+        if baseline is None:
+            message = "the recipe is overridden" if cell.is_search else "no baseline"
+            return self._wish(blank, self.rules.looks[0]) or replace(
+                blank, verdict=Verdict.NEW, message=message
+            )
+        settling = self.rules.seeds_to_settle if self.rules.settles_identical else 0
+        wish = self._wish(blank, settling)
+        if wish:
+            return wish
+        if settling and self._repeats(cell.key, baseline, runs[:settling]):
+            return self._judge_speed(cell, replace(blank, records=tuple(runs[:settling])))
+        return self._judge_values(cell, blank)
+
+    def _wish(self, judgement: Judgement, count: int) -> Judgement | None:
+        """The judgement that asks for what is missing of the first so many seeds, if any is."""
+        back = {record.seed for record in judgement.records}
+        wanted = tuple(seed for seed in self.rules.seeds[:count] if seed not in back)
+        if not wanted:
+            return None
+        message = f"{count - len(wanted)} of {count} planned runs came back"
+        return replace(judgement, message=message, wanted=wanted)
+
+    def _repeats(self, key: str, baseline: CellBaseline, runs: Sequence[RunRecord]) -> bool:
+        """Whether the runs are, to the last bit, what is stored."""
+
+        def is_known(run: RunRecord) -> bool:
+            place = run.environment.key()
+            cached = self._digests.get((place, key, run.seed))
+            return run.digest in (baseline.digest(run.seed, place), cached)
+
+        return all(is_known(run) for run in runs)
+
+    def _judge_speed(self, cell: Cell, judgement: Judgement) -> Judgement:
+        """The verdict on runs that repeat the stored ones: only their speed is left to judge."""
+        judgement = replace(
+            judgement,
+            verdict=Verdict.IDENTICAL,
+            detectable_points=self._detectable_points(judgement),
+        )
+        judgement = replace(judgement, slowdown=self._slowdown(judgement))
+        if judgement.slowdown is None or not self.rules.gates_speed:
+            return judgement
+        message = _slower(judgement.slowdown)
+        return replace(judgement, verdict=Verdict.REGRESSED, message=message)
+
+    def _judge_values(self, cell: Cell, judgement: Judgement) -> Judgement:
+        """Statistics decide, look by look; what ran beyond the deciding look does not count."""
+        for look in self.rules.looks:
+            wish = self._wish(judgement, look)
+            if wish:
+                return wish
+            seen = replace(judgement, records=judgement.records[:look])
+            decisions = self._decisions(seen)
+            outcomes = {decision.outcome for decision in decisions.values()}
+            if Outcome.ROSE in outcomes or Outcome.UNCLEAR not in outcomes:
+                break
+        seen = replace(
+            seen, detectable_points=self._detectable_points(seen), slowdown=self._slowdown(seen)
+        )
+        return self._conclude(cell, seen, decisions)
+
+    def _decisions(self, judgement: Judgement) -> dict[Metric, Decision]:
+        """What each metric that can fail a cell has done."""
+        decisions = {metric: self._decide(metric, judgement) for metric in VALUES}
+        speed = self._speed(judgement, self.rules.looks) if self.rules.gates_speed else None
+        return {**decisions, Metric.SPEED: speed} if speed else decisions
+
+    def _slowdown(self, judgement: Judgement) -> float | None:
+        """Training time over the stored one, None where it is no more than may be."""
+        speed = self._speed(judgement, (len(judgement.records),))
+        return math.exp(speed.rise) if speed and speed.outcome is Outcome.ROSE else None
+
+    def _conclude(
+        self, cell: Cell, judgement: Judgement, decisions: Mapping[Metric, Decision]
+    ) -> Judgement:
+        """The verdict that the decisions on each metric come to."""
+        worse = {
+            m: decision for m, decision in decisions.items() if decision.outcome is Outcome.ROSE
+        }
+        if worse:
+            regressed = replace(judgement, verdict=Verdict.REGRESSED)
+            return replace(regressed, message=_reasons(regressed, worse))
+        improved = replace(judgement, verdict=Verdict.IMPROVED)
+        gained = improved.difference_points or 0.0
+        better = {
+            metric: decisions[metric]
+            for metric in VALUES
+            if decisions[metric].outcome is Outcome.FELL
+            # The floor of a rise in points is a little less than that of a fall.
+            and (metric is Metric.LOSS or gained >= self.rules.min_drop_points)
+        }
+        if not better:
+            return replace(judgement, verdict=Verdict.PASS)
+        return replace(improved, message=f"{_reasons(improved, better)}; {_advice(cell, better)}")
+
+    def _decide(self, metric: Metric, judgement: Judgement) -> Decision:
+        assert judgement.baseline
+        runs = [baseline_run(record) for record in judgement.records]
+        yardstick = self._yardsticks[metric][judgement.key]
+        return decide(
+            yardstick,
+            metric.badness(runs, judgement.baseline.test_images),
+            looks=self.rules.looks,
+            level=self.rules.level,
+            floor=metric.least_rise(yardstick.mean, self.rules.min_drop_points),
+        )
+
+    def _speed(self, judgement: Judgement, looks: Sequence[int]) -> Decision | None:
+        """How training time compares, None where nothing was measured on such a device."""
+        first = judgement.records[0].environment
+        yardstick = self._speed_yardsticks(first.device_name, first.threads).get(judgement.key)
+        if yardstick is None:
+            return None
+        runs = [baseline_run(record) for record in judgement.records]
+        return decide(
+            yardstick,
+            Metric.SPEED.badness(runs, 1),
+            looks=looks,
+            level=self.rules.level,
+            floor=Metric.SPEED.least_rise(yardstick.mean, self.rules.min_drop_points),
+        )
+
+    def _detectable_points(self, judgement: Judgement) -> float:
+        yardstick = self._yardsticks[Metric.ACCURACY][judgement.key]
+        rise = smallest_detectable_rise(
+            yardstick,
+            looks=self.rules.looks,
+            level=self.rules.level,
+            floor=Metric.ACCURACY.least_rise(yardstick.mean, self.rules.min_drop_points),
+        )
+        points = 100 * math.exp(yardstick.mean) * math.expm1(min(rise, 30.0))
+        return min(points, 100.0)  # too few stored runs, and no drop is large enough
+
+    @functools.cached_property
+    def _yardsticks(self) -> dict[Metric, dict[str, Yardstick]]:
+        return {metric: _measure(metric, self._stored) for metric in VALUES}
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019  a judge lives as long as its session
+    def _speed_yardsticks(self, device_name: str, threads: int) -> dict[str, Yardstick]:
+        """Of the cells that were measured twice or more on this device with as many threads."""
+        same = {
+            key
+            for key, place in self._places.items()
+            if (place.get("device_name"), place.get("threads")) == (device_name, threads)
+        }
+        parts = {
+            key: replace(cell, runs=tuple(run for run in cell.runs if run.environment in same))
+            for key, cell in self._stored.items()
+        }
+        return _measure(
+            Metric.SPEED, {key: cell for key, cell in parts.items() if len(cell.runs) > 1}
+        )
+
+
+def _measure(metric: Metric, cells: Mapping[str, CellBaseline]) -> dict[str, Yardstick]:
+    return yardsticks(
+        {key: metric.badness(cell.runs, cell.test_images) for key, cell in cells.items()},
+        {key: metric.least_deviation(cell.runs, cell.test_images) for key, cell in cells.items()},
+    )
+
+
+def _failure(records: Sequence[RunRecord]) -> tuple[Verdict, str] | None:
+    for record in records:
+        if record.status != "ok":
+            return Verdict(record.status.upper()), f"seed {record.seed}: {record.message}"
+    return None
+
+
+def _stale(cell: Cell, data_hash: str, baseline: CellBaseline | None) -> tuple[Verdict, str] | None:
+    if baseline is None:
+        return None
+    if baseline.recipe_hash != cell.recipe.hash():
+        return Verdict.STALE, f"the recipe has changed since the baseline; {_ACCEPT}"
+    if data_hash and baseline.data_hash != data_hash:
+        return Verdict.STALE, f"the data have changed since the baseline; {_ACCEPT}"
+    return None
+
+
+def _reasons(judgement: Judgement, decisions: Mapping[Metric, Decision]) -> str:
+    reasons = []
+    for metric, decision in decisions.items():
+        chance = min(decision.p_value, 1 - decision.p_value)
+        evidence = f"p = {max(chance, 1e-99):.0e}, {decision.looked_at} seeds"
+        reasons.append(f"{_change(metric, decision, judgement)} ({evidence})")
+    return ", ".join(reasons)
+
+
+def _change(metric: Metric, decision: Decision, judgement: Judgement) -> str:
+    if metric is Metric.SPEED:
+        return _slower(math.exp(decision.rise))
+    if metric is Metric.LOSS:
+        factor = math.exp(decision.rise)
+        return f"test loss {100 * abs(factor - 1):.0f} % {'higher' if factor > 1 else 'lower'}"
+    points = judgement.difference_points or 0.0
+    return f"{abs(points):.2f} points {'gained' if points > 0 else 'lost'}"
+
+
+def _slower(factor: float) -> str:
+    return f"training took {factor:.2f} times as long as stored"
+
+
+def _advice(cell: Cell, better: Mapping[Metric, Decision]) -> str:
+    """What to do about an improvement."""
+    accuracy = better.get(Metric.ACCURACY)
+    doubt = ""
+    if accuracy and math.exp(accuracy.rise) <= SUSPICIOUS_SHARE:
+        doubt = "suspiciously large: look for a leak of test images first; "
+    return (
+        f"{doubt}accept with fresh seeds: pytest benchmarks --budget {cell.budget} --dataset"
+        f" {cell.dataset} -k {cell.id!r} --seeds 100-119 --update-baselines"
+    )

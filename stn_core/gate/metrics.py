@@ -1,0 +1,55 @@
+"""What is judged of a run: its accuracy, its loss, and its speed where that is asked for."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stn_core.gate.baselines import BaselineRun
+from stn_core.gate.statistics import log_error, log_error_floor, log_loss, log_loss_floor
+
+MIN_DROP_POINTS = 0.3
+"""A smaller difference of accuracy is neither a regression nor an improvement, however sure."""
+MIN_LOSS_RISE = 1.05
+"""The same for the test loss, as a factor."""
+MIN_SLOWDOWN = 1.25
+"""The same for training time, as a factor: machines that share their cores differ by as much."""
+LEAST_JITTER = 0.01
+"""The least standard deviation of the logarithm of a training time."""
+
+
+class Metric(enum.StrEnum):
+    """A number of a run, on a logarithmic scale on which more is worse."""
+
+    ACCURACY = "accuracy"
+    LOSS = "loss"
+    SPEED = "speed"
+
+    def badness(self, runs: Sequence[BaselineRun], test_images: int) -> NDArray[np.float64]:
+        """The runs' values: the logarithm of the error rate, of the loss, of the seconds."""
+        if self is Metric.ACCURACY:
+            return log_error([run.accuracy for run in runs], test_images)
+        if self is Metric.LOSS:
+            return log_loss([run.cross_entropy for run in runs])
+        return np.log([max(run.train_seconds, 0.01) for run in runs])
+
+    def least_deviation(self, runs: Sequence[BaselineRun], test_images: int) -> float:
+        """The least standard deviation over seeds that these runs may be taken to have."""
+        accuracy = float(np.mean([run.accuracy for run in runs]))
+        if self is Metric.ACCURACY:
+            return log_error_floor(accuracy, test_images)
+        return log_loss_floor(accuracy, test_images) if self is Metric.LOSS else LEAST_JITTER
+
+    def least_rise(self, mean: float, min_drop_points: float) -> float:
+        """The smallest rise of the badness that matters in practice, from a baseline's mean."""
+        if self is Metric.ACCURACY:
+            return math.log1p(min_drop_points / 100 / math.exp(mean))
+        return math.log(MIN_LOSS_RISE if self is Metric.LOSS else MIN_SLOWDOWN)
+
+
+VALUES = (Metric.ACCURACY, Metric.LOSS)
+"""What a digest covers; speed is none of it."""

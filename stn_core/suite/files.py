@@ -1,0 +1,5 @@
+"""The names of what a session leaves in its results folder."""
+
+PLAN_FILE = "session.json"
+RECORDS_FILE = "records.jsonl"
+CHECKPOINTS_FOLDER = "checkpoints"

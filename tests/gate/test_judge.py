@@ -1,0 +1,246 @@
+"""Each verdict where it is due, and only there; judging is a replay of looks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stn_core.gate.baselines import Baselines
+from stn_core.gate.judge import Judge, Rules
+from stn_core.gate.metrics import MIN_DROP_POINTS, MIN_LOSS_RISE, Metric
+from stn_core.gate.verdict import Verdict, accuracy_text
+from stn_core.recipe import Recipe
+from tests.examples import CELL, DATA_HASH, baseline, environment, record
+
+STORED = baseline(list(np.linspace(0.94, 0.96, 20)))
+RULES = Rules(seeds=tuple(range(10)), looks=(3, 6, 10), matrix_size=18)
+THREE = Rules(seeds=(0, 1, 2), looks=(3,), matrix_size=18)
+
+
+def judge(records, stored=STORED, cell=CELL, rules=THREE, data_hash=DATA_HASH, digests=None):
+    cells = {CELL.key: stored} if stored else {}
+    place = environment()
+    baselines = Baselines(cells, {place.key(): place.place()})
+    return Judge(rules, baselines, "smoke", "cpu", digests).judge(cell, records, data_hash)
+
+
+def runs(*accuracies, **changes):
+    return [record(seed, accuracy, **changes) for seed, accuracy in enumerate(accuracies)]
+
+
+def with_digests(stored):
+    same = tuple(dataclasses.replace(run, digest=f"digest-{run.seed}") for run in stored.runs)
+    return dataclasses.replace(stored, runs=same)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        ((0.95, 0.95, 0.95), Verdict.PASS),
+        ((0.94, 0.95, 0.945), Verdict.PASS),
+        ((0.90, 0.91, 0.90), Verdict.REGRESSED),
+        ((0.10, 0.10, 0.10), Verdict.REGRESSED),
+        ((0.99, 1.00, 1.00), Verdict.IMPROVED),
+    ],
+)
+def test_accuracy_decides(accuracies, verdict):
+    assert judge(runs(*accuracies)).verdict is verdict
+
+
+def test_a_significant_drop_below_the_floor_passes():
+    stored = baseline([0.9990, 0.9991] * 10, test_images=10**7)
+    lower = runs(*[0.99905 - (MIN_DROP_POINTS - 0.05) / 100] * 3)
+    assert judge(lower, stored).verdict is Verdict.PASS
+    strict = dataclasses.replace(THREE, min_drop_points=0.1)
+    judgement = judge(lower, stored, rules=strict)
+    assert judgement.verdict is Verdict.REGRESSED
+    assert judgement.message.startswith("0.25 points lost (p = ")
+
+
+def test_a_sure_gain_below_the_floor_is_no_improvement():
+    stored = baseline([0.9900, 0.9901] * 10, test_images=10**7)
+    gain = (MIN_DROP_POINTS - 0.05) / 100
+    assert judge(runs(*[0.99005 + gain] * 3), stored).verdict is Verdict.PASS
+
+
+def test_a_higher_loss_fails_though_the_accuracy_stayed():
+    steady = baseline([0.94, 0.96] * 10)
+    factor = 2 * MIN_LOSS_RISE
+    judgement = judge(runs(*[0.95] * 3, test_cross_entropy=0.2 * factor), steady)
+    assert judgement.verdict is Verdict.REGRESSED
+    assert judgement.message.startswith("test loss 110 % higher")
+    little = runs(*[0.95] * 3, test_cross_entropy=0.2 * (MIN_LOSS_RISE - 0.01))
+    assert judge(little, steady).verdict is Verdict.PASS
+
+
+def test_halved_errors_are_called_suspicious():
+    assert "suspiciously large" in judge(runs(0.99, 0.99, 0.99)).message
+    wide = baseline([0.60, 0.61] * 10)
+    better = judge(runs(0.66, 0.66, 0.66), wide)
+    assert better.verdict is Verdict.IMPROVED
+    assert "suspiciously" not in better.message
+    assert "--seeds 100-119 --update-baselines" in better.message
+
+
+def test_a_seed_that_comes_twice_is_not_two_runs():
+    judgement = judge([record(0), record(0), record(1)])
+    assert judgement.verdict is Verdict.MISSING
+    assert judgement.wanted == (2,)
+
+
+def test_equal_digests_are_identical():
+    stored = with_digests(STORED)
+    assert judge(runs(0.95, 0.95, 0.95), stored).verdict is Verdict.IDENTICAL
+    changed = [*runs(0.95, 0.95), record(2, 0.95, digest="another")]
+    assert judge(changed, stored).verdict is Verdict.PASS
+
+
+def test_one_repeated_run_settles_a_cell_where_seeds_are_spent_one_by_one():
+    stored = with_digests(STORED)
+    assert judge([], stored, rules=RULES).wanted == (0,)
+    settled = judge(runs(0.95), stored, rules=RULES)
+    assert (settled.verdict, settled.wanted) == (Verdict.IDENTICAL, ())
+    assert settled.difference_points is None  # one seed's luck is no difference
+    other_place = runs(0.95, environment=environment(instruction_set="AVX512"))
+    assert judge(other_place, stored, rules=RULES).wanted == (1, 2)
+
+
+def test_statistics_decide_where_identity_is_not_to_count():
+    rules = dataclasses.replace(RULES, settles_identical=False)
+    assert judge(runs(0.95), with_digests(STORED), rules=rules).wanted == (1, 2)
+
+
+def test_a_cached_digest_counts_like_a_stored_one():
+    place = environment().key()
+    cached = {(place, CELL.key, 0): "digest-0"}
+    assert judge(runs(0.95), rules=RULES, digests=cached).verdict is Verdict.IDENTICAL
+    elsewhere = {("another place", CELL.key, 0): "digest-0"}
+    assert judge(runs(0.95), rules=RULES, digests=elsewhere).wanted == (1, 2)
+
+
+def test_what_is_clear_stops_early_and_what_is_not_wants_more():
+    assert judge(runs(0.95, 0.95, 0.951), rules=RULES).verdict is Verdict.PASS
+    assert judge(runs(0.80, 0.80, 0.81), rules=RULES).verdict is Verdict.REGRESSED
+    assert judge(runs(0.943, 0.943, 0.943), rules=RULES).wanted == (3, 4, 5)
+    assert judge(runs(*[0.944] * 6), rules=RULES).wanted == (6, 7, 8, 9)
+    assert judge(runs(*[0.944] * 10), rules=RULES).wanted == ()
+
+
+@given(
+    st.lists(st.floats(0.90, 0.97), min_size=10, max_size=10),
+    st.lists(st.floats(0.15, 0.3), min_size=10, max_size=10),
+    st.integers(0, 10),
+)
+def test_more_records_never_change_a_verdict(accuracies, losses, seen):
+    found = [
+        record(seed, accuracy, test_cross_entropy=loss)
+        for seed, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True))
+    ]
+    first = judge(found[:seen], rules=RULES)
+    if not first.wanted:
+        assert judge(found, rules=RULES) == first
+
+
+def test_a_metric_that_alarms_does_not_wait_for_one_that_is_unclear():
+    accuracies = [0.80, 0.80, 0.80, *[0.95] * 7]
+    found = [record(n, a, test_cross_entropy=0.205) for n, a in enumerate(accuracies)]
+    for count in (3, 6, 10):
+        judgement = judge(found[:count], rules=RULES)
+        assert judgement.verdict is Verdict.REGRESSED
+        assert len(judgement.records) == 3
+
+
+def test_the_order_in_which_records_come_does_not_matter():
+    found = runs(0.93, 0.94, 0.95, 0.96)
+    assert judge(found[::-1], rules=RULES) == judge(found, rules=RULES)
+
+
+def test_what_could_have_been_caught_is_said_and_is_caught():
+    points = judge(runs(0.95, 0.95, 0.95), rules=RULES).detectable_points
+    assert MIN_DROP_POINTS <= points < 5
+    # The bound is for seeds that vary; ten that all show the drop leave no doubt at all.
+    assert judge(runs(*[0.95 - 1.05 * points / 100] * 10), rules=RULES).verdict is Verdict.REGRESSED
+
+
+def test_two_stored_runs_see_next_to_nothing_and_say_so():
+    assert judge(runs(0.95, 0.95, 0.95), baseline([0.90, 0.99])).detectable_points == 100
+
+
+def test_speed_is_advice_unless_it_is_judged():
+    stored = with_digests(STORED)
+    slow = runs(0.95, 0.95, 0.95, train_seconds=2 * 2.0)
+    advised = judge(slow, stored, rules=RULES)
+    assert advised.verdict is Verdict.IDENTICAL
+    strict = dataclasses.replace(RULES, gates_speed=True)
+    assert judge(slow[:1], stored, rules=strict).wanted == (1, 2)
+    failed = judge(slow, stored, rules=strict)
+    assert failed.verdict is Verdict.REGRESSED
+    assert failed.message == "training took 2.00 times as long as stored"
+    assert judge(runs(0.95, 0.95, 0.95), stored, rules=strict).verdict is Verdict.IDENTICAL
+
+
+def test_speed_is_compared_on_the_same_device_only():
+    strict = dataclasses.replace(THREE, gates_speed=True)
+    elsewhere = environment(device_name="another processor")
+    slow = runs(0.95, 0.95, 0.95, train_seconds=4.0, environment=elsewhere)
+    assert judge(slow, rules=strict).verdict is Verdict.PASS
+
+
+def test_the_level_depends_on_the_matrix_and_on_what_is_judged():
+    assert THREE.level == pytest.approx(0.008 / 36)
+    assert dataclasses.replace(THREE, gates_speed=True).level == pytest.approx(0.008 / 54)
+
+
+def test_no_baseline_is_new():
+    assert judge(runs(0.5, 0.5, 0.5), None).verdict is Verdict.NEW
+    assert judge([], None, rules=RULES).wanted == (0, 1, 2)
+
+
+def test_a_search_is_new_and_shows_validation():
+    cell = dataclasses.replace(CELL, recipe=Recipe(epochs=9), is_search=True)
+    judgement = judge(runs(None, None, None, cell=cell), cell=cell)
+    assert judgement.verdict is Verdict.NEW
+    assert judgement.accuracies == [0.9, 0.9, 0.9]
+    assert "on validation" in judgement.line
+
+
+def test_another_recipe_or_other_data_is_stale_before_anything_ran():
+    other = dataclasses.replace(CELL, recipe=Recipe(epochs=9))
+    assert judge([], cell=other).verdict is Verdict.STALE
+    assert judge([], data_hash="another").verdict is Verdict.STALE
+    assert judge([]).verdict is Verdict.MISSING
+
+
+def test_a_run_that_did_not_come_back_is_missing():
+    judgement = judge(runs(0.95, 0.95))
+    assert judgement.verdict is Verdict.MISSING
+    assert "2 of 3" in judgement.message
+
+
+@pytest.mark.parametrize("status", ["diverged", "crashed"])
+def test_a_failed_run_fails_with_its_reason(status):
+    failed = record(2, None, status=status, message="because")
+    judgement = judge([*runs(0.95, 0.95), failed])
+    assert judgement.verdict is Verdict(status.upper())
+    assert "seed 2: because" in judgement.line
+    assert not judgement.verdict.passes
+
+
+def test_what_fails_a_session():
+    passing = {verdict for verdict in Verdict if verdict.passes}
+    assert passing == {Verdict.PASS, Verdict.IDENTICAL, Verdict.IMPROVED, Verdict.NEW}
+
+
+def test_every_metric_has_a_spread_even_where_the_runs_have_none():
+    perfect = baseline([1.0] * 5)
+    for metric in Metric:
+        assert metric.least_deviation(perfect.runs, 500) > 0
+        assert np.isfinite(metric.badness(perfect.runs, 500)).all()
+
+
+def test_accuracies_in_words():
+    assert accuracy_text([0.95, 0.97]) == "96.00 ± 1.41 (2)"
+    assert accuracy_text([0.95]) == "95.00 (1)"
+    assert accuracy_text([]) == ""

@@ -1,0 +1,81 @@
+"""Sessions of the suite in a folder of their own, with models of one's own."""
+
+import sys
+
+import pandas as pd
+
+MODELS = """
+import os, signal, warnings
+import torch
+from torch import nn
+from stn_core.models import register_model
+
+@register_model
+def tiny(in_shape, num_classes):
+    channels, height, width = in_shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, num_classes))
+
+@register_model
+def tiny_that_warns(in_shape, num_classes):
+    warnings.warn("old fashioned")
+    return tiny(in_shape, num_classes)
+
+@register_model
+def fragile(in_shape, num_classes):
+    raise RuntimeError("made of glass")
+
+@register_model
+def moody(in_shape, num_classes):
+    if not os.path.exists("good_weather"):
+        raise RuntimeError("in a mood")
+    return tiny(in_shape, num_classes)
+
+@register_model
+def deadly(in_shape, num_classes):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Slow(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        import time
+        time.sleep(0.2)
+        return self.network(images)
+
+@register_model
+def slow(in_shape, num_classes):
+    return Slow(tiny(in_shape, num_classes))
+"""
+TEST = """
+import pytest
+
+def test_accuracy(cell, train_and_judge):
+    judgement = train_and_judge(cell)
+    if not judgement.verdict.passes:
+        pytest.fail(judgement.line, pytrace=False)
+"""
+
+
+def command(*arguments):
+    """The command line of a session; the arguments are pytest's."""
+    plugin = ["-p", "stn_core.suite.plugin", "-p", "no:cacheprovider", "--device", "cpu"]
+    return [sys.executable, "-m", "pytest", *plugin, "--import", "my_models", *arguments]
+
+
+def exactly(*names, dataset="digits"):
+    """A -k expression for these models on one dataset and no other."""
+    return " or ".join(f"{dataset}-{name}]" for name in names)
+
+
+def select(*names, dataset="digits"):
+    """The test items of these models."""
+    return [f"test_bench.py::test_accuracy[{dataset}-{name}]" for name in names]
+
+
+def tables(folder):
+    """What a session's table says that a clock has no part in."""
+    frame = pd.read_csv(folder / "table.csv")
+    timeless = frame.drop(columns=["seconds_per_epoch", "images_per_second"])
+    return timeless.astype(str).to_dict("records")

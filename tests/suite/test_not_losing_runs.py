@@ -1,0 +1,130 @@
+"""Killed, resumed, cut into shards, judged elsewhere: no run is lost and the verdict stays."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.suite.sessions import command, exactly, select, tables
+
+pytest_plugins = ["pytester"]
+
+TWO = ("-k", exactly("tiny", "cnn"), "--seeds", "2")
+
+
+def finished_runs(path):
+    found = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    return {(run["model"], run["seed"]): run["digest"] for run in found if run["status"] == "ok"}
+
+
+def folders(pytester):
+    return sorted(path.parent for path in pytester.path.glob("results/*/session.json"))
+
+
+def test_a_killed_session_is_resumed_and_ends_as_if_nothing_had_happened(bench, pytester):
+    assert bench(*TWO).ret == 0
+    (undisturbed,) = folders(pytester)
+    process = subprocess.Popen(
+        command(*TWO), cwd=pytester.path, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    records = None
+    while not records or not records.read_text().count("\n"):
+        assert process.poll() is None
+        time.sleep(0.05)
+        records = next(
+            (p for p in pytester.path.glob("results/*/records.jsonl") if p.parent != undisturbed),
+            None,
+        )
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with records.open("a") as file:
+        file.write('{"model": "tiny", "torn')
+    before = finished_runs(records)
+    assert 0 < len(before) < 4
+
+    resumed = bench(*TWO, "--resume", "last")
+    assert resumed.ret == 0
+    resumed.stdout.fnmatch_lines(["*records.jsonl, line *: torn, left out"])
+    after = finished_runs(records)
+    assert after == finished_runs(undisturbed / "records.jsonl")
+    trained = records.read_text().count('"status": "ok"')
+    assert trained == 4  # what was finished was not trained again
+    assert tables(folders(pytester)[-1]) == tables(undisturbed)
+
+
+def test_a_run_that_failed_is_run_again(bench, pytester):
+    failed = bench(*select("moody"), "--seeds", "1")
+    failed.stdout.fnmatch_lines(["CRASHED  smoke/digits/moody: seed 0: *in a mood"])
+    (pytester.path / "good_weather").touch()
+    assert bench(*select("moody"), "--seeds", "1", "--resume", "last").ret == 0
+
+
+def test_shards_are_all_the_cells_and_are_judged_together(bench, pytester):
+    names = ("tiny", "cnn", "coordconv_cnn")
+    sessions = ("-k", exactly(*names), "--seeds", "1")
+    for shard in ("1/2", "2/2"):
+        assert bench(*sessions, "--shard", shard).ret == 0
+    parts = [finished_runs(folder / "records.jsonl") for folder in folders(pytester)]
+    assert not parts[0].keys() & parts[1].keys()
+    assert {model for model, _ in parts[0] | parts[1]} == set(names)
+
+    given = ",".join(str(folder) for folder in folders(pytester))
+    together = bench(*sessions, "--from-records", given)
+    assert together.ret == 0
+    together.stdout.fnmatch_lines(["3 cells, 3 runs: 3 NEW"])
+    one = bench(*sessions, "--from-records", str(folders(pytester)[0]))
+    assert one.ret == 1
+    one.stdout.fnmatch_lines(["MISSING  smoke/digits/*: 0 of 1 planned runs came back"])
+
+
+def test_a_full_disk_fails_the_cell_and_says_so(bench, pytester):
+    (pytester.path / "conftest.py").write_text(
+        "import errno\n"
+        "from stn_core.suite import plugin\n"
+        "def full(path, record):\n"
+        "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "plugin.append_record = full\n"
+    )
+    result = bench(*select("tiny"), "--seeds", "1")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["CRASHED  smoke/digits/tiny: cannot write to *: No space left on device"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--plan",), ("--plan", "-n", "2"), ("--collect-only", "-q")]
+)
+def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
+    result = bench(*select("tiny"), *arguments)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "*plan, budget smoke*",
+            "dataset * seeds *",
+            "digits * tiny * 10 * 3 * unknown*",
+            "1 cells, *",
+        ]
+    )
+    assert not list(pytester.path.glob("results/*"))
+
+
+def test_digests_of_the_main_branch_settle_a_cell(bench, pytester):
+    cache = ("--digest-cache", "digests.json")
+    measured = bench(*select("tiny"), "--update-baselines", "--seeds", "2")
+    assert measured.ret == 0
+    path = pytester.path / "baselines.json"
+    stored = json.loads(path.read_text())
+    for number, run in enumerate(stored["cells"]["smoke/digits/tiny"]["runs"]):
+        run["digest"] = f"of another machine {number}"
+    path.write_text(json.dumps(stored))
+
+    main = bench(*select("tiny"), *cache, "--update-digests")
+    assert main.ret == 0
+    main.stdout.fnmatch_lines(["digests written to *digests.json", "1 cells, * runs: 1 PASS"])
+    change = bench(*select("tiny"), *cache)
+    change.stdout.fnmatch_lines(["1 cells, 1 runs: 1 PASS (identical)"])
