@@ -128,9 +128,11 @@ def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str |
         (commit, dirty); (None, None) outside a checkout, without git, or before the first commit.
     """
     commit = _git(folder, "rev-parse", "HEAD")
-    inside = [path for path in written if path.is_relative_to(folder)]
-    exclusions = [f":(exclude){path.relative_to(folder).as_posix()}" for path in inside]
-    changed = _git(folder, "status", "--porcelain", "--", ".", *exclusions)
+    top = folder.resolve()
+    resolved = [path.resolve() for path in written]
+    inside = [path for path in resolved if path != top and path.is_relative_to(top)]
+    exclusions = [f":(exclude){path.relative_to(top).as_posix()}" for path in inside]
+    changed = _git(top, "status", "--porcelain", "--", ".", *exclusions)
     if commit is None or changed is None:
         return None, None
     return commit, bool(changed)

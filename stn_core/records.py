@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -147,7 +148,20 @@ class RunRecord:
             raise UsageError(f"not a run record: {error}") from None
         if record.status not in STATUSES:
             raise UsageError(f"not a run record: its status is {record.status!r}")
+        _check_values(record)
         return record
+
+
+def _check_values(record: RunRecord) -> None:
+    where = f"{record.key}, seed {record.seed!r}"
+    if type(record.seed) is not int or type(record.test_images) is not int:
+        raise UsageError(f"{where}: seed and test_images must be whole numbers")
+    for name, most in (("test_accuracy", 1.0), ("test_cross_entropy", math.inf)):
+        value = getattr(record, name)
+        if value is None and (record.status != "ok" or record.is_search):
+            continue
+        if type(value) not in (int, float) or not 0 <= value <= most or math.isinf(value):
+            raise UsageError(f"{where}: {name} is {value!r}")
 
 
 def append_record(path: Path, record: RunRecord) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from stn_core.errors import UsageError
 from stn_core.recipe import get_budget
 from stn_core.records import RunRecord
+from stn_core.writing import write_at_once
 
 BASELINES_VERSION = 1
 
@@ -148,6 +148,8 @@ def baseline_of(records: Iterable[RunRecord]) -> CellBaseline:
             )
         if (record.recipe_hash, record.data_hash) != (first.recipe_hash, first.data_hash):
             raise UsageError(f"{first.key}: its runs are of several recipes or data")
+    if len({(run.environment.commit, run.environment.stn_core) for run in runs}) > 1:
+        raise UsageError(f"{first.key}: its runs are of several commits or versions")
     if len({record.seed for record in runs}) < max(2, len(runs)):
         raise UsageError(f"{first.key}: a baseline needs two or more different seeds")
     return CellBaseline(
@@ -185,7 +187,6 @@ def read_baselines(path: Path) -> Baselines:
         content = json.loads(
             path.read_text(encoding="utf-8"),
             object_pairs_hook=_without_duplicates,
-            parse_constant=_refuse_constant,
         )
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
@@ -197,6 +198,8 @@ def read_baselines(path: Path) -> Baselines:
         raise UsageError(f"{path} is not a baselines file of version {BASELINES_VERSION}")
     try:
         environments = _typed(content, "environments", dict)
+        for key in environments:
+            _typed(environments[key], "device_type", str, f"environment {key}: ")
         cells = {
             key: _read_cell(key, values, environments)
             for key, values in _typed(content, "cells", dict).items()
@@ -213,10 +216,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"{twice!r} stands there twice")
     return values
-
-
-def _refuse_constant(name: str) -> Any:
-    raise UsageError(f"{name} is not a value")
 
 
 def _typed(values: Any, name: str, kind: type, where: str = "") -> Any:
@@ -275,6 +274,9 @@ def _read_run(where: str, values: Any, environments: Mapping[str, Any]) -> Basel
             raise UsageError(f"{where}{name} must be 0 or more, not {getattr(run, name)}")
     if run.environment not in environments:
         raise UsageError(f"{where}environment {run.environment!r} is not among the environments")
+    device = environments[run.environment]["device_type"]
+    if run.device != device:
+        raise UsageError(f"{where}device is {run.device!r}, that of its environment {device!r}")
     return run
 
 
@@ -300,9 +302,7 @@ def write_baselines(path: Path, baselines: Baselines) -> None:
         f'  "environments": {{\n{environments}\n  }},\n'
         f'  "cells": {{\n{cells}\n  }}\n}}\n'
     )
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    write_at_once(path, text)
 
 
 def _cell_text(cell: CellBaseline) -> str:

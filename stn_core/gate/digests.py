@@ -7,12 +7,12 @@ alters no number is then recognised there as well.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement
+from stn_core.writing import write_at_once
 
 DIGESTS_VERSION = 1
 
@@ -56,6 +56,4 @@ def write_digests(path: Path, judgements: Iterable[Judgement]) -> None:
     for (environment, key, seed), digest in sorted(digests.items()):
         nested.setdefault(environment, {}).setdefault(key, {})[str(seed)] = digest
     content = {"version": DIGESTS_VERSION, "digests": nested}
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_at_once(path, json.dumps(content, indent=1) + "\n")

@@ -24,7 +24,7 @@ from stn_core.gate.statistics import (
     yardsticks,
 )
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.recipe import Cell
+from stn_core.recipe import Cell, get_budget
 from stn_core.records import RunRecord
 
 SUSPICIOUS_SHARE = 0.5
@@ -114,26 +114,31 @@ class Judge:
             (record for record in records if record.seed in order), key=lambda r: order[r.seed]
         )
         blank = Judgement(cell.key, Verdict.MISSING, records=tuple(runs), baseline=baseline)
-        failure = _failure(runs) or _stale(cell, data_hash, baseline)
-        if failure:
-            return replace(blank, verdict=failure[0], message=failure[1])
+        stale = _stale(cell, data_hash, baseline)
+        if stale:
+            return replace(blank, verdict=Verdict.STALE, message=stale)
         if baseline is None:
             message = "the recipe is overridden" if cell.is_search else "no baseline"
-            return self._wish(blank, self.rules.looks[0]) or replace(
+            return self._unfinished(blank, self.rules.looks[0]) or replace(
                 blank, verdict=Verdict.NEW, message=message
             )
         settling = self.rules.seeds_to_settle if self.rules.settles_identical else 0
-        wish = self._wish(blank, settling)
-        if wish:
-            return wish
+        unfinished = self._unfinished(blank, settling)
+        if unfinished:
+            return unfinished
         if settling and self._repeats(cell.key, baseline, runs[:settling]):
             return self._judge_speed(cell, replace(blank, records=tuple(runs[:settling])))
         return self._judge_values(cell, blank)
 
-    def _wish(self, judgement: Judgement, count: int) -> Judgement | None:
-        """The judgement that asks for what is missing of the first so many seeds, if any is."""
-        back = {record.seed for record in judgement.records}
-        wanted = tuple(seed for seed in self.rules.seeds[:count] if seed not in back)
+    def _unfinished(self, judgement: Judgement, count: int) -> Judgement | None:
+        """What there is to say before the first so many seeds are back and well, None after."""
+        runs = {record.seed: record for record in judgement.records}
+        asked = self.rules.seeds[:count]
+        for record in (runs[seed] for seed in asked if seed in runs):
+            if record.status != "ok":
+                verdict, reason = Verdict(record.status.upper()), f"seed {record.seed}: "
+                return replace(judgement, verdict=verdict, message=reason + record.message)
+        wanted = tuple(seed for seed in asked if seed not in runs)
         if not wanted:
             return None
         message = f"{count - len(wanted)} of {count} planned runs came back"
@@ -165,9 +170,9 @@ class Judge:
     def _judge_values(self, cell: Cell, judgement: Judgement) -> Judgement:
         """Statistics decide, look by look; what ran beyond the deciding look does not count."""
         for look in self.rules.looks:
-            wish = self._wish(judgement, look)
-            if wish:
-                return wish
+            unfinished = self._unfinished(judgement, look)
+            if unfinished:
+                return unfinished
             seen = replace(judgement, records=judgement.records[:look])
             decisions = self._decisions(seen)
             outcomes = {decision.outcome for decision in decisions.values()}
@@ -226,8 +231,10 @@ class Judge:
 
     def _speed(self, judgement: Judgement, looks: Sequence[int]) -> Decision | None:
         """How training time compares, None where nothing was measured on such a device."""
-        first = judgement.records[0].environment
-        yardstick = self._speed_yardsticks(first.device_name, first.threads).get(judgement.key)
+        places = {(r.environment.device_name, r.environment.threads) for r in judgement.records}
+        if len(places) > 1:
+            return None
+        yardstick = self._speed_yardsticks(*places.pop()).get(judgement.key)
         if yardstick is None:
             return None
         runs = [baseline_run(record) for record in judgement.records]
@@ -278,21 +285,13 @@ def _measure(metric: Metric, cells: Mapping[str, CellBaseline]) -> dict[str, Yar
     )
 
 
-def _failure(records: Sequence[RunRecord]) -> tuple[Verdict, str] | None:
-    for record in records:
-        if record.status != "ok":
-            return Verdict(record.status.upper()), f"seed {record.seed}: {record.message}"
-    return None
-
-
-def _stale(cell: Cell, data_hash: str, baseline: CellBaseline | None) -> tuple[Verdict, str] | None:
-    if baseline is None:
-        return None
-    if baseline.recipe_hash != cell.recipe.hash():
-        return Verdict.STALE, f"the recipe has changed since the baseline; {_ACCEPT}"
-    if data_hash and baseline.data_hash != data_hash:
-        return Verdict.STALE, f"the data have changed since the baseline; {_ACCEPT}"
-    return None
+def _stale(cell: Cell, data_hash: str, baseline: CellBaseline | None) -> str:
+    """Why the baseline does not apply, "" where it does."""
+    if baseline and baseline.recipe_hash != cell.recipe.hash():
+        return f"the recipe has changed since the baseline; {_ACCEPT}"
+    if baseline and data_hash and baseline.data_hash != data_hash:
+        return f"the data have changed since the baseline; {_ACCEPT}"
+    return ""
 
 
 def _reasons(judgement: Judgement, decisions: Mapping[Metric, Decision]) -> str:
@@ -322,9 +321,10 @@ def _advice(cell: Cell, better: Mapping[Metric, Decision]) -> str:
     """What to do about an improvement."""
     accuracy = better.get(Metric.ACCURACY)
     doubt = ""
+    last = 99 + get_budget(cell.budget).baseline_seeds
     if accuracy and math.exp(accuracy.rise) <= SUSPICIOUS_SHARE:
         doubt = "suspiciously large: look for a leak of test images first; "
     return (
         f"{doubt}accept with fresh seeds: pytest benchmarks --budget {cell.budget} --dataset"
-        f" {cell.dataset} -k {cell.id!r} --seeds 100-119 --update-baselines"
+        f" {cell.dataset} -k '{cell.id}]' --seeds 100-{last} --update-baselines"
     )

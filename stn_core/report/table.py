@@ -158,12 +158,24 @@ def remarks(judgements: Sequence[Judgement]) -> list[str]:
     ]
 
 
-def tally(judgements: Sequence[Judgement]) -> list[str]:
-    """The session in a few lines: verdicts, seeds spent, and what is only advice."""
+def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
+    """The session in a few lines: verdicts, seeds spent and spared, and what is only advice.
+
+    Args:
+        judgements: a cell each.
+        most_seeds: what a cell might have spent.
+    """
     counts = collections.Counter(str(judgement.verdict) for judgement in judgements)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     runs = sum(len(judgement.records) for judgement in judgements)
     lines = [f"{len(judgements)} cells, {runs} runs: {verdicts}"]
+    judged = [one for one in judgements if one.baseline and one.records]
+    spared = sum(max(most_seeds - len(one.records), 0) for one in judged)
+    if spared:
+        lines[0] += f"; {spared} runs spared, the answer was clear"
+    unjudged = sum(one.verdict is Verdict.NEW and not one.on_validation for one in judgements)
+    if unjudged:
+        lines.append(f"{unjudged} cells have no baseline: nothing was judged there")
     blind = [one.key for one in judgements if (one.detectable_points or 0) > BLIND_POINTS]
     if blind:
         lines.append(
@@ -179,21 +191,23 @@ def tally(judgements: Sequence[Judgement]) -> list[str]:
     return lines
 
 
-def write_tables(folder: Path, judgements: Sequence[Judgement]) -> None:
+def write_tables(folder: Path, judgements: Sequence[Judgement], most_seeds: int) -> None:
     """Write table.md and table.csv into a results folder."""
-    (folder / "table.md").write_text(_markdown(judgements), encoding="utf-8")
+    (folder / "table.md").write_text(_markdown(judgements, most_seeds), encoding="utf-8")
     comparison_frame(judgements).to_csv(folder / "table.csv", index=False)
 
 
-def write_step_summary(file: Path, budget: str, judgements: Sequence[Judgement]) -> None:
+def write_step_summary(
+    file: Path, budget: str, judgements: Sequence[Judgement], most_seeds: int
+) -> None:
     """Append the session to the page that GitHub shows of a job ($GITHUB_STEP_SUMMARY)."""
     with file.open("a", encoding="utf-8") as page:
-        page.write(f"## stn_core, budget {budget}\n\n{_markdown(judgements)}\n")
+        page.write(f"## stn_core, budget {budget}\n\n{_markdown(judgements, most_seeds)}\n")
 
 
-def _markdown(judgements: Sequence[Judgement]) -> str:
+def _markdown(judgements: Sequence[Judgement], most_seeds: int) -> str:
     lines = [comparison_table(judgements, "github"), ""]
-    lines += [f"- {line}" for line in [*remarks(judgements), *tally(judgements)]]
+    lines += [f"- {line}" for line in [*remarks(judgements), *tally(judgements, most_seeds)]]
     return "\n".join(lines) + "\n"
 
 

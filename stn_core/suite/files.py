@@ -3,3 +3,4 @@
 PLAN_FILE = "session.json"
 RECORDS_FILE = "records.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
+EMPTY_SHARD_FILE = "shard.empty"

@@ -14,7 +14,7 @@ from stn_core.datasets import check_dataset
 from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.baselines import Baselines
 from stn_core.models import list_models, model_info
-from stn_core.recipe import Cell
+from stn_core.recipe import Cell, get_budget
 from stn_core.suite.options import SuiteOptions
 
 
@@ -117,14 +117,20 @@ def unknown_words(expression: str, datasets: Sequence[str]) -> list[str]:
     ]
 
 
-def budget_matrix_size(cells: Sequence[Cell], baselines: Baselines) -> int:
+def budget_matrix_size(cells: Sequence[Cell], baselines: Baselines, budget: str) -> int:
     """How many cells the budget's whole matrix has, whatever a session selects of it.
 
-    Everything that has a baseline and everything that could be planned counts.
+    Everything that has a baseline counts, every model on the budget's own datasets, and everything
+    that is planned.
     """
-    budget = cells[0].budget
     known = {key for key in baselines.cells if key.startswith(f"{budget}/")}
-    return len(known | {cell.key for cell in cells})
+    own = {
+        f"{budget}/{dataset}/{model}"
+        for dataset in get_budget(budget).datasets
+        for model in list_models()
+        if model_info(model).suits(dataset)
+    }
+    return len(known | own | {cell.key for cell in cells})
 
 
 def vanished_keys(options: SuiteOptions, baselines: Baselines) -> list[str]:

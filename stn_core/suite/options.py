@@ -70,7 +70,9 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("stn_core", "benchmarks of spatial transformers")
     for option, variable, text in _TEXT_OPTIONS:
         group.addoption(
-            option, default=os.environ.get(variable), help=f"{text} [environment: {variable}]"
+            option,
+            default=os.environ.get(variable) or None,
+            help=f"{text} [environment: {variable}]",
         )
     for option, text in _FLAGS:
         group.addoption(option, action="store_true", help=text)
@@ -199,6 +201,8 @@ def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
         raise UsageError("--dataset names a dataset twice")
     if options.update_digests and not options.digest_cache:
         raise UsageError("--update-digests needs --digest-cache FILE")
+    if options.digest_cache and not options.digest_cache.parent.is_dir():
+        raise UsageError(f"--digest-cache: there is no folder {options.digest_cache.parent}")
     if options.from_records and options.resumes:
         raise UsageError("--from-records trains nothing, so there is nothing to --resume")
     if not options.update_baselines:
@@ -231,10 +235,10 @@ def _resumed_folder(text: str, invocation_folder: Path, parent: Path) -> Path:
     """The folder that --resume names."""
     if text != "last":
         folder = invocation_folder / Path(text).expanduser()
-        if not folder.is_dir():
-            raise UsageError(f"--resume: there is no folder {folder}")
+        if not (folder / PLAN_FILE).is_file():
+            raise UsageError(f"--resume: {folder} is no session's folder; there is no {PLAN_FILE}")
         return folder
-    sessions = sorted(parent.glob(f"*/{PLAN_FILE}"))
+    sessions = sorted(path for path in parent.glob(f"*/{PLAN_FILE}") if path.stat().st_size)
     if not sessions:
         raise UsageError(f"--resume last: there is no session in {parent}")
     return sessions[-1].parent
@@ -242,8 +246,11 @@ def _resumed_folder(text: str, invocation_folder: Path, parent: Path) -> Path:
 
 def _records_files(config: pytest.Config) -> tuple[Path, ...]:
     """The files of --from-records; a folder stands for the records in it."""
+    text = config.getoption("--from-records")
+    if text is not None and not _names(text):
+        raise UsageError("--from-records names no file")
     files = []
-    for name in _names(config.getoption("--from-records")):
+    for name in _names(text):
         path = config.invocation_params.dir / Path(name).expanduser()
         path = path / RECORDS_FILE if path.is_dir() else path
         if not path.is_file():

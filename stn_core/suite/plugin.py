@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from stn_core.report.table import (
     write_step_summary,
     write_tables,
 )
-from stn_core.suite.files import CHECKPOINTS_FOLDER, RECORDS_FILE
+from stn_core.suite.files import CHECKPOINTS_FOLDER, EMPTY_SHARD_FILE, RECORDS_FILE
 from stn_core.suite.options import SuiteOptions, add_options, read_options, thread_count
 from stn_core.suite.session import (
     Plan,
@@ -47,6 +48,7 @@ from stn_core.suite.session import (
     read_plan,
     update_baselines,
     write_plan,
+    written_at,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +123,10 @@ def train_and_judge(request: pytest.FixtureRequest) -> Callable[[Cell], Judgemen
     return run
 
 
+class NotKeptError(Exception):
+    """A record could not be written: the disk is full, say."""
+
+
 class Suite:
     """One session: what was asked, what is planned, what was judged."""
 
@@ -130,6 +136,7 @@ class Suite:
         self.plan: Plan | None = None
         self.announced = False
         self.dead: dict[str, str] = {}
+        self.earlier_plan_at = 0 if self.is_worker else written_at(options.results)
         self.judgements: list[Judgement] = []
         self.notes: list[str] = []
 
@@ -213,7 +220,7 @@ class Suite:
         cells = matrix.plan_cells(options)
         data_hashes: dict[str, str] = {}
         if options.from_records:
-            device, data_hashes = describe_records(self._given_records[0], options)
+            device, data_hashes = describe_records(*self._given_records, options)
         else:
             device = self.settings.device.partition(":")[0]
             if not self.config.option.collectonly:
@@ -228,16 +235,20 @@ class Suite:
             rules=Rules(
                 seeds=options.seeds,
                 looks=options.looks,
-                matrix_size=matrix.budget_matrix_size(cells, self.stored),
+                matrix_size=matrix.budget_matrix_size(cells, self.stored, options.budget),
                 min_drop_points=options.min_drop_points,
                 settles_identical=options.settles_identical,
                 gates_speed=options.gates_speed,
             ),
             device=device,
-            commit=None if options.from_records else self.settings.commit,
+            code=None if options.from_records else self._code(),
             data_hashes=data_hashes,
             vanished=tuple(vanished),
         )
+
+    def _code(self) -> tuple[str, str | None, bool | None]:
+        """The code that trains here; on --resume only its own records count."""
+        return version("stn-core"), self.settings.commit, self.settings.dirty
 
     def _data_hashes(self) -> dict[str, str]:
         from stn_core.experiment import cached_dataset
@@ -273,6 +284,8 @@ class Suite:
         others = [item for item in items if (cell := _cell_of(item)) and cell not in mine]
         if others:
             items[:] = [item for item in items if item not in others]
+            if not items and not config.option.collectonly:  # more shards than cells
+                (self.options.results / EMPTY_SHARD_FILE).touch()
             config.hook.pytest_deselected(items=others)
         hopeless = {judgement.key for judgement in self._told_untrained(self.plan)}
 
@@ -338,9 +351,8 @@ class Suite:
         while judgement.wanted and not self.options.from_records:
             try:
                 records += self._train(cell, judgement.wanted)
-            except OSError as error:  # no room for the records: nothing would be kept of more
-                reason = f"cannot write to {self.options.results}: {error.strerror or error}"
-                return replace(judgement, verdict=Verdict.CRASHED, message=reason)
+            except NotKeptError as error:  # nothing would be kept of more
+                return replace(judgement, verdict=Verdict.CRASHED, message=str(error))
             judgement = self._judge(cell, records)
         return judgement
 
@@ -361,17 +373,23 @@ class Suite:
         if self.options.resumes:
             written = read_all([self.options.results / RECORDS_FILE])[0]
             records = [record for record in written if record.status == "ok"]
-        return fitting_records(self.plan, records, same_commit=self.options.resumes)[0]
+        return fitting_records(self.plan, records)[0]
 
     def _train(self, cell: Cell, seeds: Sequence[int]) -> list[RunRecord]:
         from stn_core.experiment import run_cell
         from stn_core.training.observers import ProgressBar
 
-        keep = functools.partial(append_record, self.options.results / RECORDS_FILE)
         if not self._is_watched():
-            return run_cell(cell, seeds, self.settings, keep)
+            return run_cell(cell, seeds, self.settings, self._keep)
         with self._uncaptured(), ProgressBar(cell.key, len(seeds) * cell.recipe.epochs) as bar:
-            return run_cell(cell, seeds, self.settings, keep, bar)
+            return run_cell(cell, seeds, self.settings, self._keep, bar)
+
+    def _keep(self, record: RunRecord) -> None:
+        try:
+            append_record(self.options.results / RECORDS_FILE, record)
+        except OSError as error:
+            reason = error.strerror or error
+            raise NotKeptError(f"cannot write to {self.options.results}: {reason}") from error
 
     def _is_watched(self) -> bool:
         """Whether a person sees what this process writes."""
@@ -416,19 +434,22 @@ class Suite:
         """Judge the whole session; its exit status says what the verdicts say."""
         if self.is_worker or self.config.option.collectonly:
             return
-        self.plan = read_plan(self.options.results)
+        folder = self.options.results
+        # On --resume an earlier session's plan stands there until this one writes its own.
+        planned = written_at(folder) != self.earlier_plan_at
+        self.plan = read_plan(folder) if planned else None
         if self.plan is None:
-            discard_folder(self.options.results)
-            nothing = session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
-            if nothing and self.options.shard[1] > 1 and not self.config.option.keyword:
-                session.exitstatus = pytest.ExitCode.OK  # more shards than cells
+            if (folder / EMPTY_SHARD_FILE).exists():
+                (folder / EMPTY_SHARD_FILE).unlink()
+                session.exitstatus = pytest.ExitCode.OK
+            discard_folder(folder)
             return
         passed = self._judge_session(self.plan)
-        if self.options.update_baselines:
+        came_to_an_end = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self.options.update_baselines and came_to_an_end:
             passed &= self._update_baselines(self.plan)
-        if passed and self.options.digest_cache and self.options.update_digests:
-            write_digests(self.options.digest_cache, self.judgements)
-            self.notes.append(f"digests written to {self.options.digest_cache}")
+        if self.options.update_digests and passed and came_to_an_end:
+            passed &= self._update_digests()
         if not passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -436,9 +457,7 @@ class Suite:
         """Judge every cell from what was written, write the tables, and say whether all pass."""
         own, torn = read_all([self.options.results / RECORDS_FILE])
         given, torn_given = self._given_records
-        by_key, misfits = fitting_records(
-            plan, [*given, *own], same_commit=not self.options.from_records
-        )
+        by_key, misfits = fitting_records(plan, [*given, *own])
         self.judgements = judge_session(plan, self.judge, by_key, self.dead)
         self.notes = [*torn, *torn_given, *misfits]
         if self.options.resumes and self.settings.dirty:
@@ -446,10 +465,11 @@ class Suite:
                 "resumed in a checkout with uncommitted changes: was the code the same?"
             )
         try:
-            write_tables(self.options.results, self.judgements)
+            most = self.options.looks[-1]
+            write_tables(self.options.results, self.judgements, most)
             summary = os.environ.get("GITHUB_STEP_SUMMARY")
             if summary:
-                write_step_summary(Path(summary), self.options.budget, self.judgements)
+                write_step_summary(Path(summary), self.options.budget, self.judgements, most)
         except OSError as error:
             self.notes.append(f"tables not written: {error.strerror}: {error.filename}")
         return all(judgement.verdict.passes for judgement in self.judgements)
@@ -457,11 +477,23 @@ class Suite:
     def _update_baselines(self, plan: Plan) -> bool:
         try:
             with FileLock(self.options.results.parent / ".baselines.lock"):
-                line = update_baselines(self.options.baselines, plan.vanished, self.judgements)
+                whole = not (self.config.option.keyword or self.config.option.markexpr)
+                gone = plan.vanished if whole and self.options.shard == (1, 1) else ()
+                line = update_baselines(self.options.baselines, gone, self.judgements)
         except (UsageError, OSError) as error:
             self.notes.append(f"baselines not updated: {error}")
             return False
         self.notes.append(line)
+        return True
+
+    def _update_digests(self) -> bool:
+        assert self.options.digest_cache
+        try:
+            write_digests(self.options.digest_cache, self.judgements)
+        except (UsageError, OSError) as error:
+            self.notes.append(f"digests not updated: {error}")
+            return False
+        self.notes.append(f"digests written to {self.options.digest_cache}")
         return True
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
@@ -479,9 +511,11 @@ class Suite:
         terminalreporter.section(f"comparison, budget {self.options.budget}")
         terminalreporter.write_line(comparison_table(self.judgements))
         terminalreporter.write_line("")
-        for line in [*remarks(self.judgements), *self.notes, *tally(self.judgements)]:
+        counts = tally(self.judgements, self.options.looks[-1])
+        for line in [*remarks(self.judgements), *self.notes, *counts]:
             terminalreporter.write_line(line)
-        terminalreporter.write_line(f"records and tables: {self.options.results}")
+        left = "tables" if self.options.from_records else "records and tables"
+        terminalreporter.write_line(f"{left}: {self.options.results}")
 
 
 def _cell_of(item: pytest.Item) -> Cell | None:

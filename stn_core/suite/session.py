@@ -22,6 +22,7 @@ from stn_core.recipe import Cell
 from stn_core.records import RunRecord, read_records
 from stn_core.suite.files import PLAN_FILE
 from stn_core.suite.options import SuiteOptions
+from stn_core.writing import write_at_once
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Plan:
         cells: selected ones.
         rules: by what they are judged.
         device: the type of device that the cells run on, "cpu" or "cuda".
-        commit: of the checkout, None outside one.
+        code: version, commit and dirty flag of the code, None where records of any code are judged.
         data_hashes: by dataset.
         vanished: keys of baselines whose model is gone.
     """
@@ -40,7 +41,7 @@ class Plan:
     cells: tuple[Cell, ...]
     rules: Rules
     device: str
-    commit: str | None
+    code: tuple[str, str | None, bool | None] | None
     data_hashes: Mapping[str, str]
     vanished: tuple[str, ...]
 
@@ -66,8 +67,15 @@ def make_folder(folder: Path) -> None:
 def discard_folder(folder: Path) -> None:
     """Take a folder away that was made for a session in which nothing was selected."""
     with contextlib.suppress(OSError):  # never made, or somebody put something into it
-        (folder / PLAN_FILE).unlink()
-        folder.rmdir()
+        if not (folder / PLAN_FILE).stat().st_size:
+            (folder / PLAN_FILE).unlink()
+            folder.rmdir()
+
+
+def written_at(folder: Path) -> int:
+    """When the plan in a folder was written, in ns; 0 where there is none."""
+    path = folder / PLAN_FILE
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
@@ -79,7 +87,7 @@ def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequenc
         "cells": [cell.to_dict() for cell in plan.cells],
     }
     text = json.dumps(content, indent=1, default=str)
-    (folder / PLAN_FILE).write_text(text + "\n", encoding="utf-8")
+    write_at_once(folder / PLAN_FILE, text + "\n")
 
 
 def read_plan(folder: Path) -> Plan | None:
@@ -93,7 +101,7 @@ def read_plan(folder: Path) -> Plan | None:
         cells=tuple(Cell.from_dict(values) for values in content["cells"]),
         rules=Rules(**{**rules, "seeds": tuple(rules["seeds"]), "looks": tuple(rules["looks"])}),
         device=content["device"],
-        commit=content["commit"],
+        code=tuple(content["code"]) if content["code"] else None,
         data_hashes=content["data_hashes"],
         vanished=tuple(content["vanished"]),
     )
@@ -110,35 +118,47 @@ def read_all(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
 
 
 def describe_records(
-    records: Sequence[RunRecord], options: SuiteOptions
+    records: Sequence[RunRecord], complaints: Sequence[str], options: SuiteOptions
 ) -> tuple[str, dict[str, str]]:
     """Where records were made and of which data, for a session that has neither.
+
+    Args:
+        records: that could be read.
+        complaints: of those that could not.
+        options: the session's.
 
     Returns:
         The type of device, and a hash by dataset, "" for one that no record is of.
 
     Raises:
-        UsageError: there is no record of the budget, or there are several types of device.
+        UsageError: there is no record of the budget, or they are of several types of device or
+            several data of one name.
     """
     of_budget = [record for record in records if record.budget == options.budget]
-    devices = sorted({record.environment.device_type for record in of_budget})
-    if options.device != "auto":
-        devices = [options.device.partition(":")[0]]
     if not of_budget:
-        raise UsageError(f"--from-records: no record of the budget {options.budget}")
-    if len(devices) > 1:
+        why = f"; {complaints[0]}" if complaints else ""
+        raise UsageError(f"--from-records: no record of the budget {options.budget}{why}")
+    devices = sorted({record.environment.device_type for record in of_budget})
+    device = options.device.partition(":")[0] if options.device != "auto" else devices[0]
+    if device not in devices or (options.device == "auto" and len(devices) > 1):
         raise UsageError(
             f"--from-records: records of {' and '.join(devices)}; choose one with --device"
         )
     hashes = dict.fromkeys(options.datasets, "")
     for record in of_budget:
-        if record.environment.device_type == devices[0]:
-            hashes[record.dataset] = record.data_hash
-    return devices[0], hashes
+        if record.environment.device_type != device:
+            continue
+        if hashes.get(record.dataset, "") not in ("", record.data_hash):
+            raise UsageError(
+                f"--from-records: records of two {record.dataset}: data_hash"
+                f" {hashes[record.dataset]} and {record.data_hash}"
+            )
+        hashes[record.dataset] = record.data_hash
+    return device, hashes
 
 
 def fitting_records(
-    plan: Plan, records: Iterable[RunRecord], *, same_commit: bool
+    plan: Plan, records: Iterable[RunRecord]
 ) -> tuple[dict[str, list[RunRecord]], list[str]]:
     """The records that answer a plan's cells, by cell, and a sentence for each that does not fit.
 
@@ -147,7 +167,6 @@ def fitting_records(
     Args:
         plan: what is asked.
         records: in the order in which they were written.
-        same_commit: whether a run of another commit's code is no answer.
     """
     cells = {cell.key: cell for cell in plan.cells}
     fitting: dict[str, dict[int, RunRecord]] = {key: {} for key in cells}
@@ -156,7 +175,7 @@ def fitting_records(
         cell = cells.get(record.key)
         if cell is None or record.seed not in plan.rules.seeds:
             continue
-        reason = _misfit(plan, cell, record, same_commit=same_commit)
+        reason = _misfit(plan, cell, record)
         if reason:
             misfits[f"{record.key}: {reason}"] = misfits.get(f"{record.key}: {reason}", 0) + 1
         else:
@@ -165,8 +184,11 @@ def fitting_records(
     return by_key, [f"{reason}; {count} records left out" for reason, count in misfits.items()]
 
 
-def _misfit(plan: Plan, cell: Cell, record: RunRecord, *, same_commit: bool) -> str:
+def _misfit(plan: Plan, cell: Cell, record: RunRecord) -> str:
     """Why a record is no answer to a cell, "" where it is one."""
+    environment = record.environment
+    if environment.device_type != plan.device:
+        return f"device is {environment.device_type!r}, asked is {plan.device!r}"
     asked: dict[str, object] = {
         "recipe_hash": cell.recipe.hash(),
         "data_hash": plan.data_hashes[cell.dataset],
@@ -175,11 +197,9 @@ def _misfit(plan: Plan, cell: Cell, record: RunRecord, *, same_commit: bool) -> 
     for name, value in asked.items():
         if getattr(record, name) != value:
             return f"{name} is {getattr(record, name)!r}, asked is {value!r}"
-    environment = record.environment
-    if environment.device_type != plan.device:
-        return f"device is {environment.device_type!r}, asked is {plan.device!r}"
-    if same_commit and environment.commit != plan.commit:
-        return f"commit is {environment.commit!r}, asked is {plan.commit!r}"
+    code = (environment.stn_core, environment.commit, environment.dirty)
+    if plan.code and code != plan.code:
+        return f"version, commit and dirty are {code}, asked are {plan.code}"
     return ""
 
 
@@ -202,7 +222,10 @@ def judge_session(
                 judgement, verdict=Verdict.CRASHED, message=dead[cell.key]
             )
         judgements.append(judgement)
-    gone = "the baseline's model is gone; --import it, or drop the entry by --update-baselines"
+    gone = (
+        "the baseline's model is gone; --import it, or drop the entry by --update-baselines"
+        " without -k, -m or --shard"
+    )
     return judgements + [Judgement(key, Verdict.MISSING, gone) for key in plan.vanished]
 
 
@@ -224,4 +247,5 @@ def update_baselines(path: Path, vanished: Sequence[str], judgements: Sequence[J
     records = [record for judgement in good for record in judgement.records]
     stored = read_baselines(path) if path.exists() else Baselines({}, {})
     write_baselines(path, stored.without(vanished).updated(measured, records))
-    return f"{len(measured)} of {len(judgements)} cells written to {path}"
+    dropped = f"; dropped: {', '.join(vanished)}" if vanished else ""
+    return f"{len(measured)} of {len(judgements)} cells written to {path}{dropped}"

@@ -69,7 +69,7 @@ def test_what_is_said_of_many_is_said_once():
 
 
 def test_files_hold_the_same(tmp_path):
-    write_tables(tmp_path, SESSION)
+    write_tables(tmp_path, SESSION, 10)
     assert comparison_table(SESSION, "github") in (tmp_path / "table.md").read_text()
     frame = pd.read_csv(tmp_path / "table.csv")
     assert list(frame["model"]) == ["only", "gone", "better", "worse"]
@@ -93,14 +93,18 @@ def test_a_cell_that_repeats_its_baseline_is_compared_by_all_its_runs():
 
 def test_the_tally_counts_runs_and_gives_advice_on_speed():
     slow = dataclasses.replace(SESSION[3], slowdown=2.0)
-    assert tally(SESSION) == ["4 cells, 5 runs: 1 MISSING, 3 PASS"]
-    assert tally([slow])[1].startswith("advice: 1 cells trained more slowly than stored, in the m")
+    assert tally(SESSION, 3) == [
+        "4 cells, 5 runs: 1 MISSING, 3 PASS; 4 runs spared, the answer was clear"
+    ]
+    assert tally([slow], 3)[1].startswith(
+        "advice: 1 cells trained more slowly than stored, in the m"
+    )
 
 
 def test_the_step_summary_is_appended(tmp_path):
     page = tmp_path / "summary.md"
     page.write_text("before\n")
-    write_step_summary(page, "smoke", SESSION)
+    write_step_summary(page, "smoke", SESSION, 10)
     text = page.read_text()
     assert text.startswith("before\n## stn_core, budget smoke\n\n| dataset")
     assert "- MISSING  smoke/a/gone: it did not run" in text
