@@ -33,9 +33,9 @@ def comparison_frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
     )
     if frame.empty:
         return frame
-    return frame.sort_values(
-        ["dataset", "accuracy_percent"], ascending=[True, False], na_position="last"
-    ).reset_index(drop=True)
+    frame["standing"] = [_mean(_all_accuracies(judgement)) for judgement in judgements]
+    ranked = frame.sort_values(["dataset", "standing"], ascending=[True, False], na_position="last")
+    return ranked.drop(columns="standing").reset_index(drop=True)
 
 
 def _best_of_each_dataset(judgements: Sequence[Judgement]) -> set[str]:
@@ -43,9 +43,7 @@ def _best_of_each_dataset(judgements: Sequence[Judgement]) -> set[str]:
     values: dict[str, dict[str, NDArray[np.float64]]] = {}
     floors: dict[str, float] = {}
     for judgement in judgements:
-        accuracies = judgement.accuracies
-        if judgement.verdict is Verdict.IDENTICAL and judgement.baseline:
-            accuracies = judgement.baseline.accuracies  # the same code: all its runs speak for it
+        accuracies = _all_accuracies(judgement)
         images = max((record.test_images for record in judgement.records), default=0)
         if accuracies and images:
             dataset = values.setdefault(judgement.key.rpartition("/")[0], {})
@@ -56,6 +54,12 @@ def _best_of_each_dataset(judgements: Sequence[Judgement]) -> set[str]:
         for models in values.values()
         for key in tied_with_best(models, {model: floors[model] for model in models})
     }
+
+
+def _all_accuracies(judgement: Judgement) -> list[float]:
+    """Every value that speaks for a cell: of the same code those that are stored do too."""
+    same_code = judgement.verdict is Verdict.IDENTICAL and judgement.baseline
+    return same_code.accuracies if same_code else judgement.accuracies
 
 
 def _row(judgement: Judgement) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def test_a_cell_that_repeats_its_baseline_is_compared_by_all_its_runs():
     lucky = dataclasses.replace(lucky, baseline=baseline([0.50, 0.51] * 10))
     steady = judgement("e", "steady", [0.90, 0.91, 0.92])
     frame = comparison_frame([lucky, steady]).set_index("model")
+    assert list(frame.index) == ["steady", "lucky"]
     assert frame["best"].to_dict() == {"lucky": False, "steady": True}
 
 
