@@ -191,7 +191,10 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         (["--resume", "no_such_folder"], "--resume: *no_such_folder is no session*"),
         (["--resume", "last"], "--resume last: there is no session in *"),
         (["--from-records", "none.jsonl"], "--from-records: there is no file *none.jsonl"),
-        (["--from-records", "test_bench.py"], "--from-records: no record of the budget smoke; *: torn*"),
+        (
+            ["--from-records", "test_bench.py"],
+            "--from-records: no record of the budget smoke; *: torn*",
+        ),
         (["--update-digests"], "--update-digests needs --digest-cache FILE"),
         (["--digest-cache", "test_bench.py"], "* is not a digest cache: *"),
     ],
