@@ -1,7 +1,15 @@
 """Time and memory of every warp's grid, forward and backward; CPAB beside a plain integrator.
 
-Nothing here is judged. The plain integrator is what CPAB implementations usually do: Euler's method
-with 50 steps, which finds every point's triangle anew at every step.
+Nothing here is judged. The plain integrator is Euler's method with the 50 steps that CPAB
+implementations usually take. It finds every point's triangle anew at each of them, with the same
+code and from the same table of affine fields, which is made once. So the pair compares two schemes
+and CPAB's way of keeping little memory. At velocities of standard deviation 0.2, as here, Euler's
+is off by up to 5.3e-3 of the image's width where CPAB is by up to 3.2e-6 (see its docstring).
+
+On one thread of an Intel Xeon (torch 2.15, November 2026, the machine not quiet) Euler's is the
+faster one at 28x28, batch 64 (medians 91 and 100 ms, n = 7), and at 224x224, batch 8 (1.03 and
+1.35 s, n = 3). At 224x224, batch 64, it takes 20.3 s and 6.0 GiB, and CPAB 10.5 s and 0.25 GiB
+(n = 2).
 """
 
 import statistics
@@ -17,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 from stn_core.devices import isolated
 from stn_core.grids import base_grid
 from stn_core.warps import create_warp, list_warps
+from stn_core.warps.cpab_flow import velocity_at
 
 BATCH = 64
 ROUNDS = 5
@@ -26,7 +35,7 @@ pytestmark = pytest.mark.throughput
 
 
 class EulerCPAB:
-    """The flow of the same velocity field by 50 steps of Euler's method."""
+    """The flow of the same velocity field by Euler's method, of first order."""
 
     def __init__(self, steps=50):
         self.field = create_warp("cpab")
@@ -34,11 +43,15 @@ class EulerCPAB:
         self.steps = steps
 
     def grid(self, theta, size_hw):
+        field = self.field
         xy = base_grid(size_hw, device=theta.device, dtype=theta.dtype).reshape(-1, 2)
-        points = xy.expand(len(theta), -1, 2)
+        table, x, y = field._in_cell_units(theta, xy)
+        start_x, start_y = x, y
         for _ in range(self.steps):
-            points = points + self.field.velocity(theta, points) / self.steps
-        return points.reshape(len(theta), *size_hw, 2)
+            velocity_x, velocity_y = velocity_at(table, x, y, field._cells_xy)
+            x, y = x + velocity_x / self.steps, y + velocity_y / self.steps
+        moved = field._to_half_widths(x - start_x, y - start_y)
+        return (xy + moved).reshape(len(theta), *size_hw, 2)
 
 
 class PeakMemory(TorchDispatchMode):

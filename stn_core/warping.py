@@ -37,9 +37,10 @@ def warp_image(
 
     Raises:
         UsageError: an unknown warp, mode or padding, theta of another family, of another batch or
-            with a value that is not finite, or an image that ``sample`` refuses.
+            with a value that is not finite, a ``size_hw`` that is no size, or an image that
+            ``sample`` refuses.
     """
-    warp = create_warp(warp) if isinstance(warp, str) else warp
+    warp = warp if isinstance(warp, Warp) else create_warp(warp)
     warp.validate(theta)
     if image.ndim != 4:
         raise UsageError(f"warp_image needs images (B, C, H, W); got {tuple(image.shape)}")
@@ -49,9 +50,10 @@ def warp_image(
             f"theta must be ({warp.num_params},) or ({batch}, {warp.num_params}) for images of"
             f" {tuple(image.shape)}; got {tuple(theta.shape)}"
         )
-    height, width = image.shape[-2:] if size_hw is None else size_hw
+    if size_hw is None:
+        size_hw = (image.shape[-2], image.shape[-1])
     theta = theta.expand(batch, warp.num_params)
-    return warp_and_sample(image, warp, theta, (height, width), mode, padding)[0]
+    return warp_and_sample(image, warp, theta, size_hw, mode, padding)[0]
 
 
 def warp_and_sample(

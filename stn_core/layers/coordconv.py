@@ -106,6 +106,11 @@ class AddCoords(nn.Module):
                 f"coordinates of rank {self.rank} need an image with {self.rank} axes after the "
                 f"channels, not one of shape {tuple(image.shape)}"
             )
+        if not image.is_floating_point():
+            raise UsageError(
+                f"coordinates lie between -1 and 1, which {image.dtype} cannot hold: convert the"
+                " image to floating point"
+            )
         arguments = (tuple(image.shape[-self.rank :]), self.with_r, image.device, image.dtype)
         # A compiler (or a tensor subclass that only pretends to hold numbers) must see them made.
         if torch.compiler.is_compiling() or type(image) is not Tensor:
@@ -205,8 +210,8 @@ class _CoordConv(nn.Module):
         Returns:
             (B, out_channels, *out_size), as torch's convolution of the same arguments.
         """
-        if self.conv.groups > 1:
-            return self._convolve(self.add_coords(image), self.conv.weight, self.conv.bias)
+        if self.conv.groups > 1 or self._conv_has_hooks():
+            return self.conv(self.add_coords(image))  # type: ignore[no-any-return]
         # A convolution is a sum over channels, and the coordinates' part of it is the same for
         # every image of the batch: it is computed once, and nothing is copied.
         coordinates = self.add_coords._coordinates(image)
@@ -214,6 +219,12 @@ class _CoordConv(nn.Module):
         of_image, of_position = self.conv.weight.tensor_split([channels], dim=1)
         response = self._convolve(image, of_image, self.conv.bias)
         return response + self._convolve(coordinates, of_position, None)
+
+    def _conv_has_hooks(self) -> bool:
+        """Whether someone wants to see calls of ``conv``: pruning, say, sets its weight there."""
+        conv = self.conv
+        forward = conv._forward_pre_hooks or conv._forward_hooks
+        return bool(forward or conv._backward_pre_hooks or conv._backward_hooks)
 
     def _convolve(self, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution with this layer's stride, padding and dilation, and other weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Real
+from numbers import Integral
 from typing import NamedTuple, Self
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stn_core.errors import UsageError
 from stn_core.sampling import Padding, check_sampler
-from stn_core.sampling.padding import edge_named, fill_values
+from stn_core.sampling.padding import edge_named, exact_fill
 from stn_core.warping import warp_and_sample
 from stn_core.warps import create_warp
 from stn_core.warps.base import Warp
@@ -60,7 +60,8 @@ class SpatialTransformer(nn.Module):
         out_size: (h, w) of the warped image; the input's by default.
 
     Raises:
-        UsageError: an unknown warp, sampler or padding, or an ``out_size`` that is no size.
+        UsageError: an unknown warp, sampler or padding, a fill that is not finite, or an
+            ``out_size`` that is no size.
     """
 
     identity: Tensor
@@ -77,21 +78,19 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         # What is wrong is told here, not at the first batch.
         check_sampler(sampler)
-        _check_out_size(out_size)
-        self.warp = create_warp(warp) if isinstance(warp, str) else warp
+        self.warp = warp if isinstance(warp, Warp) else create_warp(warp)
         self.localisation = localisation
         self.sampler = sampler
-        self.out_size = out_size
+        self.out_size = None if out_size is None else _checked_size(out_size)
         # Buffers, so that both move with the module; not saved, for they are not learnt.
         self.register_buffer("identity", self.warp.identity(), persistent=False)
         self.register_buffer("fill", None, persistent=False)
         self.edge = edge_named(padding) if isinstance(padding, str) else "zeros"
         if not isinstance(padding, str):
-            values = padding if isinstance(padding, Tensor | Real) else fill_values(padding)
-            fill = torch.as_tensor(values, dtype=torch.get_default_dtype()).detach().clone()
-            if fill.any():
-                self.fill = fill
-                self._fill_values = fill.tolist()
+            exact = exact_fill(padding)
+            if exact.any():
+                self._fill_values = exact.tolist()
+                self.fill = torch.tensor(self._fill_values)
 
     def forward(self, image: Tensor) -> Tensor:
         """Warp a batch: (B, C, H, W) to (B, C, h, w)."""
@@ -138,9 +137,8 @@ class SpatialTransformer(nn.Module):
         return f"warp={self.warp.name}, sampler={self.sampler}, out_size={self.out_size}"
 
 
-def _check_out_size(out_size: object) -> None:
-    if out_size is None:
-        return
+def _checked_size(out_size: object) -> tuple[int, int]:
     sides = list(out_size) if isinstance(out_size, Sequence) else []
-    if len(sides) != 2 or not all(isinstance(n, int) and n > 0 for n in sides):
+    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) > 0 for n in sides):
         raise UsageError(f"out_size is (height, width) in pixels, not {out_size!r}")
+    return int(sides[0]), int(sides[1])

@@ -52,7 +52,8 @@ def sample(
     under autocast; the result has the image's dtype. A position that is NaN gives NaN. An infinite
     one lies outside the image; but with ``"zeros"`` or a fill torch's ``grid_sample`` may give NaN
     there (0 times infinity), and so may all modes but ``nearest`` and ``deterministic``: holding
-    positions would double the cost of ``bilinear``.
+    positions would double the cost of ``bilinear``. With a fill the result carries roundings of the
+    fill's size: the image is shifted by it, and back.
 
     Args:
         image: (B, C, H, W), floating point.
@@ -67,7 +68,7 @@ def sample(
 
     Raises:
         UsageError: shapes that do not fit, an image of integers or without pixels, an unknown mode
-            or padding.
+            or padding, or a fill of numbers that are not finite.
     """
     _check_inputs(image, grid)
     check_sampler(mode)

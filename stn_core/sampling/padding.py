@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Real
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
+import torch
 from torch import Tensor
 
 from stn_core.errors import UsageError, unknown_name
@@ -36,12 +38,13 @@ def split_padding(padding: Padding, image: Tensor) -> tuple[Edge, Tensor | float
         image's dtype and on its device.
 
     Raises:
-        UsageError: an unknown name, or not one value for each channel.
+        UsageError: an unknown name, not one value for each channel, or a number that is not finite
+            (the values of a tensor are not looked at, which would wait for its device).
     """
     if isinstance(padding, str):
         return edge_named(padding), 0.0
-    if isinstance(padding, int | float | Real):
-        return "zeros", float(padding)
+    if isinstance(padding, Real):
+        return "zeros", fill_values(padding)[0]
     channels = image.shape[1]
     if isinstance(padding, Tensor):
         _check_fits(tuple(padding.shape), channels)
@@ -54,14 +57,32 @@ def split_padding(padding: Padding, image: Tensor) -> tuple[Edge, Tensor | float
 
 
 def fill_values(fill: float | Iterable[float]) -> list[float]:
-    """The numbers of a fill; what holds no numbers raises a UsageError."""
+    """The numbers of a fill; what holds no numbers, or one not finite, raises a UsageError."""
     try:
-        return [float(value) for value in fill]  # type: ignore[union-attr]
+        given: Any = [fill] if isinstance(fill, Real) else fill
+        values = [float(value) for value in given]
     except (TypeError, ValueError):
         raise UsageError(
             f"padding is one of {', '.join(get_args(Edge))}, a number, or one number for each "
             f"channel; not {fill!r}"
         ) from None
+    if not all(abs(value) < math.inf for value in values):
+        raise UsageError(f"a fill must be finite; got {fill!r}")
+    return values
+
+
+def exact_fill(fill: float | Sequence[float] | Tensor) -> Tensor:
+    """A fill in float64, on the CPU whatever torch's default device: its numbers can be read.
+
+    Raises:
+        UsageError: it holds no numbers, or one that is not finite.
+    """
+    if not isinstance(fill, Tensor):
+        return torch.tensor(fill_values(fill), dtype=torch.float64, device="cpu")
+    exact = fill.detach().cpu().double()
+    if not exact.isfinite().all():
+        raise UsageError(f"a fill must be finite; got {exact.tolist()}")
+    return exact
 
 
 def _check_fits(shape: tuple[int, ...], channels: int) -> None:

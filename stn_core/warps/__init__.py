@@ -42,7 +42,7 @@ def create_warp(name: str, **options: Any) -> Warp:
     allowed = [
         option.name
         for option in inspect.signature(family).parameters.values()
-        if option.kind is option.POSITIONAL_OR_KEYWORD
+        if option.kind in (option.POSITIONAL_OR_KEYWORD, option.KEYWORD_ONLY)
     ]
     unknown = sorted(set(options) - set(allowed))
     if unknown:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stn_core.errors import UsageError
 from stn_core.warps.base import Warp
 from stn_core.warps.matrices import determinant_2x2
+from stn_core.warps.options import positive_number
 
 
 class MatrixWarp(Warp):
@@ -33,7 +33,8 @@ class MatrixWarp(Warp):
 
     def _jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
         determinant = determinant_2x2(self.matrix(theta)[..., :2])
-        # The sum with zeros of the points' shape broadcasts to (B, N) and stays differentiable.
+        # The sum with zeros of the points' shape broadcasts to (B, N) and stays differentiable in
+        # theta; in xy it is constant, and autograd knows of no path to it.
         return determinant[..., None] + torch.zeros_like(xy[..., 0])
 
 
@@ -85,7 +86,7 @@ class Rotation(MatrixWarp):
 
     def __init__(self, aspect: float = 1.0) -> None:
         super().__init__()
-        self.aspect = _check_aspect(aspect)
+        self.aspect = positive_number("aspect, width over height,", aspect)
 
     def matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix [R | 0] of theta (B, 1)."""
@@ -122,7 +123,7 @@ class Similarity(MatrixWarp):
 
     def __init__(self, aspect: float = 1.0) -> None:
         super().__init__()
-        self.aspect = _check_aspect(aspect)
+        self.aspect = positive_number("aspect, width over height,", aspect)
 
     def matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix [scale R | shift] of theta (B, 4)."""
@@ -232,9 +233,3 @@ def _stack_matrix(a: Tensor, b: Tensor, x: Tensor, c: Tensor, d: Tensor, y: Tens
 def _similarity_matrix(cos: Tensor, sin: Tensor, x: Tensor, y: Tensor, aspect: float) -> Tensor:
     """The matrix of a turn and shift, the turn rigid where a width is ``aspect`` heights."""
     return _stack_matrix(cos, -sin / aspect, x, sin * aspect, cos, y)
-
-
-def _check_aspect(aspect: float) -> float:
-    if not 0 < aspect < float("inf"):
-        raise UsageError(f"aspect is width over height and must be positive; got {aspect}")
-    return float(aspect)

@@ -133,9 +133,10 @@ class Warp(nn.Module):
             (B, P).
 
         Raises:
-            UsageError: the family is not closed under composition.
+            UsageError: the family is not closed under composition, or the batches differ.
         """
         theta_a, theta_b = self._prepare_theta(theta_a), self._prepare_theta(theta_b)
+        _check_one_batch("theta_a and theta_b", theta_a, theta_b, axes_of_b=1)
         with full_precision(theta_a):
             return self._compose(theta_a, theta_b)
 
@@ -167,9 +168,9 @@ class Warp(nn.Module):
         self._check_theta(theta)
         bad = (~torch.isfinite(theta)).sum().item()
         if bad:
+            values = "1 value that is" if bad == 1 else f"{bad} values that are"
             raise UsageError(
-                f"theta of the warp {self.name!r} holds {bad} values that are not finite,"
-                f" of {theta.numel()}"
+                f"theta of the warp {self.name!r} holds {values} not finite, of {theta.numel()}"
             )
 
     def extra_repr(self) -> str:
@@ -203,14 +204,10 @@ class Warp(nn.Module):
 
     def _prepare(self, theta: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
         self._check_theta(theta)
+        _check_tensor("points", xy)
         if xy.ndim < 2 or xy.shape[-1] != 2:
             raise UsageError(f"points must be (B, N, 2) or (N, 2); got {tuple(xy.shape)}")
-        leading = zip(reversed(theta.shape[:-1]), reversed(xy.shape[:-2]), strict=False)
-        if any(a != b and a != 1 and b != 1 for a, b in leading):
-            raise UsageError(
-                f"theta and points must be of one batch; got {tuple(theta.shape)} and"
-                f" {tuple(xy.shape)}"
-            )
+        _check_one_batch("theta and points", theta, xy, axes_of_b=2)
         dtype = working_dtype(theta, xy)
         return theta.to(dtype), xy.to(dtype)
 
@@ -219,6 +216,7 @@ class Warp(nn.Module):
         return theta.to(working_dtype(theta))
 
     def _check_theta(self, theta: Tensor) -> None:
+        _check_tensor(f"theta of the warp {self.name!r}", theta)
         if theta.ndim < 1 or theta.shape[-1] != self.num_params:
             others = families_with(theta.shape[-1]) if theta.ndim else []
             hint = f", which fits {' or '.join(others)}" if others else ""
@@ -226,3 +224,15 @@ class Warp(nn.Module):
                 f"theta of the warp {self.name!r} must be (B, {self.num_params});"
                 f" got {tuple(theta.shape)}{hint}"
             )
+
+
+def _check_tensor(what: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise UsageError(f"{what} must be a tensor; got a {type(value).__name__}")
+
+
+def _check_one_batch(what: str, a: Tensor, b: Tensor, axes_of_b: int) -> None:
+    """Refuse tensors whose batches, all axes but the last of a and the last few of b, differ."""
+    leading = zip(reversed(a.shape[:-1]), reversed(b.shape[:-axes_of_b]), strict=False)
+    if any(m != n and m != 1 and n != 1 for m, n in leading):
+        raise UsageError(f"{what} must be of one batch; got {tuple(a.shape)} and {tuple(b.shape)}")

@@ -37,19 +37,25 @@ class CPAB(Warp):
             |dv/dx| + |dv/dy| of a component, in cells per flow) is scaled down, as a whole and
             sample by sample, until it does not; ``velocity`` is the field that flows. So any theta
             gives a map that keeps orientation and, with a zero boundary, the image, up to the
-            integration error. None of 800 default fields of standard deviation 0.3 meets the bound.
+            integration error. No default field of 3,600 (standard deviation 0.3) is scaled.
         inverse: at -theta, up to the integration error.
-        error: with 3x3 cells and 20 steps, against 20 times as many, in widths of the image: at
-            normal velocities of standard deviation 0.3 (points move by 0.21 half-widths rms, at
-            most 0.74) 8e-6 at the worst, and there and back 4e-5 (n = 120,000 points in 800
-            fields); at 0.2, 1.3e-6 and 3e-6 (200 fields); at 0.3 with 6x6 or 8x2 cells, 1.1e-5 and
-            9e-5 (60 fields each). Of fields scaled down to the bound 99.9 % of the points are
-            within 4e-5, the worst 2.5e-3, there and back 3e-2 (200 fields of standard deviation
-            3). All float64, 2026-11. 50 steps of Euler's method are off by 1.3e-2 at 0.3.
+        error: with 3x3 cells and 20 steps, against 400 steps, in widths of the image: at normal
+            velocities of standard deviation 0.3 (points move by 0.21 half-widths rms) 2.3e-5 at the
+            worst, and there and back 6.4e-5 (n = 216,000 points in 3,600 fields; 16 steps: 4.1e-5
+            and 3.6e-4); at 0.2, 3.2e-6 and 2.5e-6 (1,600 fields); at 0.3 with 6x6 cells 1.4e-5 and
+            2.1e-4, with 8x2 cells 3.7e-6 and 6.5e-6 (200 fields each). Of fields scaled down to the
+            bound 99.9 % of the points are within 4.8e-5 (400 fields of standard deviation 3); the
+            worst seen is 2.5e-3, there and back 3e-2. All float64 with 60 points a field, 2026-11.
+            50 steps of Euler's method are off by 1.2e-2 at 0.3 and 5.3e-3 at 0.2 (400 fields each).
         creases: the map is continuous with kinks along edges. A straight triangle that lies across
             one can turn over, however small, though nothing folds.
         derivatives: the first are those of the flow, finite at theta = 0 too, to about 1e-3 of the
-            field's change of slope at an edge. The second leave out what passing an edge adds.
+            field's change of slope at an edge. The second leave out what passing an edge adds. On
+            a CPU more than 131,072 points at once, those of the whole batch, flow part by part:
+            then forward mode needs ``torch.func.jvp``, and torch refuses a backward pass inside
+            ``torch.autograd.graph.saved_tensors_hooks``.
+        compiling: the steps are unrolled; the default backend of torch.compile does not finish with
+            20 of them in 100 s on one core (torch 2.15, n = 1).
 
     Args:
         cells_x: cells along the width, at least 1.
@@ -170,6 +176,8 @@ class CPAB(Warp):
         a, b, c, d = slopes.abs().unbind(0)
         steepest = torch.maximum(a + b, c + d).amax(-1, keepdim=True)
         bound = _STEEPEST_PER_STEP * self.steps
+        # A share of 0 would pass an infinite velocity off as a field at rest.
+        steepest = torch.where(steepest.isfinite(), steepest, torch.nan)
         return bound / steepest.clamp_min(bound)
 
     def _vertex_velocities(self, theta: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_core.warps.affine import MatrixWarp
-from stn_core.warps.homography import ProjectiveWarp, check_perspective_scale
+from stn_core.warps.homography import ProjectiveWarp
 from stn_core.warps.matrices import matrix_exponential
+from stn_core.warps.options import positive_number
 
 
 class AffineDiffeo(MatrixWarp):
@@ -51,8 +52,9 @@ class HomographyDiffeo(ProjectiveWarp):
             |theta| <= 0.5 in every entry and s = 0.25 the image stays in front of the camera.
             Points with w < 0.01 are thrown far out, see ProjectiveWarp.
         range: as for ``affine_diffeo``.
-        inverse: exact, at -theta. Orientation is preserved in front of the camera. Not closed under
-            composition.
+        inverse: exact, at -theta, for points with 0.01 < w < 100 (the range above keeps w
+            between 0.029 and 3.3), see ProjectiveWarp. Orientation is preserved in front of
+            the camera. Not closed under composition.
 
     Args:
         perspective_scale: s, positive.
@@ -64,7 +66,7 @@ class HomographyDiffeo(ProjectiveWarp):
 
     def __init__(self, perspective_scale: float = 0.25) -> None:
         super().__init__()
-        self.perspective_scale = check_perspective_scale(perspective_scale)
+        self.perspective_scale = positive_number("perspective_scale", perspective_scale)
 
     def matrix(self, theta: Tensor) -> Tensor:
         """The (B, 3, 3) matrix of theta (B, 8); its determinant is 1."""

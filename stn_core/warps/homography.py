@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stn_core.errors import UsageError
 from stn_core.warps.base import Warp
 from stn_core.warps.matrices import determinant_2x2, determinant_3x3, inverse_3x3, matrix_product
+from stn_core.warps.options import positive_number
 
 # Below this the denominator of a projection is held. On the way to the horizon magnification grows
 # without bound; 1/100 is far beyond any picture, and gradients inside the image stay under 100.
@@ -19,7 +19,9 @@ class ProjectiveWarp(Warp):
 
     Only points with w > 0 lie in front of the camera. Where w falls below 0.01 it is held there: a
     point at the horizon or behind it is thrown far out along its ray, normally outside the input,
-    its gradient is finite, and the map is neither invertible nor a homography there.
+    its gradient is finite, and the map is neither invertible nor a homography there. The inverse
+    matrix takes a point's image to 1/w, so the way back is held, too, where w is above 100:
+    ``inverse_points`` is exact for points with 0.01 < w < 100.
     """
 
     def matrix(self, theta: Tensor) -> Tensor:
@@ -55,8 +57,9 @@ class Homography(ProjectiveWarp):
         theta: h11 h12 h13 h21 h22 h23 of the matrix H, then p and q, where h31 = s p and h32 = s q
             with s = ``perspective_scale``. With s = 1 a unit step in any of the eight would move
             the points of the image by about as much (0.58, 0.56 and 1 half-widths rms, for h11, p
-            and h13), but p and q also bend the map, up to the horizon at s (|p| + |q|) = 1; hence
-            the smaller default.
+            and h13), but p and q also bend the map, up to the horizon at s (|p| + |q|) = 1. The
+            default is a compromise: one learning rate moves points a quarter as far by p and q as
+            by h11 (0.14 half-widths rms).
         direction: output to input.
         horizon: points with w < 0.01 are thrown far out, see ProjectiveWarp.
         inverse and composition: exact, as parameters, where the last entry of the inverse matrix or
@@ -74,7 +77,7 @@ class Homography(ProjectiveWarp):
 
     def __init__(self, perspective_scale: float = 0.25) -> None:
         super().__init__()
-        self.perspective_scale = check_perspective_scale(perspective_scale)
+        self.perspective_scale = positive_number("perspective_scale", perspective_scale)
 
     def identity(
         self,
@@ -120,17 +123,6 @@ def project(matrix: Tensor, xy: Tensor) -> Tensor:
         (B, N, 2).
     """
     return _project(matrix[..., None, :, :], xy[..., 0], xy[..., 1])
-
-
-def check_perspective_scale(perspective_scale: float) -> float:
-    """The scale, if it is positive and finite.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if not 0 < perspective_scale < float("inf"):
-        raise UsageError(f"perspective_scale must be positive; got {perspective_scale}")
-    return float(perspective_scale)
 
 
 def _project(matrix: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ _SEARCH_STEPS = 16
 _WALK_STEPS = 3
 # Two solutions farther apart than this share of the lattice's step are not one.
 _APART = 1e-3
+# Beyond so many half-widths no solution is looked for.
+FARTHEST = 100.0
 # How many pairs of a target and a lattice point are held at once: 64 MiB in float64.
 _PAIRS_AT_ONCE = 2**23
 
@@ -52,15 +54,19 @@ class _Places(NamedTuple):
 
 
 def find_preimages(
-    evaluate: MapAndJacobian, side: Tensor, targets: Tensor, tolerance: Tensor
+    evaluate: MapAndJacobian, side: Tensor, targets: Tensor, distant: Tensor, tolerance: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Solve map(x) = target for every target, in a square centred on 0.
+    """Solve map(x) = target for every target, in a square centred on 0 or else beyond it.
+
+    Beyond the square nobody looks for folds: what is found there counts where the square holds no
+    solution.
 
     Args:
         evaluate: the map.
         side: (S,), equal steps up to the square's sides: the coordinates of a lattice to start
             from, fine enough that det J changes little from one of its points to the next.
         targets: (..., N, 2).
+        distant: (..., N, 2), finite: where to look for a solution beyond the square.
         tolerance: (...), how large |map(x) - target| may be at a solution.
 
     Returns:
@@ -70,17 +76,19 @@ def find_preimages(
     lattice, valleys = _lattice_and_valleys(evaluate, side)
     chunk = max(1, _PAIRS_AT_ONCE // max(1, lattice.images[..., 0].numel()))
     points, masks = [], []
-    for part in targets.split(chunk, dim=-2):
-        starts = _starts(lattice, valleys, part)
+    for part, beyond in zip(targets.split(chunk, -2), distant.split(chunk, -2), strict=True):
+        starts = [*_starts(lattice, valleys, part), beyond]
         repeated = part.repeat_interleave(len(starts), dim=-2)
         start = torch.stack(starts, dim=-2).flatten(-3, -2)
         found = _search(evaluate, start, repeated, 2 * (side[1] - side[0]))
         residual = (found.images - repeated).norm(dim=-1)
-        solved = (residual <= tolerance[..., None]) & (found.points.abs().amax(-1) <= side[-1])
+        each = (-1, len(starts))
+        reached = found.points.unflatten(-2, each)
+        solved = (residual <= tolerance[..., None]).unflatten(-1, each)
         inverse, mask = _the_only_one(
-            found.points.unflatten(-2, (-1, len(starts))),
-            found.determinants().unflatten(-1, (-1, len(starts))),
-            solved.unflatten(-1, (-1, len(starts))),
+            reached,
+            found.determinants().unflatten(-1, each),
+            _that_count(solved, reached.abs().amax(-1), side[-1]),
             _APART * (side[1] - side[0]),
         )
         points.append(inverse)
@@ -99,6 +107,12 @@ def newton_step(residual: Tensor, jacobian: Tensor, determinant: Tensor) -> Tens
     (a, b), (c, d) = (row.unbind(-1) for row in jacobian.unbind(-2))
     x, y = residual.unbind(-1)
     return torch.stack((d * x - b * y, a * y - c * x), dim=-1) / determinant[..., None]
+
+
+def _that_count(solved: Tensor, distance: Tensor, half_side: Tensor) -> Tensor:
+    """Of what K searches solved, (..., N, K), what lies in the square or, without it, beyond."""
+    inside = solved & (distance <= half_side)
+    return torch.where(inside.any(-1, keepdim=True), inside, solved & (distance <= FARTHEST))
 
 
 def _the_only_one(

@@ -10,11 +10,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from stn_core.errors import UsageError
 from stn_core.precision import full_precision, widest_dtype
 from stn_core.warps.base import Warp
 from stn_core.warps.matrices import determinant_2x2
-from stn_core.warps.preimages import find_preimages, newton_step
+from stn_core.warps.options import whole_number
+from stn_core.warps.preimages import FARTHEST, find_preimages, newton_step
 
 # The lattice on which the inverse looks for its start, and for folds, has so many intervals between
 # two control points, and goes on for at least so many half-widths beyond the image.
@@ -39,11 +39,15 @@ class ThinPlateSpline(Warp):
         inverse: numerical (Newton's method), to rounding, with first and second derivatives. A
             large theta folds the plane, first where a control point comes near its neighbour. The
             inverse is NaN for input points that are seen from a place where det J <= 0, which are
-            seen from elsewhere too, and for those that are seen from nowhere within 1.5 half-widths
-            of the centre; ``inverse_points_and_mask`` says which.
+            seen from elsewhere too, and for those that are seen from nowhere within 100 half-widths
+            of the centre; ``inverse_points_and_mask`` says which. Folds are looked for where
+            |x| and |y| are at most 1.5; farther out a solution is given, but may not be the only
+            one.
+        time: the inverse is a search: 28x28 points take 0.2 s for one map and 2 s for a batch of
+            eight (float32, one core, 2026-11).
         error: of 277 normal displacements that do not fold (2x2 to 6x6 control points, standard
-            deviation 0.1 to 0.3, 100 points each) every point has its inverse. Of 61,411 inverses
-            in 240 maps that mostly fold (3x3 to 6x6, 0.15 to 0.3) 9 are one of several solutions,
+            deviation 0.1 to 0.3, 100 points each) every point has its inverse. Of 59,840 inverses
+            in 240 maps that mostly fold (3x3 to 6x6, 0.15 to 0.3) 2 are one of several solutions,
             beside a fold that the search overlooked; all are solutions, to 3e-14 (2026-11).
 
     Args:
@@ -55,12 +59,8 @@ class ThinPlateSpline(Warp):
 
     def __init__(self, n: int = 4) -> None:
         super().__init__()
-        if not isinstance(n, int) or n < 2:
-            raise UsageError(
-                f"tps needs a whole number of at least 2 control points a side; got n={n}"
-            )
-        self.n = n
-        self.num_params = 2 * n * n
+        self.n = whole_number("tps: n, the control points a side,", n, least=2)
+        self.num_params = 2 * self.n**2
         self._place(torch.get_default_device())
 
     def inverse_points_and_mask(self, theta: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,7 +137,9 @@ class ThinPlateSpline(Warp):
         with torch.no_grad():
             size = 1 + spline.abs().flatten(-2).amax(-1)
             tolerance = _RESIDUAL_ROUNDINGS * torch.finfo(xy.dtype).eps * size
-            points, mask = find_preimages(evaluate, self._lattice_side(xy), xy, tolerance)
+            points, mask = find_preimages(
+                evaluate, self._lattice_side(xy), xy, _affine_preimages(spline, xy), tolerance
+            )
         # From a solution without derivatives a Newton step that autograd sees gives one with the
         # first derivatives (the implicit function theorem), and another the second.
         for _ in range(2):
@@ -171,6 +173,17 @@ def _jacobian(offsets: Tensor, log_r2: Tensor, spline: Tensor) -> Tensor:
     slopes = (radial[..., axis] @ spline[..., :count, :] for axis in (0, 1))
     identity = torch.eye(2, device=offsets.device, dtype=offsets.dtype)
     return torch.stack(tuple(slopes), dim=-1) + linear + identity
+
+
+def _affine_preimages(spline: Tensor, xy: Tensor) -> Tensor:
+    """The points (B, N, 2) that a spline's affine part takes to xy, finite whatever it is.
+
+    Far from the control points, where the radial terms nearly cancel, they are nearly the inverse.
+    """
+    identity = torch.eye(2, device=spline.device, dtype=spline.dtype)
+    matrix = (spline[..., -2:, :].mT + identity)[..., None, :, :]
+    points = newton_step(xy - spline[..., -3:-2, :], matrix, determinant_2x2(matrix))
+    return points.nan_to_num(0.0).clamp(-FARTHEST, FARTHEST)
 
 
 def _cardinal_coefficients(control_points: Tensor) -> Tensor:

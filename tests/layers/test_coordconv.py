@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses import FakeTensorMode
+from torch.nn.utils import prune
 
 from stn_core.errors import UsageError
 from stn_core.layers import AddCoords, CoordConv1d, CoordConv2d, CoordConv3d, coordconv
@@ -241,6 +242,32 @@ class TestCoordinatesAreMadeOnce:
         torch.testing.assert_close(mapped, looped, rtol=0, atol=1e-13)
 
 
+def test_pruning_the_convolution_is_seen():
+    layer, image = CoordConv2d(2, 4, 3), torch.randn(3, 2, 6, 9)
+    prune.random_unstructured(layer.conv, "weight", amount=0.5)
+    optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(2):
+        before = layer(image)
+        optimiser.zero_grad()
+        before.square().mean().backward()
+        optimiser.step()
+    assert (layer.conv.weight_orig.grad[layer.conv.weight_mask == 0] == 0).all()
+    assert not torch.equal(layer(image), before)
+    weight = layer.conv.weight_orig * layer.conv.weight_mask
+    expected = F.conv2d(layer.add_coords(image), weight, layer.conv.bias)
+    assert torch.equal(layer(image), expected)
+
+
+@pytest.mark.parametrize(
+    "register", ["forward", "forward_pre", "full_backward", "full_backward_pre"]
+)
+def test_hooks_on_the_convolution_are_called(register):
+    layer, calls = CoordConv2d(2, 4, 3), []
+    getattr(layer.conv, f"register_{register}_hook")(lambda *arguments: calls.append(arguments))
+    layer(torch.randn(3, 2, 6, 9, requires_grad=True)).sum().backward()
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("with_r", [False, True])
 def test_compiled_equals_eager(with_r):
     layer = CoordConv2d(2, 3, 3, with_r=with_r).double()
@@ -284,5 +311,7 @@ def test_wrong_input_is_told_in_one_line():
         AddCoords(rank=4)
     with pytest.raises(UsageError, match=r"rank 2 .*\(5, 6\)"):
         CoordConv2d(1, 2, 3)(torch.zeros(5, 6))
+    with pytest.raises(UsageError, match=r"torch.uint8 cannot hold: convert"):
+        AddCoords()(torch.zeros(1, 1, 5, 6, dtype=torch.uint8))
     with pytest.raises(UsageError, match=r"groups=2 .* 3 image channels \+ 2 coordinate"):
         CoordConv2d(3, 4, 3, groups=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import nn
 
 from stn_core.errors import UsageError
 from stn_core.layers import SpatialTransformer, Warped, zero_residual_head
-from stn_core.sampling import list_samplers
+from stn_core.sampling import list_samplers, sample
 from stn_core.warps import create_warp, list_warps
 
 SIZE_HW = (9, 12)
@@ -90,6 +91,8 @@ def test_a_warp_may_be_given_by_name():
     assert layer.warp.name == "affine"
     with pytest.raises(UsageError, match="did you mean affine"):
         SpatialTransformer("afine", nn.Identity())
+    with pytest.raises(UsageError, match=r"a warp is one of affine, .* not None"):
+        SpatialTransformer(None, nn.Identity())
 
 
 def test_forward_is_localise_warp_sample():
@@ -136,6 +139,25 @@ def test_the_fill_moves_with_the_module_and_is_not_saved():
     assert layer.to("meta").fill.device.type == "meta"
 
 
+def test_the_fill_is_exact_in_every_type():
+    layer, image = transformer(padding=[0.1, -0.7], nudge=1.0).double(), images(dtype=torch.float64)
+    assert layer.fill.tolist() == [0.1, -0.7]
+    warped = layer.transform(image)
+    assert torch.equal(warped.image, sample(image, warped.grid, padding=[0.1, -0.7]))
+
+
+def test_it_can_be_built_on_the_meta_device():
+    with torch.device("meta"):
+        layer = transformer(padding=[0.5, -0.1])
+    assert layer.fill.is_meta
+    assert layer.to_empty(device="cpu").fill.tolist() == torch.tensor([0.5, -0.1]).tolist()
+
+
+def test_numpys_whole_numbers_are_a_size():
+    layer = transformer(out_size=(np.int64(4), np.int32(7)))
+    assert layer(images()).shape == (3, 2, 4, 7)
+
+
 def test_what_is_not_saved_is_made_anew_on_an_empty_module():
     layer = transformer(padding=[-0.42, 1.7])
     rebuilt = copy.deepcopy(layer).to("meta").to_empty(device="cpu")
@@ -163,6 +185,8 @@ def test_a_localisation_network_of_another_width_is_told():
         ({"sampler": "bilinaer"}, "did you mean bilinear"),
         ({"sampler": None}, "one of antialiased, .* not None"),
         ({"padding": None}, "one of zeros, .* not None"),
+        ({"padding": float("inf")}, "a fill must be finite; got inf"),
+        ({"padding": torch.tensor([0.0, torch.nan])}, r"a fill must be finite; got \[0.0, nan\]"),
         ({"out_size": 5}, r"\(height, width\) in pixels, not 5"),
         ({"out_size": (5, 0)}, r"not \(5, 0\)"),
         ({"out_size": (2.5, 3)}, r"not \(2.5, 3\)"),

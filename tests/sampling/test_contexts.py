@@ -168,6 +168,8 @@ def test_on_the_device(device):
         ({"mode": "bilinaer"}, "did you mean bilinear"),
         ({"mode": None}, "one of antialiased, .* not None"),
         ({"padding": None}, "one of zeros, .* not None"),
+        ({"padding": float("nan")}, "a fill must be finite; got nan"),
+        ({"padding": [0.0, -float("inf")]}, r"a fill must be finite; got \[0.0, -inf\]"),
         ({"padding": ["a", "b"]}, "one of zeros, .* not"),
         ({"image": torch.zeros(2, 2, 0, 9)}, r"with pixels, not .*\(2, 2, 0, 9\)"),
         ({"padding": "reflect"}, "did you mean reflection"),

@@ -116,5 +116,5 @@ def test_a_negative_log_scale_zooms_in():
 @pytest.mark.parametrize("aspect", [0.0, -1.0, float("inf"), float("nan")])
 @pytest.mark.parametrize("name", ["rotation", "similarity"])
 def test_an_aspect_that_is_not_positive_is_refused(name, aspect):
-    with pytest.raises(UsageError, match="aspect is width over height and must be positive"):
+    with pytest.raises(UsageError, match="aspect, width over height, must be positive"):
         create_warp(name, aspect=aspect)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import shutil
 import warnings
 
 import pytest
@@ -18,7 +19,7 @@ from tests.no_products import NoRoundedProducts
 from tests.strategies import dtypes, points_xy, sizes_hw, thetas
 
 # Closed forms are exact to rounding, which the inverse magnifies by the condition of the matrix:
-# under 100 in the ranges drawn. CPAB integrates: half of what it states for
+# under 100 in the ranges drawn. CPAB integrates: under the 1.3e-4 half-widths that it states for
 # velocities larger than these.
 INVERSE_TOLERANCE = {"cpab": 1e-4, "tps": 1e-6, "affine_diffeo": 1e-8, "homography_diffeo": 1e-8}
 # CPAB's steps carry no gradient, so a step's end is off by up to 1e-3 (its _LATE) of the field's
@@ -26,6 +27,9 @@ INVERSE_TOLERANCE = {"cpab": 1e-4, "tps": 1e-6, "affine_diffeo": 1e-8, "homograp
 GRADIENT_TOLERANCE = {"cpab": 1e-2}
 
 every_warp = pytest.mark.parametrize("name", list_warps())
+every_closed_under_composition = pytest.mark.parametrize(
+    "name", [n for n in list_warps() if create_warp(n).closed_under_composition]
+)
 few = settings(max_examples=15, deadline=None)
 
 
@@ -115,9 +119,7 @@ def test_composition_is_the_second_map_after_the_first(name, data, xy):
     torch.testing.assert_close(composed, expected, atol=1e-9, rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in list_warps() if create_warp(n).closed_under_composition]
-)
+@every_closed_under_composition
 @few
 @given(data=st.data())
 def test_group_laws_on_the_parameters(name, data):
@@ -199,11 +201,12 @@ def test_gradcheck_of_the_inverse(name):
     assert torch.autograd.gradcheck(warp.inverse_points, arguments, atol=tolerance)
 
 
+# CPAB's leave out what passing an edge adds: tests/warps/test_cpab.py has their own law.
 @pytest.mark.parametrize("name", [name for name in list_warps() if name != "cpab"])
 def test_second_derivatives_are_right(name):
     warp = create_warp(name)
-    theta = draw_theta(warp, 1).requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda t: warp.points(t, draw_points(1, 2)), (theta,))
+    arguments = draw_theta(warp, 1).requires_grad_(), draw_points(1, 2).requires_grad_()
+    assert torch.autograd.gradgradcheck(warp.points, arguments)
 
 
 @every_warp
@@ -258,10 +261,29 @@ def test_one_set_of_points_serves_the_whole_batch_and_vmap_agrees(name):
     torch.testing.assert_close(
         warp.jacobian_determinant(theta, xy), torch.func.vmap(warp.jacobian_determinant)(theta, xy)
     )
+    torch.testing.assert_close(
+        warp.grid(theta, (3, 5)), torch.func.vmap(lambda t: warp.grid(t, (3, 5)))(theta)
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in list_warps() if create_warp(n).closed_under_inversion])
+def test_vmap_of_the_inverse_agrees(name):
+    warp = create_warp(name)
+    theta = draw_theta(warp)
+    torch.testing.assert_close(warp.inverse(theta), torch.func.vmap(warp.inverse)(theta))
+
+
+@every_closed_under_composition
+def test_vmap_of_the_composition_agrees(name):
+    warp = create_warp(name)
+    outer, inner = draw_theta(warp), draw_theta(warp, seed=2)
+    composed = torch.func.vmap(warp.compose)(outer, inner)
+    torch.testing.assert_close(warp.compose(outer, inner), composed)
 
 
 @every_warp
 def test_compiled_without_a_break_it_gives_the_same_values_and_gradients(name):
+    """Traced as by any backend; the default one takes up to 41 s for a family, CPAB over 100 s."""
     torch.compiler.reset()  # or the families count as recompilations of one function
     warp = small(name)
     theta, xy = draw_theta(warp).requires_grad_(), draw_points()
@@ -278,6 +300,19 @@ def test_compiled_without_a_break_it_gives_the_same_values_and_gradients(name):
     eager = loss(theta, xy)
     torch.testing.assert_close(compiled, eager)
     torch.testing.assert_close(gradient, torch.autograd.grad(eager, theta))
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler")
+def test_the_compilers_default_backend_gives_the_same_values():
+    """One family stands for all: the backend is torch's own, and compiling takes seconds."""
+    torch.compiler.reset()
+    warp = create_warp("affine")
+    theta, xy = draw_theta(warp), draw_points()
+    with warnings.catch_warnings():
+        # As above.
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(warp.points, fullgraph=True)(theta, xy)
+    torch.testing.assert_close(compiled, warp.points(theta, xy))
 
 
 @every_warp
@@ -331,6 +366,36 @@ def test_everything_is_made_on_the_device_of_theta(name):
 
 
 @every_warp
+def test_on_the_device(name, device):
+    if device.type == "cpu":
+        pytest.skip("the device is the CPU, which the other tests use")
+    warp = create_warp(name)
+    theta, xy = draw_theta(warp, dtype=torch.float32), draw_points(dtype=torch.float32)
+
+    def results(theta, xy):
+        theta = theta.detach().requires_grad_()
+        values = (
+            warp.points(theta, xy),
+            warp.grid(theta, (3, 5)),
+            warp.inverse_points(theta, xy),
+            warp.jacobian_determinant(theta, xy),
+        )
+        # Where a search finds no inverse there is none on either device.
+        gradient = torch.autograd.grad(sum(value.nansum() for value in values), theta)
+        return *(value.detach().cpu() for value in values), gradient[0].cpu()
+
+    # Roundings of float32, magnified as below; CPAB's derivatives may take an edge a step apart.
+    tolerance = GRADIENT_TOLERANCE.get(name, 1e-3)
+    torch.testing.assert_close(
+        results(theta.to(device), xy.to(device)),
+        results(theta, xy),
+        atol=tolerance,
+        rtol=tolerance,
+        equal_nan=True,
+    )
+
+
+@every_warp
 def test_validate_names_what_is_wrong(name):
     warp = create_warp(name)
     theta = draw_theta(warp)
@@ -374,7 +439,6 @@ def test_nan_flows_through_and_stays_in_its_sample(name):
     theta = draw_theta(warp)
     theta[1] = torch.nan
     grid = warp.grid(theta, (3, 5))
-    # A zero boundary holds CPAB's outermost points, whatever the velocities inside.
-    assert grid[1].isnan().any()
+    assert grid[1].isnan().all()
     assert grid[[0, 2]].isfinite().all()
     assert warp.inverse_points(theta, draw_points())[[0, 2]].isfinite().all()

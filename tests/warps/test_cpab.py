@@ -15,8 +15,10 @@ from stn_core.warps import create_warp
 from tests.oracles import cpab_flow, cpab_velocity
 from tests.strategies import points_xy, thetas
 
-# The stated error: 1e-4 of the image's width, which is 2.
-STATED_ERROR = 2e-4
+# Twice the worst error stated, 2.3e-5 of the image's width, which is 2; there and back half as much
+# again as the 6.4e-5 stated.
+STATED_ERROR = 1e-4
+STATED_ERROR_THERE_AND_BACK = 2e-4
 
 warps = st.builds(
     create_warp,
@@ -106,31 +108,33 @@ def test_the_flow_is_scipys(zero_boundary):
             np.testing.assert_allclose(found, expected, atol=STATED_ERROR)
 
 
+def affine_field(generator):
+    """Theta (1, P) of the affine field with the generator (1, 6), on 2x1 cells that move freely."""
+    corners = torch.tensor([[x, y] for y in (-1, 1) for x in (-1, 0, 1)], dtype=torch.float64)
+    centres = torch.tensor([[-0.5, 0], [0.5, 0]], dtype=torch.float64)
+    matrix = generator.view(2, 3)
+    velocities = torch.cat((corners, centres)) @ matrix[:, :2].T + matrix[:, 2]
+    return velocities.flatten()[None]
+
+
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_an_affine_field_flows_as_the_exponential_of_its_generator(data):
     exponential = create_warp("affine_diffeo")
-    generator = data.draw(thetas(exponential, batch=1, reach=0.5))
-    warp = create_warp("cpab", cells_x=2, cells_y=1, zero_boundary=False)
-    corners = torch.tensor([[x, y] for y in (-1, 1) for x in (-1, 0, 1)], dtype=torch.float64)
-    centres = torch.tensor([[-0.5, 0], [0.5, 0]], dtype=torch.float64)
-    vertices = torch.cat((corners, centres))
-    matrix = generator.view(2, 3)
-    theta = (vertices @ matrix[:, :2].T + matrix[:, 2]).flatten()[None]
     # Near enough to the centre to stay in the image, where the field is affine: a point moves by at
     # most 1.5 (e^1 - 1) / 1 times what it moves at first, which is 0.1 + 0.5 / 4.
-    theta, generator = theta / 4, generator / 4
+    generator = data.draw(thetas(exponential, batch=1, reach=0.5)) / 4
+    warp = create_warp("cpab", cells_x=2, cells_y=1, zero_boundary=False)
     xy = 0.2 * random_points(1, 12)
+    mapped = warp.points(affine_field(generator), xy)
     # 14 steps of at most 0.18, of order 5, at a norm of 0.25: 14 (0.045)^6 / 720.
-    torch.testing.assert_close(
-        warp.points(theta, xy), exponential.points(generator, xy), atol=3e-10, rtol=0
-    )
+    torch.testing.assert_close(mapped, exponential.points(generator, xy), atol=3e-10, rtol=0)
 
 
 @pytest.mark.parametrize(
     ("options", "fields"),
     [
-        ({}, 200),
+        ({}, 75),
         ({"zero_boundary": False}, 25),
         ({"cells_x": 4, "cells_y": 4}, 25),
         ({"cells_x": 8, "cells_y": 2}, 25),
@@ -138,11 +142,12 @@ def test_an_affine_field_flows_as_the_exponential_of_its_generator(data):
 )
 def test_the_integration_error_is_as_stated(options, fields):
     warp = create_warp("cpab", **options)
-    finer = create_warp("cpab", **options, steps=5 * warp.steps)
+    finer = create_warp("cpab", **options, steps=20 * warp.steps)
     theta, xy = random_theta(warp, 0.3, batch=fields), random_points(fields, 60)
-    exact = finer.points(theta, xy)
-    assert (warp.points(theta, xy) - exact).norm(dim=-1).max() < STATED_ERROR
-    assert (warp.inverse_points(theta, exact) - xy).norm(dim=-1).max() < STATED_ERROR
+    exact, mapped = finer.points(theta, xy), warp.points(theta, xy)
+    assert (mapped - exact).norm(dim=-1).max() < STATED_ERROR
+    back = warp.inverse_points(theta, mapped)
+    assert (back - xy).norm(dim=-1).max() < STATED_ERROR_THERE_AND_BACK
     single = warp.points(theta.float(), xy.float()).double()
     assert (single - exact).norm(dim=-1).max() < STATED_ERROR
 
@@ -163,7 +168,7 @@ def test_fields_that_are_too_steep_are_scaled_down_and_then_flow_as_any(velocity
 
     mapped = warp.points(theta, xy)
     error = (mapped - finer.points(kept * theta, xy)).norm(dim=-1)
-    # Stated: 2.5e-3 of the width at the worst, 4e-5 for 99.9 % of the points.
+    # Stated: 2.5e-3 of the width at the worst, 4.8e-5 for 99.9 % of the points.
     assert error.max() < 5e-3
     assert error.flatten().quantile(0.99) < STATED_ERROR
     if zero_boundary:
@@ -200,7 +205,7 @@ def test_points_that_start_on_edges_and_vertices_are_no_exception(data):
     for dtype in (torch.float64, torch.float32):
         mapped = warp.points(theta.to(dtype), xy.to(dtype))
         back = warp.inverse_points(theta.to(dtype), mapped)
-        torch.testing.assert_close(back[0].double(), xy, atol=STATED_ERROR, rtol=0)
+        torch.testing.assert_close(back[0].double(), xy, atol=STATED_ERROR_THERE_AND_BACK, rtol=0)
 
 
 @settings(max_examples=20, deadline=None)
@@ -209,7 +214,8 @@ def test_half_the_velocity_twice_is_the_whole_flow(data, xy):
     warp = create_warp("cpab")
     theta = data.draw(thetas(warp))
     twice = warp.points(theta / 2, warp.points(theta / 2, xy))
-    torch.testing.assert_close(warp.points(theta, xy), twice, atol=STATED_ERROR, rtol=0)
+    # Three flows, whose errors add.
+    torch.testing.assert_close(warp.points(theta, xy), twice, atol=3 * STATED_ERROR, rtol=0)
 
 
 def test_the_gradient_at_nought_is_the_field_of_each_vertex():
@@ -220,6 +226,27 @@ def test_the_gradient_at_nought_is_the_field_of_each_vertex():
     jacobian = torch.autograd.functional.jacobian(lambda theta: warp.points(theta, xy), nought)
     units = warp.velocity(torch.eye(26, dtype=torch.float64), xy)
     torch.testing.assert_close(jacobian, units.permute(1, 2, 0), atol=1e-12, rtol=0)
+
+
+def test_second_derivatives_within_triangles_are_right():
+    # In an affine field, where every edge has one and the same field on both sides; where it has
+    # not, passing it adds to the second derivatives what these leave out.
+    generator = torch.tensor([[0.05, -0.1, 0.03, 0.08, -0.02, -0.05]], dtype=torch.float64)
+    warp = create_warp("cpab", cells_x=2, cells_y=1, zero_boundary=False)
+    arguments = generator.requires_grad_(), (0.4 * random_points(1, 2)).requires_grad_()
+    # Of the exponential the second derivatives exist, so theta may vary among affine fields only.
+    assert torch.autograd.gradgradcheck(
+        lambda generator, xy: warp.points(affine_field(generator), xy), arguments
+    )
+
+
+def test_an_infinite_velocity_gives_nan_and_not_a_field_at_rest():
+    warp = create_warp("cpab")
+    theta = random_theta(warp, 0.3, batch=3)
+    theta[1, 5] = torch.inf
+    mapped = warp.points(theta, random_points(1, 50)[0])
+    assert mapped[1].isnan().all()
+    assert mapped[[0, 2]].isfinite().all()
 
 
 @pytest.mark.parametrize("option", ["cells_x", "cells_y", "steps"])

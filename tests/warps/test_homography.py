@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 
 from stn_core.errors import UsageError
+from stn_core.grids import base_grid
 from stn_core.warps import create_warp
 from tests.oracles import kornia_warp_perspective
 from tests.strategies import points_xy, tensors
@@ -96,6 +99,34 @@ def test_inverse_points_need_no_inverse_parameters():
     xy = torch.tensor([[0.3, -0.7], [-1.0, 1.0]], dtype=torch.float64)
     back = HOMOGRAPHY.inverse_points(theta, HOMOGRAPHY.points(theta, xy))
     torch.testing.assert_close(back[0], xy)
+
+
+@pytest.mark.parametrize("name", ["homography", "homography_diffeo"])
+@pytest.mark.parametrize(("log_w", "exact"), [(4.5, True), (4.7, False), (-4.5, True)])
+def test_the_way_back_is_exact_while_w_is_between_a_hundredth_and_a_hundred(name, log_w, exact):
+    # w is exp(log_w) at both points: 90, 110, and 1/90.
+    w = math.exp(log_w)
+    theta = {
+        "homography": [0.8, 0.1, 0, 0.2, 1.3, 0, (w - 1) / 0.25, 0],  # at x = 1
+        "homography_diffeo": [-log_w / 2, 0, 0, 0, -log_w / 2, 0, 0, 0],
+    }[name]
+    theta = torch.tensor([theta], dtype=torch.float64)
+    xy = torch.tensor([[1.0, 0.5], [1.0, -0.3]], dtype=torch.float64)
+    warp = create_warp(name)
+    back = warp.inverse_points(theta, warp.points(theta, xy))[0]
+    # Roundings magnified by w² at most.
+    assert torch.allclose(back, xy, atol=1e-11, rtol=0) is exact
+
+
+@pytest.mark.parametrize(("scale", "slope"), [(1.0, 0.56), (0.25, 0.14)])
+def test_a_step_of_p_moves_points_by_what_is_documented(scale, slope):
+    warp = create_warp("homography", perspective_scale=scale)
+    xy = base_grid((201, 201), dtype=torch.float64).reshape(-1, 2)
+    steps = 1e-4 * torch.eye(8, dtype=torch.float64)[[0, 2, 6, 7]]
+    slopes = (warp.points(IDENTITY + steps, xy) - warp.points(IDENTITY - steps, xy)) / 2e-4
+    rms = slopes.square().sum(-1).mean(-1).sqrt()
+    # Two digits are given.
+    assert rms.tolist() == pytest.approx([0.58, 1.0, slope, slope], abs=0.005)
 
 
 def test_parameters_that_do_not_exist_are_nan():

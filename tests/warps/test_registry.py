@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
+from stn_core import warps
 from stn_core.errors import UsageError
-from stn_core.warps import Warp, create_warp, list_warps, register_warp
+from stn_core.warps import Translation, Warp, create_warp, list_warps, register_warp
 
 
 def test_every_listed_warp_can_be_built_and_knows_its_name():
@@ -63,6 +67,57 @@ def test_an_unknown_option_is_answered_with_those_there_are():
         create_warp("tps", size=4)
     with pytest.raises(UsageError, match="'affine' has no option n; its options: none"):
         create_warp("affine", n=4)
+
+
+def test_an_option_may_be_keyword_only(monkeypatch):
+    class Shift(Translation):
+        def __init__(self, *, pixels=1):
+            super().__init__()
+            self.pixels = pixels
+
+    monkeypatch.setattr(warps, "family_named", lambda name: Shift)
+    assert create_warp("shift", pixels=3).pixels == 3
+    with pytest.raises(UsageError, match="no option metres; its options: pixels"):
+        create_warp("shift", metres=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "bad"),
+    [
+        ("rotation", "aspect", "a"),
+        ("similarity", "aspect", None),
+        ("homography", "perspective_scale", "a"),
+        ("homography_diffeo", "perspective_scale", math.inf),
+        ("tps", "n", "4"),
+    ],
+)
+def test_what_is_no_number_is_told_in_one_line(name, option, bad):
+    with pytest.raises(UsageError, match=rf"{option}.* must be .*; got {bad!r}$"):
+        create_warp(name, **{option: bad})
+
+
+def test_numpys_numbers_are_numbers():
+    assert create_warp("tps", n=np.int64(3)).num_params == 18
+    assert create_warp("rotation", aspect=np.float32(1.5)).aspect == 1.5
+    assert create_warp("homography", perspective_scale=np.int64(1)).perspective_scale == 1.0
+
+
+def test_what_is_no_tensor_is_told_in_one_line():
+    warp, xy = create_warp("affine"), torch.zeros(4, 2)
+    with pytest.raises(UsageError, match="theta of the warp 'affine' must be a tensor; got a list"):
+        warp.points([1, 0, 0, 0, 1, 0], xy)
+    with pytest.raises(UsageError, match="points must be a tensor; got a list"):
+        warp.points(warp.identity(), xy.tolist())
+
+
+@pytest.mark.parametrize("name", ["translation", "similarity", "affine", "homography"])
+def test_thetas_of_different_batches_are_not_composed(name):
+    warp = create_warp(name)
+    theta = warp.identity().expand(5, -1)
+    with pytest.raises(UsageError, match=r"theta_a and theta_b must be of one batch; got \(3, "):
+        warp.compose(theta[:3], theta)
+    for one in (theta[:1], theta[0]):  # serves all
+        assert torch.equal(warp.compose(one, theta), theta)
 
 
 def test_a_name_is_registered_once():

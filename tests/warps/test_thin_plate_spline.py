@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stn_core.errors import UsageError
+from stn_core.grids import base_grid
 from stn_core.warps import create_warp, preimages
 from tests.oracles import thin_plate_spline
 from tests.strategies import points_xy, thetas
@@ -53,6 +54,27 @@ def test_affine_displacements_give_the_affine_map_everywhere(data, xy):
     displacements = affine.points(matrix, warp.control_points) - warp.control_points
     mapped = warp.points(displacements.flatten(1), xy)
     torch.testing.assert_close(mapped, affine.points(matrix, xy), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [0.65, 0.5, 0.2])
+def test_a_zoom_is_inverted_everywhere_however_far_out_the_points_are_seen_from(scale):
+    matrix = torch.tensor([[scale, 0.1, 0.05, -0.07, scale, 0.02]], dtype=torch.float64)
+    warp, affine = create_warp("tps"), create_warp("affine")
+    displacements = affine.points(matrix, warp.control_points) - warp.control_points
+    xy = base_grid((5, 8), dtype=torch.float64).reshape(-1, 2)
+    back, mask = warp.inverse_points_and_mask(displacements.flatten(1), xy)
+    assert mask.all()
+    # Terms of a size of 1e3, a twentieth of an image away, cancel; the slope back is up to 5.
+    torch.testing.assert_close(back, affine.inverse_points(matrix, xy), atol=1e-10, rtol=0)
+
+
+def test_beyond_the_lattice_the_inverse_of_a_bent_zoom_is_a_solution():
+    warp, bend, xy = random_maps(4, 0.05, maps=4, seed=5, points=30)
+    theta = bend - 0.5 * warp.control_points.flatten()
+    back, mask = warp.inverse_points_and_mask(theta, xy)
+    assert mask.all()
+    assert (back.abs() > 1.6).any()
+    torch.testing.assert_close(warp.points(theta, back), xy, atol=1e-12, rtol=0)
 
 
 @settings(max_examples=12, deadline=None)
@@ -140,7 +162,7 @@ def test_where_a_map_folds_the_mask_tells(n, deviation):
     # What is given is a solution, and not on a fold.
     torch.testing.assert_close(warp.points(theta, back)[mask], targets[mask], atol=1e-12, rtol=0)
     assert (warp.jacobian_determinant(theta, back.nan_to_num())[mask] > 0).all()
-    # It is the only one, but for 9 in 61,411, where a small fold is overlooked.
+    # It is the only one, but for 2 in 59,840, where a small fold is overlooked.
     another = (back - xy).abs().amax(-1)[mask] > 1e-6
     assert another.sum() <= 1
 
@@ -203,7 +225,7 @@ def test_where_the_image_collapses_the_gradient_is_still_finite(n, dtype, remain
 
 def test_input_points_that_nobody_looks_at_are_masked():
     warp = create_warp("tps")
-    far = torch.tensor([[5.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
+    far = torch.tensor([[500.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
     back, mask = warp.inverse_points_and_mask(warp.identity(dtype=torch.float64)[None], far)
     assert mask.tolist() == [[False, True]]
     assert back[0, 0].isnan().all()
@@ -239,5 +261,5 @@ def test_constants_are_right_on_a_module_that_was_empty():
 
 def test_fewer_than_two_control_points_a_side_are_refused():
     for n in (1, 3.5):
-        with pytest.raises(UsageError, match=f"at least 2 control points a side; got n={n}"):
+        with pytest.raises(UsageError, match=rf"control points a side, .* at least 2; got {n}"):
             create_warp("tps", n=n)
