@@ -136,6 +136,6 @@ def test_the_gate_catches_a_regression_of_a_foreign_model(pytester, repository):
     worse = gate()
     assert worse.ret == 1
     worse.stdout.fnmatch_lines(
-        ["REGRESSED  smoke/acme_stripes/acme_net: *", "1 cells*: 1 REGRESSED"]
+        ["REGRESSED  smoke/acme_stripes/acme_net: *", "1 cells*: 1 REGRESSED*"]
     )
     worse.stdout.no_fnmatch_line("*Traceback*")
