@@ -30,7 +30,10 @@ pytestmark = pytest.mark.robustness
 
 
 def pytest_generate_tests(metafunc):
-    """Every model that makes sense on the session's datasets."""
+    """Every model that makes sense on the session's datasets, where they are asked for."""
+    if "robustness" not in metafunc.config.getoption("-m"):  # test_accuracy tells what is wrong
+        metafunc.parametrize(("dataset_name", "model_name"), [])
+        return
     options = session_options(metafunc.config)
     try:
         import_models(options.imports, metafunc.config.invocation_params.dir)
