@@ -55,17 +55,50 @@ class Evaluation:
 
     def worst_mistakes(self, count: int = 16) -> list[dict[str, float]]:
         """The most confidently wrong images: index, label, predicted, confidence in [0, 1]."""
-        confidence, predicted = self.logits.softmax(1).max(1)
-        wrong = (predicted != self.labels).nonzero().flatten()
-        worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
+        wrong = self._wrong()
+        confidence = self.logits[wrong].softmax(1).amax(1)
+        return self._described(wrong[confidence.argsort(descending=True, stable=True)][:count])
+
+    def first_mistakes(self, count: int = 16) -> list[dict[str, float]]:
+        """The first wrong images, a fair sample of them all; entries as of `worst_mistakes`."""
+        return self._described(self._wrong()[:count])
+
+    def _wrong(self) -> Tensor:
+        return (self.predictions != self.labels).nonzero().flatten()
+
+    def _described(self, indices: Tensor) -> list[dict[str, float]]:
+        confidence, predicted = self.logits[indices].softmax(1).max(1)
         return [
             {
                 "index": int(index),
                 "label": int(self.labels[index]),
-                "predicted": int(predicted[index]),
-                "confidence": round(float(confidence[index]), 6),
+                "predicted": int(guess),
+                "confidence": round(float(chance), 6),
             }
-            for index in worst
+            for index, guess, chance in zip(indices, predicted, confidence, strict=True)
+        ]
+
+    def calibration(self, bins: int = 15) -> list[dict[str, float]]:
+        """How often a prediction of a given confidence is right (Guo et al. 2017, sec. 2).
+
+        Args:
+            bins: of equal width over confidences in [0, 1]; those without an image are left out.
+
+        Returns:
+            An entry a bin: ``count`` of its images, their mean ``confidence``, their ``accuracy``.
+        """
+        confidence, predicted = self.logits.double().softmax(1).max(1)
+        right = (predicted == self.labels).double()
+        places = (confidence * bins).long().clamp(max=bins - 1)
+        counts = torch.bincount(places, minlength=bins)
+        sums = [torch.bincount(places, values, minlength=bins) for values in (confidence, right)]
+        return [
+            {
+                "count": int(counts[place]),
+                "confidence": float(sums[0][place] / counts[place]),
+                "accuracy": float(sums[1][place] / counts[place]),
+            }
+            for place in counts.nonzero().flatten()
         ]
 
 

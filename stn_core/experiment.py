@@ -6,6 +6,7 @@ import functools
 import gc
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -17,16 +18,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from stn_core.artifacts import Artifacts, artifacts_path, write_artifacts
 from stn_core.datasets import Dataset, load_dataset
 from stn_core.devices import describe_environment, isolated, peak_memory_mb
 from stn_core.errors import UsageError
 from stn_core.evaluation import Evaluation, evaluate
 from stn_core.models import create_model, model_info
+from stn_core.pictures import collect_artifacts, film_of
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
 from stn_core.training.batches import Normaliser
 from stn_core.training.checkpoint import Checkpoint, discard
-from stn_core.training.loop import EpochResult, Training, train
+from stn_core.training.loop import Observer, Training, train
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class RunSettings:
         checkpoints: the folder where an unfinished run, a crashed one too, keeps its state, and
             goes on from it when the same run is asked for again; None where it need not.
         checkpoint_seconds: how long a run trains at least from one checkpoint to the next.
+        artifacts: the folder for the arrays that pictures of a run need; None where none are drawn.
     """
 
     device: str = "cpu"
@@ -54,6 +60,7 @@ class RunSettings:
     dirty: bool | None = None
     checkpoints: str | None = None
     checkpoint_seconds: float = 60.0
+    artifacts: str | None = None
 
 
 def run_cell(
@@ -61,7 +68,7 @@ def run_cell(
     seeds: Iterable[int],
     settings: RunSettings | None = None,
     on_record: Callable[[RunRecord], None] | None = None,
-    on_epoch: Callable[[EpochResult], None] | None = None,
+    on_epoch: Observer | None = None,
 ) -> list[RunRecord]:
     """Train and measure a cell once a seed.
 
@@ -72,7 +79,7 @@ def run_cell(
         seeds: whole numbers >= 0.
         settings: where; a CPU with one thread and no data root by default.
         on_record: called with each record the moment its seed is done.
-        on_epoch: called with each epoch's result, those of an interrupted run among them.
+        on_epoch: told of each epoch, those of an interrupted run among them.
 
     Raises:
         UsageError: the dataset cannot be had.
@@ -101,7 +108,7 @@ def _run_seed(
     seed: int,
     dataset: Dataset,
     settings: RunSettings,
-    on_epoch: Callable[[EpochResult], None] | None,
+    on_epoch: Observer | None,
 ) -> RunRecord:
     device = torch.device(settings.device)
     record = RunRecord(
@@ -143,7 +150,7 @@ def _train_and_measure(
     dataset: Dataset,
     device: torch.device,
     settings: RunSettings,
-    on_epoch: Callable[[EpochResult], None] | None,
+    on_epoch: Observer | None,
 ) -> RunRecord:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -151,26 +158,41 @@ def _train_and_measure(
     normalise = Normaliser.of(dataset, device, memory_format(cell.model))
     check_logits(model, dataset, normalise)
     checkpoint = _checkpoint(record, model, settings)
-    training = train(model, dataset, cell.recipe, record.seed, normalise, on_epoch, checkpoint)
+    film = film_of(model, dataset, normalise, cell.recipe.epochs) if settings.artifacts else None
+    training = train(
+        model, dataset, cell.recipe, record.seed, normalise, on_epoch, checkpoint, film
+    )
     record = replace(record, **_course(model, training, device))
     if training.divergence:
         return replace(record, status="diverged", message=training.divergence)
-    if cell.is_search and not settings.final:
-        return replace(record, digest=_digest(training, None, record))
-    started = time.perf_counter()
-    evaluation = evaluate(model, dataset.test.images.to(device), dataset.test.labels, normalise)
-    if not math.isfinite(evaluation.cross_entropy):
-        return replace(record, status="diverged", message="the test loss was not finite")
-    record = replace(
-        record,
-        evaluate_seconds=time.perf_counter() - started,
-        test_images=len(evaluation.labels),
-        test_accuracy=evaluation.accuracy,
-        test_cross_entropy=evaluation.cross_entropy,
-        confusion=evaluation.confusion(),
-        worst_mistakes=evaluation.worst_mistakes(),
-    )
+    evaluation = None
+    if settings.final or not cell.is_search:
+        started = time.perf_counter()
+        evaluation = evaluate(model, dataset.test.images.to(device), dataset.test.labels, normalise)
+        if not math.isfinite(evaluation.cross_entropy):
+            return replace(record, status="diverged", message="the test loss was not finite")
+        record = replace(
+            record,
+            evaluate_seconds=time.perf_counter() - started,
+            test_images=len(evaluation.labels),
+            test_accuracy=evaluation.accuracy,
+            test_cross_entropy=evaluation.cross_entropy,
+            confusion=evaluation.confusion(),
+            worst_mistakes=evaluation.worst_mistakes(),
+        )
+    if settings.artifacts:
+        artifacts = collect_artifacts(model, dataset, normalise, training, evaluation)
+        _keep_artifacts(Path(settings.artifacts), record, artifacts)
     return replace(record, digest=_digest(training, evaluation, record))
+
+
+def _keep_artifacts(folder: Path, record: RunRecord, artifacts: Artifacts) -> None:
+    """Write a run's arrays; without them the run is as good, only harder to look at."""
+    path = artifacts_path(folder, record.dataset, record.model, record.seed)
+    try:
+        write_artifacts(path, artifacts)
+    except OSError as error:
+        _LOGGER.warning("%s could not be written: %s", path, error)
 
 
 def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Module:

@@ -1,5 +1,8 @@
 """Records and baselines for the tests of the judging wing."""
 
+import numpy as np
+
+from stn_core.artifacts import Artifacts, Mistakes, Warps
 from stn_core.gate.baselines import BaselineRun, CellBaseline
 from stn_core.recipe import Cell, Recipe
 from stn_core.records import Environment, RunRecord
@@ -61,3 +64,36 @@ def baseline(accuracies, cell=CELL, first_seed=0, **changes):
         "runs": runs,
     }
     return CellBaseline(**{**values, **changes})
+
+
+def artifacts(classes=3, images=2, size_hw=(4, 5), seed=0):
+    """Arrays of a run that never was, with every part."""
+    random = np.random.default_rng(seed)
+
+    def pixels(*shape):
+        return random.integers(0, 256, (*shape, 1, *size_hw), dtype=np.uint8)
+
+    labels = random.integers(0, classes, images)
+    return Artifacts(
+        class_names=np.array([f"class {label}" for label in range(classes)]),
+        mistakes=Mistakes(
+            worst_images=pixels(1),
+            first_mistakes=np.array([[7.0, 0.0, 1.0, 0.75]] * images),
+            first_images=pixels(images),
+            calibration=np.array([[3.0, 0.5, 0.25], [5.0, 0.9, 1.0]]),
+        ),
+        warps=Warps(
+            batch=pixels(images),
+            batch_labels=labels,
+            warped=pixels(images),
+            grid=random.uniform(-1.2, 1.2, (images, *size_hw, 2)).astype(np.float32),
+            det=random.uniform(-1, 3, (images, *size_hw)).astype(np.float32),
+            film=pixels(3, images),
+            film_epochs=np.array([0, 1, 4]),
+            theta=random.normal(size=(9, 6)).astype(np.float32),
+            theta_labels=random.integers(0, classes, 9),
+            outside=random.uniform(0, 1, 9).astype(np.float32),
+            least_det=random.normal(size=9).astype(np.float32),
+            folded=random.uniform(0, 1, 9).astype(np.float32),
+        ),
+    )

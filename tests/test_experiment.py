@@ -152,7 +152,7 @@ def test_a_record_is_complete_and_plain():
 def test_each_record_is_handed_over_before_the_next_seed_starts():
     seen = []
 
-    def on_epoch(result):
+    def on_epoch(result, training):
         seen.append(("epoch", result.epoch))
 
     def on_record(record):
@@ -257,7 +257,7 @@ def test_an_unknown_dataset_is_a_usage_error():
 
 
 def test_keyboard_interrupt_is_not_swallowed():
-    def interrupt(_):
+    def interrupt(result, training):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -268,7 +268,7 @@ CHECKPOINTED = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, p
 
 
 def interrupt_after(epoch):
-    def on_epoch(result):
+    def on_epoch(result, training):
         if result.epoch == epoch:
             raise KeyboardInterrupt
 
@@ -338,7 +338,12 @@ def test_a_checkpoint_of_another_run_is_not_used(
     monkeypatch.setattr("stn_core.training.loop.training_step", stop)
     seen = []
     with pytest.raises(KeyboardInterrupt):
-        run_cell(other, [4], dataclasses.replace(resumable, **changes), on_epoch=seen.append)
+        run_cell(
+            other,
+            [4],
+            dataclasses.replace(resumable, **changes),
+            on_epoch=lambda result, _: seen.append(result),
+        )
     assert caplog.messages == [f"{path} is of another {named} and not used"]
     assert seen == []
 

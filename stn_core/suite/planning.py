@@ -12,12 +12,12 @@ import pytest
 from filelock import FileLock
 
 from stn_core.errors import UsageError
+from stn_core.files import EMPTY_SHARD_FILE
 from stn_core.gate.judge import Rules
 from stn_core.gate.verdict import Judgement
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
 from stn_core.report.table import remarks
-from stn_core.suite.files import EMPTY_SHARD_FILE
 from stn_core.suite.session import (
     Plan,
     describe_records,

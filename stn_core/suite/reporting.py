@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.files import EMPTY_SHARD_FILE, RECORDS_FILE
 from stn_core.gate.digests import write_digests
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report.table import (
@@ -20,7 +21,6 @@ from stn_core.report.table import (
     write_step_summary,
     write_tables,
 )
-from stn_core.suite.files import EMPTY_SHARD_FILE, RECORDS_FILE
 from stn_core.suite.session import (
     Plan,
     discard_folder,

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from stn_core.errors import UsageError
+from stn_core.files import PLAN_FILE, lock_of
 from stn_core.gate.baselines import (
     Baselines,
     baseline_of,
@@ -23,7 +24,6 @@ from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord, read_records
-from stn_core.suite.files import PLAN_FILE, lock_of
 from stn_core.suite.options import SuiteOptions
 from stn_core.writing import write_at_once
 

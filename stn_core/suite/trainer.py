@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from stn_core.files import RECORDS_FILE
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord, append_record
-from stn_core.suite.files import RECORDS_FILE
 from stn_core.suite.state import SessionState
 
 

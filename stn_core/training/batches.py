@@ -47,6 +47,10 @@ class Normaliser:
         pixels = images.to(torch.float32, memory_format=self.memory_format)
         return (pixels - self.shift).mul_(self.scale)
 
+    def pixels(self, inputs: Tensor) -> Tensor:
+        """What a model sees, float32 (B, C, H, W), back to uint8: there and back is exact."""
+        return (inputs / self.scale + self.shift).round().clamp(0, 255).to(torch.uint8)
+
 
 def training_batches(
     images: Tensor, labels: Tensor, batch_size: int, seed: int, epoch: int

@@ -53,6 +53,7 @@ class Training:
         step_losses: every step's loss, on the CPU.
         kept_epoch: the epoch, from 1, whose weights the model has now.
         images_seen: trained images of these epochs.
+        frames: by epoch, 0 before the first, what the caller's `watch` showed then.
         divergence: where and how the loss stopped being finite, "" where it did not.
     """
 
@@ -60,12 +61,20 @@ class Training:
     step_losses: list[Tensor] = field(default_factory=list)
     kept_epoch: int = 0
     images_seen: int = 0
+    frames: dict[int, Tensor] = field(default_factory=dict)
     divergence: str = ""
 
     @property
     def train_seconds(self) -> float:
         """Wall clock of the training steps of all finished epochs."""
         return sum(result.train_seconds for result in self.epochs)
+
+
+Observer = Callable[[EpochResult, Training], None]
+"""Told of each epoch that ended well, in order, with the course of the training so far."""
+
+Watch = Callable[[int], Tensor | None]
+"""Asked before the first epoch (0) and after each for a tensor to keep; it may decline."""
 
 
 @dataclass
@@ -118,6 +127,7 @@ class TrainingState:
             "step_losses": self.training.step_losses,
             "kept_epoch": self.training.kept_epoch,
             "images_seen": self.training.images_seen,
+            "frames": self.training.frames,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -133,6 +143,7 @@ class TrainingState:
         self.training.step_losses[:] = state["step_losses"]
         self.training.kept_epoch = state["kept_epoch"]
         self.training.images_seen = state["images_seen"]
+        self.training.frames = dict(state["frames"])
 
 
 def train(
@@ -141,8 +152,9 @@ def train(
     recipe: Recipe,
     seed: int,
     normalise: Normaliser,
-    on_epoch: Callable[[EpochResult], None] | None = None,
+    on_epoch: Observer | None = None,
     checkpoint: Checkpoint | None = None,
+    watch: Watch | None = None,
 ) -> Training:
     """Train a model in place.
 
@@ -157,6 +169,7 @@ def train(
         normalise: makes a model's input of the dataset's images; its device is where they are put.
         on_epoch: called with each epoch's result, first with those that a checkpoint holds.
         checkpoint: where an earlier call may have left off, and where this one saves its state.
+        watch: looks at the model as it learns, and leaves it and the generators as they are.
     """
     device = normalise.shift.device
     sources, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
@@ -168,7 +181,9 @@ def train(
         state.load_state_dict(saved)
         if on_epoch:
             for result in training.epochs:
-                on_epoch(result)
+                on_epoch(result, training)
+    if not training.epochs:
+        _keep_frame(training, watch)
     while not state.finished(recipe):
         epoch = len(training.epochs) + 1
         started = _clock(device)
@@ -193,10 +208,11 @@ def train(
             train_seconds=train_seconds,
         )
         state.close_epoch(result, images_seen=len(losses) * batch_size)
+        _keep_frame(training, watch)
         if checkpoint:
             checkpoint.maybe_save(state.state_dict)
         if on_epoch:
-            on_epoch(result)
+            on_epoch(result, training)
     state.keep_best()
     return training
 
@@ -213,6 +229,13 @@ def create_state(
         stopping=EarlyStopping(recipe.patience, recipe.min_delta) if recipe.patience else None,
         device=device,
     )
+
+
+def _keep_frame(training: Training, watch: Watch | None) -> None:
+    epoch = len(training.epochs)
+    frame = watch(epoch) if watch else None
+    if frame is not None:
+        training.frames[epoch] = frame
 
 
 def _train_epoch(

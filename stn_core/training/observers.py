@@ -6,7 +6,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from stn_core.training.loop import EpochResult
+from stn_core.training.loop import EpochResult, Training
 
 
 class ProgressBar:
@@ -25,7 +25,7 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         return self
 
-    def __call__(self, result: EpochResult) -> None:
+    def __call__(self, result: EpochResult, training: Training) -> None:
         """Show an epoch."""
         self._bar.set_postfix_str(
             f"epoch {result.epoch} loss {result.train_loss:.3f}"

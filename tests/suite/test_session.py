@@ -6,10 +6,10 @@ import fcntl
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.files import lock_of
 from stn_core.gate.baselines import Baselines, write_baselines
 from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.suite.files import lock_of
 from stn_core.suite.session import (
     Plan,
     describe_records,

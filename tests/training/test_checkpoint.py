@@ -78,7 +78,7 @@ def network(seed, memory_format=torch.contiguous_format):
 
 
 def stop_after(epoch):
-    def on_epoch(result):
+    def on_epoch(result, training):
         if result.epoch == epoch:
             raise InterruptionError
 
@@ -167,7 +167,13 @@ def test_interrupted_within_an_epoch_it_is_the_same_training(digits, tmp_path):
     seen = []
     resumed_model = network(5)
     resumed = train(
-        resumed_model, digits, recipe, 3, normalise, seen.append, Checkpoint(path, OWNER, 0)
+        resumed_model,
+        digits,
+        recipe,
+        3,
+        normalise,
+        lambda result, _: seen.append(result),
+        Checkpoint(path, OWNER, 0),
     )
     assert course(resumed) == course(training)
     assert_same_weights(resumed_model, model)

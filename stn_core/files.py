@@ -7,6 +7,10 @@ from pathlib import Path
 PLAN_FILE = "session.json"
 RECORDS_FILE = "records.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
+ARTIFACTS_FOLDER = "artifacts"
+JUDGEMENTS_FILE = "judgements.json"
+REPORT_FILE = "report.html"
+FIGURES_FOLDER = "figures"
 EMPTY_SHARD_FILE = "shard.empty"
 
 
