@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
+from stn_core.gate.intervals import satterthwaite
 from stn_core.gate.statistics import Values
 
 CONFIDENCE = 0.95
@@ -44,10 +45,10 @@ def tied_with_best(
     least_certain = np.argmax(np.where(sizes > 1, spreads, 0.0))
     source = np.where(sizes > 1, np.arange(len(sizes)), least_certain)
     variances = spreads[source] / sizes
-    uncertainties = variances**2 / (sizes[source] - 1)
-    total = variances[:, None] + variances
-    degrees = total**2 / (uncertainties[:, None] + uncertainties)
-    chances = stats.t.sf((means[:, None] - means) / np.sqrt(total), degrees)
+    known = sizes[source] - 1
+    degrees = satterthwaite(variances[:, None], variances, known[:, None], known)
+    errors = np.sqrt(variances[:, None] + variances)
+    chances = stats.t.sf((means[:, None] - means) / errors, degrees)
     tied = np.all(chances >= (1 - confidence) / max(len(sizes) - 1, 1), axis=1)
     return frozenset(name for name, is_tied in zip(values, tied, strict=True) if is_tied)
 

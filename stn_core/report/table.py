@@ -129,11 +129,17 @@ def comparison_table(judgements: Sequence[Judgement], style: str = "simple") -> 
                 "images/s": _text(row.images_per_second, ",.0f"),
             }
         )
-    return _aligned(rows, style)
+    return aligned_table(rows, style)
 
 
-def _aligned(rows: Sequence[Mapping[str, str]], style: str) -> str:
-    words = ("dataset", "model", "best", "verdict")
+def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:
+    """Rows as a table of tabulate's, words to the left and numbers to the right; "" of none.
+
+    Args:
+        rows: texts by column; each row has the same columns.
+        style: a format of tabulate's.
+    """
+    words = ("budget", "dataset", "model", "device", "best", "verdict", "caution")
     names = rows[0] if rows else ()
     text: str = tabulate(
         rows,
@@ -246,4 +252,4 @@ def plan_table(
     total = f"{len(cells)} cells, {least:.1f} to {most:.1f} minutes of training"
     unknown = len(cells) - len(times)
     beside = f", beside {unknown} that were never measured" if unknown else ""
-    return f"{_aligned(rows, 'simple')}\n\n{total}{beside}"
+    return f"{aligned_table(rows, 'simple')}\n\n{total}{beside}"

@@ -1,0 +1,128 @@
+"""How far apart the means of two samples are, and between which bounds chance leaves that open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from stn_core.gate.statistics import FloatArray, Values
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of a second sample less that of a first, with its interval.
+
+    Args:
+        estimate: the difference.
+        low, high: the interval's ends; nan where no spread is known.
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def sign(self) -> int:
+        """1 where the whole interval lies above 0, -1 where it lies below, else 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    def mapped(self, function: Callable[[float], float]) -> Difference:
+        """The same difference on another scale, by a function that never falls."""
+        return Difference(function(self.estimate), function(self.low), function(self.high))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the values of one sample lie apart.
+
+    Args:
+        variances: of the values, any shape; what stands for a single value is ignored.
+        runs: how many values, >= 1.
+        floors: least credible standard deviations, > 0, of a shape that broadcasts.
+    """
+
+    variances: npt.ArrayLike
+    runs: int
+    floors: npt.ArrayLike
+
+    @property
+    def degrees(self) -> int:
+        """Of freedom, behind each variance."""
+        return self.runs - 1
+
+    @property
+    def credible(self) -> FloatArray:
+        """The variances, none below its floor."""
+        known = self.variances if self.degrees else 0.0
+        return np.asarray(np.maximum(known, np.square(self.floors)))
+
+
+def difference_of_means(
+    first: Values, second: Values, floors: tuple[float, float], level: float
+) -> Difference:
+    """The mean of the second sample less that of the first.
+
+    Args:
+        first, second: one value or more each.
+        floors: the least credible standard deviation of each, > 0.
+        level: the chance that the interval misses the true difference, in (0, 1).
+    """
+    estimate = float(np.mean(second) - np.mean(first))
+    half = float(margin(_spread(first, floors[0]), _spread(second, floors[1]), level))
+    return Difference(estimate, estimate - half, estimate + half)
+
+
+def _spread(sample: Values, floor: float) -> Spread:
+    variance = float(np.var(sample, ddof=1)) if len(sample) > 1 else 0.0
+    return Spread(variance, len(sample), floor)
+
+
+def margin(first: Spread, second: Spread, level: float) -> FloatArray:
+    """Half the width of the interval of the difference of two means.
+
+    Welch's, with Satterthwaite's degrees (Welch 1938, Biometrika 29; Satterthwaite 1946, Biometrics
+    Bulletin 2), in which no variance counts as less than the one that the two samples have in
+    common. Without that a few values that lie close together by luck pass for a steady sample: of
+    families of 18 intervals at 0.05 / 18 each, 20 normal values against 3 of the same spread, 25 %
+    missed a difference, and none did with it. Where one spread is twice the other, 5.4 % did at
+    most (eight pairs of sizes from 2 to 20; n = 6,000 families a case, 2026-11-21).
+
+    A single value is as uncertain as the other sample says, with that one's degrees.
+
+    Args:
+        first, second: the samples' spreads, of shapes that broadcast.
+        level: the chance that the interval misses the true difference, in (0, 1).
+
+    Returns:
+        The half widths; nan where neither sample has two values.
+    """
+    together = first.degrees + second.degrees
+    if not together:
+        shape = np.broadcast_shapes(first.credible.shape, second.credible.shape)
+        return np.full(shape, np.nan)
+    common = (first.degrees * first.credible + second.degrees * second.credible) / together
+    parts = [np.maximum(spread.credible, common) / spread.runs for spread in (first, second)]
+    degrees: npt.ArrayLike = together
+    if first.degrees and second.degrees:
+        degrees = satterthwaite(parts[0], parts[1], first.degrees, second.degrees)
+    return np.asarray(stats.t.isf(level / 2, degrees) * np.sqrt(parts[0] + parts[1]))
+
+
+def satterthwaite(
+    first: FloatArray,
+    second: FloatArray,
+    first_degrees: npt.ArrayLike,
+    second_degrees: npt.ArrayLike,
+) -> FloatArray:
+    """The degrees of freedom of the sum of two independent variances, any shapes that broadcast.
+
+    Args:
+        first, second: the variances of two means.
+        first_degrees, second_degrees: those behind each, > 0.
+    """
+    uncertainty = np.square(first) / first_degrees + np.square(second) / second_degrees
+    return np.asarray(np.square(first + second) / uncertainty)

@@ -1,0 +1,201 @@
+"""What a results folder, a file of records or a baselines file holds for a comparison."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stn_core.errors import UsageError
+from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
+from stn_core.records import RunRecord, read_records
+from stn_core.suite.files import RECORDS_FILE
+
+
+@dataclass(frozen=True)
+class CellRuns:
+    """The good runs of one cell on one type of device, all of one recipe and of the same data.
+
+    Args:
+        budget, dataset, model: the cell.
+        device: "cpu" or "cuda"; values of different ones are never mixed.
+        recipe_hash, data_hash: of every run.
+        test_images: how many images the accuracies were measured on, >= 1.
+        runs: one or more, by seed.
+    """
+
+    budget: str
+    dataset: str
+    model: str
+    device: str
+    recipe_hash: str
+    data_hash: str
+    test_images: int
+    runs: tuple[BaselineRun, ...]
+
+    @property
+    def key(self) -> str:
+        """``budget/dataset/model``."""
+        return f"{self.budget}/{self.dataset}/{self.model}"
+
+    @property
+    def accuracies(self) -> list[float]:
+        """The runs' accuracies, in [0, 1]."""
+        return [run.accuracy for run in self.runs]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One side of a comparison.
+
+    Args:
+        path: as the user named it.
+        cells: one or more, sorted by key and device.
+        environments: where the runs took place, by the keys that they name.
+        commits: that the runs were made at; one of a dirty checkout says so.
+        complaints: a sentence for whatever was left out, and for what casts doubt.
+    """
+
+    path: Path
+    cells: tuple[CellRuns, ...]
+    environments: Mapping[str, Mapping[str, Any]]
+    commits: tuple[str, ...]
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The source in one line."""
+        runs = sum(len(cell.runs) for cell in self.cells)
+        parts = [f"{self.path}: {len(self.cells)} cells", f"{runs} runs"]
+        if len(self.commits) > 3:
+            parts.append(f"{len(self.commits)} commits")
+        elif self.commits:
+            parts.append(f"commit{'s' * (len(self.commits) > 1)} {', '.join(self.commits)}")
+        return ", ".join(parts)
+
+
+def read_source(path: Path) -> Source:
+    """What is to be compared of a session or of baselines.
+
+    Args:
+        path: a results folder, a file of records (``.jsonl``) or a baselines file.
+
+    Raises:
+        UsageError: there is nothing there, it cannot be read, it is something else, or no run in it
+            has seen the test images.
+    """
+    if path.is_dir():
+        source = _of_records(path, path / RECORDS_FILE)
+    elif path.suffix == Path(RECORDS_FILE).suffix:
+        source = _of_records(path, path)
+    else:
+        source = _of_baselines(path)
+    if not source.cells:
+        why = f"; {source.complaints[0]}" if source.complaints else ""
+        raise UsageError(f"{path} holds no run that was evaluated on the test images{why}")
+    return source
+
+
+def _of_baselines(path: Path) -> Source:
+    try:
+        baselines = read_baselines(path)
+    except UsageError as error:
+        if path.suffix == ".json" or not path.is_file():
+            raise
+        suffix = Path(RECORDS_FILE).suffix
+        raise UsageError(f"{error}; the name of a file of records ends in {suffix}") from None
+    cells = []
+    for key, cell in sorted(baselines.cells.items()):
+        for device in sorted({run.device for run in cell.runs}):
+            runs = tuple(run for run in cell.runs if run.device == device)
+            hashes = (cell.recipe_hash, cell.data_hash, cell.test_images)
+            budget, dataset, model = key.split("/")
+            cells.append(CellRuns(budget, dataset, model, device, *hashes, _by_seed(runs)))
+    commits = {cell.commit[:7] for cell in baselines.cells.values() if cell.commit}
+    return Source(path, tuple(cells), baselines.environments, tuple(sorted(commits)))
+
+
+def _by_seed(runs: Iterable[BaselineRun]) -> tuple[BaselineRun, ...]:
+    return tuple(sorted(runs, key=lambda run: (run.seed, run.environment)))
+
+
+def _of_records(path: Path, file: Path) -> Source:
+    if not file.exists():
+        what = f"no {file.name}; it is no session's folder" if path.is_dir() else "no such file"
+        raise UsageError(f"cannot read {path}: {what}")
+    try:
+        records, complaints = read_records(file)
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    kept = []
+    cells = []
+    for place, runs in sorted(_last_of_each_seed(records).items()):
+        good, left_out = _fit_for_comparison(runs)
+        complaints += [f"{'/'.join(place[:3])}: {reason}" for reason in left_out]
+        if good:
+            kept += good
+            hashes = (good[0].recipe_hash, good[0].data_hash, good[0].test_images)
+            cells.append(CellRuns(*place, *hashes, _by_seed(map(baseline_run, good))))
+    return Source(
+        path=path,
+        cells=tuple(cells),
+        environments={run.environment.key(): run.environment.place() for run in kept},
+        commits=_commits(kept),
+        complaints=tuple(complaints),
+    )
+
+
+def _last_of_each_seed(
+    records: Iterable[RunRecord],
+) -> dict[tuple[str, str, str, str], list[RunRecord]]:
+    """The records that count, by budget, dataset, model and device, in the order of the file."""
+    by_place: dict[tuple[str, str, str, str], dict[int, RunRecord]] = {}
+    for record in records:
+        place = (record.budget, record.dataset, record.model, record.environment.device_type)
+        seeds = by_place.setdefault(place, {})
+        seeds.pop(record.seed, None)  # or the run that failed would lend its place in the order
+        seeds[record.seed] = record
+    return {place: list(seeds.values()) for place, seeds in by_place.items()}
+
+
+def _fit_for_comparison(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
+    """The good runs of a cell that are of one recipe and data, and what is to be said of the rest.
+
+    Where there are several recipes or data the last run in the file says which count.
+    """
+    left_out: dict[str, list[int]] = collections.defaultdict(list)
+    evaluated = []
+    for run in runs:
+        if run.status != "ok":
+            left_out[run.status].append(run.seed)
+        elif run.test_accuracy is None or run.test_cross_entropy is None or not run.test_images:
+            left_out["not evaluated on the test images"].append(run.seed)
+        else:
+            evaluated.append(run)
+    good = []
+    for run in evaluated:
+        if (run.recipe_hash, run.data_hash) == (evaluated[-1].recipe_hash, evaluated[-1].data_hash):
+            good.append(run)
+        else:
+            left_out["of an earlier recipe or of other data"].append(run.seed)
+    complaints = [
+        f"left out, {reason}: seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
+        for reason, seeds in left_out.items()
+    ]
+    commits = _commits(good)
+    if len(commits) > 1:
+        complaints.append(f"its runs were made at several commits: {', '.join(commits)}")
+    return good, complaints
+
+
+def _commits(runs: Iterable[RunRecord]) -> tuple[str, ...]:
+    places = {(run.environment.commit, run.environment.dirty) for run in runs}
+    return tuple(
+        sorted(
+            f"{commit[:7]}{' with uncommitted changes' if dirty else ''}"
+            for commit, dirty in places
+            if commit
+        )
+    )

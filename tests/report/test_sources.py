@@ -1,0 +1,145 @@
+"""What counts of a folder, a file of records and a baselines file, and what is said of the rest."""
+
+import dataclasses
+import json
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.gate.baselines import Baselines, write_baselines
+from stn_core.records import append_record
+from stn_core.report.sources import read_source
+from tests.examples import CELL, baseline, environment, record
+
+
+def written(path, *records):
+    for one in records:
+        append_record(path, one)
+    return path
+
+
+def stored(path, cells):
+    runs = [run for cell in cells.values() for run in cell.runs]
+    places = {run.environment: environment(device_type=run.device).place() for run in runs}
+    write_baselines(path, Baselines(cells, places))
+    return path
+
+
+def on_cuda(cell):
+    place = environment(device_type="cuda").key()
+    runs = [dataclasses.replace(run, device="cuda", environment=place) for run in cell.runs]
+    return dataclasses.replace(cell, runs=(*cell.runs, *runs))
+
+
+def test_a_folder_and_its_file_hold_the_same(tmp_path):
+    file = written(tmp_path / "records.jsonl", record(1, 0.9), record(0, 0.8))
+    folder = read_source(tmp_path)
+    (cell,) = folder.cells
+    assert (cell.key, cell.device, cell.test_images) == ("smoke/digits/stn", "cpu", 500)
+    assert [run.seed for run in cell.runs] == [0, 1]
+    assert cell.accuracies == [0.8, 0.9]
+    assert folder.environments == {environment().key(): environment().place()}
+    assert dataclasses.replace(folder, path=file) == read_source(file)
+
+
+def test_baselines_are_cells_too(tmp_path):
+    path = stored(tmp_path / "b.json", {CELL.key: baseline([0.7, 0.8])})
+    source = read_source(path)
+    (cell,) = source.cells
+    assert (cell.key, cell.accuracies) == (CELL.key, [0.7, 0.8])
+    assert source.line == f"{path}: 1 cells, 2 runs, commit c0ffee"
+    assert source.complaints == ()
+
+
+def test_devices_are_kept_apart(tmp_path):
+    of_baselines = read_source(
+        stored(tmp_path / "b.json", {CELL.key: on_cuda(baseline([0.7, 0.8]))})
+    )
+    gpu = environment(device_type="cuda")
+    path = written(tmp_path / "r.jsonl", record(0, environment=gpu), record(0), record(1))
+    for source in (of_baselines, read_source(path)):
+        assert [cell.device for cell in source.cells] == ["cpu", "cuda"]
+        assert all({run.device for run in cell.runs} == {cell.device} for cell in source.cells)
+
+
+def test_of_several_records_of_a_seed_the_last_counts(tmp_path):
+    crashed = record(1, None, status="crashed", test_cross_entropy=None)
+    path = written(tmp_path / "r.jsonl", crashed, record(0, 0.5), record(0, 0.6), record(1, 0.7))
+    source = read_source(path)
+    assert source.cells[0].accuracies == [0.6, 0.7]
+    assert source.complaints == ()
+    assert read_source(written(path, crashed)).cells[0].accuracies == [0.6]
+
+
+def test_what_is_left_out_is_said_in_one_line_each(tmp_path):
+    runs = [record(seed, None, status="diverged") for seed in (5, 3)]
+    runs.append(record(7, None, is_search=True, test_images=0, test_cross_entropy=None))
+    path = written(tmp_path / "r.jsonl", *runs, record(0))
+    with path.open("a") as file:
+        file.write('{"model": "st\n')
+    source = read_source(path)
+    assert source.complaints == (
+        f"{path}, line 5: torn, left out",
+        "smoke/digits/stn: left out, diverged: seeds 3, 5",
+        "smoke/digits/stn: left out, not evaluated on the test images: seed 7",
+    )
+
+
+def test_recipes_and_data_are_not_mixed(tmp_path):
+    path = written(
+        tmp_path / "r.jsonl",
+        record(0, 0.5, recipe_hash="old"),
+        record(1, 0.6, data_hash="old"),
+        record(2, 0.7),
+    )
+    source = read_source(path)
+    assert source.cells[0].accuracies == [0.7]
+    assert source.complaints == (
+        "smoke/digits/stn: left out, of an earlier recipe or of other data: seeds 0, 1",
+    )
+    again = written(tmp_path / "s.jsonl", record(0), record(1, recipe_hash="old"), record(0, 0.8))
+    assert read_source(again).cells[0].accuracies == [0.8]
+
+
+def test_several_commits_are_named(tmp_path):
+    old = environment(commit="0123456789abcdef", dirty=True)
+    path = written(
+        tmp_path / "r.jsonl",
+        record(0, environment=old),
+        record(1, environment=environment(commit="fedcba9876543210", dirty=False)),
+    )
+    source = read_source(path)
+    assert source.line.endswith("2 runs, commits 0123456 with uncommitted changes, fedcba9")
+    assert source.complaints[0].startswith("smoke/digits/stn: its runs were made at several commi")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("none.json", None, "cannot read {path}: No such file"),
+        ("none.jsonl", None, "cannot read {path}: no such file"),
+        ("empty.jsonl", "", "{path} holds no run that was evaluated on the test images"),
+        ("text.jsonl", "hello\n", "on the test images; {path}, line 1: torn, left out"),
+        ("empty.json", "", "{path} is not JSON"),
+        ("other.json", '{"cells": {}}', "{path} is not a baselines file of version 1"),
+        ("bare.json", '{"version": 1, "environments": {}, "cells": {}}', "{path} holds no run"),
+        ("records.txt", json.dumps({"seed": 0}), "; the name of a file of records ends in .jsonl"),
+    ],
+)
+def test_what_is_no_source_is_refused_in_one_line(tmp_path, name, content, says):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError) as error:
+        read_source(path)
+    assert says.format(path=path) in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_records_and_a_folder_in_the_way_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"no records\.jsonl; it is no session's folder"):
+        read_source(tmp_path)
+    (tmp_path / "records.jsonl").mkdir()
+    with pytest.raises(UsageError, match=r"cannot read .*records\.jsonl: Is a directory"):
+        read_source(tmp_path)
