@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from stn_core.errors import UsageError
+from stn_core.files import RECORDS_FILE
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.records import RunRecord, read_records
-from stn_core.suite.files import RECORDS_FILE
 
 
 @dataclass(frozen=True)
