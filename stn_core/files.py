@@ -10,6 +10,7 @@ CHECKPOINTS_FOLDER = "checkpoints"
 ARTIFACTS_FOLDER = "artifacts"
 JUDGEMENTS_FILE = "judgements.json"
 REPORT_FILE = "report.html"
+COMPARISON_FILE = "comparison.html"
 FIGURES_FOLDER = "figures"
 EMPTY_SHARD_FILE = "shard.empty"
 

@@ -71,14 +71,19 @@ def _ends(name: str, difference: Difference | None) -> dict[str, float]:
 
 
 def compare_table(comparisons: Sequence[CellComparison], style: str = "simple") -> str:
-    """The table as text; the device is a column where there are several.
+    """The table as text.
 
     Args:
         comparisons: a cell each.
         style: a format of tabulate's: "simple" for a terminal, "github" for Markdown.
     """
+    return aligned_table(compare_rows(comparisons), style)
+
+
+def compare_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, str]]:
+    """The cells of the table, texts by column; the device is a column where there are several."""
     several = len({comparison.device for comparison in comparisons}) > 1
-    rows = [
+    return [
         {
             "budget": comparison.budget,
             "dataset": comparison.dataset,
@@ -93,7 +98,6 @@ def compare_table(comparisons: Sequence[CellComparison], style: str = "simple") 
         }
         for comparison in comparisons
     ]
-    return aligned_table(rows, style)
 
 
 def _interval(difference: Difference | None, digits: int) -> str:

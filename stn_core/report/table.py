@@ -107,29 +107,33 @@ def comparison_table(judgements: Sequence[Judgement], style: str = "simple") -> 
         judgements: a cell each.
         style: a format of tabulate's: "simple" for a terminal, "github" for Markdown.
     """
+    return aligned_table([row for _, row in comparison_rows(judgements)], style)
+
+
+def comparison_rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, dict[str, str]]]:
+    """The judgements in the order of the table, each with its cells of text by column."""
     by_key = {judgement.key: judgement for judgement in judgements}
     rows = []
     for row in comparison_frame(judgements).itertuples():
         judgement = by_key[f"{row.budget}/{row.dataset}/{row.model}"]
         accuracy = accuracy_text(judgement.accuracies)
         baseline = judgement.baseline
-        rows.append(
-            {
-                "dataset": row.dataset,
-                "model": row.model,
-                "accuracy % (n)": f"{accuracy} validation" if judgement.on_validation else accuracy,
-                "baseline % (n)": accuracy_text(baseline.accuracies) if baseline else "",
-                "diff": _text(row.difference_points, "+.2f"),
-                "detects": _text(row.detectable_points, ".1f"),
-                "best": "tied" if row.best else "",
-                "verdict": row.verdict,
-                "test loss": _text(row.test_loss, ".4f"),
-                "parameters": f"{row.parameters:,}",
-                "s/epoch": _text(row.seconds_per_epoch, ".2f"),
-                "images/s": _text(row.images_per_second, ",.0f"),
-            }
-        )
-    return aligned_table(rows, style)
+        cells = {
+            "dataset": row.dataset,
+            "model": row.model,
+            "accuracy % (n)": f"{accuracy} validation" if judgement.on_validation else accuracy,
+            "baseline % (n)": accuracy_text(baseline.accuracies) if baseline else "",
+            "diff": _text(row.difference_points, "+.2f"),
+            "detects": _text(row.detectable_points, ".1f"),
+            "best": "tied" if row.best else "",
+            "verdict": row.verdict,
+            "test loss": _text(row.test_loss, ".4f"),
+            "parameters": f"{row.parameters:,}",
+            "s/epoch": _text(row.seconds_per_epoch, ".2f"),
+            "images/s": _text(row.images_per_second, ",.0f"),
+        }
+        rows.append((judgement, cells))
+    return rows
 
 
 def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:

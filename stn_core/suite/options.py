@@ -54,6 +54,7 @@ _FLAGS = (
     ("--final", "spend the test set on an overridden recipe"),
     ("--no-identical", "let statistics decide even where a run repeats the stored one"),
     ("--gate-speed", "fail a cell that trains more slowly than on the same device before"),
+    ("--no-report", "write tables alone, no report.html"),
     ("--plan", "show cells, seeds and expected time; train nothing"),
 )
 _OVERRIDES = (
@@ -105,6 +106,7 @@ class SuiteOptions:
         download, update_baselines, drop_vanished, update_digests, final: flags.
         settles_identical: a run that repeats the stored one settles its cell.
         gates_speed: a slower training fails.
+        writes_report: report.html is written at the end.
         min_drop_points: a smaller drop never fails.
         baselines: the file.
         digest_cache: the file, None without one.
@@ -132,6 +134,7 @@ class SuiteOptions:
     final: bool
     settles_identical: bool
     gates_speed: bool
+    writes_report: bool
     min_drop_points: float
     baselines: Path
     digest_cache: Path | None
@@ -183,6 +186,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         final=config.getoption("--final"),
         settles_identical=not config.getoption("--no-identical"),
         gates_speed=config.getoption("--gate-speed"),
+        writes_report=not config.getoption("--no-report"),
         min_drop_points=_points(config.getoption("--min-drop")),
         baselines=_given_path(config, "--baselines") or config.rootpath / "baselines.json",
         digest_cache=_given_path(config, "--digest-cache"),

@@ -10,8 +10,15 @@ from typing import Any
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.files import EMPTY_SHARD_FILE, RECORDS_FILE
+from stn_core.files import (
+    EMPTY_SHARD_FILE,
+    FIGURES_FOLDER,
+    JUDGEMENTS_FILE,
+    RECORDS_FILE,
+    REPORT_FILE,
+)
 from stn_core.gate.digests import write_digests
+from stn_core.gate.judgements import write_judgements
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report.table import (
     comparison_table,
@@ -108,6 +115,8 @@ class Reporting:
             return
         self._judge_session(plan)
         self._write_tables()
+        if options.writes_report:
+            self._succeeds("report", self._write_report)
         passed = all(judgement.verdict.passes for judgement in self._judgements)
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             if options.update_baselines:
@@ -134,12 +143,21 @@ class Reporting:
         options = self._state.options
         most = options.looks[-1]
         try:
+            write_judgements(options.results / JUDGEMENTS_FILE, self._judgements)
             write_tables(options.results, self._judgements, most)
             summary = os.environ.get("GITHUB_STEP_SUMMARY")
             if summary:
                 write_step_summary(Path(summary), options.budget, self._judgements, most)
         except OSError as error:
             self._notes.append(f"tables not written: {error.strerror}: {error.filename}")
+
+    def _write_report(self) -> str:
+        from stn_core.report.html import write_report
+
+        folder = self._state.options.results
+        page = folder / REPORT_FILE
+        missing = write_report([folder], page, folder / FIGURES_FOLDER)
+        return f"report: {page}{f', which lacks {len(missing)} things and says so' * bool(missing)}"
 
     def _update_baselines(self) -> str:
         return update_baselines(self._state.options.baselines, self._judgements)
@@ -159,7 +177,7 @@ class Reporting:
         try:
             self._notes.append(write())
         except (UsageError, OSError) as error:
-            self._notes.append(f"{what} not updated: {error}")
+            self._notes.append(f"{what} not written: {error}")
             return False
         return True
 

@@ -70,7 +70,15 @@ def test_accuracy(cell, train_and_judge):
 
 def session(*arguments):
     """The arguments of a session of the suite with these models."""
-    plugin = ["-p", "stn_core.suite.plugin", "-p", "no:cacheprovider", "--device", "cpu"]
+    plugin = [
+        "-p",
+        "stn_core.suite.plugin",
+        "-p",
+        "no:cacheprovider",
+        "--device",
+        "cpu",
+        "--no-report",
+    ]
     return [*plugin, "--import", "my_models", *arguments]
 
 

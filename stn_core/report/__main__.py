@@ -1,0 +1,86 @@
+"""The command ``python -m stn_core.report``: a page of sessions, or two sides compared."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stn_core.errors import UsageError
+from stn_core.files import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stn_core.report",
+        description=f"Write {REPORT_FILE}, and {FIGURES_FOLDER}/ beside it, of one session or of"
+        f" several; or compare two sides, in a table and in {COMPARISON_FILE}.",
+    )
+    parser.add_argument("results", nargs="*", type=_path, help="results folders")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=_path,
+        metavar=("A", "B"),
+        help="results folders, files of records or baselines files",
+    )
+    parser.add_argument(
+        "--out",
+        type=_path,
+        help="the folder to write into (default: a single session's own, else here)",
+    )
+    asked = parser.parse_args(arguments)
+    if bool(asked.results) == bool(asked.compare):
+        parser.error("name results folders, or two sides after --compare")
+    return asked
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page and say where it is, and what it lacks."""
+    asked = parse_arguments(arguments)
+    try:
+        page = _compare(asked) if asked.compare else _report(asked)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(page)
+    return 0
+
+
+def _report(asked: argparse.Namespace) -> Path:
+    from stn_core.report.html import write_report
+
+    folder: Path = asked.out or (asked.results[0] if len(asked.results) == 1 else Path())
+    _complain(write_report(asked.results, folder / REPORT_FILE, folder / FIGURES_FOLDER))
+    return folder / REPORT_FILE
+
+
+def _compare(asked: argparse.Namespace) -> Path:
+    from stn_core.report.compare import compare
+    from stn_core.report.compare_page import side_lines, write_comparison
+    from stn_core.report.compare_table import compare_lines, compare_table
+    from stn_core.report.sources import read_source
+
+    a, b = (read_source(path) for path in asked.compare)
+    comparisons = compare(a, b)
+    _complain([*a.complaints, *b.complaints])
+    lines = [*side_lines(a, b), "", compare_table(comparisons), "", *compare_lines(comparisons)]
+    print("\n".join(lines))
+    folder: Path = asked.out or Path()
+    write_comparison(a, b, comparisons, folder / COMPARISON_FILE, folder / FIGURES_FOLDER)
+    return folder / COMPARISON_FILE
+
+
+def _complain(complaints: Sequence[str]) -> None:
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""What a report shows of one cell: its curves, its mistakes, how sure it is, what its warp does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from markupsafe import Markup
+
+from stn_core.artifacts import Artifacts, Mistakes, Warps
+from stn_core.errors import UsageError
+from stn_core.gate.verdict import Judgement, accuracy_text
+from stn_core.records import RunRecord
+from stn_core.report.charts import (
+    calibration_chart,
+    calibration_error,
+    confusion_chart,
+    curves_chart,
+    theta_chart,
+)
+from stn_core.report.figures import FigureFolder
+from stn_core.report.mosaics import film_strip, gallery, warp_figure
+from stn_core.report.session import Session
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure on the page.
+
+    Args:
+        heading: over it.
+        text: under it, "" for nothing.
+        svg: the element; empty where there is text alone.
+        kind: "" or a class that the page's style or script knows.
+    """
+
+    heading: str
+    text: str
+    svg: Markup
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class CellSection:
+    """A cell on the page.
+
+    Args:
+        anchor: its id.
+        place: ``budget/dataset``.
+        title: model, and session where there are several.
+        verdict: as the table has it; `verdict_name` its class in the page's style.
+        facts: terms and what is said of them.
+        figures: in order.
+    """
+
+    anchor: str
+    place: str
+    title: str
+    verdict: str
+    verdict_name: str
+    facts: tuple[tuple[str, str], ...]
+    figures: tuple[Figure, ...]
+
+    @property
+    def has_warps(self) -> bool:
+        """Whether it shows images before and after a warp."""
+        return any(figure.kind == "warps" for figure in self.figures)
+
+    @staticmethod
+    def anchor_of(session: Session, key: str) -> str:
+        """An id that no other cell of the page has."""
+        return "cell-" + re.sub(r"[^\w-]", "-", f"{session.name}-{key}")
+
+
+def cell_section(
+    session: Session,
+    judgement: Judgement,
+    draw: FigureFolder,
+    complaints: list[str],
+    *,
+    named_session: bool,
+) -> CellSection:
+    """Build a cell's section.
+
+    Args:
+        session: that it belongs to.
+        judgement: of the cell; it has records.
+        draw: the figures.
+        complaints: takes a sentence where something is missing.
+        named_session: whether the title names the session.
+    """
+    place, _, model = judgement.key.rpartition("/")
+    shown, artifacts = _shown(session, judgement.records, complaints)
+    prefix = f"{place.rpartition('/')[2]}-{model}"
+    if named_session:
+        prefix = f"{session.name}-{prefix}"
+    figures = [*_curves(prefix, judgement.records, draw)]
+    if artifacts and shown:
+        figures += _seen(prefix, judgement.records, shown, artifacts, draw)
+    return CellSection(
+        anchor=CellSection.anchor_of(session, judgement.key),
+        place=place,
+        title=f"{model}, {session.name}" if named_session else model,
+        verdict=str(judgement.verdict),
+        verdict_name=judgement.verdict.name.lower(),
+        facts=_facts(judgement, shown),
+        figures=tuple(figures),
+    )
+
+
+def _shown(
+    session: Session, records: Sequence[RunRecord], complaints: list[str]
+) -> tuple[RunRecord | None, Artifacts | None]:
+    """The first run that there are pictures of, and these."""
+    reasons = []
+    for record in records:
+        if record.status != "ok":
+            continue
+        try:
+            return record, session.artifacts(record)
+        except UsageError as error:
+            reasons.append(f"no pictures of {record.key}: {error}")
+    complaints += reasons[:1]
+    return None, None
+
+
+def _facts(judgement: Judgement, shown: RunRecord | None) -> tuple[tuple[str, str], ...]:
+    records = judgement.records
+    seconds = [record.train_seconds for record in records if record.status == "ok"]
+    facts = [
+        ("accuracy, % (runs)", accuracy_text(judgement.accuracies) or "none"),
+        ("seeds", ", ".join(str(record.seed) for record in records)),
+        ("parameters", f"{max(record.parameters for record in records):,}"),
+    ]
+    if seconds:
+        facts.append(("training, s a run", f"{np.mean(seconds):.1f}"))
+        kept = ", ".join(str(record.kept_epoch) for record in records if record.status == "ok")
+        facts.append(("epoch kept", kept))
+    failed = [f"seed {r.seed} {r.status}: {r.message}" for r in records if r.status != "ok"]
+    if failed:
+        facts.append(("failed", "; ".join(failed)))
+    if judgement.message:
+        facts.append(("said", judgement.message))
+    if shown:
+        facts.append(("pictures", f"of seed {shown.seed}"))
+    return tuple(facts)
+
+
+def _curves(prefix: str, records: Sequence[RunRecord], draw: FigureFolder) -> Iterator[Figure]:
+    courses = {
+        f"seed {record.seed}": [record.validation] for record in records if record.validation
+    }
+    if not courses:
+        return
+    for log in (False, True):
+        name = f"{prefix}-curves{'-log' if log else ''}"
+        svg = draw(name, "Learning curves", partial(curves_chart, courses, log=log))
+        yield Figure("Learning curves", "", Markup(svg), "log" if log else "linear")
+
+
+def _seen(
+    prefix: str,
+    records: Sequence[RunRecord],
+    shown: RunRecord,
+    artifacts: Artifacts,
+    draw: FigureFolder,
+) -> Iterator[Figure]:
+    classes = [str(name) for name in artifacts.class_names]
+    yield from _confusion(prefix, records, classes, draw)
+    if artifacts.mistakes:
+        yield from _mistakes(prefix, shown, artifacts.mistakes, classes, draw)
+    if artifacts.warps:
+        yield from _warps(prefix, artifacts.warps, classes, draw)
+
+
+def _confusion(
+    prefix: str, records: Sequence[RunRecord], classes: Sequence[str], draw: FigureFolder
+) -> Iterator[Figure]:
+    matrices = [np.array(record.confusion) for record in records if record.confusion]
+    matrices = [matrix for matrix in matrices if matrix.shape == (len(classes), len(classes))]
+    if not matrices:
+        return
+    counts = np.sum(matrices, axis=0)
+    svg = draw(f"{prefix}-confusion", "Confusion matrix", partial(confusion_chart, counts, classes))
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:5]
+    pairs = [np.unravel_index(place, wrong.shape) for place in order]
+    worst = ", ".join(
+        f"{classes[true]} as {classes[predicted]} ({wrong[true, predicted]})"
+        for true, predicted in pairs
+        if wrong[true, predicted]
+    )
+    text = f"Counts of {len(matrices)} runs, and per cent of the true class. Most often: {worst}."
+    yield Figure("Confusion matrix", text if worst else "No mistake.", Markup(svg))
+
+
+def _mistakes(
+    prefix: str,
+    shown: RunRecord,
+    mistakes: Mistakes,
+    classes: Sequence[str],
+    draw: FigureFolder,
+) -> Iterator[Figure]:
+    bins = mistakes.calibration
+    if len(bins):
+        error = 100 * calibration_error(bins)
+        svg = draw(f"{prefix}-calibration", "Calibration", partial(calibration_chart, bins))
+        yield Figure("Calibration", f"Expected calibration error {error:.2f} points.", Markup(svg))
+    first = [_caption(classes, *row[1:]) for row in mistakes.first_mistakes]
+    worst = [
+        _caption(classes, entry["label"], entry["predicted"], entry["confidence"])
+        for entry in shown.worst_mistakes
+    ]
+    for heading, name, images, captions in (
+        ("The first mistakes", "mistakes", mistakes.first_images, first),
+        ("The most confident mistakes", "worst", mistakes.worst_images, worst),
+    ):
+        if captions and len(captions) == len(images):
+            svg = draw(f"{prefix}-{name}", heading, partial(gallery, images, captions))
+            yield Figure(heading, "True class → predicted class, confidence.", Markup(svg))
+
+
+def _caption(classes: Sequence[str], label: float, predicted: float, confidence: float) -> str:
+    names = [_short(classes[int(index)]) for index in (label, predicted)]
+    return f"{names[0]} → {names[1]}\n{100 * confidence:.0f} %"
+
+
+def _short(name: str, most: int = 12) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _warps(
+    prefix: str, warps: Warps, classes: Sequence[str], draw: FigureFolder
+) -> Iterator[Figure]:
+    short = [_short(name) for name in classes]
+    svg = draw(f"{prefix}-warps", "Images before and after", partial(warp_figure, warps, short))
+    yield Figure("Before and after the warp", _geometry(warps), Markup(svg), "warps")
+    if warps.theta.shape[1]:
+        svg = draw(
+            f"{prefix}-theta",
+            "Theta by class",
+            partial(theta_chart, warps.theta, warps.theta_labels, short),
+        )
+        text = f"Mean and standard deviation over {len(warps.theta)} validation images."
+        yield Figure("Theta by class", text, Markup(svg))
+    if len(warps.film):
+        svg = draw(f"{prefix}-film", "Film of the training", partial(film_strip, warps))
+        yield Figure("The warp as the training went on", "", Markup(svg))
+
+
+def _geometry(warps: Warps) -> str:
+    """What the warps do to the area, in a sentence."""
+    outside = 100 * warps.outside
+    folded = int(np.sum(warps.folded > 0))
+    return (
+        f"Over {len(outside)} validation images {outside.mean():.1f} % of the warped image"
+        f" (at most {outside.max():.1f} %) was read from outside the frame; the smallest det J is"
+        f" {np.median(warps.least_det):.2f} in the median image and {warps.least_det.min():.2f} in"
+        f" the worst; {folded} warps fold. Orange: the sampling grid. Last row: red shrinks the"
+        " input, blue enlarges it, black folds it."
+    )

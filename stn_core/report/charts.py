@@ -1,0 +1,306 @@
+"""The charts of a report: numbers to matplotlib's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from stn_core.gate.intervals import Difference
+from stn_core.report.svg import COLOURS, WIDTH, new_figure
+
+CONFIDENCE = 0.95
+MOST_NUMBERED_CLASSES = 12
+"""A confusion matrix of more classes bears no numbers."""
+MOST_COORDINATES = 6
+"""So many coordinates of theta are shown: those that differ most over the images."""
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """The measured and the stored accuracies of a model on a dataset, in [0, 1].
+
+    Args:
+        model: its name.
+        groups: a value a seed, by session.
+        baseline: stored values.
+        published: values by source.
+    """
+
+    model: str
+    groups: Mapping[str, Sequence[float]]
+    baseline: Sequence[float] = ()
+    published: Mapping[str, float] = field(default_factory=dict)
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % interval (Student's t); 0 for a single value."""
+    sample = np.asarray(values, np.float64)
+    mean = float(sample.mean())
+    if len(sample) < 2:
+        return mean, 0.0
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(sample) - 1)
+    return mean, float(quantile * sample.std(ddof=1) / np.sqrt(len(sample)))
+
+
+def accuracy_chart(rows: Sequence[Accuracies], measured_on: str) -> Figure:
+    """Every seed as a dot, the mean with its 95 % interval, the baseline, published numbers.
+
+    Args:
+        rows: a model each, best first.
+        measured_on: "test" or "validation".
+    """
+    sessions = list(dict.fromkeys(name for row in rows for name in row.groups))
+    figure, axes = new_figure(WIDTH, 1.2 + 0.36 * len(rows) * max(1, 0.6 * len(sessions)))
+    for place, row in enumerate(rows):
+        for number, session in enumerate(sessions):
+            offset = (number - (len(sessions) - 1) / 2) * 0.6 / len(sessions)
+            prefix = f"{session}: " if len(sessions) > 1 else ""
+            _seeds(axes, row.groups.get(session, ()), place + offset, COLOURS[number], prefix)
+        _reference(axes, row, place)
+    axes.set_yticks(range(len(rows)), [row.model for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, 0.0), min(high, 100.0 + 0.02 * (100.0 - max(low, 0.0))))
+    axes.set_xlabel(f"{measured_on} accuracy, %")
+    axes.grid(axis="x", alpha=0.2)
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique, loc="outside lower center", ncols=min(len(unique), 2))
+    return figure
+
+
+def _seeds(axes: Axes, values: Sequence[float], place: float, colour: str, prefix: str) -> None:
+    if not values:
+        return
+    percent = 100 * np.array(values)
+    jitter = np.resize([-0.08, 0.0, 0.08], len(percent))  # so that equal values are seen
+    axes.plot(percent, place + jitter, ".", color=colour, alpha=0.6, label=f"{prefix}a seed")
+    mean, half = mean_interval(percent)
+    axes.errorbar(
+        mean, place, xerr=half, fmt="|", color=colour, capsize=3, markersize=11,
+        label=f"{prefix}mean, 95 % interval",
+    )  # fmt: skip
+
+
+def _reference(axes: Axes, row: Accuracies, place: float) -> None:
+    if row.baseline:
+        mean, half = mean_interval([100 * value for value in row.baseline])
+        axes.errorbar(
+            mean, place + 0.3, xerr=half, fmt="D", color=COLOURS[7], markersize=4, capsize=2,
+            markerfacecolor="none", label="baseline: mean, 95 % interval",
+        )  # fmt: skip
+    for value in row.published.values():
+        axes.plot(100 * value, place - 0.3, "*", color=COLOURS[4], label="published elsewhere")
+
+
+def difference_chart(differences: Mapping[str, Difference]) -> Figure:
+    """Differences of accuracy in points with their intervals, and the line of no difference.
+
+    Args:
+        differences: by what they are called; the intervals are finite.
+    """
+    figure, axes = new_figure(WIDTH, 0.9 + 0.26 * len(differences))
+    for place, difference in enumerate(differences.values()):
+        told = difference.sign
+        colour = COLOURS[2] if told > 0 else COLOURS[1] if told < 0 else COLOURS[7]
+        ends = [[difference.estimate - difference.low], [difference.high - difference.estimate]]
+        axes.errorbar(difference.estimate, place, xerr=ends, fmt="o", color=colour, markersize=4)
+    axes.axvline(0, color=COLOURS[7], linewidth=0.8)
+    axes.set_yticks(range(len(differences)), list(differences), fontsize=8)
+    axes.set_ylim(len(differences) - 0.5, -0.5)
+    axes.set_xlabel("B - A, points of accuracy")
+    axes.grid(axis="x", alpha=0.2)
+    return figure
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs, and what it gives for it.
+
+    Args:
+        model: its name.
+        cost: parameters, or seconds; more than 0.
+        accuracy: mean, in [0, 1].
+    """
+
+    model: str
+    cost: float
+    accuracy: float
+
+
+def pareto_front(points: Sequence[Cost]) -> list[Cost]:
+    """The models that no other one matches at a lower cost or beats at the same, cheapest first."""
+    front: list[Cost] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.accuracy)):
+        if not front or point.accuracy > front[-1].accuracy:
+            front.append(point)
+    return front
+
+
+def cost_chart(points: Sequence[Cost], label: str) -> Figure:
+    """Accuracy against a cost, with the Pareto front.
+
+    Args:
+        points: a model each.
+        label: of the cost's axis.
+    """
+    figure, axes = new_figure(WIDTH, 3.0)
+    front = pareto_front(points)
+    axes.plot([p.cost for p in front], [100 * p.accuracy for p in front], "-", color=COLOURS[0])
+    for point in points:
+        colour = COLOURS[0] if point in front else COLOURS[7]
+        axes.plot(point.cost, 100 * point.accuracy, "o", color=colour, markersize=5)
+        axes.annotate(
+            point.model, (point.cost, 100 * point.accuracy), (4, 3), textcoords="offset points",
+            fontsize=7,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    costs = [point.cost for point in points]
+    is_wide = max(costs) > 10 * min(costs)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if is_wide else MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.12, y=0.1)
+    axes.set_xlabel(label)
+    axes.set_ylabel("accuracy, %")
+    axes.grid(alpha=0.2)
+    return figure
+
+
+Course = Sequence[Mapping[str, float]]
+"""A training: an entry an epoch with epoch, train_loss, loss and accuracy (of a `RunRecord`)."""
+
+
+def curves_chart(runs: Mapping[str, Sequence[Course]], *, log: bool, train: bool = True) -> Figure:
+    """Loss and validation accuracy by epoch, all runs over each other.
+
+    Args:
+        runs: courses, by what they are called: a colour each.
+        log: whether the loss is on a logarithmic axis.
+        train: whether the training loss is drawn too, dashed.
+    """
+    figure = Figure(figsize=(WIDTH, 2.5 + 0.17 * (-(-len(runs) // 3))), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    for number, (name, courses) in enumerate(runs.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        dashes = "-" if number < len(COLOURS) else ":"
+        for course in courses:
+            epochs = [entry["epoch"] for entry in course]
+            if train:
+                values = [entry["train_loss"] for entry in course]
+                losses.plot(epochs, values, "--", color=colour, linewidth=0.8, alpha=0.5)
+            losses.plot(epochs, [entry["loss"] for entry in course], dashes, color=colour)
+            values = [100 * entry["accuracy"] for entry in course]
+            accuracies.plot(epochs, values, dashes, color=colour, label=name)
+    if log:
+        losses.set_yscale("log")
+        losses.yaxis.set_minor_formatter(NullFormatter())
+    losses.set_ylabel("loss, nats" + (" (training dashed)" if train else ""))
+    accuracies.set_ylabel("validation accuracy, %")
+    for axes in (losses, accuracies):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.grid(alpha=0.2)
+    handles, labels = accuracies.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique, loc="outside lower center", ncols=min(len(unique), 3))
+    return figure
+
+
+def confusion_chart(counts: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
+    """A confusion matrix: counts as numbers, per cent of the true class as shade and number.
+
+    Args:
+        counts: (K, K), row the true class, column the predicted one.
+        class_names: K of them.
+    """
+    size = len(counts)
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    numbered = size <= MOST_NUMBERED_CLASSES
+    side = 1.2 + (0.46 * size if numbered else 3.6)
+    figure, axes = new_figure(side + 0.4, side)
+    shown = np.where(np.eye(size, dtype=bool), np.nan, shares)  # the mistakes decide the shade
+    most = float(np.nanmax(shown, initial=1.0)) if size > 1 else 1.0
+    axes.imshow(shown, cmap="Oranges", vmin=0, vmax=max(most, 1.0))
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if not numbered:
+        return figure
+    axes.set_xticks(range(size), class_names, rotation=45, ha="right")
+    axes.set_yticks(range(size), class_names)
+    for row, column in np.argwhere(counts > 0):
+        share = shares[row, column]
+        light = row == column or share < 0.6 * max(most, 1.0)
+        ink = None if row == column else "#000000" if light else "#ffffff"
+        text = f"{counts[row, column]}\n{share:.1f} %"
+        axes.text(column, row, text, ha="center", va="center", fontsize=6, color=ink)
+    return figure
+
+
+def calibration_chart(bins: NDArray[np.float64]) -> Figure:
+    """How often predictions of a given confidence are right (Guo et al. 2017).
+
+    Args:
+        bins: (bins, 3): count, mean confidence, accuracy.
+    """
+    figure, axes = new_figure(3.4, 2.8)
+    counts, confidence, accuracy = bins.T
+    axes.plot([0, 100], [0, 100], "--", color=COLOURS[7], linewidth=0.8)
+    axes.plot(100 * confidence, 100 * accuracy, "-", color=COLOURS[0], linewidth=0.8)
+    sizes = 8 + 60 * np.sqrt(counts / counts.max())
+    axes.scatter(100 * confidence, 100 * accuracy, sizes, color=COLOURS[0], alpha=0.6)
+    axes.set_xlabel("confidence, %")
+    axes.set_ylabel("right, %")
+    axes.grid(alpha=0.2)
+    return figure
+
+
+def calibration_error(bins: NDArray[np.float64]) -> float:
+    """The expected calibration error in [0, 1] (Guo et al. 2017, eq. 5).
+
+    Args:
+        bins: (bins, 3): count, mean confidence, accuracy.
+    """
+    counts, confidence, accuracy = bins.T
+    return float(np.sum(counts * np.abs(accuracy - confidence)) / counts.sum())
+
+
+def theta_chart(
+    theta: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str]
+) -> Figure:
+    """How the parameters of a warp spread over the classes: mean and standard deviation.
+
+    Args:
+        theta: (N, P).
+        labels: (N,).
+        class_names: of the labels.
+    """
+    shown = np.sort(np.argsort(-theta.std(0), kind="stable")[:MOST_COORDINATES])
+    classes = np.unique(labels)
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.3 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    for axes, coordinate in zip(panels, shown, strict=False):
+        groups = [theta[labels == label, coordinate] for label in classes]
+        means = [group.mean() for group in groups]
+        deviations = [group.std() for group in groups]
+        axes.errorbar(range(len(classes)), means, deviations, fmt="o", markersize=3,
+                      color=COLOURS[0])  # fmt: skip
+        axes.set_title(f"theta[{coordinate}]")
+        axes.tick_params(length=0)
+        few = len(classes) <= MOST_NUMBERED_CLASSES
+        names = [class_names[label] for label in classes] if few else []
+        axes.set_xticks(
+            range(len(names)), names, rotation=45 if max(map(len, names), default=0) > 2 else 0
+        )
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    return figure

@@ -1,0 +1,77 @@
+"""The page of a comparison: two sessions, or two sets of baselines, cell against cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from stn_core.errors import UsageError
+from stn_core.report.cell_section import Figure
+from stn_core.report.charts import difference_chart
+from stn_core.report.compare import CellComparison, environments_differ
+from stn_core.report.compare_table import compare_lines, compare_rows
+from stn_core.report.figures import FigureFolder
+from stn_core.report.page import render
+from stn_core.report.sources import Source
+from stn_core.report.svg import drawing_style
+from stn_core.writing import write_at_once
+
+
+def write_comparison(
+    a: Source, b: Source, comparisons: Sequence[CellComparison], page: Path, figures: Path | None
+) -> None:
+    """Write the page of a comparison.
+
+    Args:
+        a, b: the sides.
+        comparisons: of their cells.
+        page: the file to write.
+        figures: the folder where the figure goes as a file too; None for none.
+
+    Raises:
+        UsageError: they cannot be written.
+    """
+    differences = {
+        f"{comparison.dataset} {comparison.model}": comparison.accuracy_points
+        for comparison in comparisons
+        if comparison.accuracy_points and math.isfinite(comparison.accuracy_points.low)
+    }
+    shown = []
+    try:
+        if differences:
+            with drawing_style():
+                draw = partial(difference_chart, differences)
+                svg = FigureFolder(figures)("comparison", "Differences of accuracy", draw)
+            shown.append(Figure("Differences of accuracy, with their intervals", "", Markup(svg)))
+        content = render(
+            "compare.html",
+            title=f"{a.path} against {b.path}",
+            sides=side_lines(a, b),
+            rows=comparison_page_rows(comparisons),
+            lines=compare_lines(comparisons),
+            figures=shown,
+            complaints=[*a.complaints, *b.complaints],
+        )
+        write_at_once(page, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename or page}: {error.strerror}") from None
+
+
+def side_lines(a: Source, b: Source) -> list[str]:
+    """What the two sides are, and in what environments they differ."""
+    differ = environments_differ(a, b)
+    lines = [f"A: {a.line}", f"B: {b.line}"]
+    return [*lines, f"they differ in {differ}"] if differ else lines
+
+
+def comparison_page_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, Any]]:
+    """The rows of the page's table."""
+    return [
+        {"anchor": "", "verdict": comparison.verdict.name.lower(), "cells": cells}
+        for comparison, cells in zip(comparisons, compare_rows(comparisons), strict=True)
+    ]

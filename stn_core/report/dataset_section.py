@@ -1,0 +1,159 @@
+"""What a report shows of one dataset: its models against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from stn_core.gate.verdict import Judgement
+from stn_core.report.cell_section import Figure
+from stn_core.report.charts import (
+    Accuracies,
+    Cost,
+    Course,
+    accuracy_chart,
+    cost_chart,
+    curves_chart,
+    pareto_front,
+)
+from stn_core.report.figures import FigureFolder
+from stn_core.report.published import PUBLISHED
+from stn_core.report.session import Session
+
+_COSTS: Mapping[str, tuple[str, str, Callable[[Judgement], float]]] = {
+    "parameters": (
+        "parameters",
+        "parameters",
+        lambda one: max(record.parameters for record in one.records),
+    ),
+    "seconds": (
+        "training time",
+        "training, seconds a run",
+        lambda one: float(np.mean([r.train_seconds for r in one.records if r.status == "ok"])),
+    ),
+}
+
+
+def dataset_sections(sessions: Sequence[Session], draw: FigureFolder) -> list[dict[str, Any]]:
+    """A section for each budget and dataset that has a record.
+
+    Args:
+        sessions: one or more.
+        draw: the figures.
+    """
+    places: dict[str, None] = {}
+    for session in sessions:
+        for judgement in session.judgements:
+            if judgement.records:
+                places.setdefault(judgement.key.rpartition("/")[0])
+    return [_section(place, sessions, draw) for place in sorted(places)]
+
+
+def _section(place: str, sessions: Sequence[Session], draw: FigureFolder) -> dict[str, Any]:
+    budget, _, dataset = place.partition("/")
+    measured = {
+        session.name: [
+            judgement
+            for judgement in session.judgements
+            if judgement.key.startswith(f"{place}/") and judgement.accuracies
+        ]
+        for session in sessions
+    }
+    return {
+        "place": place,
+        "title": f"{dataset}, {budget}",
+        "anchor": f"dataset-{budget}-{dataset}",
+        "figures": _figures(f"{budget}-{dataset}", dataset, measured, draw),
+    }
+
+
+def _figures(
+    prefix: str, dataset: str, measured: Mapping[str, Sequence[Judgement]], draw: FigureFolder
+) -> list[Figure]:
+    judgements = [judgement for found in measured.values() for judgement in found]
+    if not judgements:
+        return []
+    on = "validation" if judgements[0].on_validation else "test"
+    rows = _accuracies(dataset, measured)
+    svg = draw(f"{prefix}-accuracy", "Accuracy by model", partial(accuracy_chart, rows, on))
+    figures = [Figure("Accuracy", _published_text(rows), Markup(svg))]
+    for name, (cost, label, cost_of) in _COSTS.items() if len(judgements) > 1 else ():
+        points = _costs(measured, cost_of)
+        heading = f"Accuracy against {cost}"
+        svg = draw(f"{prefix}-{name}", heading, partial(cost_chart, points, label))
+        front = ", ".join(point.model for point in pareto_front(points))
+        figures.append(Figure(heading, f"Pareto front: {front}.", Markup(svg)))
+    courses = _courses(measured)
+    for log in (False, True):
+        name = f"{prefix}-curves{'-log' if log else ''}"
+        svg = draw(
+            name,
+            "Learning curves of all models",
+            partial(curves_chart, courses, log=log, train=False),
+        )
+        text = "Mean over the seeds, validation images."
+        kind = "log" if log else "linear"
+        figures.append(Figure("Learning curves of all models", text, Markup(svg), kind))
+    return figures
+
+
+def _accuracies(dataset: str, measured: Mapping[str, Sequence[Judgement]]) -> list[Accuracies]:
+    """A row a model, the best first."""
+    groups: dict[str, dict[str, list[float]]] = {}
+    stored: dict[str, list[float]] = {}
+    for session, judgements in measured.items():
+        for judgement in judgements:
+            model = judgement.key.rpartition("/")[2]
+            groups.setdefault(model, {})[session] = judgement.accuracies
+            if judgement.baseline:
+                stored[model] = judgement.baseline.accuracies
+    rows = [
+        Accuracies(model, found, stored.get(model, ()), PUBLISHED.get((dataset, model), {}))
+        for model, found in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -max(float(np.mean(v)) for v in row.groups.values()))
+
+
+def _published_text(rows: Sequence[Accuracies]) -> str:
+    """Where the stars come from, HTML-free; "" where there are none."""
+    sources = sorted({source for row in rows for source in row.published})
+    return f"Stars: single numbers of earlier experiments ({', '.join(sources)})." * bool(sources)
+
+
+def _costs(
+    measured: Mapping[str, Sequence[Judgement]], cost_of: Callable[[Judgement], float]
+) -> list[Cost]:
+    several = len(measured) > 1
+    return [
+        Cost(_called(judgement, session, several), max(cost_of(judgement), 1e-3), accuracy)
+        for session, judgements in measured.items()
+        for judgement in judgements
+        for accuracy in [float(np.mean(judgement.accuracies))]
+    ]
+
+
+def _called(judgement: Judgement, session: str, several: bool) -> str:
+    model = judgement.key.rpartition("/")[2]
+    return f"{model}, {session}" if several else model
+
+
+def _courses(measured: Mapping[str, Sequence[Judgement]]) -> dict[str, list[Course]]:
+    several = len(measured) > 1
+    return {
+        _called(judgement, session, several): [_mean_course(judgement)]
+        for session, judgements in measured.items()
+        for judgement in judgements
+    }
+
+
+def _mean_course(judgement: Judgement) -> list[dict[str, float]]:
+    """The mean over the seeds, as far as the shortest of their trainings goes."""
+    courses = [record.validation for record in judgement.records if record.status == "ok"]
+    return [
+        {name: float(np.mean([entry[name] for entry in entries])) for name in entries[0]}
+        for entries in zip(*courses, strict=False)
+    ]

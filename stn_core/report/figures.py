@@ -1,0 +1,38 @@
+"""Which figures a report has, drawn for the page and written to files by the same name."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from stn_core.report.svg import for_file, for_page, to_svg
+from stn_core.writing import write_at_once
+
+
+class FigureFolder:
+    """Draws figures and keeps each one as a file.
+
+    Args:
+        folder: where they go; None keeps none.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, name: str, title: str, draw: Callable[[], Figure]) -> str:
+        """A figure as the SVG element of a page.
+
+        Args:
+            name: of the file, without its ending.
+            title: what a reader who does not see the figure is told.
+            draw: makes it.
+        """
+        svg = to_svg(draw(), name)
+        if self._folder:
+            write_at_once(self._folder / f"{name}.svg", for_file(svg))
+        return for_page(svg, html.escape(title, quote=True))

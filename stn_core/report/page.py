@@ -1,0 +1,19 @@
+"""How a page is put together from its template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+
+def render(template: str, **content: Any) -> str:
+    """A page from a template; what is put into it is escaped, unless it was made here."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("stn_core.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**content)

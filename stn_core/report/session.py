@@ -1,0 +1,127 @@
+"""A session read back from its folder: records, verdicts, what was asked, what is missing."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stn_core.artifacts import Artifacts, artifacts_path, read_artifacts
+from stn_core.errors import UsageError
+from stn_core.files import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
+from stn_core.gate.judgements import read_judgements
+from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.records import RunRecord, read_records
+
+NOT_JUDGED = "not judged: the session did not end"
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a folder of results holds.
+
+    Args:
+        folder: of the session.
+        judgements: a cell each, with its records.
+        plan: what was asked, as written; empty where that is missing.
+        complaints: a sentence for everything that could not be read.
+    """
+
+    folder: Path
+    judgements: tuple[Judgement, ...]
+    plan: Mapping[str, Any]
+    complaints: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's own name: the date and time, unless somebody renamed it."""
+        return self.folder.resolve().name
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """Of all cells."""
+        return [record for judgement in self.judgements for record in judgement.records]
+
+    @functools.cached_property
+    def artifact_folders(self) -> list[Path]:
+        """Where the arrays of the runs may lie: beside the records they belong to."""
+        return [file.parent / ARTIFACTS_FOLDER for file in _record_files(self.folder, self.plan)]
+
+    def artifacts(self, record: RunRecord) -> Artifacts:
+        """The arrays of a run.
+
+        Raises:
+            UsageError: they are missing or damaged.
+        """
+        paths = [
+            artifacts_path(folder, record.dataset, record.model, record.seed)
+            for folder in self.artifact_folders
+        ]
+        return read_artifacts(next((path for path in paths if path.exists()), paths[0]))
+
+
+def read_session(folder: Path) -> Session:
+    """Read what a session left, as far as it can be read.
+
+    Args:
+        folder: a results folder; what --from-records named is read too.
+
+    Raises:
+        UsageError: there is no such folder, or no record in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no results folder {folder}")
+    plan, complaints = _read_plan(folder / PLAN_FILE)
+    records: list[RunRecord] = []
+    for file in _record_files(folder, plan):
+        found, torn = read_records(file)
+        records += found
+        complaints += torn
+    if not records:
+        why = f": {complaints[0]}" if complaints else f": no {RECORDS_FILE} with a record in it"
+        raise UsageError(f"{folder} holds no results{why}")
+    judgements: Sequence[Judgement] = []
+    try:
+        judgements = read_judgements(folder / JUDGEMENTS_FILE, records)
+    except UsageError as error:
+        complaints.append(f"no verdicts: {error}")
+    return Session(folder, (*judgements, *_unjudged(records, judgements)), plan, tuple(complaints))
+
+
+def _record_files(folder: Path, plan: Mapping[str, Any]) -> list[Path]:
+    """The session's own records, and those it was given."""
+    options = plan.get("options", {})
+    given = options.get("from_records", ()) if isinstance(options, Mapping) else ()
+    return [folder / RECORDS_FILE, *map(Path, given)]
+
+
+def _read_plan(path: Path) -> tuple[Mapping[str, Any], list[str]]:
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return {}, [f"{path} is missing: what was asked for is not known"]
+    except ValueError:
+        plan = None
+    if not isinstance(plan, dict):
+        return {}, [f"{path} is damaged: what was asked for is not known"]
+    return plan, []
+
+
+def _unjudged(records: Sequence[RunRecord], judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Cells that have records and no verdict, which is what an interrupted session leaves."""
+    if judgements:  # other records there belong to cells that this session did not ask for
+        return []
+    last = {(record.key, record.seed): record for record in records}
+    cells = dict.fromkeys(record.key for record in records)
+    return [
+        Judgement(
+            key,
+            Verdict.NEW,
+            NOT_JUDGED,
+            records=tuple(record for (cell, _), record in last.items() if cell == key),
+        )
+        for key in cells
+    ]

@@ -1,0 +1,165 @@
+"""How every figure of a report is drawn: as SVG whose text is text, in colours all readers tell."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F")
+"""Okabe and Ito's (2008), which colour-blind readers tell apart; they stand on black and white."""
+
+WIDTH = 5.0
+"""Of a figure, in inches: on a phone's page its text can still be read."""
+
+_INK = "#1a1b1c"
+"""Drawn for text and axes; no other colour, so that a page can put its own in its place."""
+
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
+_HREF = f"{{{_XLINK}}}href"
+_FONT = "font-family:'DejaVu Sans';"
+_LONG_NUMBER = re.compile(r"(\d\.\d\d)\d+")
+"""A hundredth of a point is enough."""
+
+ElementTree.register_namespace("", _SVG)
+ElementTree.register_namespace("xlink", _XLINK)
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "image.interpolation": "none",
+}
+
+
+@contextlib.contextmanager
+def drawing_style() -> Iterator[None]:
+    """Within the block figures are made and rendered in one style, whatever the user's is."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        parameters: Any = matplotlib.rcParams  # its stubs know each name, and no mapping of them
+        parameters.update(_STYLE)
+        yield
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of a size in inches (of 72 pixels) with one pair of axes; no window, no backend."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """A figure as SVG, the same for the same figure.
+
+    Args:
+        figure: made within `drawing_style`, and rendered within it.
+        name: unique on the page, which makes the ids within unique.
+    """
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    root.set("font-family", "DejaVu Sans, sans-serif")
+    for element in root.iter():
+        _lighten(element)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _lighten(element: ElementTree.Element) -> None:
+    """Leave out what a picture does without: it comes to a third of the size."""
+    if element.tag == f"{{{_SVG}}}g":
+        element.attrib.pop("id", None)
+    if element.get("transform", "").startswith("rotate(-0 "):
+        element.attrib.pop("transform")
+    for name, value in element.items():
+        element.set(name, _lighter_image(value) if name == _HREF else _lighter_text(value))
+    children: list[ElementTree.Element] = []
+    for child in element:
+        children += _without_bare_groups(child)
+    element[:] = [child for child in children if child.tag != f"{{{_SVG}}}metadata"]
+    for part in (element, *element):
+        if not (part.text or "").strip():
+            part.text = None
+        part.tail = None
+
+
+def _lighter_text(value: str) -> str:
+    shorter = _LONG_NUMBER.sub(r"\1", value.strip())
+    return re.sub(r"\s*([;:\n])\s*", r"\1", shorter).replace(_FONT, "")
+
+
+def _lighter_image(value: str) -> str:
+    """A PNG within the SVG with fewer channels than four, where that loses nothing."""
+    prefix, _, data = value.partition("base64,")
+    if not data:
+        return value
+    given = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")
+    pixels = np.asarray(given)
+    colours, places = np.unique(pixels.reshape(-1, 4), axis=0, return_inverse=True)
+    options: dict[str, Any] = {}
+    if len(colours) <= 256:
+        image = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), mode="P")
+        image.putpalette(colours[:, :3].tobytes())
+        options["transparency"] = colours[:, 3].tobytes()
+    elif (pixels[..., :1] == pixels[..., :3]).all():
+        image = given.convert("LA")
+    else:
+        return value
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True, **options)
+    return f"{prefix}base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _without_bare_groups(element: ElementTree.Element) -> list[ElementTree.Element]:
+    """The element, or what is in it where it is a group that says nothing."""
+    if element.tag != f"{{{_SVG}}}g" or set(element.keys()) - {"id"}:
+        return [element]
+    return [inner for child in element for inner in _without_bare_groups(child)]
+
+
+def for_page(svg: str, title: str) -> str:
+    """An SVG that stands in a page: as wide as there is room, its ink of the colour of the text.
+
+    Args:
+        svg: from `to_svg`.
+        title: what a reader who does not see it is told, HTML-safe.
+    """
+    width, height = (
+        float(value) for value in re.findall(r'(?:width|height)="([\d.]+)pt"', svg)[:2]
+    )
+    opening = (
+        f'<svg role="img" aria-label="{title}" viewBox="0 0 {width:g} {height:g}"'
+        f' style="max-width:{width / 0.75:.0f}px"'
+    )
+    body = re.sub(r"^<svg[^>]*", opening, svg, count=1)
+    return body.replace(_INK, "currentColor")
+
+
+def for_file(svg: str) -> str:
+    """An SVG that stands alone, on white paper."""
+    head = '<?xml version="1.0" encoding="utf-8"?>\n'
+    return head + svg.replace("<svg ", '<svg style="background: white" ', 1)
