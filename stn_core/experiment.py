@@ -148,7 +148,7 @@ def _train_and_measure(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model = prepare_model(cell.model, dataset, device)
-    normalise = Normaliser.of(dataset, device, memory_format(cell.model))
+    normalise = Normaliser.of(dataset, device, model_info(cell.model).memory_format)
     check_logits(model, dataset, normalise)
     checkpoint = _checkpoint(record, model, settings)
     training = train(model, dataset, cell.recipe, record.seed, normalise, on_epoch, checkpoint)
@@ -181,12 +181,7 @@ def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Modul
         num_classes=dataset.num_classes,
         background=dataset.normalised_background,
     )
-    return model.to(device).to(memory_format=memory_format(name))
-
-
-def memory_format(name: str) -> torch.memory_format:
-    """The memory format that a model is registered with."""
-    return torch.channels_last if model_info(name).channels_last else torch.contiguous_format
+    return model.to(device).to(memory_format=model_info(name).memory_format)
 
 
 @torch.inference_mode()
