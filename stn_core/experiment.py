@@ -6,6 +6,7 @@ import functools
 import gc
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -24,9 +25,12 @@ from stn_core.evaluation import Evaluation, evaluate
 from stn_core.models import create_model, model_info
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
+from stn_core.saved_models import ModelConfiguration, save_model
 from stn_core.training.batches import Normaliser
 from stn_core.training.checkpoint import Checkpoint, discard
 from stn_core.training.loop import EpochResult, Training, train
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class RunSettings:
         checkpoints: the folder where an unfinished run, a crashed one too, keeps its state, and
             goes on from it when the same run is asked for again; None where it need not.
         checkpoint_seconds: how long a run trains at least from one checkpoint to the next.
+        models: the folder where every good run leaves its model; None where it need not.
+        imports: what --import named, for the saved models to say.
     """
 
     device: str = "cpu"
@@ -54,6 +60,8 @@ class RunSettings:
     dirty: bool | None = None
     checkpoints: str | None = None
     checkpoint_seconds: float = 60.0
+    models: str | None = None
+    imports: tuple[str, ...] = ()
 
 
 def run_cell(
@@ -156,7 +164,23 @@ def _train_and_measure(
     if training.divergence:
         return replace(record, status="diverged", message=training.divergence)
     if cell.is_search and not settings.final:
-        return replace(record, digest=_digest(training, None, record))
+        record = replace(record, digest=_digest(training, None, record))
+    else:
+        record = _measured(record, model, dataset, normalise, training)
+    if settings.models is not None and record.status == "ok":
+        _save(model, record, dataset, settings.models, settings.imports)
+    return record
+
+
+def _measured(
+    record: RunRecord,
+    model: nn.Module,
+    dataset: Dataset,
+    normalise: Normaliser,
+    training: Training,
+) -> RunRecord:
+    """The record with what the model makes of the test images."""
+    device = normalise.shift.device
     started = time.perf_counter()
     evaluation = evaluate(model, dataset.test.images.to(device), dataset.test.labels, normalise)
     if not math.isfinite(evaluation.cross_entropy):
@@ -171,6 +195,34 @@ def _train_and_measure(
         worst_mistakes=evaluation.worst_mistakes(),
     )
     return replace(record, digest=_digest(training, evaluation, record))
+
+
+def _save(
+    model: nn.Module, record: RunRecord, dataset: Dataset, folder: str, imports: tuple[str, ...]
+) -> None:
+    """Save a run's model; where that fails a line of the log says so, and the run is kept."""
+    path = Path(folder, f"{record.run_name}.safetensors")
+    configuration = ModelConfiguration(
+        model=record.model,
+        in_shape=dataset.image_shape,
+        class_names=dataset.class_names,
+        background=dataset.normalised_background,
+        mean=dataset.mean,
+        std=dataset.std,
+        dataset=record.dataset,
+        data_hash=record.data_hash,
+        budget=record.budget,
+        seed=record.seed,
+        recipe_hash=record.recipe_hash,
+        kept_epoch=record.kept_epoch,
+        test_accuracy=record.test_accuracy,
+        stn_core=record.environment.stn_core,
+        imports=imports,
+    )
+    try:
+        save_model(path, model, configuration)
+    except Exception as error:  # a full disk, a state that is no tensors: no reason to lose the run
+        _LOGGER.warning("%s could not be written: %s", path, error)
 
 
 def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Module:

@@ -121,6 +121,11 @@ class RunRecord:
         return f"{self.budget}/{self.dataset}/{self.model}"
 
     @property
+    def run_name(self) -> str:
+        """``dataset-model-seed``: its name among the runs of a session, which has one budget."""
+        return f"{self.dataset}-{self.model}-{self.seed}"
+
+    @property
     def validation_accuracy(self) -> float | None:
         """Accuracy on the validation images with the weights that were kept, in [0, 1]."""
         return self.validation[self.kept_epoch - 1]["accuracy"] if self.kept_epoch else None

@@ -7,6 +7,7 @@ from pathlib import Path
 PLAN_FILE = "session.json"
 RECORDS_FILE = "records.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
+MODELS_FOLDER = "models"
 EMPTY_SHARD_FILE = "shard.empty"
 
 

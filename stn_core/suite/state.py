@@ -12,7 +12,7 @@ from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
 from stn_core.records import RunRecord
-from stn_core.suite.files import CHECKPOINTS_FOLDER, RECORDS_FILE, lock_of
+from stn_core.suite.files import CHECKPOINTS_FOLDER, MODELS_FOLDER, RECORDS_FILE, lock_of
 from stn_core.suite.options import SuiteOptions
 from stn_core.suite.session import Plan, fitting_records, read_all
 
@@ -116,6 +116,8 @@ class SessionState:
             download=options.download,
             final=options.final,
             checkpoints=str(options.results / CHECKPOINTS_FOLDER),
+            models=str(options.results / MODELS_FOLDER) if options.save_models else None,
+            imports=options.imports,
             commit=commit,
             dirty=dirty,
         )
