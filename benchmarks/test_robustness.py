@@ -16,10 +16,10 @@ from filelock import FileLock
 from stn_core.datasets import Split, check_dataset
 from stn_core.devices import describe_checkout, isolated
 from stn_core.errors import UsageError
-from stn_core.experiment import cached_dataset, memory_format, prepare_model
+from stn_core.experiment import cached_dataset, prepare_model
+from stn_core.importing import import_models
 from stn_core.models import list_models, model_info
 from stn_core.robustness import CHANGES, robustness
-from stn_core.suite.matrix import import_models
 from stn_core.suite.plugin import session_options
 from stn_core.training import train
 from stn_core.training.batches import Normaliser
@@ -54,7 +54,7 @@ def test_robustness(dataset_name, model_name, pytestconfig, device, keep):
     options = session_options(pytestconfig)
     dataset = cached_dataset(dataset_name, options.data_root, options.download)
     recipe = options.recipe(dataset_name, model_info(model_name).family)
-    normalise = Normaliser.of(dataset, device, memory_format(model_name))
+    normalise = Normaliser.of(dataset, device, model_info(model_name).memory_format)
     test = Split(dataset.test.images.to(device), dataset.test.labels)
     for seed in options.seeds if pytestconfig.getoption("--seeds") else SEEDS:
         with isolated(seed, device, options.threads):

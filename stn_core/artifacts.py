@@ -115,9 +115,9 @@ _ALIKE = (
 """Arrays that must be of one length."""
 
 
-def artifacts_path(folder: Path, dataset: str, model: str, seed: int) -> Path:
+def artifacts_path(folder: Path, run_name: str) -> Path:
     """Where the arrays of a run lie."""
-    return folder / f"{dataset}-{model}-{seed}.npz"
+    return folder / f"{run_name}.npz"
 
 
 def write_artifacts(path: Path, artifacts: Artifacts) -> None:

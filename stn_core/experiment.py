@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import hashlib
@@ -9,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stn_core.artifacts import Artifacts, artifacts_path, write_artifacts
+from stn_core.artifacts import artifacts_path, write_artifacts
 from stn_core.datasets import Dataset, load_dataset
 from stn_core.devices import describe_environment, isolated, peak_memory_mb
 from stn_core.errors import UsageError
@@ -27,6 +28,7 @@ from stn_core.models import create_model, model_info
 from stn_core.pictures import collect_artifacts, film_of
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
+from stn_core.saved_models import ModelConfiguration, save_model
 from stn_core.training.batches import Normaliser
 from stn_core.training.checkpoint import Checkpoint, discard
 from stn_core.training.loop import Observer, Training, train
@@ -49,6 +51,8 @@ class RunSettings:
             goes on from it when the same run is asked for again; None where it need not.
         checkpoint_seconds: how long a run trains at least from one checkpoint to the next.
         artifacts: the folder for the arrays that pictures of a run need; None where none are drawn.
+        models: the folder where every good run leaves its model; None where it need not.
+        imports: what --import named, for the saved models to say.
     """
 
     device: str = "cpu"
@@ -61,6 +65,8 @@ class RunSettings:
     checkpoints: str | None = None
     checkpoint_seconds: float = 60.0
     artifacts: str | None = None
+    models: str | None = None
+    imports: tuple[str, ...] = ()
 
 
 def run_cell(
@@ -155,7 +161,7 @@ def _train_and_measure(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model = prepare_model(cell.model, dataset, device)
-    normalise = Normaliser.of(dataset, device, memory_format(cell.model))
+    normalise = Normaliser.of(dataset, device, model_info(cell.model).memory_format)
     check_logits(model, dataset, normalise)
     checkpoint = _checkpoint(record, model, settings)
     film = film_of(model, dataset, normalise, cell.recipe.epochs) if settings.artifacts else None
@@ -180,19 +186,45 @@ def _train_and_measure(
             confusion=evaluation.confusion(),
             worst_mistakes=evaluation.worst_mistakes(),
         )
-    if settings.artifacts:
-        artifacts = collect_artifacts(model, dataset, normalise, training, evaluation)
-        _keep_artifacts(Path(settings.artifacts), record, artifacts)
+    if settings.artifacts is not None:
+        with _spared(artifacts_path(Path(settings.artifacts), record.run_name)) as path:
+            artifacts = collect_artifacts(model, dataset, normalise, training, evaluation)
+            write_artifacts(path, artifacts)
+    if settings.models is not None:
+        with _spared(Path(settings.models, f"{record.run_name}.safetensors")) as path:
+            save_model(path, model, _configuration(record, dataset, settings.imports))
     return replace(record, digest=_digest(training, evaluation, record))
 
 
-def _keep_artifacts(folder: Path, record: RunRecord, artifacts: Artifacts) -> None:
-    """Write a run's arrays; without them the run is as good, only harder to look at."""
-    path = artifacts_path(folder, record.dataset, record.model, record.seed)
+@contextlib.contextmanager
+def _spared(path: Path) -> Iterator[Path]:
+    """A file beside the record: where it fails a line of the log says so, and the run is kept."""
     try:
-        write_artifacts(path, artifacts)
-    except OSError as error:
+        yield path
+    except Exception as error:  # a full disk, a state that is no tensors
         _LOGGER.warning("%s could not be written: %s", path, error)
+
+
+def _configuration(
+    record: RunRecord, dataset: Dataset, imports: tuple[str, ...]
+) -> ModelConfiguration:
+    return ModelConfiguration(
+        model=record.model,
+        in_shape=dataset.image_shape,
+        class_names=dataset.class_names,
+        background=dataset.normalised_background,
+        mean=dataset.mean,
+        std=dataset.std,
+        dataset=record.dataset,
+        data_hash=record.data_hash,
+        budget=record.budget,
+        seed=record.seed,
+        recipe_hash=record.recipe_hash,
+        kept_epoch=record.kept_epoch,
+        test_accuracy=record.test_accuracy,
+        stn_core=record.environment.stn_core,
+        imports=imports,
+    )
 
 
 def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Module:
@@ -203,12 +235,7 @@ def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Modul
         num_classes=dataset.num_classes,
         background=dataset.normalised_background,
     )
-    return model.to(device).to(memory_format=memory_format(name))
-
-
-def memory_format(name: str) -> torch.memory_format:
-    """The memory format that a model is registered with."""
-    return torch.channels_last if model_info(name).channels_last else torch.contiguous_format
+    return model.to(device).to(memory_format=model_info(name).memory_format)
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ JUDGEMENTS_FILE = "judgements.json"
 REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.html"
 FIGURES_FOLDER = "figures"
+MODELS_FOLDER = "models"
 EMPTY_SHARD_FILE = "shard.empty"
 
 

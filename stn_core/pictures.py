@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from stn_core.layers.spatial_transformer import Warped
 from stn_core.models.transformed import TransformsImages
 from stn_core.training.batches import Normaliser
 from stn_core.training.loop import Training
+
+_LOGGER = logging.getLogger(__name__)
 
 BATCH_IMAGES = 10
 """So many images are shown warped."""
@@ -36,10 +39,18 @@ def film_of(
         dataset: whose validation images are shown.
         normalise: of the dataset.
         epochs: the most that the training takes; the frames are spread evenly over them.
+
+    Returns:
+        To be asked by number of epoch; None where there is nothing to see.
     """
     if not isinstance(model, TransformsImages):
         return None
     batch = dataset.val.images[one_of_each_class(dataset.val.labels)]
+    try:
+        _warp(model, batch, normalise)
+    except Exception as error:  # a model of one's own may mean something else by `transform`
+        _LOGGER.warning("warps are not filmed: %s: %s", type(error).__name__, error)
+        return None
     moments = set(np.linspace(0, epochs, MOST_FRAMES).round().astype(int).tolist())
 
     def frame(epoch: int) -> Tensor | None:
@@ -77,7 +88,7 @@ def collect_artifacts(
         class_names=np.array(dataset.class_names, dtype=np.str_),
         mistakes=_mistakes(evaluation, dataset.test.images) if evaluation else None,
         warps=_warps(model, dataset, normalise, training)
-        if isinstance(model, TransformsImages)
+        if isinstance(model, TransformsImages) and training.frames
         else None,
     )
 

@@ -6,17 +6,14 @@ import dataclasses
 import hashlib
 import json
 import os
-import reprlib
-import sys
-import types
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from filelock import FileLock
 
 from stn_core.errors import UsageError
+from stn_core.json_fields import check_fields, json_object
 
 RECORD_VERSION = 1
 _CODE = ("stn_core", "commit", "dirty")
@@ -124,6 +121,11 @@ class RunRecord:
         return f"{self.budget}/{self.dataset}/{self.model}"
 
     @property
+    def run_name(self) -> str:
+        """``dataset-model-seed``: its name among the runs of a session, which has one budget."""
+        return f"{self.dataset}-{self.model}-{self.seed}"
+
+    @property
     def validation_accuracy(self) -> float | None:
         """Accuracy on the validation images with the weights that were kept, in [0, 1]."""
         return self.validation[self.kept_epoch - 1]["accuracy"] if self.kept_epoch else None
@@ -139,56 +141,20 @@ class RunRecord:
         Raises:
             UsageError: it is none, of another version, or one of its fields is not a record's.
         """
-        values = _object(values, _NO_RECORD)
+        values = json_object(values, _NO_RECORD)
         version = values.get("version")
         if version != RECORD_VERSION:
             raise UsageError(
                 f"a record of version {version} cannot be read; this is version {RECORD_VERSION}"
             )
         where = f"{_NO_RECORD}environment: "
-        place = _object(values.get("environment"), where)
-        _check_types(Environment, place, where)
+        place = json_object(values.get("environment"), where)
+        check_fields(Environment, place, where)
         values = {**values, "environment": Environment(**place)}
-        _check_types(cls, values, _NO_RECORD)
+        check_fields(cls, values, _NO_RECORD)
         record = cls(**values)
         _check_values(record)
         return record
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UsageError(f"{where}an object is due, not {reprlib.repr(value)}")
-    return dict(value)
-
-
-def _check_types(kind: type, values: Mapping[str, Any], where: str) -> None:
-    """Hold a JSON object against the fields of a dataclass."""
-    kinds = get_type_hints(kind)
-    for name in values:
-        if name not in kinds:
-            raise UsageError(f"{where}{name!r} is not a field")
-    for entry in dataclasses.fields(kind):
-        may_lack = entry.default is not MISSING or entry.default_factory is not MISSING
-        if entry.name not in values and not may_lack:
-            raise UsageError(f"{where}{entry.name} is missing")
-        if entry.name in values and not _fits(values[entry.name], kinds[entry.name]):
-            found = reprlib.repr(values[entry.name])
-            raise UsageError(f"{where}{entry.name} must be {entry.type}, not {found}")
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a field's type; a float is finite, and may be written as an integer."""
-    parts = get_args(kind)
-    origin = get_origin(kind)
-    if origin is types.UnionType:
-        return any(_fits(value, part) for part in parts)
-    if origin is list:
-        return type(value) is list and all(_fits(item, parts[0]) for item in value)
-    if origin is dict:
-        return type(value) is dict and all(_fits(item, parts[1]) for item in value.values())
-    if kind is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max
-    return kind is Any or type(value) is kind
 
 
 def _check_values(record: RunRecord) -> None:

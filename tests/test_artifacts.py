@@ -40,7 +40,7 @@ def test_what_was_written_is_read(tmp_path, mistakes, warps):
         whole.mistakes if mistakes else None,
         whole.warps if warps else None,
     )
-    path = artifacts_path(tmp_path / "artifacts", "digits", "stn", 3)
+    path = artifacts_path(tmp_path / "artifacts", "digits-stn-3")
     write_artifacts(path, given)
     assert same(read_artifacts(path), given)
     assert list(path.parent.iterdir()) == [path]

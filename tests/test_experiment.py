@@ -18,9 +18,11 @@ from torch import nn
 from stn_core import experiment
 from stn_core.devices import resolve_device
 from stn_core.errors import UsageError
+from stn_core.evaluation import evaluate
 from stn_core.experiment import RunSettings, cached_dataset, run_cell
 from stn_core.models import register_model
 from stn_core.recipe import Cell, Recipe
+from stn_core.saved_models import read_saved_model
 
 RECIPE = Recipe(epochs=2, batch_size=100)
 UNRULY = (
@@ -434,6 +436,74 @@ def test_a_process_killed_within_an_epoch_is_taken_up_by_another(resumable, undi
         (resumed,) = run_cell(CHECKPOINTED, [4], resumable)
     assert "goes on from" in caplog.text
     assert unchanging(resumed) == undisturbed
+
+
+WORSENING = Recipe(epochs=5, batch_size=100, learning_rate=0.3, schedule="constant", patience=3)
+
+
+def test_a_saved_model_is_the_one_that_was_measured(tmp_path):
+    cell = Cell("cnn", "digits", "smoke", WORSENING)
+    settings = RunSettings(models=str(tmp_path / "models"), imports=("my_models",))
+    saving, plain = (unchanging(run_cell(cell, [4], s)[0]) for s in (settings, RunSettings()))
+    assert saving == plain
+    assert saving.kept_epoch < len(saving.validation)  # these are not the last weights
+    (path,) = (tmp_path / "models").iterdir()
+    assert path.name == "digits-cnn-4.safetensors"
+    saved = read_saved_model(path)
+    test = cached_dataset("digits", None, False).test
+    assert evaluate(saved.model, test.images, test.labels, saved.normalise).cross_entropy == (
+        pytest.approx(saving.test_cross_entropy, rel=1e-6)  # some other number of threads
+    )
+    shared = {name: getattr(saving, name) for name in SHARED}
+    assert {name: getattr(saved.configuration, name) for name in SHARED} == shared
+    assert saved.configuration.class_names == tuple("0123456789")
+    assert saved.configuration.imports == ("my_models",)
+
+
+SHARED = (
+    "model",
+    "dataset",
+    "data_hash",
+    "budget",
+    "seed",
+    "recipe_hash",
+    "kept_epoch",
+    "test_accuracy",
+)
+"""What a record and the configuration of a saved model both say of their run."""
+
+
+@pytest.mark.parametrize(("final", "accuracy"), [(False, type(None)), (True, float)])
+def test_a_search_saves_its_model_too(tmp_path, final, accuracy):
+    search = Cell("cnn", "digits", "smoke", Recipe(epochs=1), is_search=True)
+    run_cell(search, [0], RunSettings(models=str(tmp_path), final=final))
+    (path,) = tmp_path.iterdir()
+    assert type(read_saved_model(path).configuration.test_accuracy) is accuracy
+
+
+@pytest.mark.parametrize("model", ["says_nan", "falls_over"])
+def test_a_run_that_failed_saves_no_model(tmp_path, model):
+    settings = RunSettings(models=str(tmp_path))
+    (record,) = run_cell(Cell(model, "digits", "smoke", RECIPE), [0], settings)
+    assert record.status != "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_test_loss_that_is_not_finite_saves_no_model(tmp_path, monkeypatch):
+    unusable = SimpleNamespace(cross_entropy=math.nan)
+    monkeypatch.setattr("stn_core.experiment.evaluate", lambda *arguments: unusable)
+    (record,) = run_cell(CHECKPOINTED, [4], RunSettings(models=str(tmp_path)))
+    assert record.status == "diverged"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_cannot_be_written_costs_no_run(tmp_path, caplog):
+    (tmp_path / "models").write_text("a file where the folder should be")
+    settings = RunSettings(models=str(tmp_path / "models"))
+    cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+    (record,) = run_cell(cell, [0], settings)
+    assert unchanging(record) == unchanging(run_cell(cell, [0])[0])
+    assert "digits-cnn-0.safetensors could not be written: " in caplog.text
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "CPU", ""])

@@ -22,7 +22,7 @@ CELL = Cell("stn", "digits", "smoke", Recipe(epochs=2, batch_size=100))
 def run(cell, tmp_path, **settings):
     """A record of seed 3, and the arrays that were kept of it."""
     (record,) = run_cell(cell, [3], RunSettings(artifacts=str(tmp_path), **settings))
-    return record, read_artifacts(artifacts_path(tmp_path, cell.dataset, cell.model, 3))
+    return record, read_artifacts(artifacts_path(tmp_path, record.run_name))
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,14 @@ def test_a_full_disk_costs_the_pictures_and_not_the_run(tmp_path, monkeypatch, c
     (record,) = run_cell(CELL, [3], RunSettings(artifacts=str(tmp_path)))
     assert record.status == "ok"
     assert "No space left" in caplog.text
+
+
+def test_a_model_may_mean_something_else_by_transform(caplog):
+    digits = load_dataset("digits")
+    model = create_model("cnn", digits.image_shape, 10)
+    model.transform = lambda images: images
+    assert film_of(model, digits, Normaliser.of(digits, torch.device("cpu")), epochs=3) is None
+    assert "warps are not filmed: AttributeError" in caplog.text
 
 
 def test_a_film_of_a_long_training_is_short_and_shows_both_ends():

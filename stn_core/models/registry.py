@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar, overload
 
+import torch
 from torch import nn
 
 from stn_core.errors import UsageError
@@ -48,6 +49,11 @@ class ModelInfo:
     starts_at_identity: bool = False
     core: bool = False
     channels_last: bool = False
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How its weights and images lie in memory."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def suits(self, dataset: str) -> bool:
         """Whether the model makes sense on the dataset of that name."""

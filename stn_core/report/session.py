@@ -56,10 +56,7 @@ class Session:
         Raises:
             UsageError: they are missing or damaged.
         """
-        paths = [
-            artifacts_path(folder, record.dataset, record.model, record.seed)
-            for folder in self.artifact_folders
-        ]
+        paths = [artifacts_path(folder, record.run_name) for folder in self.artifact_folders]
         return read_artifacts(next((path for path in paths if path.exists()), paths[0]))
 
 

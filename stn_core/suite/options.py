@@ -52,6 +52,7 @@ _FLAGS = (
     ("--drop-vanished", "drop baselines whose model or dataset is gone; train nothing"),
     ("--update-digests", "write the digests of this session into --digest-cache, if it passes"),
     ("--final", "spend the test set on an overridden recipe"),
+    ("--save-models", "keep every run's trained model in the results folder"),
     ("--no-identical", "let statistics decide even where a run repeats the stored one"),
     ("--gate-speed", "fail a cell that trains more slowly than on the same device before"),
     ("--no-report", "write tables alone, no report.html"),
@@ -103,7 +104,7 @@ class SuiteOptions:
         looks: after how many of them a cell is looked at.
         names_seeds: whether the user asked for exactly these seeds.
         data_root: the datasets' folder, None where nobody named one.
-        download, update_baselines, drop_vanished, update_digests, final: flags.
+        download, update_baselines, drop_vanished, update_digests, final, save_models: flags.
         settles_identical: a run that repeats the stored one settles its cell.
         gates_speed: a slower training fails.
         writes_report: report.html is written at the end.
@@ -132,6 +133,7 @@ class SuiteOptions:
     drop_vanished: bool
     update_digests: bool
     final: bool
+    save_models: bool
     settles_identical: bool
     gates_speed: bool
     writes_report: bool
@@ -184,6 +186,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         drop_vanished=config.getoption("--drop-vanished"),
         update_digests=config.getoption("--update-digests"),
         final=config.getoption("--final"),
+        save_models=config.getoption("--save-models"),
         settles_identical=not config.getoption("--no-identical"),
         gates_speed=config.getoption("--gate-speed"),
         writes_report=not config.getoption("--no-report"),
@@ -212,6 +215,8 @@ def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
         raise UsageError(f"--digest-cache: there is no folder {options.digest_cache.parent}")
     if options.from_records and options.resumes:
         raise UsageError("--from-records trains nothing, so there is nothing to --resume")
+    if options.from_records and options.save_models:
+        raise UsageError("--from-records trains nothing, so there is no model to --save-models of")
     if options.drop_vanished:
         _check_drop(options)
     if not options.update_baselines:
@@ -227,7 +232,7 @@ def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
 
 
 def _check_drop(options: SuiteOptions) -> None:
-    if options.update_baselines or options.update_digests:
+    if options.update_baselines or options.update_digests or options.save_models:
         raise UsageError("--drop-vanished trains nothing that could be written; use it alone")
     if options.is_search:
         raise UsageError("--drop-vanished takes the shipped recipes: drop the overrides")

@@ -15,6 +15,7 @@ from stn_core.errors import UsageError
 from stn_core.files import EMPTY_SHARD_FILE
 from stn_core.gate.judge import Rules
 from stn_core.gate.verdict import Judgement
+from stn_core.importing import import_models
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
 from stn_core.report.table import remarks
@@ -63,7 +64,7 @@ class Planning:
         from stn_core.suite import matrix
 
         state, options = self._state, self._state.options
-        matrix.import_models(options.imports, state.config.invocation_params.dir)
+        import_models(options.imports, state.config.invocation_params.dir)
         cells = matrix.plan_cells(options)
         device, data_hashes = self._device_and_data()
         _ = state.digests  # damaged ones are told now, like damaged baselines

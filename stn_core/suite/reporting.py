@@ -14,6 +14,7 @@ from stn_core.files import (
     EMPTY_SHARD_FILE,
     FIGURES_FOLDER,
     JUDGEMENTS_FILE,
+    MODELS_FOLDER,
     RECORDS_FILE,
     REPORT_FILE,
 )
@@ -217,4 +218,13 @@ class Reporting:
         if not (options.is_search or options.update_baselines or options.baselines.exists()):
             yield f"no baselines: there is no file {options.baselines}; nothing was compared"
         yield from tally(self._judgements, options.looks[-1])
+        if options.save_models:
+            yield self._saved_models()
         yield f"{'tables' if options.from_records else 'records and tables'}: {options.results}"
+
+    def _saved_models(self) -> str:
+        """How many of the good runs left a model: earlier ones may not have, nor on a full disk."""
+        folder = self._state.options.results / MODELS_FOLDER
+        good = [run for one in self._judgements for run in one.records if run.status == "ok"]
+        saved = sum((folder / f"{run.run_name}.safetensors").exists() for run in good)
+        return f"models: {saved} of {len(good)} good runs left theirs in {folder}"

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stn_core.files import ARTIFACTS_FOLDER, CHECKPOINTS_FOLDER, RECORDS_FILE, lock_of
+from stn_core.files import (
+    ARTIFACTS_FOLDER,
+    CHECKPOINTS_FOLDER,
+    MODELS_FOLDER,
+    RECORDS_FILE,
+    lock_of,
+)
 from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
@@ -117,6 +123,8 @@ class SessionState:
             final=options.final,
             checkpoints=str(options.results / CHECKPOINTS_FOLDER),
             artifacts=str(options.results / ARTIFACTS_FOLDER),
+            models=str(options.results / MODELS_FOLDER) if options.save_models else None,
+            imports=options.imports,
             commit=commit,
             dirty=dirty,
         )

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from stn_core.datasets import Dataset
 from stn_core.keyed_random import Stream, permutation, uniform
 from stn_core.recipe import Recipe
+
+
+class ChannelStatistics(Protocol):
+    """Whatever knows mean and std per channel of pixels in [0, 1], as a dataset does."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean of each channel."""
+        ...
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The standard deviation of each channel."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -29,13 +43,13 @@ class Normaliser:
     @classmethod
     def of(
         cls,
-        dataset: Dataset,
+        statistics: ChannelStatistics,
         device: torch.device,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> Normaliser:
-        """The normaliser of a dataset's mean and std, on a device."""
-        mean = torch.tensor(dataset.mean, dtype=torch.float64).reshape(-1, 1, 1)
-        std = torch.tensor(dataset.std, dtype=torch.float64).reshape(-1, 1, 1)
+        """The normaliser of some mean and std, a dataset's say, on a device."""
+        mean = torch.tensor(statistics.mean, dtype=torch.float64).reshape(-1, 1, 1)
+        std = torch.tensor(statistics.std, dtype=torch.float64).reshape(-1, 1, 1)
         return cls(
             (mean * 255).to(device, torch.float32),
             (1 / (std * 255)).to(device, torch.float32),

@@ -1,7 +1,6 @@
 """The state of an unfinished training, kept in one file, so that it can go on where it was.
 
-The file is a safetensors file: the tensors as they are, and in its metadata a JSON document with
-all else and a checksum of both. Nothing is unpickled.
+The file is a sealed one: the tensors as they are, and a JSON document with all else.
 
 A checkpoint is a help and never a condition: where it cannot be written, read or trusted, a line of
 the log says so, and the training goes on without it.
@@ -9,8 +8,6 @@ the log says so, and the training goes on without it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import time
@@ -18,10 +15,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
+
+from stn_core.sealed import read_sealed, sealed
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -87,13 +85,13 @@ def discard(path: Path) -> None:
 def _write(path: Path, owner: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Replace the file at once: interrupted at any moment, this leaves the old one or the new."""
     tensors: dict[str, Tensor] = {}
-    document = json.dumps({"owner": dict(owner), "state": _encode(state, "", tensors)})
-    metadata = {"document": document, "checksum": _checksum(document, tensors)}
+    document = {"owner": dict(owner), "state": _encode(state, "", tensors)}
+    content = sealed(document, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(safetensors.torch.save(tensors, metadata))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -107,23 +105,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         OSError, ValueError, SafetensorError: it cannot be read, or is not as written.
     """
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    document = metadata.get("document", "")
-    if metadata.get("checksum") != _checksum(document, tensors):
-        raise ValueError("its contents are not what its checksum says")
-    values = json.loads(document)
+    values, tensors = read_sealed(path)
     return values["owner"], _decode(values["state"], tensors)
-
-
-def _checksum(document: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(document.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -134,7 +117,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """
     if isinstance(value, Tensor):
         name = f"{len(tensors)}{name}"  # unique, whatever the keys are
-        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        tensors[name] = value
         return {"tensor": name, "stride": torch.empty_like(value, device="meta").stride()}
     if isinstance(value, Mapping):
         items = [[key, _encode(item, f"{name}/{key}", tensors)] for key, item in value.items()]
