@@ -184,7 +184,11 @@ def _confusion(
     if not matrices:
         return
     counts = np.sum(matrices, axis=0)
-    svg = draw(f"{prefix}-confusion", "Confusion matrix", partial(confusion_chart, counts, classes))
+    svg = draw(
+        f"{prefix}-confusion",
+        "Confusion matrix",
+        partial(confusion_chart, counts, [_short(name) for name in classes]),
+    )
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:5]
     pairs = [np.unravel_index(place, wrong.shape) for place in order]

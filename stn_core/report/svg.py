@@ -53,6 +53,7 @@ _STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "image.interpolation": "none",
+    "text.parse_math": False,
 }
 
 

@@ -62,7 +62,7 @@ def _all_accuracies(judgement: Judgement) -> list[float]:
 
 
 def _row(judgement: Judgement) -> dict[str, Any]:
-    budget, dataset, model = judgement.key.split("/")
+    budget, dataset, model = judgement.key.split("/", 2)
     done = [record for record in judgement.records if record.status == "ok"]
     accuracies = judgement.accuracies
     baseline = judgement.baseline.accuracies if judgement.baseline else []

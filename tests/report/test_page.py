@@ -1,0 +1,294 @@
+"""The page of a session: whole, alone, safe, light, and honest about what it lacks."""
+
+import dataclasses
+import html.parser
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from stn_core.artifacts import artifacts_path, write_artifacts
+from stn_core.errors import UsageError
+from stn_core.files import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
+from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.report.__main__ import main
+from stn_core.report.html import write_report
+from tests.examples import artifacts
+from tests.report.folders import a_run, write_session
+
+MODELS = ("stn", "cnn")
+
+
+class Reader(html.parser.HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def all(self, name):
+        return [attributes[name] for _, attributes in self.elements if attributes.get(name)]
+
+    @property
+    def text(self):
+        return " ".join(self.texts)
+
+
+def report(*folders, out):
+    """The page of some sessions, its text, and what it lacks."""
+    missing = write_report(folders, out / "report.html", out / "figures")
+    content = (out / "report.html").read_text(encoding="utf-8")
+    return Reader(content), content, missing
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    runs = [a_run(seed, model) for model in MODELS for seed in (0, 1)]
+    return write_session(tmp_path_factory.mktemp("results") / "a-session", runs)
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return report(folder, out=folder)
+
+
+def test_a_whole_session_lacks_nothing_and_shows_every_cell(page):
+    reader, _, missing = page
+    assert missing == ()
+    for model in MODELS:
+        assert reader.text.count(model) >= 2  # in the table, and over its own section
+    headings = ["Confusion matrix", "Calibration", "The first mistakes", "Theta by class"]
+    headings += ["The most confident mistakes", "Before and after the warp", "Learning curves"]
+    for heading in headings:
+        assert sum(heading in text for text in reader.texts) >= len(MODELS), heading
+    assert "pytest benchmarks -k 'stn or cnn'" in reader.text
+    assert "a processor" in reader.text
+
+
+def test_it_needs_no_other_file(page):
+    reader, content, _ = page
+    linked = [*reader.all("src"), *reader.all("href"), *reader.all("xlink:href")]
+    assert linked
+    assert all(link.startswith(("#", "data:")) for link in linked)
+    assert "@import" not in content
+    assert not re.search(r"url\((?!#)", content)
+
+
+def test_every_link_within_it_leads_somewhere_and_no_id_twice(page):
+    reader, content, _ = page
+    ids = reader.all("id")
+    assert len(ids) == len(set(ids))
+    used = [link[1:] for link in [*reader.all("href"), *reader.all("xlink:href")] if link[0] == "#"]
+    used += re.findall(r"url\(#([^)]+)\)", content)
+    assert set(used) <= set(ids)
+
+
+def test_every_figure_is_a_file_too(page, folder):
+    reader, _, _ = page
+    files = list((folder / "figures").iterdir())
+    assert len(files) == sum(tag == "svg" for tag, _ in reader.elements)
+    for file in files:
+        assert ElementTree.parse(file).getroot().tag.endswith("svg")
+
+
+def test_the_same_session_gives_the_same_page(page, folder, tmp_path):
+    again = report(folder, out=tmp_path)
+    assert again[1] == page[1]
+
+
+def test_names_and_messages_are_escaped(tmp_path):
+    attack = "<img src=x onerror=alert(1)>&amp;\"'"
+    run = a_run(status="diverged", message=attack, model=f"m{attack}")
+    good = dataclasses.replace(a_run(), confusion=[[3, 1], [2, 9]], worst_mistakes=[])
+    folder = write_session(
+        tmp_path / attack,
+        [good],
+        judgements=[
+            Judgement(run.key, Verdict.DIVERGED, attack),
+            Judgement(good.key, Verdict.PASS, attack, records=(good,)),
+        ],
+        pictures=False,
+    )
+    named = dataclasses.replace(artifacts(classes=2), class_names=np.array([attack, "b"]))
+    write_artifacts(artifacts_path(folder / ARTIFACTS_FOLDER, good.run_name), named)
+    reader, content, _ = report(folder, out=tmp_path)
+    assert "<img" not in content
+    assert sum(tag == "script" for tag, _ in reader.elements) == 1  # the page's own
+    assert not any(name.startswith("on") for _, names in reader.elements for name in names)
+    assert reader.text.count(attack) >= 4  # the session's name, a model, a message, a class
+
+
+def drawn_artifacts():
+    """Strokes and rotations in place of noise, which nothing compresses, in every image."""
+    drawn = artifacts(classes=10, images=10, size_hw=(28, 28))
+    y, x = np.mgrid[-1:1:28j, -1:1:28j]
+    for array in [*vars(drawn.mistakes).values(), *vars(drawn.warps).values()]:
+        if array.dtype == np.uint8:
+            angle = np.arange(array[..., 0, 0].size).reshape(*array.shape[:-2], 1, 1)
+            stroke = np.exp(-20 * (x * np.cos(angle) + y * np.sin(angle)) ** 2)
+            array[...] = (255 * stroke * (x**2 + y**2 < 0.6)).astype(np.uint8)
+    drawn.warps.grid[...] = np.stack([0.8 * x - 0.6 * y, 0.6 * x + 0.8 * y], axis=-1)
+    drawn.warps.det[...] = 1
+    return drawn
+
+
+def test_thirty_cells_of_digits_stay_below_five_megabytes(tmp_path):
+    confusion = np.full((10, 10), 1234).tolist()
+
+    def size(models):
+        folder = tmp_path / str(len(models))
+        runs = [a_run(seed, model, confusion=confusion) for model in models for seed in range(3)]
+        write_session(folder, runs, pictures=False)
+        for run in runs:
+            path = artifacts_path(folder / ARTIFACTS_FOLDER, run.run_name)
+            write_artifacts(path, drawn_artifacts())
+        report(folder, out=folder)
+        return (folder / "report.html").stat().st_size
+
+    one = size(["stn"])
+    assert one + 29 * (size(["stn", "cnn"]) - one) < 5e6
+
+
+def test_the_report_never_imports_torch(folder, tmp_path):
+    code = (
+        "import sys; from stn_core.report.__main__ import main;"
+        f"status = main([{str(folder)!r}, '--out', {str(tmp_path)!r}]);"
+        "sys.exit(status or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert (tmp_path / "report.html").exists()
+
+
+def test_two_sessions_stand_side_by_side(folder, tmp_path):
+    other = write_session(tmp_path / "another", [a_run(seed, "stn") for seed in (5, 6, 7)])
+    reader, _, missing = report(folder, other, out=tmp_path)
+    assert missing == ()
+    assert "a-session (A) against another (B)" in reader.text
+    assert "B better" in reader.text
+    assert "only in A" in reader.text
+    assert "stn, a-session" in reader.text
+    assert "stn, another" in reader.text
+
+
+# What is missing or damaged ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    return write_session(tmp_path / "s", [a_run(0), a_run(1)])
+
+
+def test_a_missing_array_file_is_told_and_the_rest_is_there(fresh):
+    for file in (fresh / ARTIFACTS_FOLDER).iterdir():
+        file.unlink()
+    reader, _, missing = report(fresh, out=fresh)
+    (line,) = missing
+    assert "no pictures of smoke/digits/stn" in line
+    assert "is missing" in line
+    assert line in reader.text
+    assert "Learning curves" in reader.text
+
+
+def test_the_next_seed_shows_its_pictures_where_the_first_has_none(fresh):
+    artifacts_path(fresh / ARTIFACTS_FOLDER, a_run(0).run_name).write_bytes(b"torn")
+    reader, _, missing = report(fresh, out=fresh)
+    assert missing == ()
+    assert "of seed 1" in reader.text
+
+
+def test_a_torn_line_is_told(fresh):
+    with (fresh / RECORDS_FILE).open("a") as file:
+        file.write('{"model": "st')
+    _, _, missing = report(fresh, out=fresh)
+    assert len(missing) == 1
+    assert "line 3: torn, left out" in missing[0]
+
+
+def test_records_of_another_version_are_told(fresh):
+    path = fresh / RECORDS_FILE
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1].replace('"version": 1', '"version": 9')]))
+    _, _, missing = report(fresh, out=fresh)
+    assert "a record of version 9 cannot be read" in missing[0]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", None])
+def test_a_damaged_plan_is_told(fresh, content):
+    if content is None:
+        (fresh / PLAN_FILE).unlink()
+    else:
+        (fresh / PLAN_FILE).write_text(content)
+    _, _, missing = report(fresh, out=fresh)
+    assert len(missing) == 1
+    assert "what was asked for is not known" in missing[0]
+
+
+def test_an_interrupted_session_is_shown_and_not_judged(fresh):
+    (fresh / JUDGEMENTS_FILE).unlink()
+    reader, _, missing = report(fresh, out=fresh)
+    assert "no verdicts" in missing[0]
+    assert "not judged: the session did not end" in reader.text
+
+
+@pytest.mark.parametrize("content", [None, "", "not a record\n"])
+def test_a_folder_without_a_record_is_refused_in_one_line(tmp_path, content, capsys):
+    if content is not None:
+        (tmp_path / RECORDS_FILE).write_text(content)
+    assert main([str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"{tmp_path} holds no results")
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_of_several_folders_the_readable_ones_are_shown(fresh, tmp_path, capsys):
+    assert main([str(fresh), str(tmp_path / "nowhere"), "--out", str(tmp_path)]) == 0
+    assert f"there is no results folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_told(fresh, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        write_report([fresh], tmp_path / "file" / "report.html")
+
+
+# Two sides compared -----------------------------------------------------------------------------
+
+
+def test_the_command_compares_two_sides_in_text_and_on_a_page(folder, tmp_path, capsys):
+    other = write_session(
+        tmp_path / "b", [a_run(seed, accuracy=0.5 + 0.01 * seed) for seed in (3, 4, 5)]
+    )
+    assert main(["--compare", str(folder), str(other), "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "A better" in said
+    assert "only in A" in said
+    reader = Reader((tmp_path / "comparison.html").read_text())
+    assert "A better" in reader.text
+    assert "Differences of accuracy" in reader.text
+    assert (tmp_path / "figures" / "comparison.svg").exists()
+
+
+def test_sides_that_cannot_be_compared_are_refused_in_one_line(folder, tmp_path, capsys):
+    assert main(["--compare", str(folder), str(tmp_path / "nowhere")]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert "nowhere" in said.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "--compare", "b", "c"]])
+def test_the_command_takes_folders_or_two_sides(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "name results folders, or two sides after --compare" in capsys.readouterr().err
