@@ -38,6 +38,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if found.exists():
         import pandas as pd
 
-        from stn_core.report.robustness import robustness_tables
+        from stn_core.files import FIGURES_FOLDER
+        from stn_core.report.robustness import robustness_tables, write_robustness_curves
 
-        terminalreporter.write_line(robustness_tables(pd.read_csv(found)))
+        frame = pd.read_csv(found)
+        terminalreporter.write_line(robustness_tables(frame))
+        for name in write_robustness_curves(frame, found.parent / FIGURES_FOLDER):
+            terminalreporter.write_line(f"curves: {found.parent / FIGURES_FOLDER / name}")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stn_core.report.robustness import robustness_tables
+from stn_core.report.robustness import robustness_tables, write_robustness_curves
 
 
 def test_every_change_has_a_table_with_mean_spread_and_number_of_seeds():
@@ -31,3 +31,20 @@ def test_one_seed_has_no_spread():
         columns=["dataset", "model", "seed", "change", "unit", "amount", "accuracy"],
     )
     assert "50.00 (1)" in robustness_tables(row)
+
+
+def test_every_dataset_has_its_curves_with_every_model_and_change(tmp_path):
+    rows = [
+        (dataset, model, seed, change, "degrees", amount, 0.5)
+        for dataset in ("digits", "mnist")
+        for model in ("cnn", "stn")
+        for seed in (0, 1)
+        for change in ("rotation", "shear")
+        for amount in (0, 1.5)
+    ]
+    names = ["dataset", "model", "seed", "change", "unit", "amount", "accuracy"]
+    written = write_robustness_curves(pd.DataFrame(rows, columns=names), tmp_path)
+    assert written == ["robustness-digits.svg", "robustness-mnist.svg"]
+    for name in written:
+        text = (tmp_path / name).read_text()
+        assert all(f">{word}<" in text for word in ("cnn", "stn", "rotation, degrees"))
