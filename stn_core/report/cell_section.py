@@ -10,8 +10,7 @@ from functools import partial
 import numpy as np
 from markupsafe import Markup
 
-from stn_core.artifacts import Artifacts, Mistakes, Warps
-from stn_core.errors import UsageError
+from stn_core.artifacts import Mistakes, Warps
 from stn_core.gate.verdict import Judgement, accuracy_text
 from stn_core.records import RunRecord
 from stn_core.report.charts import (
@@ -23,7 +22,7 @@ from stn_core.report.charts import (
 )
 from stn_core.report.figures import FigureFolder
 from stn_core.report.mosaics import film_strip, gallery, warp_figure
-from stn_core.report.session import Session
+from stn_core.report.session import Session, Shown
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,6 @@ def cell_section(
     session: Session,
     judgement: Judgement,
     draw: FigureFolder,
-    complaints: list[str],
     *,
     named_session: bool,
 ) -> CellSection:
@@ -89,17 +87,16 @@ def cell_section(
         session: that it belongs to.
         judgement: of the cell; it has records.
         draw: the figures.
-        complaints: takes a sentence where something is missing.
         named_session: whether the title names the session.
     """
     place, _, model = judgement.key.rpartition("/")
-    shown, artifacts = _shown(session, judgement.records, complaints)
+    shown = session.shown.get(judgement.key)
     prefix = f"{place.rpartition('/')[2]}-{model}"
     if named_session:
         prefix = f"{session.name}-{prefix}"
     figures = [*_curves(prefix, judgement.records, draw)]
-    if artifacts and shown:
-        figures += _seen(prefix, judgement.records, shown, artifacts, draw)
+    if shown:
+        figures += _seen(prefix, judgement.records, shown, draw)
     return CellSection(
         anchor=CellSection.anchor_of(session, judgement.key),
         place=place,
@@ -111,23 +108,7 @@ def cell_section(
     )
 
 
-def _shown(
-    session: Session, records: Sequence[RunRecord], complaints: list[str]
-) -> tuple[RunRecord | None, Artifacts | None]:
-    """The first run that there are pictures of, and these."""
-    reasons = []
-    for record in records:
-        if record.status != "ok":
-            continue
-        try:
-            return record, session.artifacts(record)
-        except UsageError as error:
-            reasons.append(f"no pictures of {record.key}: {error}")
-    complaints += reasons[:1]
-    return None, None
-
-
-def _facts(judgement: Judgement, shown: RunRecord | None) -> tuple[tuple[str, str], ...]:
+def _facts(judgement: Judgement, shown: Shown | None) -> tuple[tuple[str, str], ...]:
     records = judgement.records
     seconds = [record.train_seconds for record in records if record.status == "ok"]
     facts = [
@@ -145,7 +126,7 @@ def _facts(judgement: Judgement, shown: RunRecord | None) -> tuple[tuple[str, st
     if judgement.message:
         facts.append(("said", judgement.message))
     if shown:
-        facts.append(("pictures", f"of seed {shown.seed}"))
+        facts.append(("pictures", f"of seed {shown.record.seed}"))
     return tuple(facts)
 
 
@@ -164,14 +145,14 @@ def _curves(prefix: str, records: Sequence[RunRecord], draw: FigureFolder) -> It
 def _seen(
     prefix: str,
     records: Sequence[RunRecord],
-    shown: RunRecord,
-    artifacts: Artifacts,
+    shown: Shown,
     draw: FigureFolder,
 ) -> Iterator[Figure]:
+    artifacts = shown.artifacts
     classes = [str(name) for name in artifacts.class_names]
     yield from _confusion(prefix, records, classes, draw)
     if artifacts.mistakes:
-        yield from _mistakes(prefix, shown, artifacts.mistakes, classes, draw)
+        yield from _mistakes(prefix, shown.record, artifacts.mistakes, classes, draw)
     if artifacts.warps:
         yield from _warps(prefix, artifacts.warps, classes, draw)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,11 +29,12 @@ class FigureFolder:
         """A figure as the SVG element of a page.
 
         Args:
-            name: of the file, without its ending.
+            name: of the file, without its ending; unique, any text.
             title: what a reader who does not see the figure is told.
             draw: makes it.
         """
         svg = to_svg(draw(), name)
         if self._folder:
-            write_at_once(self._folder / f"{name}.svg", for_file(svg))
+            file = re.sub(r"[^\w.-]", "-", name)
+            write_at_once(self._folder / f"{file}.svg", for_file(svg))
         return for_page(svg, html.escape(title, quote=True))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement
 from stn_core.report.cell_section import CellSection, cell_section
-from stn_core.report.compare import compare
+from stn_core.report.compare import CellComparison, compare
 from stn_core.report.compare_page import comparison_page_rows
 from stn_core.report.compare_table import compare_lines
 from stn_core.report.dataset_section import dataset_sections
@@ -40,82 +41,91 @@ def write_report(
     Raises:
         UsageError: none of the folders can be read, or the page cannot be written.
     """
-    sessions, complaints = _readable(folders)
+    sessions, unreadable = _readable(folders)
+    comparisons, incomparable = _comparisons(sessions)
+    told = [complaint for session in sessions for complaint in session.complaints]
+    complaints = (*unreadable, *told, *incomparable)
     try:
         with drawing_style():
-            content = build_page(sessions, FigureFolder(figures), complaints)
+            content = build_page(sessions, comparisons, complaints, FigureFolder(figures))
         write_at_once(page, content)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename or page}: {error.strerror}") from None
-    return tuple(complaints)
+    return complaints
 
 
 def _readable(folders: Sequence[Path]) -> tuple[list[Session], list[str]]:
+    """The sessions that can be read, each of a name of its own, and why others cannot be."""
     sessions: list[Session] = []
     complaints: list[str] = []
-    for folder in folders:
+    for folder in dict.fromkeys(folders):
         try:
             sessions.append(read_session(folder))
         except UsageError as error:
             complaints.append(str(error))
     if not sessions:
         raise UsageError("; ".join(complaints))
+    if len({session.name for session in sessions}) < len(sessions):
+        sessions = [replace(session, name=str(session.folder)) for session in sessions]
     return sessions, complaints
 
 
-def build_page(sessions: Sequence[Session], figures: FigureFolder, complaints: list[str]) -> str:
+def _comparisons(
+    sessions: Sequence[Session],
+) -> tuple[dict[str, tuple[CellComparison, ...]], list[str]]:
+    """Every further session against the first, by title, and why one cannot be compared."""
+    first = sessions[0]
+    comparisons = {}
+    complaints = []
+    for other in sessions[1:]:
+        try:
+            compared = compare(read_source(first.folder), read_source(other.folder))
+        except UsageError as error:
+            complaints.append(f"{other.name} is not compared: {error}")
+        else:
+            comparisons[f"{first.name} (A) against {other.name} (B)"] = compared
+    return comparisons, complaints
+
+
+def build_page(
+    sessions: Sequence[Session],
+    comparisons: Mapping[str, Sequence[CellComparison]],
+    complaints: Sequence[str],
+    figures: FigureFolder,
+) -> str:
     """The page as text.
 
     Args:
-        sessions: one or more.
+        sessions: one or more, each of a name of its own.
+        comparisons: of two of them each, by title.
+        complaints: what the page lacks.
         figures: draws, within `drawing_style`.
-        complaints: of what was left out; what else is missing is added to them.
     """
-    for session in sessions:
-        complaints += session.complaints
-    cells = _cells(sessions, figures, complaints)
-    datasets = dataset_sections(sessions, figures)
+    cells = _cells(sessions, figures)
     return render(
         "report.html",
         title=" against ".join(session.name for session in sessions),
         sessions=[_overview(session) for session in sessions],
         datasets=[
             {**section, "cells": [cell for cell in cells if cell.place == section["place"]]}
-            for section in datasets
+            for section in dataset_sections(sessions, figures)
         ],
-        comparisons=_comparisons(sessions, complaints),
+        comparisons=[
+            {"title": title, "rows": comparison_page_rows(cells), "lines": compare_lines(cells)}
+            for title, cells in comparisons.items()
+        ],
         complaints=complaints,
     )
 
 
-def _cells(
-    sessions: Sequence[Session], figures: FigureFolder, complaints: list[str]
-) -> list[CellSection]:
+def _cells(sessions: Sequence[Session], figures: FigureFolder) -> list[CellSection]:
     several = len(sessions) > 1
-    cells = []
-    for session in sessions:
-        for judgement, _ in comparison_rows(session.judgements):
-            if judgement.records:
-                cells.append(
-                    cell_section(session, judgement, figures, complaints, named_session=several)
-                )
-    return cells
-
-
-def _comparisons(sessions: Sequence[Session], complaints: list[str]) -> list[dict[str, Any]]:
-    """Every further session against the first."""
-    found = []
-    for other in sessions[1:]:
-        try:
-            first, second = read_source(sessions[0].folder), read_source(other.folder)
-            comparisons = compare(first, second)
-        except UsageError as error:
-            complaints.append(f"{other.name} is not compared: {error}")
-            continue
-        title = f"{sessions[0].name} (A) against {other.name} (B)"
-        rows = comparison_page_rows(comparisons)
-        found.append({"title": title, "rows": rows, "lines": compare_lines(comparisons)})
-    return found
+    return [
+        cell_section(session, judgement, figures, named_session=several)
+        for session in sessions
+        for judgement, _ in comparison_rows(session.judgements)
+        if judgement.records
+    ]
 
 
 def _overview(session: Session) -> dict[str, Any]:
@@ -137,10 +147,8 @@ def _overview(session: Session) -> dict[str, Any]:
 
 def _row(session: Session, judgement: Judgement, row: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "key": judgement.key,
         "anchor": CellSection.anchor_of(session, judgement.key) if judgement.records else "",
         "verdict": judgement.verdict.name.lower(),
-        "passes": judgement.verdict.passes,
         "cells": row,
     }
 

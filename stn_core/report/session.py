@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,44 +19,37 @@ NOT_JUDGED = "not judged: the session did not end"
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The run of a cell that pictures are drawn of.
+
+    Args:
+        record: the first good one with arrays that can be read.
+        artifacts: these.
+    """
+
+    record: RunRecord
+    artifacts: Artifacts
+
+
+@dataclass(frozen=True)
 class Session:
     """What a folder of results holds.
 
     Args:
         folder: of the session.
+        name: what it is called on a page: the folder's own name, the date and time.
         judgements: a cell each, with its records.
+        shown: runs to draw pictures of, by key; a cell may have none.
         plan: what was asked, as written; empty where that is missing.
         complaints: a sentence for everything that could not be read.
     """
 
     folder: Path
+    name: str
     judgements: tuple[Judgement, ...]
+    shown: Mapping[str, Shown]
     plan: Mapping[str, Any]
     complaints: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The folder's own name: the date and time, unless somebody renamed it."""
-        return self.folder.resolve().name
-
-    @property
-    def records(self) -> list[RunRecord]:
-        """Of all cells."""
-        return [record for judgement in self.judgements for record in judgement.records]
-
-    @functools.cached_property
-    def artifact_folders(self) -> list[Path]:
-        """Where the arrays of the runs may lie: beside the records they belong to."""
-        return [file.parent / ARTIFACTS_FOLDER for file in _record_files(self.folder, self.plan)]
-
-    def artifacts(self, record: RunRecord) -> Artifacts:
-        """The arrays of a run.
-
-        Raises:
-            UsageError: they are missing or damaged.
-        """
-        paths = [artifacts_path(folder, record.run_name) for folder in self.artifact_folders]
-        return read_artifacts(next((path for path in paths if path.exists()), paths[0]))
 
 
 def read_session(folder: Path) -> Session:
@@ -73,7 +65,8 @@ def read_session(folder: Path) -> Session:
         raise UsageError(f"there is no results folder {folder}")
     plan, complaints = _read_plan(folder / PLAN_FILE)
     records: list[RunRecord] = []
-    for file in _record_files(folder, plan):
+    files = _record_files(folder, plan)
+    for file in files:
         found, torn = read_records(file)
         records += found
         complaints += torn
@@ -85,7 +78,11 @@ def read_session(folder: Path) -> Session:
         judgements = read_judgements(folder / JUDGEMENTS_FILE, records)
     except UsageError as error:
         complaints.append(f"no verdicts: {error}")
-    return Session(folder, (*judgements, *_unjudged(records, judgements)), plan, tuple(complaints))
+    judgements = [*judgements, *_unjudged(records, judgements)]
+    shown, unseen = _readable_runs(judgements, [file.parent / ARTIFACTS_FOLDER for file in files])
+    complaints += unseen
+    name = folder.resolve().name
+    return Session(folder, name, tuple(judgements), shown, plan, tuple(complaints))
 
 
 def _record_files(folder: Path, plan: Mapping[str, Any]) -> list[Path]:
@@ -122,3 +119,33 @@ def _unjudged(records: Sequence[RunRecord], judgements: Sequence[Judgement]) -> 
         )
         for key in cells
     ]
+
+
+def _readable_runs(
+    judgements: Iterable[Judgement], folders: Sequence[Path]
+) -> tuple[dict[str, Shown], list[str]]:
+    """The run of each cell that can be shown, and a sentence for each cell without one.
+
+    Args:
+        judgements: of the cells.
+        folders: where the arrays may lie: beside the records that they belong to.
+    """
+    shown: dict[str, Shown] = {}
+    complaints = []
+    for judgement in judgements:
+        reasons = []
+        for record in judgement.records:
+            if record.status != "ok" or judgement.key in shown:
+                continue
+            try:
+                shown[judgement.key] = Shown(record, _read_artifacts(folders, record.run_name))
+            except UsageError as error:
+                reasons.append(f"no pictures of {record.key}: {error}")
+        if judgement.key not in shown:
+            complaints += reasons[:1]
+    return shown, complaints
+
+
+def _read_artifacts(folders: Sequence[Path], run_name: str) -> Artifacts:
+    paths = [artifacts_path(folder, run_name) for folder in folders]
+    return read_artifacts(next((path for path in paths if path.exists()), paths[0]))

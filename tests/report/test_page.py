@@ -180,6 +180,16 @@ def test_two_sessions_stand_side_by_side(folder, tmp_path):
     assert "stn, another" in reader.text
 
 
+def test_two_sessions_of_one_name_are_told_apart(folder, tmp_path):
+    namesake = write_session(tmp_path / "elsewhere" / "a-session", [a_run(5), a_run(6)])
+    reader, _, _ = report(folder, namesake, folder, out=tmp_path)
+    assert f"stn, {namesake}" in reader.text
+    ids = reader.all("id")
+    assert len(ids) == len(set(ids))
+    figures = len(list((tmp_path / "figures").iterdir()))
+    assert figures == sum(tag == "svg" for tag, _ in reader.elements)
+
+
 # What is missing or damaged ---------------------------------------------------------------------
 
 
