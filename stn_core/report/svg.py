@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 COLOURS = ("#1F83C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F")
-"""Okabe and Ito's (2008), which colour-blind readers tell apart, the blue lighter: for dark pages."""
+"""Okabe and Ito's (2008), which colour-blind readers tell apart; a lighter blue, for dark pages."""
 
 WIDTH = 5.0
 """Of a figure, in inches: on a phone's page its text can still be read."""
