@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,13 +25,18 @@ from stn_core.devices import describe_environment, isolated, peak_memory_mb
 from stn_core.errors import UsageError
 from stn_core.evaluation import Evaluation, evaluate
 from stn_core.models import create_model, model_info
-from stn_core.pictures import collect_artifacts, film_of
+from stn_core.optional import require_package
+from stn_core.pictures import collect_artifacts, film_of, fixed_batch
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord
 from stn_core.saved_models import ModelConfiguration, save_model
 from stn_core.training.batches import Normaliser
 from stn_core.training.checkpoint import Checkpoint, discard
 from stn_core.training.loop import Observer, Training, train
+from stn_core.training.observers import together
+
+if TYPE_CHECKING:
+    from stn_core.training.tensorboard import TensorBoard
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -53,6 +58,7 @@ class RunSettings:
         artifacts: the folder for the arrays that pictures of a run need; None where none are drawn.
         models: the folder where every good run leaves its model; None where it need not.
         imports: what --import named, for the saved models to say.
+        tensorboard: the folder where every run gets one for TensorBoard; None where it need not.
     """
 
     device: str = "cpu"
@@ -67,6 +73,7 @@ class RunSettings:
     artifacts: str | None = None
     models: str | None = None
     imports: tuple[str, ...] = ()
+    tensorboard: str | None = None
 
 
 def run_cell(
@@ -88,9 +95,11 @@ def run_cell(
         on_epoch: told of each epoch, those of an interrupted run among them.
 
     Raises:
-        UsageError: the dataset cannot be had.
+        UsageError: the dataset cannot be had, or TensorBoard's package is not installed.
     """
     settings = settings or RunSettings()
+    if settings.tensorboard is not None:
+        require_package("tensorboard", "RunSettings.tensorboard")
     dataset = cached_dataset(cell.dataset, settings.data_root, settings.download)
     records = []
     for seed in seeds:
@@ -128,13 +137,25 @@ def _run_seed(
         data_hash=dataset.hash,
         environment=describe_environment(device, settings.threads, settings.commit, settings.dirty),
     )
+    board = _board(record, dataset, settings)
     try:
         with isolated(seed, device, settings.threads):
-            record = _train_and_measure(record, cell, dataset, device, settings, on_epoch)
+            record = _train_and_measure(record, cell, dataset, device, settings, on_epoch, board)
     except (Exception, SystemExit) as error:  # whatever a model does, the others go on
         record = replace(record, status="crashed", message=_reason(error))
+    if board:
+        board.finish(record)
     _release_memory(device)
     return record
+
+
+def _board(record: RunRecord, dataset: Dataset, settings: RunSettings) -> TensorBoard | None:
+    """What shows a run in TensorBoard; None where nobody asked for it."""
+    if settings.tensorboard is None:
+        return None
+    from stn_core.training.tensorboard import TensorBoard  # its package may be missing
+
+    return TensorBoard(Path(settings.tensorboard, record.run_name), fixed_batch(dataset))
 
 
 def _release_memory(device: torch.device) -> None:
@@ -157,6 +178,7 @@ def _train_and_measure(
     device: torch.device,
     settings: RunSettings,
     on_epoch: Observer | None,
+    board: TensorBoard | None,
 ) -> RunRecord:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -164,12 +186,16 @@ def _train_and_measure(
     normalise = Normaliser.of(dataset, device, model_info(cell.model).memory_format)
     check_logits(model, dataset, normalise)
     checkpoint = _checkpoint(record, model, settings)
-    film = film_of(model, dataset, normalise, cell.recipe.epochs) if settings.artifacts else None
+    shows_warps = settings.artifacts or settings.tensorboard
+    film = film_of(model, dataset, normalise, cell.recipe.epochs) if shows_warps else None
+    observer = together(board, on_epoch)
     training = train(
-        model, dataset, cell.recipe, record.seed, normalise, on_epoch, checkpoint, film
+        model, dataset, cell.recipe, record.seed, normalise, observer, checkpoint, film
     )
     record = replace(record, **_course(model, training, device))
     if training.divergence:
+        if board:
+            board.add_diverged_epoch(training)
         return replace(record, status="diverged", message=training.divergence)
     evaluation = None
     if settings.final or not cell.is_search:

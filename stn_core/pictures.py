@@ -45,7 +45,7 @@ def film_of(
     """
     if not isinstance(model, TransformsImages):
         return None
-    batch = dataset.val.images[one_of_each_class(dataset.val.labels)]
+    batch = fixed_batch(dataset)
     try:
         _warp(model, batch, normalise)
     except Exception as error:  # a model of one's own may mean something else by `transform`
@@ -57,6 +57,11 @@ def film_of(
         return _warp(model, batch, normalise).image if epoch in moments else None
 
     return frame
+
+
+def fixed_batch(dataset: Dataset) -> Tensor:
+    """The validation images that are shown warped, uint8 (B, C, H, W)."""
+    return dataset.val.images[one_of_each_class(dataset.val.labels)]
 
 
 def one_of_each_class(labels: Tensor, count: int = BATCH_IMAGES) -> Tensor:

@@ -15,6 +15,7 @@ import pytest
 from stn_core.errors import UsageError, unknown_name
 from stn_core.files import PLAN_FILE, RECORDS_FILE
 from stn_core.gate.metrics import MIN_DROP_POINTS
+from stn_core.optional import require_package
 from stn_core.recipe import PREDECESSOR, Budget, Recipe, get_budget, parse_setting
 
 RECIPES = ("fast", "predecessor")
@@ -53,6 +54,7 @@ _FLAGS = (
     ("--update-digests", "write the digests of this session into --digest-cache, if it passes"),
     ("--final", "spend the test set on an overridden recipe"),
     ("--save-models", "keep every run's trained model in the results folder"),
+    ("--tensorboard", "write each run into the results folder, for TensorBoard to show"),
     ("--no-identical", "let statistics decide even where a run repeats the stored one"),
     ("--gate-speed", "fail a cell that trains more slowly than on the same device before"),
     ("--no-report", "write tables alone, no report.html"),
@@ -105,6 +107,7 @@ class SuiteOptions:
         names_seeds: whether the user asked for exactly these seeds.
         data_root: the datasets' folder, None where nobody named one.
         download, update_baselines, drop_vanished, update_digests, final, save_models: flags.
+        tensorboard: whether TensorBoard is to show each run.
         settles_identical: a run that repeats the stored one settles its cell.
         gates_speed: a slower training fails.
         writes_report: report.html is written at the end.
@@ -134,6 +137,7 @@ class SuiteOptions:
     update_digests: bool
     final: bool
     save_models: bool
+    tensorboard: bool
     settles_identical: bool
     gates_speed: bool
     writes_report: bool
@@ -187,6 +191,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         update_digests=config.getoption("--update-digests"),
         final=config.getoption("--final"),
         save_models=config.getoption("--save-models"),
+        tensorboard=config.getoption("--tensorboard"),
         settles_identical=not config.getoption("--no-identical"),
         gates_speed=config.getoption("--gate-speed"),
         writes_report=not config.getoption("--no-report"),
@@ -217,6 +222,8 @@ def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
         raise UsageError("--from-records trains nothing, so there is nothing to --resume")
     if options.from_records and options.save_models:
         raise UsageError("--from-records trains nothing, so there is no model to --save-models of")
+    if options.tensorboard:
+        _check_tensorboard(options)
     if options.drop_vanished:
         _check_drop(options)
     if not options.update_baselines:
@@ -229,6 +236,13 @@ def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
         raise UsageError("--update-baselines needs two or more seeds")
     if not os.access(options.baselines.parent, os.W_OK):
         raise UsageError(f"--update-baselines: cannot write into {options.baselines.parent}")
+
+
+def _check_tensorboard(options: SuiteOptions) -> None:
+    if options.from_records or options.drop_vanished:
+        other = "--from-records" if options.from_records else "--drop-vanished"
+        raise UsageError(f"{other} trains nothing, so there is nothing for --tensorboard to show")
+    require_package("tensorboard", "--tensorboard")
 
 
 def _check_drop(options: SuiteOptions) -> None:

@@ -13,6 +13,7 @@ from stn_core.files import (
     CHECKPOINTS_FOLDER,
     MODELS_FOLDER,
     RECORDS_FILE,
+    TENSORBOARD_FOLDER,
     lock_of,
 )
 from stn_core.gate.baselines import Baselines, read_baselines
@@ -125,6 +126,7 @@ class SessionState:
             artifacts=str(options.results / ARTIFACTS_FOLDER),
             models=str(options.results / MODELS_FOLDER) if options.save_models else None,
             imports=options.imports,
+            tensorboard=str(options.results / TENSORBOARD_FOLDER) if options.tensorboard else None,
             commit=commit,
             dirty=dirty,
         )

@@ -1,4 +1,4 @@
-"""Who watches a training: a progress bar for a person at a terminal."""
+"""Who watches a training: several at once, and a progress bar for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from stn_core.training.loop import EpochResult, Training
+from stn_core.training.loop import EpochResult, Observer, Training
+
+
+def together(*observers: Observer | None) -> Observer:
+    """One observer that tells several, in this order; those that are None are left out."""
+    present = [observer for observer in observers if observer]
+
+    def tell(result: EpochResult, training: Training) -> None:
+        for observer in present:
+            observer(result, training)
+
+    return tell
 
 
 class ProgressBar:

@@ -1,0 +1,160 @@
+"""What TensorBoard shows of a run: how it was trained, its losses, its accuracy and its warps."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
+from torch.utils.tensorboard import RecordWriter
+from torch.utils.tensorboard.summary import hparams, image, scalar
+
+from stn_core.records import RunRecord
+from stn_core.training.loop import EpochResult, Training
+
+STEP_LOSS = "train/loss"
+VALIDATION_LOSS = "validation/loss"
+VALIDATION_ACCURACY = "validation/accuracy"
+BATCH = "warp/before"
+WARPED = "warp/after"
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class TensorBoard:
+    """An observer that writes a run into an event file, which can be watched from epoch to epoch.
+
+    The global step of `train/loss` is the optimiser's, from 1; that of everything else is the
+    epoch, from 1, where 0 is the untrained model. A run that goes on from a checkpoint is told of
+    all its epochs again, and is written anew.
+
+    The file is open only while something is written, in the caller's own thread: torch's
+    `SummaryWriter` writes in another, in which nobody could catch what a full disk raises. What
+    cannot be written costs the rest of the file and a warning, not the run.
+
+    Args:
+        folder: the run's own; event files of an earlier attempt are deleted.
+        batch: uint8 (B, C, H, W), the images that the training's frames show warped.
+    """
+
+    def __init__(self, folder: Path, batch: Tensor) -> None:
+        # A name of its own: a TensorBoard that watches has read half of the one it replaces.
+        self._path = folder / f"events.out.tfevents.{time.time_ns()}"
+        self._batch = batch
+        self._refused = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for earlier in folder.glob("events.out.tfevents.*"):
+                earlier.unlink()
+        except OSError as error:
+            self._give_up(error)
+        self._append([Event(wall_time=time.time(), file_version="brain.Event:2")])
+
+    def __call__(self, result: EpochResult, training: Training) -> None:
+        """Write an epoch."""
+        self._append(
+            itertools.chain(
+                _step_losses(training, result.epoch),
+                _validation(result),
+                self._pictures(training, result.epoch),
+            )
+        )
+
+    def add_diverged_epoch(self, training: Training) -> None:
+        """Write the steps of the last epoch, which ended without a result."""
+        self._append(_step_losses(training, len(training.step_losses)))
+
+    def finish(self, record: RunRecord) -> None:
+        """Write what the run was asked for, and what came out where it ended well."""
+        self._append(_event(summary, record.kept_epoch) for summary in _outcome(record))
+
+    def _pictures(self, training: Training, epoch: int) -> Iterator[Event]:
+        if epoch == 1 and training.frames:
+            yield _event(image(BATCH, in_a_row(self._batch), dataformats="CHW"), 0)
+        for moment in (0, 1) if epoch == 1 else (epoch,):
+            if moment in training.frames:
+                frame = in_a_row(training.frames[moment])
+                yield _event(image(WARPED, frame, dataformats="CHW"), moment)
+
+    def _append(self, events: Iterable[Event]) -> None:
+        if self._refused:
+            return
+        try:
+            with self._path.open("ab") as file:
+                writer = RecordWriter(file)
+                for event in events:
+                    writer.write(event.SerializeToString())
+        except Exception as error:  # a full disk, warped images that are none
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Write no more: behind half an event nobody would read another."""
+        self._refused = True
+        _LOGGER.warning("%s could not be written: %s", self._path, error)
+
+
+def in_a_row(pixels: Tensor) -> Tensor:
+    """Images side by side, in one that can be shown.
+
+    Args:
+        pixels: (B, C, h, w).
+
+    Returns:
+        (3, h, B w) where C is 3, else (1, C h, B w), the channels in grey one below the other.
+    """
+    channels, height = pixels.shape[1:3]
+    row = torch.cat(list(pixels), dim=2)
+    return row if channels == 3 else row.reshape(1, channels * height, -1)
+
+
+def _event(summary: Summary, step: int) -> Event:
+    return Event(wall_time=time.time(), step=step, summary=summary)
+
+
+def _step_losses(training: Training, epoch: int) -> Iterator[Event]:
+    steps_before = sum(len(losses) for losses in training.step_losses[: epoch - 1])
+    losses = training.step_losses[epoch - 1].tolist()
+    for step, loss in enumerate(losses, start=steps_before + 1):
+        yield _event(scalar(STEP_LOSS, loss), step)
+
+
+def _validation(result: EpochResult) -> Iterator[Event]:
+    yield _event(scalar(VALIDATION_LOSS, result.validation_loss), result.epoch)
+    yield _event(scalar(VALIDATION_ACCURACY, result.validation_accuracy), result.epoch)
+
+
+def _outcome(record: RunRecord) -> Iterator[Summary]:
+    """Hyperparameters, and of a run that ended well its metrics and that it did."""
+    metrics = _metrics(record)
+    experiment, start, end = hparams(_hyperparameters(record), dict.fromkeys(metrics, 0.0))
+    yield from (experiment, start)
+    if record.status == "ok":
+        yield end
+        yield from (scalar(tag, value) for tag, value in metrics.items() if value is not None)
+
+
+def _hyperparameters(record: RunRecord) -> dict[str, object]:
+    """The cell, the seed and the recipe; TensorBoard leaves out what is None."""
+    scales = json.dumps(record.recipe["learning_rate_scales"])
+    cell = {name: getattr(record, name) for name in ("model", "dataset", "budget", "seed")}
+    return {**cell, **record.recipe, "learning_rate_scales": scales}
+
+
+def _metrics(record: RunRecord) -> dict[str, float | None]:
+    """What came out, by tag; None where it was not measured."""
+    kept = record.validation[record.kept_epoch - 1] if record.kept_epoch else {}
+    return {
+        "final/test_accuracy": record.test_accuracy,
+        "final/test_loss": record.test_cross_entropy,
+        "final/validation_accuracy": kept.get("accuracy"),
+        "final/validation_loss": kept.get("loss"),
+        "final/parameters": record.parameters,
+        "final/train_seconds": record.train_seconds,
+    }
