@@ -14,8 +14,10 @@ from tests.suite.sessions import GATE, MODELS, session
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch):
+def own_environment(monkeypatch, tmp_path_factory):
     """No setting of the user's, and no page of a job that runs the tests, reaches the sessions."""
+    # Else each would have matplotlib look for its fonts, and keep them in the repository on trial.
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path_factory.getbasetemp() / "matplotlib"))
     for name in [name for name in os.environ if name.startswith("STN_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)

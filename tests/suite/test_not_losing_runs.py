@@ -118,17 +118,21 @@ def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
     assert not list(pytester.path.glob("results/*"))
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_plan_says_what_is_still_to_be_trained(bench, pytester):
     assert bench(*select("tiny"), "--seeds", "2").ret == 0
     (folder,) = folders(pytester)
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = contents(folder)
     for earlier in (("--resume", "last"), ("--from-records", str(folder))):
         plan = bench(*select("tiny", "small"), "--seeds", "3", "--plan", *earlier)
         plan.stdout.fnmatch_lines_random(["digits * tiny * 10 * 1 *", "digits * small * 10 * 3 *"])
         done = bench(*select("tiny"), "--seeds", "2", "--plan", *earlier)
         done.stdout.fnmatch_lines(["digits * tiny * 10 * 0 *"])
         assert (plan.ret, done.ret) == (0, 0)
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert contents(folder) == before
     assert folders(pytester) == [folder]
 
 
