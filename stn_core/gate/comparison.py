@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +20,20 @@ def tied_with_best(
 ) -> frozenset[str]:
     """The models that are not significantly worse than the best.
 
+    Args:
+        values, floors: as for `p_against_best`, which says how they are compared.
+        confidence: in [0.5, 1).
+
+    Returns:
+        Never empty; all the models where none has two values.
+    """
+    chances = p_against_best(values, floors)
+    return frozenset(name for name, chance in chances.items() if not chance < 1 - confidence)
+
+
+def p_against_best(values: Mapping[str, Values], floors: Mapping[str, float]) -> dict[str, float]:
+    """How easily chance explains that a model is not the best.
+
     Hsu's multiple comparisons with the best (Hsu 1984, Ann. Statist. 12; Hsu 1996, chapter 4): a
     model is left out where some other one is better by more than chance explains. The best in truth
     is wronged if any of the others has it left out, so that their number, not that of all the
@@ -32,14 +47,14 @@ def tied_with_best(
     Args:
         values: a model's badness, a value a seed, one or more.
         floors: a model's least credible standard deviation, > 0.
-        confidence: in [0.5, 1).
 
     Returns:
-        Never empty; all the models where none has two values.
+        By model a p in [0, 1], the number of the others accounted for; nan where no model has two
+        values.
     """
     sizes = np.array([len(sample) for sample in values.values()])
     if np.all(sizes < 2):
-        return frozenset(values)
+        return dict.fromkeys(values, math.nan)
     means = np.array([np.mean(sample) for sample in values.values()])
     spreads = np.array([_variance(sample, floors[name]) for name, sample in values.items()])
     least_certain = np.argmax(np.where(sizes > 1, spreads, 0.0))
@@ -49,8 +64,9 @@ def tied_with_best(
     degrees = satterthwaite(variances[:, None], variances, known[:, None], known)
     errors = np.sqrt(variances[:, None] + variances)
     chances = stats.t.sf((means[:, None] - means) / errors, degrees)
-    tied = np.all(chances >= (1 - confidence) / max(len(sizes) - 1, 1), axis=1)
-    return frozenset(name for name, is_tied in zip(values, tied, strict=True) if is_tied)
+    np.fill_diagonal(chances, 1.0)  # nobody is behind itself
+    corrected = np.minimum(chances.min(axis=1) * max(len(sizes) - 1, 1), 1.0)
+    return dict(zip(values, corrected.tolist(), strict=True))
 
 
 def _variance(sample: Values, floor: float) -> float:

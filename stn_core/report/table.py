@@ -26,36 +26,45 @@ BLIND_POINTS = 5.0
 
 def comparison_frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
     """The judgements as numbers, a row a cell, sorted by accuracy within each dataset."""
-    best = _best_of_each_dataset(judgements)
+    best = {
+        key
+        for values, floors in badness_by_dataset(judgements)
+        for key in tied_with_best(values, floors)
+    }
     frame = pd.DataFrame(
         [{**_row(judgement), "best": judgement.key in best} for judgement in judgements]
     )
     if frame.empty:
         return frame
-    frame["standing"] = [_mean(_all_accuracies(judgement)) for judgement in judgements]
+    frame["standing"] = [_mean(all_accuracies(judgement)) for judgement in judgements]
     ranked = frame.sort_values(["dataset", "standing"], ascending=[True, False], na_position="last")
     return ranked.drop(columns="standing").reset_index(drop=True)
 
 
-def _best_of_each_dataset(judgements: Sequence[Judgement]) -> set[str]:
-    """The keys of the cells that no other of their dataset is significantly better than."""
-    values: dict[str, dict[str, NDArray[np.float64]]] = {}
-    floors: dict[str, float] = {}
+def badness_by_dataset(
+    judgements: Sequence[Judgement],
+) -> list[tuple[dict[str, NDArray[np.float64]], dict[str, float]]]:
+    """What the models of each dataset are compared by: values of `log_error`, and their floors.
+
+    Args:
+        judgements: a cell each; one that has seen no test image is left out.
+
+    Returns:
+        For each budget and dataset, by key: the badness of every run that speaks for the cell, and
+        its least credible standard deviation.
+    """
+    datasets: dict[str, tuple[dict[str, NDArray[np.float64]], dict[str, float]]] = {}
     for judgement in judgements:
-        accuracies = _all_accuracies(judgement)
+        accuracies = all_accuracies(judgement)
         images = max((record.test_images for record in judgement.records), default=0)
         if accuracies and images:
-            dataset = values.setdefault(judgement.key.rpartition("/")[0], {})
-            dataset[judgement.key] = log_error(accuracies, images)
+            values, floors = datasets.setdefault(judgement.key.rpartition("/")[0], ({}, {}))
+            values[judgement.key] = log_error(accuracies, images)
             floors[judgement.key] = log_error_floor(float(np.mean(accuracies)), images)
-    return {
-        key
-        for models in values.values()
-        for key in tied_with_best(models, {model: floors[model] for model in models})
-    }
+    return list(datasets.values())
 
 
-def _all_accuracies(judgement: Judgement) -> list[float]:
+def all_accuracies(judgement: Judgement) -> list[float]:
     """Every value that speaks for a cell: of the same code those that are stored do too."""
     same_code = judgement.verdict is Verdict.IDENTICAL and judgement.baseline
     return same_code.accuracies if same_code else judgement.accuracies

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from stn_core.gate.comparison import tied_with_best
+from stn_core.gate.comparison import p_against_best, tied_with_best
 
 MODELS = tuple("abcdefghi")
 FLOOR = dict.fromkeys(MODELS, 0.01)
@@ -45,6 +46,24 @@ def test_equal_values_are_as_uncertain_as_their_floor():
     values = {"a": [-4.00, -4.00, -4.00], "b": [-3.99, -3.99, -3.99]}
     assert tied_with_best(values, FLOOR) == {"a", "b"}
     assert tied_with_best(values, {"a": 1e-4, "b": 1e-4}) == {"a"}
+
+
+def test_p_is_that_of_welchs_test_times_the_number_of_rivals():
+    values = {"a": [-4.0, -4.3, -3.9], "b": [-3.8, -3.5, -4.0, -3.7], "c": [-3.9, -3.6]}
+    pairs = {
+        name: [
+            stats.ttest_ind(sample, rival, equal_var=False, alternative="greater").pvalue
+            for other, rival in values.items()
+            if other != name
+        ]
+        for name, sample in values.items()
+    }
+    expected = {name: min(1.0, 2 * min(chances)) for name, chances in pairs.items()}
+    assert p_against_best(values, FLOOR) == pytest.approx(expected)
+    assert expected["a"] == 1.0
+    assert expected["b"] < 0.3
+    assert p_against_best({"a": [-4.0, -4.1]}, FLOOR) == {"a": 1.0}
+    assert np.isnan(p_against_best({"a": [-4.0], "b": [1.0]}, FLOOR)["b"])
 
 
 @given(

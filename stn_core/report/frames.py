@@ -1,0 +1,102 @@
+"""The numbers of a session as DataFrames: a row a cell, a row a run, a row an epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from stn_core.gate.comparison import p_against_best, tied_with_best
+from stn_core.gate.verdict import Judgement
+from stn_core.records import RunRecord
+from stn_core.report.charts import mean_interval
+from stn_core.report.table import all_accuracies, badness_by_dataset
+
+_LONG = ("confusion", "worst_mistakes", "validation")
+"""Fields of a record that no cell of a table holds."""
+
+
+def statistics_frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """How sure the standing of each cell is, a row a cell that has an accuracy.
+
+    Sorted by mean within each dataset. Where a cell repeats its baseline the stored runs count as
+    its own, as they do in the comparison table: the code is the same.
+
+    Columns: budget, dataset, model, runs; mean_percent; sd_points (nan for one run); low_percent
+    and high_percent, the mean's 95 % interval (Student's t; nan for one run); p_against_best, how
+    easily chance explains that the cell is not the best of its dataset, and tied, whether it may
+    be. These two are nan and False in a search, which sees no test image.
+    """
+    chances: dict[str, float] = {}
+    tied: set[str] = set()
+    for values, floors in badness_by_dataset(judgements):
+        chances |= p_against_best(values, floors)
+        tied |= tied_with_best(values, floors)
+    frame = pd.DataFrame(
+        [
+            {
+                **dict(zip(("budget", "dataset", "model"), one.key.split("/", 2), strict=True)),
+                **_spread(all_accuracies(one)),
+                "p_against_best": chances.get(one.key, math.nan),
+                "tied": one.key in tied,
+            }
+            for one in judgements
+            if one.accuracies
+        ]
+    )
+    if frame.empty:
+        return frame
+    order = ["budget", "dataset", "mean_percent"]
+    return frame.sort_values(order, ascending=[True, True, False], ignore_index=True)
+
+
+def _spread(accuracies: Sequence[float]) -> dict[str, float]:
+    percent = 100 * np.array(accuracies)
+    mean, half = mean_interval(percent)
+    several = len(percent) > 1
+    return {
+        "runs": len(percent),
+        "mean_percent": mean,
+        "sd_points": float(percent.std(ddof=1)) if several else math.nan,
+        "low_percent": max(mean - half, 0.0) if several else math.nan,
+        "high_percent": min(mean + half, 100.0) if several else math.nan,
+    }
+
+
+def runs_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """The records as a table, a row a run.
+
+    Columns: the fields of `RunRecord`, those of its recipe and its environment as recipe.epochs or
+    environment.torch, and validation_accuracy. Left out are the confusion matrix and the worst
+    mistakes, and the validation curve, which `epochs_frame` has.
+    """
+    rows = []
+    for record in records:
+        fields = dataclasses.asdict(record)
+        short = {name: value for name, value in fields.items() if name not in _LONG}
+        rows.append({**short, "validation_accuracy": record.validation_accuracy})
+    return pd.json_normalize(rows)
+
+
+def epochs_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """The validation curves as a table, a row an epoch of a run.
+
+    Columns: budget, dataset, model, seed, and what the record has of an epoch: epoch, train_loss,
+    loss and accuracy.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "budget": record.budget,
+                "dataset": record.dataset,
+                "model": record.model,
+                "seed": record.seed,
+                **entry,
+            }
+            for record in records
+            for entry in record.validation
+        ]
+    )

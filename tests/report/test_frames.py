@@ -1,0 +1,100 @@
+"""A session as DataFrames: the numbers of its records, and how sure a standing is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.report.frames import epochs_frame, runs_frame, statistics_frame
+from stn_core.report.table import comparison_frame
+from tests.examples import baseline, record
+
+
+def judgement(model, accuracies, dataset="d", verdict=Verdict.PASS, stored=None, **changes):
+    records = tuple(record(n, accuracy, **changes) for n, accuracy in enumerate(accuracies))
+    stored = baseline(stored) if stored else None
+    return Judgement(f"smoke/{dataset}/{model}", verdict, records=records, baseline=stored)
+
+
+CLEAR = [
+    judgement("bad", [0.10, 0.11, 0.12]),
+    judgement("good", [0.97, 0.98, 0.975]),
+    judgement("fair", [0.97, 0.975, 0.96]),
+]
+
+
+def test_the_interval_is_students():
+    row = statistics_frame(CLEAR).iloc[0]
+    values = 100 * np.array([0.97, 0.98, 0.975])
+    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+    assert (row["model"], row["runs"]) == ("good", 3)
+    given = row[["mean_percent", "sd_points", "low_percent", "high_percent"]].astype(float)
+    assert given.tolist() == pytest.approx([97.5, values.std(ddof=1), low, high])
+
+
+def test_no_end_of_an_interval_is_beyond_what_an_accuracy_can_be():
+    frame = statistics_frame([judgement("low", [0.0, 0.01]), judgement("high", [1.0, 0.99])])
+    assert frame["low_percent"].min() == 0
+    assert frame["high_percent"].max() == 100
+
+
+def test_who_is_tied_is_what_the_table_says_and_what_p_says():
+    frame = statistics_frame(CLEAR).set_index("model")
+    assert list(frame.index) == ["good", "fair", "bad"]
+    assert frame["tied"].equals(comparison_frame(CLEAR).set_index("model")["best"].rename("tied"))
+    assert frame["tied"].equals((frame["p_against_best"] >= 0.05).rename("tied"))
+    assert frame["tied"].to_dict() == {"good": True, "fair": True, "bad": False}
+
+
+def test_stored_runs_of_the_same_code_count():
+    lucky = judgement("lucky", [0.99], verdict=Verdict.IDENTICAL, stored=[0.50, 0.51] * 10)
+    row = statistics_frame([lucky, *CLEAR]).set_index("model").loc["lucky"]
+    assert (row["runs"], row["mean_percent"], row["tied"]) == (20, 50.5, False)
+
+
+def test_what_one_run_cannot_say_is_nan():
+    row = statistics_frame([judgement("one", [0.9])]).iloc[0]
+    assert row["mean_percent"] == 90
+    assert row[["sd_points", "low_percent", "high_percent", "p_against_best"]].isna().all()
+
+
+def test_a_search_is_compared_with_nobody():
+    closed = {"is_search": True, "test_images": 0, "test_cross_entropy": None}
+    runs = tuple(record(seed, None, **closed) for seed in range(3))
+    row = statistics_frame([Judgement("smoke/d/m", Verdict.NEW, records=runs)]).iloc[0]
+    assert (row["mean_percent"], row["tied"]) == (90, False)
+    assert np.isnan(row["p_against_best"])
+
+
+def test_without_a_good_run_there_is_no_row():
+    crashed = judgement("broken", [None], status="crashed")
+    assert statistics_frame([crashed]).empty
+    assert len(statistics_frame([crashed, *CLEAR])) == 3
+
+
+def test_a_run_is_a_row_with_its_recipe_and_its_environment():
+    runs = [record(0), record(1, status="crashed", kept_epoch=0)]
+    frame = runs_frame(runs)
+    assert frame["status"].tolist() == ["ok", "crashed"]
+    assert frame["recipe.epochs"].tolist() == [runs[0].recipe["epochs"]] * 2
+    assert frame["environment.torch"].tolist() == [runs[0].environment.torch] * 2
+    assert frame["validation_accuracy"].fillna(-1).tolist() == [0.9, -1]
+    fields = {field.name for field in dataclasses.fields(runs[0])}
+    left_out = fields - set(frame) - {"recipe", "environment"}
+    assert left_out == {"confusion", "worst_mistakes", "validation"}
+
+
+def test_an_epoch_is_a_row():
+    epoch = {"train_loss": 0.5, "loss": 0.3, "accuracy": 0.9}
+    runs = [
+        record(seed, validation=[{"epoch": n, **epoch} for n in range(1, seed + 2)])
+        for seed in (0, 1)
+    ]
+    frame = epochs_frame(runs)
+    assert list(zip(frame["seed"], frame["epoch"], strict=True)) == [(0, 1), (1, 1), (1, 2)]
+    assert frame.iloc[0].to_dict() == {
+        **{"budget": "smoke", "dataset": "digits", "model": "stn", "seed": 0, "epoch": 1},
+        **epoch,
+    }
