@@ -52,6 +52,19 @@ class Session:
     complaints: tuple[str, ...]
 
 
+def session_folders(results: Path) -> list[Path]:
+    """The folders of sessions in a folder of results, the newest first: by their last run.
+
+    Args:
+        results: where the dated folders lie; it need not exist.
+    """
+    times: dict[Path, float] = {}
+    for name in (PLAN_FILE, RECORDS_FILE):
+        for file in results.glob(f"*/{name}"):
+            times[file.parent] = max(times.get(file.parent, 0.0), file.stat().st_mtime)
+    return sorted(times, key=lambda folder: (times[folder], folder), reverse=True)
+
+
 def read_session(folder: Path) -> Session:
     """Read what a session left, as far as it can be read.
 
