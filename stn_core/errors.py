@@ -9,6 +9,10 @@ from collections.abc import Iterable
 class UsageError(ValueError):
     """A mistake of the user's: the message is one line that says what is wrong and what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter show of it: the line, without a traceback."""
+        return [str(self)]
+
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not registered, with the nearest names that are.
