@@ -26,8 +26,10 @@ class Registry(Generic[Entry]):
         """Register an entry.
 
         Raises:
-            UsageError: the name is taken.
+            UsageError: the name is taken, or holds a slash, which parts the names of a cell's key.
         """
+        if "/" in name:
+            raise UsageError(f"the {self.kind} {name!r} needs a name without a slash")
         if name in self._entries:
             raise UsageError(f"the {self.kind} {name!r} is registered already; choose another name")
         self._entries[name] = entry

@@ -209,8 +209,9 @@ def _mistakes(
 
 
 def _caption(classes: Sequence[str], label: float, predicted: float, confidence: float) -> str:
-    names = [_short(classes[int(index)]) for index in (label, predicted)]
-    return f"{names[0]} → {names[1]}\n{100 * confidence:.0f} %"
+    true, guess = (_short(classes[int(index)]) for index in (label, predicted))
+    arrow = " → " if len(true + guess) < 8 else "\n→ "
+    return f"{true}{arrow}{guess}\n{100 * confidence:.0f} %"
 
 
 def _short(name: str, most: int = 12) -> str:
@@ -244,6 +245,6 @@ def _geometry(warps: Warps) -> str:
         f"Over {len(outside)} validation images {outside.mean():.1f} % of the warped image"
         f" (at most {outside.max():.1f} %) was read from outside the frame; the smallest det J is"
         f" {np.median(warps.least_det):.2f} in the median image and {warps.least_det.min():.2f} in"
-        f" the worst; {folded} warps fold. Orange: the sampling grid. Last row: red shrinks the"
-        " input, blue enlarges it, black folds it."
+        f" the worst; {folded} warps fold. Orange: the sampling grid. Last row, from -2 to 2:"
+        " red shrinks the input, blue enlarges it, black folds it."
     )

@@ -18,6 +18,8 @@ from stn_core.report.svg import COLOURS, WIDTH, new_figure
 CONFIDENCE = 0.95
 MOST_NUMBERED_CLASSES = 12
 """A confusion matrix of more classes bears no numbers."""
+_PLAIN = FuncFormatter(lambda value, _: f"{value:,g}")
+"""A number as it is written, and no power of ten."""
 MOST_COORDINATES = 6
 """So many coordinates of theta are shown: those that differ most over the images."""
 
@@ -165,11 +167,13 @@ def cost_chart(points: Sequence[Cost], label: str) -> Figure:
     costs = [point.cost for point in points]
     is_wide = max(costs) > 10 * min(costs)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if is_wide else MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_major_formatter(_PLAIN)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12, y=0.1)
     axes.set_xlabel(label)
     axes.set_ylabel("accuracy, %")
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0.0), min(high, 101.0))
     axes.grid(alpha=0.2)
     return figure
 
@@ -193,20 +197,28 @@ def curves_chart(runs: Mapping[str, Sequence[Course]], *, log: bool, train: bool
         dashes = "-" if number < len(COLOURS) else ":"
         for course in courses:
             epochs = [entry["epoch"] for entry in course]
+            marker = "." if len(course) == 1 else ""  # which makes no line
             if train:
                 values = [entry["train_loss"] for entry in course]
-                losses.plot(epochs, values, "--", color=colour, linewidth=0.8, alpha=0.5)
-            losses.plot(epochs, [entry["loss"] for entry in course], dashes, color=colour)
+                losses.plot(
+                    epochs, values, "--", marker=marker, color=colour, linewidth=0.8, alpha=0.5
+                )
+            style = {"linestyle": dashes, "marker": marker, "color": colour}
+            losses.plot(epochs, [entry["loss"] for entry in course], **style)
             values = [100 * entry["accuracy"] for entry in course]
-            accuracies.plot(epochs, values, dashes, color=colour, label=name)
+            accuracies.plot(epochs, values, label=name, **style)
     if log:
         losses.set_yscale("log")
+        losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        losses.yaxis.set_major_formatter(_PLAIN)
         losses.yaxis.set_minor_formatter(NullFormatter())
     losses.set_ylabel("loss, nats" + (" (training dashed)" if train else ""))
     accuracies.set_ylabel("validation accuracy, %")
     for axes in (losses, accuracies):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        if axes.get_xlim()[1] < 2:  # one epoch alone would be drawn between fractions of it
+            axes.set_xlim(0, 2)
         axes.grid(alpha=0.2)
     handles, labels = accuracies.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -233,7 +245,10 @@ def confusion_chart(counts: NDArray[np.int64], class_names: Sequence[str]) -> Fi
     axes.set_ylabel("true")
     if not numbered:
         return figure
-    axes.set_xticks(range(size), class_names, rotation=45, ha="right")
+    long = max(map(len, class_names)) > 3
+    axes.set_xticks(
+        range(size), class_names, rotation=45 if long else 0, ha="right" if long else "center"
+    )
     axes.set_yticks(range(size), class_names)
     for row, column in np.argwhere(counts > 0):
         share = shares[row, column]

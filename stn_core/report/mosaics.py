@@ -35,7 +35,8 @@ def gallery(images: NDArray[np.uint8], captions: Sequence[str], columns: int = 6
     tiles = _as_rgba(images)
     columns = min(columns, len(tiles))
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    figure, axes, (step_y, step_x) = _mosaic(rows, caption_share=0.45)
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    figure, axes, (step_y, step_x) = _mosaic(rows, caption_share=0.2 * lines + 0.05)
     height = tiles.shape[1]
     for number, caption in enumerate(captions):
         row, column = divmod(number, columns)

@@ -71,7 +71,7 @@ def all_accuracies(judgement: Judgement) -> list[float]:
 
 
 def _row(judgement: Judgement) -> dict[str, Any]:
-    budget, dataset, model = judgement.key.split("/", 2)
+    budget, dataset, model = judgement.key.split("/")
     done = [record for record in judgement.records if record.status == "ok"]
     accuracies = judgement.accuracies
     baseline = judgement.baseline.accuracies if judgement.baseline else []
