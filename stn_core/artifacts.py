@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,12 +26,16 @@ class Mistakes:
         worst_images: uint8 (M, C, H, W), the images of the record's `worst_mistakes`.
         first_mistakes: (M', 4) float64, the first mistakes: index, label, predicted, confidence.
         first_images: uint8 (M', C, H, W), their images.
+        worst_warped, first_warped: uint8 (M, C, h, w), what the transformer makes of these images;
+            empty of a model without one.
         calibration: (bins, 3) float64: count, mean confidence, accuracy.
     """
 
     worst_images: NDArray[np.uint8]
     first_mistakes: NDArray[np.float64]
     first_images: NDArray[np.uint8]
+    worst_warped: NDArray[np.uint8]
+    first_warped: NDArray[np.uint8]
     calibration: NDArray[np.float64]
 
 
@@ -75,21 +77,26 @@ class Artifacts:
     """What can be seen of one run.
 
     Args:
+        digest: of the run, which its record bears too.
         class_names: (K,) text.
         mistakes: None where the test set stayed closed.
         warps: None of a model without a transformer.
     """
 
+    digest: str
     class_names: NDArray[np.str_]
     mistakes: Mistakes | None = None
     warps: Warps | None = None
 
 
 _KINDS = {
+    "digest": ("U", 0),
     "class_names": ("U", 1),
     "worst_images": ("u", 4),
     "first_mistakes": ("f", 2),
     "first_images": ("u", 4),
+    "worst_warped": ("u", 4),
+    "first_warped": ("u", 4),
     "calibration": ("f", 2),
     "batch": ("u", 4),
     "batch_labels": ("i", 1),
@@ -126,7 +133,11 @@ def write_artifacts(path: Path, artifacts: Artifacts) -> None:
     Raises:
         OSError: the disk does not take them.
     """
-    arrays: dict[str, Any] = {"version": ARTIFACTS_VERSION, "class_names": artifacts.class_names}
+    arrays: dict[str, Any] = {
+        "version": ARTIFACTS_VERSION,
+        "digest": artifacts.digest,
+        "class_names": artifacts.class_names,
+    }
     for part in (artifacts.mistakes, artifacts.warps):
         arrays |= vars(part) if part else {}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,14 +156,17 @@ def read_artifacts(path: Path) -> Artifacts:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise UsageError(f"{path} is missing") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except Exception as error:  # numpy and zipfile raise a dozen kinds over a damaged file
         raise UsageError(f"{path} cannot be read: {error}") from None
     version = arrays.pop("version", None)
     if version is None or version.shape != () or version != ARTIFACTS_VERSION:
         raise UsageError(f"{path} does not hold a run's arrays of version {ARTIFACTS_VERSION}")
     _check(path, arrays)
     return Artifacts(
-        arrays.pop("class_names"), _part(path, Mistakes, arrays), _part(path, Warps, arrays)
+        str(arrays["digest"]),
+        arrays["class_names"],
+        _part(path, Mistakes, arrays),
+        _part(path, Warps, arrays),
     )
 
 
@@ -165,8 +179,9 @@ def _part(path: Path, kind: type[Part], arrays: dict[str, NDArray[Any]]) -> Part
 
 
 def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    if "class_names" not in arrays:
-        raise UsageError(f"{path}: class_names is missing")
+    for name in ("digest", "class_names"):
+        if name not in arrays:
+            raise UsageError(f"{path}: {name} is missing")
     for name, array in arrays.items():
         if name not in _KINDS:
             raise UsageError(f"{path}: {name} is unknown")
@@ -175,11 +190,25 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     for names in _ALIKE:
         if len({len(arrays[name]) for name in names if name in arrays}) > 1:
             raise UsageError(f"{path}: {', '.join(names)} are not of one length")
-    classes = len(arrays["class_names"])
-    for name in ("batch_labels", "theta_labels"):
-        labels = arrays.get(name, np.empty(0))
-        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-            raise UsageError(f"{path}: {name} names a class that there is not")
     for name, columns in (("first_mistakes", 4), ("calibration", 3), ("grid", 2)):
         if name in arrays and arrays[name].shape[-1] != columns:
             raise UsageError(f"{path}: {name} has {arrays[name].shape[-1]} columns, not {columns}")
+    for name in ("batch", "theta"):
+        if name in arrays and not arrays[name].size:
+            raise UsageError(f"{path}: {name} is empty")
+    for name in ("worst", "first"):
+        warped = arrays.get(f"{name}_warped", ())
+        if len(warped) not in (0, len(arrays.get(f"{name}_images", ()))):
+            raise UsageError(f"{path}: {name}_images, {name}_warped are not of one length")
+    _check_labels(path, arrays)
+
+
+def _check_labels(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    classes = len(arrays["class_names"])
+    named = ("batch_labels", "theta_labels")
+    labels: dict[str, NDArray[Any]] = {name: arrays[name] for name in named if name in arrays}
+    if "first_mistakes" in arrays:
+        labels["first_mistakes"] = arrays["first_mistakes"][:, 1:3]
+    for name, values in labels.items():
+        if not ((values >= 0) & (values < classes)).all():
+            raise UsageError(f"{path}: {name} names a class that there is not")

@@ -212,14 +212,17 @@ def _train_and_measure(
             confusion=evaluation.confusion(),
             worst_mistakes=evaluation.worst_mistakes(),
         )
+    record = replace(record, digest=_digest(training, evaluation, record))
     if settings.artifacts is not None:
         with _spared(artifacts_path(Path(settings.artifacts), record.run_name)) as path:
-            artifacts = collect_artifacts(model, dataset, normalise, training, evaluation)
+            artifacts = collect_artifacts(
+                model, dataset, normalise, training, evaluation, record.digest
+            )
             write_artifacts(path, artifacts)
     if settings.models is not None:
         with _spared(Path(settings.models, f"{record.run_name}.safetensors")) as path:
             save_model(path, model, _configuration(record, dataset, settings.imports))
-    return replace(record, digest=_digest(training, evaluation, record))
+    return record
 
 
 @contextlib.contextmanager

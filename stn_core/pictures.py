@@ -79,6 +79,7 @@ def collect_artifacts(
     normalise: Normaliser,
     training: Training,
     evaluation: Evaluation | None,
+    digest: str,
 ) -> Artifacts:
     """The arrays that pictures of a finished run need.
 
@@ -88,23 +89,35 @@ def collect_artifacts(
         normalise: of the dataset.
         training: its course, with the film.
         evaluation: on the test images; None where these stayed closed.
+        digest: of the run.
     """
+    transformer = model if isinstance(model, TransformsImages) and training.frames else None
+
+    def warped(images: Tensor) -> Tensor:
+        if transformer is None or not len(images):
+            return images[:0]
+        return _warp(transformer, images, normalise).image
+
     return Artifacts(
+        digest=digest,
         class_names=np.array(dataset.class_names, dtype=np.str_),
-        mistakes=_mistakes(evaluation, dataset.test.images) if evaluation else None,
-        warps=_warps(model, dataset, normalise, training)
-        if isinstance(model, TransformsImages) and training.frames
-        else None,
+        mistakes=_mistakes(evaluation, dataset.test.images, warped) if evaluation else None,
+        warps=_warps(transformer, dataset, normalise, training) if transformer else None,
     )
 
 
-def _mistakes(evaluation: Evaluation, images: Tensor) -> Mistakes:
+def _mistakes(
+    evaluation: Evaluation, images: Tensor, warped: Callable[[Tensor], Tensor]
+) -> Mistakes:
     first = evaluation.first_mistakes()
-    worst = evaluation.worst_mistakes()
+    first_images = images[[int(mistake["index"]) for mistake in first]]
+    worst_images = images[[int(mistake["index"]) for mistake in evaluation.worst_mistakes()]]
     return Mistakes(
-        worst_images=images[[int(mistake["index"]) for mistake in worst]].numpy(),
+        worst_images=worst_images.numpy(),
         first_mistakes=_columns(first, "index", "label", "predicted", "confidence"),
-        first_images=images[[int(mistake["index"]) for mistake in first]].numpy(),
+        first_images=first_images.numpy(),
+        worst_warped=warped(worst_images).numpy(),
+        first_warped=warped(first_images).numpy(),
         calibration=_columns(evaluation.calibration(), "count", "confidence", "accuracy"),
     )
 
@@ -121,6 +134,8 @@ def _warps(
     batch = dataset.val.images[chosen]
     warped = _warp(model, batch, normalise)
     frames = sorted(training.frames.items())
+    if frames[-1][0] != training.kept_epoch:  # early stopping went back to other weights
+        frames.append((training.kept_epoch, warped.image))
     return Warps(
         batch=batch.numpy(),
         batch_labels=dataset.val.labels[chosen].numpy(),
@@ -149,9 +164,10 @@ def _describe(warped: Warped) -> dict[str, Tensor]:
     det = jacobian_determinant(warped.grid)
     return {
         "theta": warped.theta,
-        "outside": (warped.grid.abs() > 1).any(-1).float().mean((1, 2)),
+        # A NaN is neither inside nor unfolded.
+        "outside": (~(warped.grid.abs() <= 1)).any(-1).float().mean((1, 2)),
         "least_det": det.amin((1, 2)),
-        "folded": (det <= 0).float().mean((1, 2)),
+        "folded": (~(det > 0)).float().mean((1, 2)),
     }
 
 
@@ -159,13 +175,15 @@ def jacobian_determinant(grid: Tensor) -> Tensor:
     """The determinant of a warp's Jacobian at the pixels of its grid, by central differences.
 
     Args:
-        grid: (B, h, w, 2), input coordinates of the output pixels; h and w at least 2.
+        grid: (B, h, w, 2), input coordinates of the output pixels.
 
     Returns:
         (B, h, w): how many times its area an output pixel covers of the input, both in normalised
-        coordinates; not positive where the warp folds.
+        coordinates; not positive where the warp folds, NaN on a picture one pixel high or wide.
     """
     height, width = grid.shape[1:3]
+    if min(height, width) < 2:
+        return torch.full_like(grid[..., 0], torch.nan)
     spacing = (2 / height, 2 / width)
     along_y, along_x = torch.gradient(grid, spacing=spacing, dim=(1, 2))
     return along_x[..., 0] * along_y[..., 1] - along_x[..., 1] * along_y[..., 0]

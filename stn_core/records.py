@@ -174,6 +174,13 @@ def _check_values(record: RunRecord) -> None:
     if record.kept_epoch > len(record.validation):
         epochs = len(record.validation)
         raise UsageError(f"{_NO_RECORD}kept_epoch is {record.kept_epoch}, of {epochs} epochs")
+    for mistake in record.worst_mistakes:
+        for name in ("index", "label", "predicted", "confidence"):
+            if name not in mistake:
+                raise UsageError(f"{_NO_RECORD}worst_mistakes: {name} is missing")
+    confusion = record.confusion or []
+    if any(len(row) != len(confusion) for row in confusion):
+        raise UsageError(f"{_NO_RECORD}confusion is not square")
     _check_results(record)
 
 

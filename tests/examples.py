@@ -66,7 +66,7 @@ def baseline(accuracies, cell=CELL, first_seed=0, **changes):
     return CellBaseline(**{**values, **changes})
 
 
-def artifacts(classes=3, images=2, size_hw=(4, 5), seed=0):
+def artifacts(classes=3, images=2, size_hw=(4, 5), seed=0, digest="digest-0"):
     """Arrays of a run that never was, with every part."""
     random = np.random.default_rng(seed)
 
@@ -75,11 +75,14 @@ def artifacts(classes=3, images=2, size_hw=(4, 5), seed=0):
 
     labels = random.integers(0, classes, images)
     return Artifacts(
+        digest=digest,
         class_names=np.array([f"class {label}" for label in range(classes)]),
         mistakes=Mistakes(
             worst_images=pixels(1),
             first_mistakes=np.array([[7.0, 0.0, 1.0, 0.75]] * images),
             first_images=pixels(images),
+            worst_warped=pixels(1),
+            first_warped=pixels(images),
             calibration=np.array([[3.0, 0.5, 0.25], [5.0, 0.9, 1.0]]),
         ),
         warps=Warps(

@@ -1,5 +1,6 @@
 """What pictures need comes back from the disk as it was, or is told to be damaged."""
 
+import contextlib
 import dataclasses
 import pickle
 
@@ -28,7 +29,7 @@ def same(a, b):
             return False
         if one and not all(np.array_equal(x, vars(other)[name]) for name, x in vars(one).items()):
             return False
-    return np.array_equal(a.class_names, b.class_names)
+    return a.digest == b.digest and np.array_equal(a.class_names, b.class_names)
 
 
 @pytest.mark.parametrize("mistakes", [True, False])
@@ -36,6 +37,7 @@ def same(a, b):
 def test_what_was_written_is_read(tmp_path, mistakes, warps):
     whole = artifacts()
     given = Artifacts(
+        whole.digest,
         whole.class_names,
         whole.mistakes if mistakes else None,
         whole.warps if warps else None,
@@ -57,6 +59,25 @@ def test_a_cut_file_is_told_in_one_line(tmp_path_factory, share):
     assert "\n" not in str(told.value)
 
 
+@given(st.data())
+def test_a_changed_file_raises_nothing_else_if_anything(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("changed") / "a.npz"
+    write_artifacts(path, artifacts())
+    content = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with contextlib.suppress(UsageError):  # anything else is an error
+        read_artifacts(path)
+
+
+def test_a_single_array_is_told(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_artifacts(tmp_path / "a.npz")
+
+
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UsageError, match=r"a\.npz is missing"):
         read_artifacts(tmp_path / "a.npz")
@@ -75,7 +96,7 @@ def test_nothing_is_unpickled(tmp_path):
 def replaced(**changes):
     """The arrays of a good file with some of them exchanged; None leaves one out."""
     whole = artifacts()
-    arrays = {"version": 1, "class_names": whole.class_names}
+    arrays = {"version": 1, "digest": whole.digest, "class_names": whole.class_names}
     arrays |= {**vars(whole.mistakes), **vars(whole.warps), **changes}
     return {name: array for name, array in arrays.items() if array is not None}
 
@@ -85,7 +106,10 @@ def replaced(**changes):
     [
         ({"version": 2}, "of version 1"),
         ({"version": None}, "of version 1"),
+        ({"digest": None}, "digest is missing"),
         ({"class_names": None}, "class_names is missing"),
+        ({"first_mistakes": np.array([[0, 0, 9, 0.5]] * 2)}, "first_mistakes names a class"),
+        ({"theta": np.zeros((9, 0))}, "theta is empty"),
         ({"grid": None}, "grid is missing"),
         ({"mood": np.zeros(3)}, "mood is unknown"),
         ({"batch": np.zeros((2, 1, 4, 5))}, "batch is float64 with 4 axes"),
@@ -108,4 +132,4 @@ def test_every_array_is_checked():
     from stn_core.artifacts import _KINDS
 
     fields = [field.name for part in (Mistakes, Warps) for field in dataclasses.fields(part)]
-    assert set(_KINDS) == {"class_names", *fields}
+    assert set(_KINDS) == {"digest", "class_names", *fields}

@@ -12,7 +12,8 @@ from tests.examples import environment, record
 
 @pytest.mark.parametrize("confusion", [[[3, 1], [0, 2]], None])
 def test_a_record_survives_json(confusion):
-    original = record(confusion=confusion, worst_mistakes=[{"index": 4}])
+    mistake = {"index": 4, "label": 0, "predicted": 1, "confidence": 0.75}
+    original = record(confusion=confusion, worst_mistakes=[mistake])
     assert RunRecord.from_dict(json.loads(original.to_json())) == original
 
 
@@ -23,7 +24,15 @@ def test_nan_is_not_json():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"version": 2}, {"version": None}, {"colour": "red"}, {"status": "fine"}, {"environment": {}}],
+    [
+        {"version": 2},
+        {"version": None},
+        {"colour": "red"},
+        {"status": "fine"},
+        {"environment": {}},
+        {"worst_mistakes": [{"index": 4}]},
+        {"confusion": [[1, 2], [3]]},
+    ],
 )
 def test_a_foreign_record_is_refused(changes):
     values = {**json.loads(record().to_json()), **changes}

@@ -14,6 +14,7 @@ from stn_core.artifacts import Mistakes, Warps
 from stn_core.gate.verdict import Judgement, accuracy_text
 from stn_core.records import RunRecord
 from stn_core.report.charts import (
+    MOST_NUMBERED_CLASSES,
     calibration_chart,
     calibration_error,
     confusion_chart,
@@ -71,7 +72,8 @@ class CellSection:
     @staticmethod
     def anchor_of(session: Session, key: str) -> str:
         """An id that no other cell of the page has."""
-        return "cell-" + re.sub(r"[^\w-]", "-", f"{session.name}-{key}")
+        number = [judgement.key for judgement in session.judgements].index(key)
+        return "cell-" + re.sub(r"[^\w-]", "-", f"{session.name}-{number}-{key}")
 
 
 def cell_section(
@@ -91,12 +93,16 @@ def cell_section(
     """
     place, _, model = judgement.key.rpartition("/")
     shown = session.shown.get(judgement.key)
-    prefix = f"{place.rpartition('/')[2]}-{model}"
+    prefix = judgement.key.replace("/", "-")
     if named_session:
         prefix = f"{session.name}-{prefix}"
     figures = [*_curves(prefix, judgement.records, draw)]
     if shown:
-        figures += _seen(prefix, judgement.records, shown, draw)
+        try:
+            figures += _seen(prefix, judgement.records, shown, draw)
+        except Exception as error:  # odd records must not cost the rest of the page
+            reason = f"{type(error).__name__}: {error}"
+            draw.failures.append(f"{judgement.key} is not shown whole: {reason}")
     return CellSection(
         anchor=CellSection.anchor_of(session, judgement.key),
         place=place,
@@ -171,10 +177,12 @@ def _confusion(
         partial(confusion_chart, counts, [_short(name) for name in classes]),
     )
     wrong = counts - np.diag(np.diag(counts))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:5]
+    named = 5 if len(classes) <= MOST_NUMBERED_CLASSES else 20
+    order = np.argsort(-wrong, axis=None, kind="stable")[:named]
     pairs = [np.unravel_index(place, wrong.shape) for place in order]
     worst = ", ".join(
-        f"{classes[true]} as {classes[predicted]} ({wrong[true, predicted]})"
+        f"{classes[true]} as {classes[predicted]} ({wrong[true, predicted]},"
+        f" {100 * wrong[true, predicted] / counts[true].sum():.1f} %)"
         for true, predicted in pairs
         if wrong[true, predicted]
     )
@@ -199,13 +207,17 @@ def _mistakes(
         _caption(classes, entry["label"], entry["predicted"], entry["confidence"])
         for entry in shown.worst_mistakes
     ]
-    for heading, name, images, captions in (
-        ("The first mistakes", "mistakes", mistakes.first_images, first),
-        ("The most confident mistakes", "worst", mistakes.worst_images, worst),
+    for heading, name, captions in (
+        ("The first mistakes", "first", first),
+        ("The most confident mistakes", "worst", worst),
     ):
+        images, warped = getattr(mistakes, f"{name}_images"), getattr(mistakes, f"{name}_warped")
         if captions and len(captions) == len(images):
-            svg = draw(f"{prefix}-{name}", heading, partial(gallery, images, captions))
-            yield Figure(heading, "True class → predicted class, confidence.", Markup(svg))
+            below = warped if len(warped) else None
+            drawn = partial(gallery, images, captions, below)
+            text = "True class → predicted class, confidence."
+            text += " Below each image its warp." if len(warped) else ""
+            yield Figure(heading, text, Markup(draw(f"{prefix}-{name}-mistakes", heading, drawn)))
 
 
 def _caption(classes: Sequence[str], label: float, predicted: float, confidence: float) -> str:
@@ -238,13 +250,22 @@ def _warps(
 
 
 def _geometry(warps: Warps) -> str:
-    """What the warps do to the area, in a sentence."""
+    """What the warps do to the area, in a few sentences."""
     outside = 100 * warps.outside
-    folded = int(np.sum(warps.folded > 0))
-    return (
+    finite = warps.least_det[np.isfinite(warps.least_det)]
+    said = (
         f"Over {len(outside)} validation images {outside.mean():.1f} % of the warped image"
-        f" (at most {outside.max():.1f} %) was read from outside the frame; the smallest det J is"
-        f" {np.median(warps.least_det):.2f} in the median image and {warps.least_det.min():.2f} in"
-        f" the worst; {folded} warps fold. Orange: the sampling grid. Last row, from -2 to 2:"
+        f" (at most {outside.max():.1f} %) was read from outside the frame;"
+        f" {int(np.sum(warps.folded > 0))} warps fold."
+    )
+    if len(finite):
+        said += (
+            f" The smallest det J is {np.median(finite):.2f} in the median image and"
+            f" {finite.min():.2f} in the worst."
+        )
+    if len(finite) < len(outside):
+        said += f" {len(outside) - len(finite)} warps are not finite."
+    return (
+        f"{said} Orange: the sampling grid. Last row, from -2 to 2:"
         " red shrinks the input, blue enlarges it, black folds it."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from stn_core.report.svg import COLOURS, WIDTH, new_figure
 CONFIDENCE = 0.95
 MOST_NUMBERED_CLASSES = 12
 """A confusion matrix of more classes bears no numbers."""
+_SESSION_COLOURS = (*COLOURS[:4], COLOURS[5], COLOURS[6])
+"""The others are those of baselines and of published numbers."""
 _PLAIN = FuncFormatter(lambda value, _: f"{value:,g}")
 """A number as it is written, and no power of ten."""
 MOST_COORDINATES = 6
@@ -42,11 +45,11 @@ class Accuracies:
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % interval (Student's t); 0 for a single value."""
+    """Mean, and half the width of its 95 % interval (Student's t); nan for a single value."""
     sample = np.asarray(values, np.float64)
     mean = float(sample.mean())
     if len(sample) < 2:
-        return mean, 0.0
+        return mean, math.nan
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(sample) - 1)
     return mean, float(quantile * sample.std(ddof=1) / np.sqrt(len(sample)))
 
@@ -64,7 +67,8 @@ def accuracy_chart(rows: Sequence[Accuracies], measured_on: str) -> Figure:
         for number, session in enumerate(sessions):
             offset = (number - (len(sessions) - 1) / 2) * 0.6 / len(sessions)
             prefix = f"{session}: " if len(sessions) > 1 else ""
-            _seeds(axes, row.groups.get(session, ()), place + offset, COLOURS[number], prefix)
+            colour = _SESSION_COLOURS[number % len(_SESSION_COLOURS)]
+            _seeds(axes, row.groups.get(session, ()), place + offset, colour, prefix)
         _reference(axes, row, place)
     axes.set_yticks(range(len(rows)), [row.model for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -85,6 +89,8 @@ def _seeds(axes: Axes, values: Sequence[float], place: float, colour: str, prefi
     jitter = np.resize([-0.08, 0.0, 0.08], len(percent))  # so that equal values are seen
     axes.plot(percent, place + jitter, ".", color=colour, alpha=0.6, label=f"{prefix}a seed")
     mean, half = mean_interval(percent)
+    if math.isnan(half):
+        return
     axes.errorbar(
         mean, place, xerr=half, fmt="|", color=colour, capsize=3, markersize=11,
         label=f"{prefix}mean, 95 % interval",
@@ -94,6 +100,7 @@ def _seeds(axes: Axes, values: Sequence[float], place: float, colour: str, prefi
 def _reference(axes: Axes, row: Accuracies, place: float) -> None:
     if row.baseline:
         mean, half = mean_interval([100 * value for value in row.baseline])
+        half = 0.0 if math.isnan(half) else half
         axes.errorbar(
             mean, place + 0.3, xerr=half, fmt="D", color=COLOURS[7], markersize=4, capsize=2,
             markerfacecolor="none", label="baseline: mean, 95 % interval",
@@ -102,20 +109,20 @@ def _reference(axes: Axes, row: Accuracies, place: float) -> None:
         axes.plot(100 * value, place - 0.3, "*", color=COLOURS[4], label="published elsewhere")
 
 
-def difference_chart(differences: Mapping[str, Difference]) -> Figure:
+def difference_chart(differences: Sequence[tuple[str, Difference]]) -> Figure:
     """Differences of accuracy in points with their intervals, and the line of no difference.
 
     Args:
-        differences: by what they are called; the intervals are finite.
+        differences: each with what it is called; the intervals are finite.
     """
     figure, axes = new_figure(WIDTH, 0.9 + 0.26 * len(differences))
-    for place, difference in enumerate(differences.values()):
+    for place, (_, difference) in enumerate(differences):
         told = difference.sign
         colour = COLOURS[2] if told > 0 else COLOURS[1] if told < 0 else COLOURS[7]
         ends = [[difference.estimate - difference.low], [difference.high - difference.estimate]]
         axes.errorbar(difference.estimate, place, xerr=ends, fmt="o", color=colour, markersize=4)
     axes.axvline(0, color=COLOURS[7], linewidth=0.8)
-    axes.set_yticks(range(len(differences)), list(differences), fontsize=8)
+    axes.set_yticks(range(len(differences)), [name for name, _ in differences], fontsize=8)
     axes.set_ylim(len(differences) - 0.5, -0.5)
     axes.set_xlabel("B - A, points of accuracy")
     axes.grid(axis="x", alpha=0.2)
@@ -313,9 +320,8 @@ def theta_chart(
         axes.tick_params(length=0)
         few = len(classes) <= MOST_NUMBERED_CLASSES
         names = [class_names[label] for label in classes] if few else []
-        axes.set_xticks(
-            range(len(names)), names, rotation=45 if max(map(len, names), default=0) > 2 else 0
-        )
+        rotation = 90 if max(map(len, names), default=0) > 2 else 0
+        axes.set_xticks(range(len(names)), names, rotation=rotation, fontsize=7)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     return figure

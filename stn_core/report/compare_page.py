@@ -36,11 +36,11 @@ def write_comparison(
     Raises:
         UsageError: they cannot be written.
     """
-    differences = {
-        f"{comparison.dataset} {comparison.model}": comparison.accuracy_points
+    differences = [
+        (_called(comparison, comparisons), comparison.accuracy_points)
         for comparison in comparisons
         if comparison.accuracy_points and math.isfinite(comparison.accuracy_points.low)
-    }
+    ]
     shown = []
     try:
         if differences:
@@ -57,9 +57,20 @@ def write_comparison(
             figures=shown,
             complaints=[*a.complaints, *b.complaints],
         )
+        page.parent.mkdir(parents=True, exist_ok=True)
         write_at_once(page, content)
     except OSError as error:
-        raise UsageError(f"cannot write {error.filename or page}: {error.strerror}") from None
+        raise UsageError(f"cannot write {page}: {error.strerror}") from None
+
+
+def _called(comparison: CellComparison, comparisons: Sequence[CellComparison]) -> str:
+    """Dataset and model, and budget and device where there are several."""
+    several = [
+        name
+        for name in ("budget", "device")
+        if len({getattr(other, name) for other in comparisons}) > 1
+    ]
+    return " ".join(getattr(comparison, name) for name in (*several, "dataset", "model"))
 
 
 def side_lines(a: Source, b: Source) -> list[str]:

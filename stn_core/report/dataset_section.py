@@ -55,32 +55,40 @@ def dataset_sections(sessions: Sequence[Session], draw: FigureFolder) -> list[di
 
 def _section(place: str, sessions: Sequence[Session], draw: FigureFolder) -> dict[str, Any]:
     budget, _, dataset = place.partition("/")
-    measured = {
-        session.name: [
-            judgement
-            for judgement in session.judgements
-            if judgement.key.startswith(f"{place}/") and judgement.accuracies
-        ]
-        for session in sessions
-    }
     return {
         "place": place,
         "title": f"{dataset}, {budget}",
         "anchor": f"dataset-{budget}-{dataset}",
-        "figures": _figures(f"{budget}-{dataset}", dataset, measured, draw),
+        "figures": [
+            figure
+            for images in ("test", "validation")  # which are never mixed
+            for figure in _figures(place, images, sessions, draw)
+        ],
     }
 
 
 def _figures(
-    prefix: str, dataset: str, measured: Mapping[str, Sequence[Judgement]], draw: FigureFolder
+    place: str, images: str, sessions: Sequence[Session], draw: FigureFolder
 ) -> list[Figure]:
+    """The figures of what was measured on the test images, or of searches, on validation images."""
+    measured = {
+        session.name: [
+            judgement
+            for judgement in session.judgements
+            if judgement.key.startswith(f"{place}/")
+            and judgement.accuracies
+            and judgement.on_validation == (images == "validation")
+        ]
+        for session in sessions
+    }
     judgements = [judgement for found in measured.values() for judgement in found]
     if not judgements:
         return []
-    on = "validation" if judgements[0].on_validation else "test"
-    rows = _accuracies(dataset, measured)
-    svg = draw(f"{prefix}-accuracy", "Accuracy by model", partial(accuracy_chart, rows, on))
-    figures = [Figure("Accuracy", _published_text(rows), Markup(svg))]
+    prefix = place.replace("/", "-") + ("-search" if images == "validation" else "")
+    published = PUBLISHED if images == "test" else {}
+    rows = _accuracies(place.partition("/")[2], measured, published)
+    svg = draw(f"{prefix}-accuracy", "Accuracy by model", partial(accuracy_chart, rows, images))
+    figures = [Figure(f"Accuracy on {images} images", _published_text(rows), Markup(svg))]
     for name, (cost, label, cost_of) in _COSTS.items() if len(judgements) > 1 else ():
         points = _costs(measured, cost_of)
         heading = f"Accuracy against {cost}"
@@ -101,7 +109,11 @@ def _figures(
     return figures
 
 
-def _accuracies(dataset: str, measured: Mapping[str, Sequence[Judgement]]) -> list[Accuracies]:
+def _accuracies(
+    dataset: str,
+    measured: Mapping[str, Sequence[Judgement]],
+    published: Mapping[tuple[str, str], Mapping[str, float]],
+) -> list[Accuracies]:
     """A row a model, the best first."""
     groups: dict[str, dict[str, list[float]]] = {}
     stored: dict[str, list[float]] = {}
@@ -112,16 +124,17 @@ def _accuracies(dataset: str, measured: Mapping[str, Sequence[Judgement]]) -> li
             if judgement.baseline:
                 stored[model] = judgement.baseline.accuracies
     rows = [
-        Accuracies(model, found, stored.get(model, ()), PUBLISHED.get((dataset, model), {}))
+        Accuracies(model, found, stored.get(model, ()), published.get((dataset, model), {}))
         for model, found in groups.items()
     ]
     return sorted(rows, key=lambda row: -max(float(np.mean(v)) for v in row.groups.values()))
 
 
 def _published_text(rows: Sequence[Accuracies]) -> str:
-    """Where the stars come from, HTML-free; "" where there are none."""
+    """Where the stars come from, "" where there are none."""
     sources = sorted({source for row in rows for source in row.published})
-    return f"Stars: single numbers of earlier experiments ({', '.join(sources)})." * bool(sources)
+    said = f"Stars: single numbers of earlier experiments ({', '.join(sources)})."
+    return said if sources else ""
 
 
 def _costs(

@@ -18,22 +18,30 @@ class FigureFolder:
 
     Args:
         folder: where they go; None keeps none.
+
+    Attributes:
+        failures: a sentence for every figure that could not be drawn.
     """
 
     def __init__(self, folder: Path | None) -> None:
+        self.failures: list[str] = []
         self._folder = folder
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, name: str, title: str, draw: Callable[[], Figure]) -> str:
-        """A figure as the SVG element of a page.
+        """A figure as the SVG element of a page; "" where its data cannot be drawn.
 
         Args:
             name: of the file, without its ending; unique, any text.
             title: what a reader who does not see the figure is told.
             draw: makes it.
         """
-        svg = to_svg(draw(), name)
+        try:
+            svg = to_svg(draw(), name)
+        except Exception as error:  # odd data must not cost the rest of the page
+            self.failures.append(f"{name} is not drawn: {type(error).__name__}: {error}")
+            return ""
         if self._folder:
             file = re.sub(r"[^\w.-]", "-", name)
             write_at_once(self._folder / f"{file}.svg", for_file(svg))

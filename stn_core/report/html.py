@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,14 +43,15 @@ def write_report(
     sessions, unreadable = _readable(folders)
     comparisons, incomparable = _comparisons(sessions)
     told = [complaint for session in sessions for complaint in session.complaints]
-    complaints = (*unreadable, *told, *incomparable)
     try:
+        draw = FigureFolder(figures)
         with drawing_style():
-            content = build_page(sessions, comparisons, complaints, FigureFolder(figures))
+            content = build_page(sessions, comparisons, [*unreadable, *told, *incomparable], draw)
+        page.parent.mkdir(parents=True, exist_ok=True)
         write_at_once(page, content)
     except OSError as error:
-        raise UsageError(f"cannot write {error.filename or page}: {error.strerror}") from None
-    return complaints
+        raise UsageError(f"cannot write {page}: {error.strerror}") from None
+    return (*unreadable, *told, *incomparable, *draw.failures)
 
 
 def _readable(folders: Sequence[Path]) -> tuple[list[Session], list[str]]:
@@ -102,19 +102,20 @@ def build_page(
         figures: draws, within `drawing_style`.
     """
     cells = _cells(sessions, figures)
+    datasets = dataset_sections(sessions, figures)
     return render(
         "report.html",
         title=" against ".join(session.name for session in sessions),
         sessions=[_overview(session) for session in sessions],
         datasets=[
             {**section, "cells": [cell for cell in cells if cell.place == section["place"]]}
-            for section in dataset_sections(sessions, figures)
+            for section in datasets
         ],
         comparisons=[
-            {"title": title, "rows": comparison_page_rows(cells), "lines": compare_lines(cells)}
-            for title, cells in comparisons.items()
+            {"title": title, "rows": comparison_page_rows(pairs), "lines": compare_lines(pairs)}
+            for title, pairs in comparisons.items()
         ],
-        complaints=complaints,
+        complaints=[*complaints, *figures.failures],
     )
 
 
@@ -131,15 +132,14 @@ def _cells(sessions: Sequence[Session], figures: FigureFolder) -> list[CellSecti
 def _overview(session: Session) -> dict[str, Any]:
     """What the head of the page says of a session."""
     rows = comparison_rows(session.judgements)
+    looks = session.asked.looks
     seeds = max((len(judgement.records) for judgement in session.judgements), default=0)
-    options = session.plan.get("options", {})
-    looks = options.get("looks") if isinstance(options, Mapping) else None
     return {
         "name": session.name,
         "rows": [_row(session, judgement, row) for judgement, row in rows],
         "lines": [*tally(session.judgements, looks[-1] if looks else seeds)],
         "remarks": remarks(session.judgements),
-        "command": _command(session.plan),
+        "command": session.asked.line,
         "environments": _environments(session.judgements),
         "recipes": _recipes(session.judgements),
     }
@@ -151,15 +151,6 @@ def _row(session: Session, judgement: Judgement, row: Mapping[str, str]) -> dict
         "verdict": judgement.verdict.name.lower(),
         "cells": row,
     }
-
-
-def _command(plan: Mapping[str, Any]) -> str:
-    """The command line that repeats a session, "" where nobody knows."""
-    words = plan.get("command")
-    if not isinstance(words, list) or not words:
-        return ""
-    program = Path(str(words[0])).name
-    return shlex.join([program, *map(str, words[1:])])
 
 
 def _environments(judgements: Iterable[Judgement]) -> list[dict[str, str]]:

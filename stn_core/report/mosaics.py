@@ -24,19 +24,28 @@ _GRID_LINES = 7
 """So many lines of the sampling grid are drawn each way."""
 
 
-def gallery(images: NDArray[np.uint8], captions: Sequence[str], columns: int = 6) -> Figure:
-    """Images with a caption each.
+def gallery(
+    images: NDArray[np.uint8],
+    captions: Sequence[str],
+    warped: NDArray[np.uint8] | None = None,
+    columns: int = 6,
+) -> Figure:
+    """Images with a caption each, above what a transformer makes of them.
 
     Args:
         images: uint8 (N, C, H, W), N at least 1.
-        captions: N of them, of one line or two.
+        captions: N of them, of a few lines.
+        warped: uint8 (N, C, h, w), None without a transformer.
         columns: images a row.
     """
     tiles = _as_rgba(images)
+    if warped is not None:
+        tiles = np.concatenate([tiles, _resized(_as_rgba(warped), tiles.shape[1:3])], axis=1)
     columns = min(columns, len(tiles))
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     lines = max(caption.count("\n") + 1 for caption in captions)
-    figure, axes, (step_y, step_x) = _mosaic(rows, caption_share=0.2 * lines + 0.05)
+    share = (0.2 * lines + 0.05) * tiles.shape[2] / tiles.shape[1]
+    figure, axes, (step_y, step_x) = _mosaic(rows, caption_share=share)
     height = tiles.shape[1]
     for number, caption in enumerate(captions):
         row, column = divmod(number, columns)
@@ -73,7 +82,10 @@ def film_strip(warps: Warps) -> Figure:
     moments = np.unique(np.linspace(0, len(warps.film) - 1, FILM_ROWS).round().astype(int))
     frames = [_as_rgba(warps.film[moment, :FILM_COLUMNS]) for moment in moments]
     figure, axes, (step_y, _) = _mosaic(frames, caption_share=0.0)
-    names = [f"epoch {epoch}" if epoch else "untrained" for epoch in warps.film_epochs[moments]]
+    epochs = warps.film_epochs[moments]
+    names = [f"epoch {epoch}" if epoch else "untrained" for epoch in epochs]
+    if len(epochs) > 1 and epochs[-1] <= epochs[-2]:
+        names[-1] = f"kept: {epochs[-1]}"
     _label_rows(axes, names, step_y, frames[0].shape[1])
     return figure
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stn_core.artifacts import Artifacts, artifacts_path, read_artifacts
 from stn_core.errors import UsageError
 from stn_core.files import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.gate.judgements import read_judgements
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.records import RunRecord, read_records
+from stn_core.records import RunRecord
+from stn_core.report.folder import Asked, read_asked, read_session_records, record_files
 
 NOT_JUDGED = "not judged: the session did not end"
 
@@ -40,7 +39,7 @@ class Session:
         name: what it is called on a page: the folder's own name, the date and time.
         judgements: a cell each, with its records.
         shown: runs to draw pictures of, by key; a cell may have none.
-        plan: what was asked, as written; empty where that is missing.
+        asked: what was asked.
         complaints: a sentence for everything that could not be read.
     """
 
@@ -48,7 +47,7 @@ class Session:
     name: str
     judgements: tuple[Judgement, ...]
     shown: Mapping[str, Shown]
-    plan: Mapping[str, Any]
+    asked: Asked
     complaints: tuple[str, ...]
 
 
@@ -76,62 +75,54 @@ def read_session(folder: Path) -> Session:
     """
     if not folder.is_dir():
         raise UsageError(f"there is no results folder {folder}")
-    plan, complaints = _read_plan(folder / PLAN_FILE)
-    records: list[RunRecord] = []
-    files = _record_files(folder, plan)
-    for file in files:
-        found, torn = read_records(file)
-        records += found
-        complaints += torn
-    if not records:
-        why = f": {complaints[0]}" if complaints else f": no {RECORDS_FILE} with a record in it"
-        raise UsageError(f"{folder} holds no results{why}")
-    judgements: Sequence[Judgement] = []
+    asked, complaints = read_asked(folder)
+    records, unreadable = read_session_records(folder, asked)
+    complaints += unreadable
     try:
         judgements = read_judgements(folder / JUDGEMENTS_FILE, records)
+        complaints += _beside_the_verdicts(records, judgements)
     except UsageError as error:
-        complaints.append(f"no verdicts: {error}")
-    judgements = [*judgements, *_unjudged(records, judgements)]
-    shown, unseen = _readable_runs(judgements, [file.parent / ARTIFACTS_FOLDER for file in files])
+        judgements, left_out = _unjudged(records)
+        complaints += [f"no verdicts: {error}", *left_out]
+    folders = [file.parent / ARTIFACTS_FOLDER for file in record_files(folder, asked)]
+    shown, unseen = _readable_runs(judgements, folders)
     complaints += unseen
     name = folder.resolve().name
-    return Session(folder, name, tuple(judgements), shown, plan, tuple(complaints))
+    return Session(folder, name, tuple(judgements), shown, asked, tuple(complaints))
 
 
-def _record_files(folder: Path, plan: Mapping[str, Any]) -> list[Path]:
-    """The session's own records, and those it was given."""
-    options = plan.get("options", {})
-    given = options.get("from_records", ()) if isinstance(options, Mapping) else ()
-    return [folder / RECORDS_FILE, *map(Path, given)]
+def _beside_the_verdicts(
+    records: Iterable[RunRecord], judgements: Iterable[Judgement]
+) -> list[str]:
+    """A sentence on records without a verdict, as a session leaves that was killed once resumed."""
+    judged = {(one.key, record.seed) for one in judgements for record in one.records}
+    others = sum((record.key, record.seed) not in judged for record in records)
+    return [f"{others} records that no verdict speaks of are not shown"] if others else []
 
 
-def _read_plan(path: Path) -> tuple[Mapping[str, Any], list[str]]:
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        return {}, [f"{path} is missing: what was asked for is not known"]
-    except ValueError:
-        plan = None
-    if not isinstance(plan, dict):
-        return {}, [f"{path} is damaged: what was asked for is not known"]
-    return plan, []
+def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]:
+    """The cells of an interrupted session, each from runs that may stand side by side.
+
+    Returns:
+        A judgement a cell that says that it is none, and sentences on runs that do not fit: those
+        on another type of device than the cell's last one, of another recipe or of other data.
+    """
+    by_key: dict[str, dict[int, RunRecord]] = {}
+    for record in records:
+        by_key.setdefault(record.key, {})[record.seed] = record
+    judgements, complaints = [], []
+    for key, runs in by_key.items():
+        last = _kind(list(runs.values())[-1])
+        fitting = tuple(record for record in runs.values() if _kind(record) == last)
+        judgements.append(Judgement(key, Verdict.NEW, NOT_JUDGED, records=fitting))
+        if others := len(runs) - len(fitting):
+            complaints.append(f"{key}: {others} runs of another device, recipe or data left out")
+    return judgements, complaints
 
 
-def _unjudged(records: Sequence[RunRecord], judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Cells that have records and no verdict, which is what an interrupted session leaves."""
-    if judgements:  # other records there belong to cells that this session did not ask for
-        return []
-    last = {(record.key, record.seed): record for record in records}
-    cells = dict.fromkeys(record.key for record in records)
-    return [
-        Judgement(
-            key,
-            Verdict.NEW,
-            NOT_JUDGED,
-            records=tuple(record for (cell, _), record in last.items() if cell == key),
-        )
-        for key in cells
-    ]
+def _kind(record: RunRecord) -> tuple[str, str, str, bool]:
+    device = record.environment.device_type
+    return device, record.recipe_hash, record.data_hash, record.is_search
 
 
 def _readable_runs(
@@ -151,7 +142,7 @@ def _readable_runs(
             if record.status != "ok" or judgement.key in shown:
                 continue
             try:
-                shown[judgement.key] = Shown(record, _read_artifacts(folders, record.run_name))
+                shown[judgement.key] = Shown(record, _read_artifacts(folders, record))
             except UsageError as error:
                 reasons.append(f"no pictures of {record.key}: {error}")
         if judgement.key not in shown:
@@ -159,6 +150,12 @@ def _readable_runs(
     return shown, complaints
 
 
-def _read_artifacts(folders: Sequence[Path], run_name: str) -> Artifacts:
-    paths = [artifacts_path(folder, run_name) for folder in folders]
-    return read_artifacts(next((path for path in paths if path.exists()), paths[0]))
+def _read_artifacts(folders: Sequence[Path], record: RunRecord) -> Artifacts:
+    """The arrays of a run; those of another run of its name are told by their digest."""
+    paths = [artifacts_path(folder, record.run_name) for folder in folders]
+    found = [path for path in paths if path.exists()]
+    for path in found:
+        artifacts = read_artifacts(path)
+        if artifacts.digest == record.digest:
+            return artifacts
+    raise UsageError(f"{found[0]} is of another run" if found else f"{paths[0]} is missing")

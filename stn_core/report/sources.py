@@ -12,6 +12,7 @@ from stn_core.errors import UsageError
 from stn_core.files import RECORDS_FILE
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.records import RunRecord, read_records
+from stn_core.report.folder import read_asked, read_session_records
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,10 @@ def read_source(path: Path) -> Source:
             has seen the test images.
     """
     if path.is_dir():
-        source = _of_records(path, path / RECORDS_FILE)
+        asked, _ = read_asked(path)
+        source = _of_records(path, *read_session_records(path, asked))
     elif path.suffix == Path(RECORDS_FILE).suffix:
-        source = _of_records(path, path)
+        source = _of_records(path, *_read_file(path))
     else:
         source = _of_baselines(path)
     if not source.cells:
@@ -121,14 +123,16 @@ def _by_seed(runs: Iterable[BaselineRun]) -> tuple[BaselineRun, ...]:
     return tuple(sorted(runs, key=lambda run: (run.seed, run.environment)))
 
 
-def _of_records(path: Path, file: Path) -> Source:
-    if not file.exists():
-        what = f"no {file.name}; it is no session's folder" if path.is_dir() else "no such file"
-        raise UsageError(f"cannot read {path}: {what}")
+def _read_file(path: Path) -> tuple[list[RunRecord], list[str]]:
+    if not path.exists():
+        raise UsageError(f"cannot read {path}: no such file")
     try:
-        records, complaints = read_records(file)
+        return read_records(path)
     except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _of_records(path: Path, records: Sequence[RunRecord], complaints: list[str]) -> Source:
     kept = []
     cells = []
     for place, runs in sorted(_last_of_each_seed(records).items()):

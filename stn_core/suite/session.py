@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord, read_records
+from stn_core.report.folder import Asked, read_asked
 from stn_core.suite.options import SuiteOptions
 from stn_core.writing import write_at_once
 
@@ -82,9 +84,15 @@ def written_at(folder: Path) -> int:
 
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
-    """Write what was asked for beside what will come back. Every xdist worker writes the same."""
+    """Write what was asked for beside what will come back. Every xdist worker writes the same.
+
+    A session that is taken up again keeps the command that began it.
+    """
+    earlier, _ = read_asked(folder) if options.resumes else (Asked(), [])
+    variables = {name: value for name, value in os.environ.items() if name.startswith("STN_")}
     content = {
-        "command": list(command),
+        "command": earlier.command or list(command),
+        "environment": earlier.environment if earlier.command else variables,
         "options": dataclasses.asdict(options),
         **dataclasses.asdict(plan),
         "cells": [cell.to_dict() for cell in plan.cells],

@@ -38,7 +38,7 @@ def write_session(folder, records, *, judgements=None, pictures=True):
         append_record(folder / RECORDS_FILE, run)
         if pictures:
             path = artifacts_path(folder / ARTIFACTS_FOLDER, run.run_name)
-            write_artifacts(path, artifacts(seed=number))
+            write_artifacts(path, artifacts(seed=number, digest=run.digest))
     if judgements is None:
         keys = dict.fromkeys(run.key for run in records)
         judgements = [

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html.parser
+import json
 import re
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from stn_core.artifacts import artifacts_path, write_artifacts
 from stn_core.errors import UsageError
 from stn_core.files import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.records import append_record
 from stn_core.report.__main__ import main
 from stn_core.report.html import write_report
-from tests.examples import artifacts
+from stn_core.report.session import read_session
+from tests.examples import artifacts, environment
 from tests.report.folders import a_run, write_session
 
 MODELS = ("stn", "cnn")
@@ -119,7 +122,9 @@ def test_names_and_messages_are_escaped(tmp_path):
         ],
         pictures=False,
     )
-    named = dataclasses.replace(artifacts(classes=2), class_names=np.array([attack, "b"]))
+    named = dataclasses.replace(
+        artifacts(classes=2, digest=good.digest), class_names=np.array([attack, "b"])
+    )
     write_artifacts(artifacts_path(folder / ARTIFACTS_FOLDER, good.run_name), named)
     reader, content, _ = report(folder, out=tmp_path)
     assert "<img" not in content
@@ -128,9 +133,9 @@ def test_names_and_messages_are_escaped(tmp_path):
     assert reader.text.count(attack) >= 4  # the session's name, a model, a message, a class
 
 
-def drawn_artifacts():
+def drawn_artifacts(digest):
     """Strokes and rotations in place of noise, which nothing compresses, in every image."""
-    drawn = artifacts(classes=10, images=10, size_hw=(28, 28))
+    drawn = artifacts(classes=10, images=10, size_hw=(28, 28), digest=digest)
     y, x = np.mgrid[-1:1:28j, -1:1:28j]
     for array in [*vars(drawn.mistakes).values(), *vars(drawn.warps).values()]:
         if array.dtype == np.uint8:
@@ -151,7 +156,7 @@ def test_thirty_cells_of_digits_stay_below_five_megabytes(tmp_path):
         write_session(folder, runs, pictures=False)
         for run in runs:
             path = artifacts_path(folder / ARTIFACTS_FOLDER, run.run_name)
-            write_artifacts(path, drawn_artifacts())
+            write_artifacts(path, drawn_artifacts(run.digest))
         report(folder, out=folder)
         return (folder / "report.html").stat().st_size
 
@@ -250,6 +255,103 @@ def test_an_interrupted_session_is_shown_and_not_judged(fresh):
     assert "not judged: the session did not end" in reader.text
 
 
+def test_a_name_that_no_xml_may_hold_is_shown_without_it(fresh):
+    for run in (a_run(0), a_run(1)):
+        arrays = artifacts(digest=run.digest)
+        names = np.array(["a\x01b", "狗", "$x^2$"])
+        named = dataclasses.replace(arrays, class_names=names)
+        write_artifacts(artifacts_path(fresh / ARTIFACTS_FOLDER, run.run_name), named)
+    reader, _, missing = report(fresh, out=fresh)
+    assert missing == ()
+    assert "狗" in reader.text
+    assert "$x^2$" in reader.text
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_there(fresh):
+    for run in (a_run(0), a_run(1)):
+        path = artifacts_path(fresh / ARTIFACTS_FOLDER, run.run_name)
+        arrays = artifacts(digest=run.digest)
+        odd = dataclasses.replace(arrays.warps, warped=arrays.warps.warped[:, :, :0])
+        write_artifacts(path, dataclasses.replace(arrays, warps=odd))
+    path = fresh / RECORDS_FILE
+    path.write_text(path.read_text().replace('"label": 0', '"label": 77'))
+    reader, _, missing = report(fresh, out=fresh)
+    assert missing
+    assert all(line in reader.text for line in missing)
+    assert "Confusion matrix" in reader.text
+
+
+def test_pictures_of_another_run_are_not_shown(fresh):
+    for run in (a_run(0), a_run(1)):
+        path = artifacts_path(fresh / ARTIFACTS_FOLDER, run.run_name)
+        write_artifacts(path, artifacts(digest="another"))
+    _, _, missing = report(fresh, out=fresh)
+    (line,) = missing
+    assert "is of another run" in line
+
+
+def test_an_interrupted_session_never_mixes_devices(fresh):
+    (fresh / JUDGEMENTS_FILE).unlink()
+    elsewhere = a_run(2, accuracy=0.1, environment=environment(device_type="cuda"))
+    append_record(fresh / RECORDS_FILE, elsewhere)
+    session = read_session(fresh)
+    (judgement,) = session.judgements
+    assert judgement.records == (elsewhere,)
+    left_out = "2 runs of another device, recipe or data left out"
+    assert f"{elsewhere.key}: {left_out}" in session.complaints
+
+
+def test_records_that_nobody_judged_are_told(fresh):
+    append_record(fresh / RECORDS_FILE, a_run(5))
+    _, _, missing = report(fresh, out=fresh)
+    assert missing == ("1 records that no verdict speaks of are not shown",)
+
+
+def test_what_a_session_was_given_is_shown_or_missed_by_name(fresh, tmp_path):
+    given = write_session(tmp_path / "given", [a_run(7, "cnn")])
+    plan = {"options": {"from_records": [str(given / RECORDS_FILE), str(tmp_path / "gone.jsonl")]}}
+    (fresh / PLAN_FILE).write_text(json.dumps(plan))
+    (fresh / JUDGEMENTS_FILE).unlink()
+    reader, _, missing = report(fresh, out=fresh)
+    assert missing[0] == f"there is no file {tmp_path / 'gone.jsonl'}"
+    assert "cnn" in reader.text
+    assert "of seed 7" in reader.text
+
+
+def test_searches_and_results_are_never_mixed(tmp_path):
+    nothing = {"test_accuracy": None, "test_cross_entropy": None, "test_images": 0, "confusion": []}
+    runs = [a_run(), a_run(1), a_run(0, "cnn", is_search=True, **nothing)]
+    reader, _, _ = report(write_session(tmp_path / "s", runs), out=tmp_path)
+    assert "Accuracy on test images" in reader.text
+    assert "Accuracy on validation images" in reader.text
+    assert reader.text.count("validation accuracy, %") == 1 + 2 * 2 + 2 * 2  # axis, curves of both
+
+
+def test_photographs_stay_light(tmp_path):
+    run = a_run()
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[0:1:64j, 0:1:64j]
+
+    def photographs(*shape):
+        phase = random.uniform(0, 6, (*shape, 3, 1, 1))
+        shade = np.sin(5 * x + 3 * y * phase + phase) + 0.1 * random.normal(size=(64, 64))
+        return (127 + 100 * shade).clip(0, 255).astype(np.uint8)
+
+    arrays = artifacts(classes=3, images=8, size_hw=(64, 64), digest=run.digest)
+    images = {"batch": photographs(8), "warped": photographs(8), "film": photographs(3, 8)}
+    grid = np.stack([2 * x - 1, 2 * y - 1], axis=-1)[None].repeat(8, axis=0).astype(np.float32)
+    images |= {"grid": grid, "det": np.ones_like(arrays.warps.det)}
+    warps = dataclasses.replace(arrays.warps, **images)
+    first = {"first_images": photographs(8), "first_warped": photographs(8)}
+    mistakes = dataclasses.replace(arrays.mistakes, **first)
+    folder = write_session(tmp_path / "s", [run], pictures=False)
+    coloured = dataclasses.replace(arrays, warps=warps, mistakes=mistakes)
+    write_artifacts(artifacts_path(folder / ARTIFACTS_FOLDER, run.run_name), coloured)
+    _, content, missing = report(folder, out=tmp_path)
+    assert missing == ()
+    assert len(content) < 5e6 / 15
+
+
 @pytest.mark.parametrize("content", [None, "", "not a record\n"])
 def test_a_folder_without_a_record_is_refused_in_one_line(tmp_path, content, capsys):
     if content is not None:
@@ -288,6 +390,13 @@ def test_the_command_compares_two_sides_in_text_and_on_a_page(folder, tmp_path, 
     assert "A better" in reader.text
     assert "Differences of accuracy" in reader.text
     assert (tmp_path / "figures" / "comparison.svg").exists()
+
+
+def test_two_equal_sides_are_compared_too(folder, tmp_path, capsys):
+    out = tmp_path / "new"
+    assert main(["--compare", str(folder), str(folder), "--out", str(out)]) == 0
+    assert "2 identical" in capsys.readouterr().out
+    assert (out / "comparison.html").exists()
 
 
 def test_sides_that_cannot_be_compared_are_refused_in_one_line(folder, tmp_path, capsys):

@@ -138,7 +138,7 @@ def test_what_is_no_source_is_refused_in_one_line(tmp_path, name, content, says)
 
 
 def test_a_folder_without_records_and_a_folder_in_the_way_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"no records\.jsonl; it is no session's folder"):
+    with pytest.raises(UsageError, match=r"there is no file .*records\.jsonl"):
         read_source(tmp_path)
     (tmp_path / "records.jsonl").mkdir()
     with pytest.raises(UsageError, match=r"cannot read .*records\.jsonl: Is a directory"):

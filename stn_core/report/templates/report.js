@@ -3,7 +3,7 @@
 // A number before anything else in a cell, or its text: "98.25 ± 0.10 (7)" is 98.25.
 function sortKey(cell) {
   const text = cell.textContent.trim();
-  const number = parseFloat(text.replaceAll(",", ""));
+  const number = parseFloat(text.replaceAll(/[,>]/g, ""));
   return Number.isNaN(number) ? text : number;
 }
 
@@ -49,12 +49,13 @@ function makeFilterable(section) {
 function showWarps(side) {
   const chosen = document.getElementById(side.querySelector("select").value);
   const picture = chosen.querySelector("figure.warps svg").cloneNode(true);
+  picture.querySelectorAll("[id]").forEach((part) => part.removeAttribute("id"));
   side.querySelector(".picture").replaceChildren(picture);
 }
 
 // A link to a cell opens it.
 function openTarget() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = location.hash && document.getElementById(location.hash.slice(1));
   if (target instanceof HTMLDetailsElement) {
     target.open = true;
     target.scrollIntoView();
