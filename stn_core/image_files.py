@@ -57,6 +57,9 @@ def _decoded(path: Path, mode: str, background: tuple[int, ...]) -> Image.Image:
         raise UsageError(f"there is no file {path}") from None
     except UnidentifiedImageError:
         raise UsageError(f"{path} is no image, or in no format that Pillow reads") from None
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise UsageError(f"{path} cannot be read: {reason}") from error
     except Exception as error:  # each of Pillow's formats has damages and errors of its own
         reason = " ".join(str(error).split())
         raise UsageError(f"{path} cannot be read: {reason}") from error

@@ -83,8 +83,14 @@ def picture_paths(images: Sequence[Path], folder: Path) -> Iterator[Path]:
 
 
 def prediction_line(saved: SavedModel, image: Tensor, top: int) -> str:
-    """The most probable classes of an image ``(C, H, W)``: "7 (98.12 %), 1 (1.30 %)"."""
+    """The most probable classes of an image ``(C, H, W)``: "7 (98.12 %), 1 (1.30 %)".
+
+    Raises:
+        UsageError: the model's answer is not finite.
+    """
     (probabilities,) = saved.probabilities(image[None])
+    if not probabilities.isfinite().all():
+        raise UsageError("the model's answer is not finite: were its weights trained to the end?")
     names = saved.configuration.class_names
     values, classes = probabilities.topk(min(top, len(names)))
     pairs = zip(classes.tolist(), values.tolist(), strict=True)

@@ -107,16 +107,15 @@ class SavedModel:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images ``(B, C, H, W)``, uint8, to what the model sees, on their own device."""
-        memory_format = model_info(self.configuration.model).memory_format
-        return Normaliser.of(self.configuration, images.device, memory_format)(images)
+        return self._normaliser(images.device)(images)
 
     def pixels(self, normalised: Tensor) -> Tensor:
         """What the model sees, a warped image say, ``(B, C, h, w)``, back to uint8 pixels."""
-        mean, std = (
-            normalised.new_tensor(values).reshape(-1, 1, 1)
-            for values in (self.configuration.mean, self.configuration.std)
-        )
-        return ((normalised * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        return self._normaliser(normalised.device).pixels(normalised)
+
+    def _normaliser(self, device: torch.device) -> Normaliser:
+        memory_format = model_info(self.configuration.model).memory_format
+        return Normaliser.of(self.configuration, device, memory_format)
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:

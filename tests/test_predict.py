@@ -240,3 +240,16 @@ def test_what_is_transparent_is_the_background_that_the_model_was_trained_with(
     assert main(arguments(model, path, "--warped", tmp_path)) == 0
     with Image.open(tmp_path / "nothing-warped.png") as file:
         assert file.getpixel((0, 0)) == (0, 153, 255)
+
+
+def test_an_answer_that_is_no_number_is_told(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved_fresh("cnn", tmp_path / "cnn.safetensors", (1, 28, 28))
+    saved = read_saved_model(path)
+    for parameter in saved.model.parameters():
+        parameter.detach().fill_(torch.nan)
+    save_model(path, saved.model, saved.configuration)
+    image = next(folder.glob("*.png"))
+    assert main(arguments(path, image)) == 1
+    assert "the model's answer is not finite" in capsys.readouterr().err

@@ -57,7 +57,7 @@ _FLAGS = (
     ("--tensorboard", "write each run into the results folder, for TensorBoard to show"),
     ("--no-identical", "let statistics decide even where a run repeats the stored one"),
     ("--gate-speed", "fail a cell that trains more slowly than on the same device before"),
-    ("--no-report", "write tables alone, no report.html"),
+    ("--no-report", "write no report.html and no figures/"),
     ("--plan", "show cells, seeds and expected time; train nothing"),
 )
 _OVERRIDES = (
