@@ -213,8 +213,7 @@ def _mistakes(
     ):
         images, warped = getattr(mistakes, f"{name}_images"), getattr(mistakes, f"{name}_warped")
         if captions and len(captions) == len(images):
-            below = warped if len(warped) else None
-            drawn = partial(gallery, images, captions, below)
+            drawn = partial(gallery, images, captions, warped)
             text = "True class → predicted class, confidence."
             text += " Below each image its warp." if len(warped) else ""
             yield Figure(heading, text, Markup(draw(f"{prefix}-{name}-mistakes", heading, drawn)))

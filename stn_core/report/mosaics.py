@@ -35,11 +35,11 @@ def gallery(
     Args:
         images: uint8 (N, C, H, W), N at least 1.
         captions: N of them, of a few lines.
-        warped: uint8 (N, C, h, w), None without a transformer.
+        warped: uint8 (N, C, h, w); None or empty without a transformer.
         columns: images a row.
     """
     tiles = _as_rgba(images)
-    if warped is not None:
+    if warped is not None and len(warped):
         tiles = np.concatenate([tiles, _resized(_as_rgba(warped), tiles.shape[1:3])], axis=1)
     columns = min(columns, len(tiles))
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
