@@ -92,7 +92,7 @@ class InverseCompositionalTransformer(SpatialTransformer):
 
 
 @register_model(
-    family="stn",
+    family="ic_stn",
     source="Lin & Lucey 2017, arXiv 1612.03897",
     starts_at_identity=True,
     channels_last=True,
