@@ -242,8 +242,8 @@ class Budget:
 _BIRDS = {"batch_size": 32, "horizontal_flip": True}
 _COORDINATES = {"batch_size": 8, "epochs": 3}
 _FAMILIES: dict[str, dict[str, Any]] = {
-    # At the full rate 4 of 20 runs on digits_rts lost their images out of the frame for good (smoke,
-    # 2026-11-21); the authors train this network at a hundredth of the STN's rate.
+    # At the full rate 4 of 20 runs on digits_rts lost their images out of the frame for good
+    # (smoke, 2026-11-21); the authors train this network at a hundredth of the STN's rate.
     "ic_stn": {"learning_rate_scales": (("transformer.localisation.*", 0.1),)},
     "deconv": {"learning_rate": 0.02, "batch_size": 32, "epochs": 30},
     "resnext": {
