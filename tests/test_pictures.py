@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from stn_core import RunSettings, create_model, create_warp, load_dataset, run_cell
 from stn_core.artifacts import artifacts_path, read_artifacts
 from stn_core.evaluation import Evaluation, evaluate
-from stn_core.pictures import MOST_FRAMES, film_of, jacobian_determinant, one_of_each_class
+from stn_core.pictures import (
+    MOST_FRAMES,
+    collect_artifacts,
+    film_of,
+    jacobian_determinant,
+    one_of_each_class,
+)
 from stn_core.recipe import Cell, Recipe
 from stn_core.training.batches import Normaliser
+from stn_core.training.loop import Training
 from tests.strategies import thetas
 
 CELL = Cell("stn", "digits", "smoke", Recipe(epochs=2, batch_size=100))
@@ -52,6 +59,18 @@ def test_the_film_ends_with_the_finished_warp_and_begins_without_one(kept):
     assert np.array_equal(warps.film[-1], warps.warped)
     assert np.array_equal(warps.film[0], warps.batch)  # it starts at the identity
     assert not np.array_equal(warps.warped, warps.batch)
+
+
+def test_the_film_of_a_training_that_went_back_ends_with_the_weights_that_were_kept():
+    digits = load_dataset("digits")
+    model = create_model("stn", digits.image_shape, 10)
+    normalise = Normaliser.of(digits, torch.device("cpu"))
+    film = film_of(model, digits, normalise, epochs=2)
+    other = film(0).flip(-1)
+    training = Training(kept_epoch=1, frames={0: other, 1: other, 2: other})
+    warps = collect_artifacts(model, digits, normalise, training, None, "digest").warps
+    assert warps.film_epochs.tolist() == [0, 1, 2, 1]
+    assert np.array_equal(warps.film[-1], warps.warped)
 
 
 def test_an_interrupted_training_keeps_its_film(kept, tmp_path):

@@ -43,10 +43,11 @@ def write_comparison(
     ]
     shown = []
     try:
+        draw = FigureFolder(figures)
         if differences:
             with drawing_style():
-                draw = partial(difference_chart, differences)
-                svg = FigureFolder(figures)("comparison", "Differences of accuracy", draw)
+                chart = partial(difference_chart, differences)
+                svg = draw("comparison", "Differences of accuracy", chart)
             shown.append(Figure("Differences of accuracy, with their intervals", "", Markup(svg)))
         content = render(
             "compare.html",
@@ -55,7 +56,7 @@ def write_comparison(
             rows=comparison_page_rows(comparisons),
             lines=compare_lines(comparisons),
             figures=shown,
-            complaints=[*a.complaints, *b.complaints],
+            complaints=[*a.complaints, *b.complaints, *draw.failures],
         )
         page.parent.mkdir(parents=True, exist_ok=True)
         write_at_once(page, content)

@@ -152,10 +152,15 @@ def _readable_runs(
 
 def _read_artifacts(folders: Sequence[Path], record: RunRecord) -> Artifacts:
     """The arrays of a run; those of another run of its name are told by their digest."""
-    paths = [artifacts_path(folder, record.run_name) for folder in folders]
-    found = [path for path in paths if path.exists()]
-    for path in found:
-        artifacts = read_artifacts(path)
+    reasons = []
+    for folder in folders:
+        path = artifacts_path(folder, record.run_name)
+        try:
+            artifacts = read_artifacts(path)
+        except UsageError as error:
+            reasons.append(str(error))
+            continue
         if artifacts.digest == record.digest:
             return artifacts
-    raise UsageError(f"{found[0]} is of another run" if found else f"{paths[0]} is missing")
+        reasons.append(f"{path} is of another run")
+    raise UsageError("; ".join(reasons))

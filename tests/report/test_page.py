@@ -290,6 +290,17 @@ def test_pictures_of_another_run_are_not_shown(fresh):
     assert "is of another run" in line
 
 
+def test_a_damaged_file_hides_no_good_one_elsewhere(tmp_path):
+    given = write_session(tmp_path / "given", [a_run(7)])
+    folder = write_session(tmp_path / "s", [a_run(7)])
+    artifacts_path(folder / ARTIFACTS_FOLDER, a_run(7).run_name).write_bytes(b"torn")
+    plan = {"options": {"from_records": [str(given / RECORDS_FILE)]}}
+    (folder / PLAN_FILE).write_text(json.dumps(plan))
+    reader, _, missing = report(folder, out=folder)
+    assert missing == ()
+    assert "of seed 7" in reader.text
+
+
 def test_an_interrupted_session_never_mixes_devices(fresh):
     (fresh / JUDGEMENTS_FILE).unlink()
     elsewhere = a_run(2, accuracy=0.1, environment=environment(device_type="cuda"))
