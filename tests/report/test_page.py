@@ -335,7 +335,10 @@ def test_searches_and_results_are_never_mixed(tmp_path):
     reader, _, _ = report(write_session(tmp_path / "s", runs), out=tmp_path)
     assert "Accuracy on test images" in reader.text
     assert "Accuracy on validation images" in reader.text
-    assert reader.text.count("validation accuracy, %") == 1 + 2 * 2 + 2 * 2  # axis, curves of both
+    for name, there, elsewhere in (("accuracy", "stn", "cnn"), ("search-accuracy", "cnn", "stn")):
+        chart = (tmp_path / "figures" / f"smoke-digits-{name}.svg").read_text()
+        assert f">{there}<" in chart
+        assert f">{elsewhere}<" not in chart
 
 
 def test_photographs_stay_light(tmp_path):
