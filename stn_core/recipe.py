@@ -297,7 +297,7 @@ for _budget in (
         datasets=("mnist", "fashion_mnist"),
         looks=(3, 5),
         baseline_seeds=5,
-        recipe=Recipe(epochs=20),
+        recipe=Recipe(learning_rate=0.01, batch_size=512, epochs=20),
         by_dataset={
             "fashion_mnist": {"epochs": 30},
             "mnist_*": {"epochs": 60},
