@@ -240,7 +240,7 @@ class Budget:
 
 
 _BIRDS = {"batch_size": 32, "horizontal_flip": True}
-_COORDINATES = {"batch_size": 8, "epochs": 3}
+_COORDINATES = {"batch_size": 8, "epochs": 10}
 _FAMILIES: dict[str, dict[str, Any]] = {
     # At the full rate 4 of 20 runs on digits_rts lost their images out of the frame for good
     # (smoke, 2026-11-21); the authors train this network at a hundredth of the STN's rate.
@@ -306,7 +306,12 @@ for _budget in (
             "birds*": {"epochs": 60, **_BIRDS},
             "coordinates_*": _COORDINATES,
         },
-        by_family={**_FAMILIES, "vit": {"learning_rate": 0.001, "weight_decay": 0.05}},
+        by_family={
+            **_FAMILIES,
+            "vit": {"learning_rate": 0.003, "weight_decay": 0.05, "max_shift_pixels": 2},
+            "paper": {"learning_rate": 0.002, "batch_size": 256},
+        },
+        by_dataset_and_family={("fashion_mnist", "vit"): {"horizontal_flip": True}},
     ),
 ):
     _BUDGETS.add(_budget.name, _budget)
