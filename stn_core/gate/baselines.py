@@ -105,9 +105,12 @@ class Baselines:
         kept = {key: cell for key, cell in self.cells.items() if key not in gone}
         return Baselines(kept, _named_by(kept, self.environments))
 
-    def expected_seconds(self, key: str) -> float:
-        """A run's training time as stored; infinite where nobody knows, so that it starts first."""
-        baseline = self.cells.get(key)
+    def expected_seconds(self, key: str, device: str) -> float:
+        """A run's training time on a type of device; infinite where nobody knows, to start first.
+
+        A card says nothing of a CPU's time, nor the other way round.
+        """
+        baseline = self.of(key, device)
         if baseline is None:
             return math.inf
         return sum(run.train_seconds for run in baseline.runs) / len(baseline.runs)

@@ -234,7 +234,10 @@ def _markdown(judgements: Sequence[Judgement], most_seeds: int) -> str:
 
 
 def plan_table(
-    cells: Sequence[Cell], seeds_left: Mapping[str, tuple[int, int]], baselines: Baselines
+    cells: Sequence[Cell],
+    seeds_left: Mapping[str, tuple[int, int]],
+    baselines: Baselines,
+    device: str,
 ) -> str:
     """What a session would do: cells, seeds, and how long a cell would take on one worker.
 
@@ -242,11 +245,12 @@ def plan_table(
         cells: of the plan.
         seeds_left: the fewest and the most seeds that are to be trained, by key.
         baselines: that the times are known from.
+        device: the type of device that the cells run on.
     """
     rows = []
     times = []
     for cell in cells:
-        seconds = baselines.expected_seconds(cell.key)
+        seconds = baselines.expected_seconds(cell.key, device)
         known = math.isfinite(seconds)
         first, last = seeds_left[cell.key]
         if known:

@@ -40,7 +40,9 @@ def plan_cells(options: SuiteOptions) -> list[Cell]:
     ]
 
 
-def share(cells: Sequence[Cell], baselines: Baselines, shard: tuple[int, int]) -> set[Cell]:
+def share(
+    cells: Sequence[Cell], baselines: Baselines, device: str, shard: tuple[int, int]
+) -> set[Cell]:
     """The cells of one shard: of about equal time, and the same wherever it is asked.
 
     The longest cell first goes to the shard with the least to do so far; what was never measured
@@ -49,9 +51,10 @@ def share(cells: Sequence[Cell], baselines: Baselines, shard: tuple[int, int]) -
     Args:
         cells: the whole matrix, whatever a session selects of it.
         baselines: that the times are known from.
+        device: the type of device that they run on.
         shard: (K, N).
     """
-    seconds = {cell: baselines.expected_seconds(cell.key) for cell in cells}
+    seconds = {cell: baselines.expected_seconds(cell.key, device) for cell in cells}
     known = [value for value in seconds.values() if math.isfinite(value)]
     usual = sum(known) / len(known) if known else 1.0
     number, count = shard

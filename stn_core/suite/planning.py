@@ -130,7 +130,8 @@ class Planning:
             return
         from stn_core.suite.matrix import share
 
-        mine = share(state.plan.cells, state.stored, state.options.shard)
+        device = state.plan.device
+        mine = share(state.plan.cells, state.stored, device, state.options.shard)
         others = [item for item in items if (cell := _cell_of(item)) and cell not in mine]
         if others:
             items[:] = [item for item in items if item not in others]
@@ -143,7 +144,7 @@ class Planning:
             cell = _cell_of(item)
             if cell is None:
                 return False, 0.0
-            return cell.key in hopeless, state.stored.expected_seconds(cell.key)
+            return cell.key in hopeless, state.stored.expected_seconds(cell.key, device)
 
         items.sort(key=urgency, reverse=True)
 

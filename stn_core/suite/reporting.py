@@ -213,7 +213,7 @@ class Reporting:
             cell.key: state.judge.seeds_left(cell, state.earlier_records[cell.key])
             for cell in plan.cells
         }
-        return plan_table(plan.cells, left, state.stored)
+        return plan_table(plan.cells, left, state.stored, plan.device)
 
     def _comparison(self) -> Iterator[str]:
         options = self._state.options

@@ -204,6 +204,11 @@ def test_other_data_make_every_device_stale():
     assert stored().updated({KEY: baseline_of(records)}, records).of(KEY, "cpu") is None
 
 
-def test_the_stored_time_orders_the_cells():
-    assert stored().expected_seconds(KEY) == 2.0
-    assert stored().expected_seconds("smoke/digits/another") == float("inf")
+def test_the_time_stored_of_a_device_orders_its_cells():
+    on_cuda = environment(device_type="cuda")
+    records = [record(s, train_seconds=0.1, environment=on_cuda) for s in (0, 1)]
+    both = stored().updated({KEY: baseline_of(records)}, records)
+    assert both.expected_seconds(KEY, "cpu") == 2.0
+    assert both.expected_seconds(KEY, "cuda") == pytest.approx(0.1)
+    assert stored().expected_seconds(KEY, "cuda") == float("inf")
+    assert stored().expected_seconds("smoke/digits/another", "cpu") == float("inf")

@@ -113,7 +113,7 @@ def test_the_step_summary_is_appended(tmp_path):
 def test_a_plan_says_how_long_it_takes():
     new = dataclasses.replace(CELL, model="new")
     left = {CELL.key: (1, 10), new.key: (3, 3)}
-    lines = plan_table([CELL, new], left, Baselines({CELL.key: baseline([0.9] * 3)}, {}))
+    lines = plan_table([CELL, new], left, Baselines({CELL.key: baseline([0.9] * 3)}, {}), "cpu")
     first, second, _, total = lines.splitlines()[2:]
     assert first.split() == ["digits", "stn", "2", "1", "to", "10", "2.0", "0.0", "to", "0.3"]
     assert second.split() == ["digits", "new", "2", "3", "unknown"]
