@@ -18,6 +18,9 @@ import torch
 from stn_core.errors import UsageError
 from stn_core.records import Environment
 
+MEMORY_PER_TRAINING = 8 * 2**30
+"""Bytes of a card that one training may need: its context, its data and the largest model here."""
+
 _CUDA_NONDETERMINISTIC = ["grid_sample backward", "atomic additions in pooling and indexing"]
 
 
@@ -50,6 +53,24 @@ def _resolve_cuda(name: str, worker: int) -> torch.device:
     if index >= cards:
         raise UsageError(f"device {name}: this machine has {cards} CUDA card(s), counted from 0")
     return torch.device("cuda", index)
+
+
+def trainings_that_fit(name: str) -> int:
+    """How many trainings at once the memory of the cards holds, at least one a card.
+
+    Small networks leave most of a large card idle, and share it well.
+
+    Args:
+        name: as of `resolve_device`; "auto" and "cuda" mean all the cards.
+
+    Returns:
+        0 where there is no such card.
+    """
+    cards = range(torch.cuda.device_count())
+    _, is_one, index = name.partition(":")
+    chosen = [card for card in cards if not is_one or index == str(card)]
+    memory = [torch.cuda.get_device_properties(card).total_memory for card in chosen]
+    return sum(max(1, of_card // MEMORY_PER_TRAINING) for of_card in memory)
 
 
 @contextlib.contextmanager

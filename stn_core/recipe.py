@@ -296,7 +296,7 @@ for _budget in (
         name="full",
         datasets=("mnist", "fashion_mnist"),
         looks=(3, 5),
-        baseline_seeds=5,
+        baseline_seeds=20,  # they show a drop of 0.25 points on MNIST; 5 stored runs show 0.8
         recipe=Recipe(learning_rate=0.01, batch_size=512, epochs=20),
         by_dataset={
             "fashion_mnist": {"epochs": 30},

@@ -62,17 +62,18 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto`: as many workers as there are cards, or cores for their threads."""
+    """`-n auto`: as many workers as the cards' memory holds and there are cores for."""
     try:
         cores = max(1, _available_cores() // thread_count(config))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     device = config.getoption("--device") or "auto"
-    if device in ("auto", "cuda"):
-        import torch
+    if device == "cpu":
+        return cores
+    from stn_core.devices import trainings_that_fit
 
-        return min(cores, torch.cuda.device_count() or cores)
-    return cores if device == "cpu" else 1
+    without_cards = cores if device == "auto" else 1
+    return min(cores, trainings_that_fit(device) or without_cards)
 
 
 def _available_cores() -> int:

@@ -1,5 +1,7 @@
 """The words of the command line that have a grammar of their own."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from stn_core.errors import UsageError
@@ -50,18 +52,31 @@ class FakeConfig:
 
 
 @pytest.mark.parametrize(
-    ("options", "cards", "workers"),
+    ("options", "gibibytes_of_cards", "workers"),
     [
-        ({"device": "cpu"}, 0, 8),
-        ({"device": "cpu", "threads": "3"}, 0, 2),
-        ({"device": "cpu", "threads": "99"}, 0, 1),
-        ({}, 0, 8),
-        ({}, 2, 2),
-        ({"device": "cuda"}, 16, 8),
-        ({"device": "cuda:1"}, 4, 1),
+        ({"device": "cpu"}, [], 8),
+        ({"device": "cpu", "threads": "3"}, [], 2),
+        ({"device": "cpu", "threads": "99"}, [], 1),
+        ({}, [], 8),
+        ({}, [4, 4], 2),
+        ({"device": "cuda"}, [4] * 16, 8),
+        ({"device": "cuda"}, [24], 3),
+        ({"device": "cuda"}, [24, 12], 4),
+        ({"device": "cuda"}, [80], 8),
+        ({"device": "cuda", "threads": "4"}, [80], 2),
+        ({"device": "cuda:1"}, [80, 4], 1),
+        ({"device": "cuda:0"}, [40, 4], 5),
+        ({"device": "cuda:2"}, [80, 80], 1),
+        ({"device": "mps"}, [], 1),
     ],
 )
-def test_auto_oversubscribes_neither_cores_nor_cards(options, cards, workers, monkeypatch):
+def test_auto_oversubscribes_neither_cores_nor_cards(
+    options, gibibytes_of_cards, workers, monkeypatch
+):
     monkeypatch.setattr("stn_core.suite.plugin._available_cores", lambda: 8)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: cards)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: len(gibibytes_of_cards))
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties",
+        lambda card: SimpleNamespace(total_memory=gibibytes_of_cards[card] * 2**30),
+    )
     assert pytest_xdist_auto_num_workers(FakeConfig(**options)) == workers
