@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from tabulate import tabulate
 from torch.utils.data import DataLoader
-from torchvision.datasets import VisionDataset
-from torchvision.transforms import Compose, Normalize, ToTensor
+from torch.utils.data import Dataset as TorchDataset
 
 from stn_core.datasets import Split, load_dataset
 from stn_core.devices import isolated
@@ -47,11 +46,13 @@ def images(pytestconfig):
     return dataclasses.replace(dataset, train=train_split, val=one)
 
 
-class PilImages(VisionDataset):
+class PilImages(TorchDataset):
     """The images as the predecessors read them: PIL pictures, one by one, transformed in Python."""
 
     def __init__(self, dataset):
-        super().__init__(root="")
+        # Seconds to import, and every session of the benchmarks collects this file.
+        from torchvision.transforms import Compose, Normalize, ToTensor
+
         self.images = dataset.train.images[:, 0].numpy()
         self.labels = dataset.train.labels
         self.to_input = Compose([ToTensor(), Normalize(dataset.mean, dataset.std)])
