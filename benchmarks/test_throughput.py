@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from tabulate import tabulate
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import DataLoader, Dataset
 
 from stn_core.datasets import Split, load_dataset
 from stn_core.devices import isolated
@@ -46,7 +45,7 @@ def images(pytestconfig):
     return dataclasses.replace(dataset, train=train_split, val=one)
 
 
-class PilImages(TorchDataset):
+class PilImages(Dataset):
     """The images as the predecessors read them: PIL pictures, one by one, transformed in Python."""
 
     def __init__(self, dataset):

@@ -107,7 +107,7 @@ def test_a_budget_changes_a_recipe_by_dataset_then_by_family_then_by_both(name):
         by_dataset = budget.recipe.replace(budget.by_dataset.get(pattern, {}))
         assert budget.recipe_for(dataset, "of one's own") == by_dataset
         for family, changes in budget.by_family.items():
-            by_both = budget.by_dataset_and_family.get((dataset, family), {})
+            by_both = budget.by_dataset_and_family.get((pattern, family), {})
             expected = by_dataset.replace(changes).replace(by_both)
             assert budget.recipe_for(dataset, family) == expected
 
@@ -132,9 +132,12 @@ def test_every_pattern_of_a_dataset_that_matches_counts_and_the_last_overrules()
             "b": {"epochs": 9},
             "*_x": {"epochs": 5},
         },
+        by_dataset_and_family={("*_y", "vit"): {"epochs": 4}, ("a_*", "vit"): {"batch_size": 2}},
     )
     recipe = budget.recipe_for("a_x", "of one's own")
     assert (recipe.epochs, recipe.batch_size) == (5, 7)
+    recipe = budget.recipe_for("a_y", "vit")
+    assert (recipe.epochs, recipe.batch_size) == (4, 2)
     assert budget.recipe_for("a", "of one's own") == budget.recipe
 
 

@@ -43,7 +43,7 @@ def plan_cells(options: SuiteOptions) -> list[Cell]:
 def share(
     cells: Sequence[Cell], baselines: Baselines, device: str, shard: tuple[int, int]
 ) -> set[Cell]:
-    """The cells of one shard: of about equal time, and the same wherever it is asked.
+    """The cells of one shard: of about equal time, the same wherever the device is of that type.
 
     The longest cell first goes to the shard with the least to do so far; what was never measured
     counts as the mean of the others.

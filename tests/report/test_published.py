@@ -21,3 +21,4 @@ def test_the_papers_errors_are_by_column():
     # 0.5 % on RTS and 1.2 % on elastic distortions; the affine ST-CNN's row of table 1.
     assert PUBLISHED["mnist_rts", "st_cnn_affine"] == {"STN paper": 0.995}
     assert PUBLISHED["mnist_e", "st_cnn_affine"] == {"STN paper": 0.988}
+    assert PUBLISHED["mnist_add", "paper_cnn"] == {"STN paper": 0.853}

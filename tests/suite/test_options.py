@@ -61,22 +61,32 @@ class FakeConfig:
         ({}, [4, 4], 2),
         ({"device": "cuda"}, [4] * 16, 8),
         ({"device": "cuda"}, [24], 3),
-        ({"device": "cuda"}, [24, 12], 4),
+        ({"device": "cuda"}, [24, 12], 2),
+        ({"device": "cuda"}, [80, 4], 2),
+        ({"device": "cuda"}, [24, 24], 6),
         ({"device": "cuda"}, [80], 8),
         ({"device": "cuda", "threads": "4"}, [80], 2),
         ({"device": "cuda:1"}, [80, 4], 1),
         ({"device": "cuda:0"}, [40, 4], 5),
         ({"device": "cuda:2"}, [80, 80], 1),
-        ({"device": "mps"}, [], 1),
+        ({"device": "mps"}, [80], 1),
     ],
 )
 def test_auto_oversubscribes_neither_cores_nor_cards(
     options, gibibytes_of_cards, workers, monkeypatch
 ):
     monkeypatch.setattr("stn_core.suite.plugin._available_cores", lambda: 8)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: bool(gibibytes_of_cards))
     monkeypatch.setattr("torch.cuda.device_count", lambda: len(gibibytes_of_cards))
     monkeypatch.setattr(
         "torch.cuda.get_device_properties",
         lambda card: SimpleNamespace(total_memory=gibibytes_of_cards[card] * 2**30),
     )
     assert pytest_xdist_auto_num_workers(FakeConfig(**options)) == workers
+
+
+def test_cards_that_cannot_be_used_count_for_nothing(monkeypatch):
+    monkeypatch.setattr("stn_core.suite.plugin._available_cores", lambda: 8)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # the driver is too old
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert pytest_xdist_auto_num_workers(FakeConfig()) == 8
