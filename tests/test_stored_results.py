@@ -1,0 +1,44 @@
+"""What is claimed of the stored baselines follows from their values."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stn_core.gate.baselines import read_baselines
+from stn_core.report.published import PUBLISHED
+
+STORED = read_baselines(Path(__file__).parents[1] / "baselines.json").cells
+PAPER = "STN paper"
+
+
+def marks(of_the_paper):
+    """The accuracies of stored full cells, each beside the best that was published for it."""
+    found = []
+    for (dataset, model), sources in PUBLISHED.items():
+        baseline = STORED.get(f"full/{dataset}/{model}")
+        values = [value for source, value in sources.items() if (source == PAPER) is of_the_paper]
+        if baseline and values:
+            found.append(pytest.param(baseline.accuracies, max(values), id=f"{dataset}-{model}"))
+    return found
+
+
+@pytest.mark.parametrize("model", ["ic_stn", "polar"])
+@pytest.mark.parametrize("place", ["smoke/digits_rts", "quick/mnist_rts"])
+def test_networks_that_look_again_or_turn_beat_the_plain_one(place, model):
+    values, plain = STORED[f"{place}/{model}"], STORED[f"{place}/cnn"]
+    welch = stats.ttest_ind(values.accuracies, plain.accuracies, equal_var=False)
+    low, _ = welch.confidence_interval(0.999)
+    assert low > 0.05
+
+
+@pytest.mark.parametrize(("accuracies", "published"), marks(of_the_paper=False))
+def test_every_number_of_earlier_experiments_is_beaten(accuracies, published):
+    low, _ = stats.ttest_1samp(accuracies, published).confidence_interval(0.95)
+    assert low > published
+
+
+@pytest.mark.parametrize(("accuracies", "published"), marks(of_the_paper=True))
+def test_the_papers_networks_come_close_to_its_table(accuracies, published):
+    assert np.mean(accuracies) > published - 0.002
