@@ -249,9 +249,8 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     # At the full rate 4 of 20 runs on digits_rts lost their images out of the frame for good
     # (smoke, 2026-11-21); the authors train this network at a hundredth of the STN's rate.
     "ic_stn": {"learning_rate_scales": (("transformer.localisation.*", 0.1),)},
-    # A quadrant that no pair was trained of is told by networks of small weights only: trained on two
-    # quadrants, with a third held back, seeds 0 to 2 told 100, 100 and 100 % of it, with a weight
-    # decay of 0.1 63, 73 and 100 % (2026-11-28).
+    # Trained on two quadrants, seeds 0 to 2 told all of a third one with this weight decay, and
+    # 63, 73 and 100 % of it with a tenth (2026-11-28).
     "coordconv": {"weight_decay": 1.0},
     "deconv": {"learning_rate": 0.02, "batch_size": 32, "epochs": 30},
     "resnext": {
