@@ -13,7 +13,7 @@ bench: $(INSTALLED)  ## train and judge the nine core models on the embedded dig
 	$(BIN)/pytest benchmarks -m core -n 2 $(ARGS)
 
 test: $(INSTALLED)  ## the laws
-	$(BIN)/pytest tests -n 2 --dist worksteal $(ARGS)
+	$(BIN)/pytest tests -n 2 $(ARGS)
 
 lint: $(INSTALLED)  ## ruff, mypy and the workflows' schema
 	$(BIN)/ruff check .
