@@ -42,3 +42,11 @@ def test_every_number_of_earlier_experiments_is_beaten(accuracies, published):
 @pytest.mark.parametrize(("accuracies", "published"), marks(of_the_paper=True))
 def test_the_papers_networks_come_close_to_its_table(accuracies, published):
     assert np.mean(accuracies) > published - 0.002
+
+
+def test_coordconv_tells_every_position_and_a_deconvolution_none_of_an_unseen_quadrant():
+    for split in ("uniform", "quadrant"):
+        told = STORED[f"quick/coordinates_{split}/coordinates_coordconv"].accuracies
+        assert len(told) >= 10
+        assert min(told) == 1.0
+    assert max(STORED["quick/coordinates_quadrant/coordinates_deconv"].accuracies) < 0.05
