@@ -1,12 +1,13 @@
 """Which baselines a session misses the cells of, and which it leaves in peace."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 
 from stn_core.gate.baselines import Baselines
-from stn_core.recipe import get_budget
-from stn_core.suite.matrix import vanished_cells
+from stn_core.recipe import Cell, Recipe, get_budget
+from stn_core.suite.matrix import share, vanished_cells
 from tests.examples import baseline
 
 OWN = get_budget("smoke").datasets
@@ -55,3 +56,20 @@ def test_a_dataset_that_is_there_may_have_a_baseline_and_be_left_out(tmp_path):
     assert list(missed("smoke/mine/cnn", root=str(tmp_path))) == ["smoke/mine/cnn"]
     (tmp_path / "mine.npz").touch()
     assert missed("smoke/mine/cnn", root=str(tmp_path)) == {}
+
+
+def test_shards_are_dealt_by_the_times_of_their_own_device():
+    cells = [Cell(model, "digits", "smoke", Recipe()) for model in ("a", "b", "c")]
+    seconds = {"a": (9.0, 1.0), "b": (1.0, 9.0), "c": (1.0, 1.0)}  # on a CPU, on a card
+
+    def measured(model):
+        (run,) = baseline([0.9]).runs
+        runs = [
+            dataclasses.replace(run, device=device, train_seconds=time)
+            for device, time in zip(("cpu", "cuda"), seconds[model], strict=True)
+        ]
+        return dataclasses.replace(baseline([0.9]), runs=tuple(runs))
+
+    stored = Baselines({cell.key: measured(cell.model) for cell in cells}, {})
+    for device, longest in (("cpu", "a"), ("cuda", "b")):
+        assert {cell.model for cell in share(cells, stored, device, (1, 2))} == {longest}
