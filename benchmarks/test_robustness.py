@@ -1,9 +1,10 @@
 """How much rotation, scale and translation a trained model bears.
 
-    pytest benchmarks/test_robustness.py -m robustness -k "digits-stn or digits-cnn" -n 2
+    pytest benchmarks/test_robustness.py -m robustness -k "digits-stn] or digits-cnn]" -n 2
 
 Nothing here judges a model. Each is trained once a seed with the session's recipe and looks at the
-test images changed by rising amounts. Tables of mean accuracies go to the terminal, and every
+test images changed by rising amounts; where the command line overrides the recipe, at the
+validation images, unless it says --final. Tables of mean accuracies go to the terminal, and every
 accuracy to robustness.csv in the results folder.
 """
 
@@ -55,17 +56,20 @@ def test_robustness(dataset_name, model_name, pytestconfig, device, keep):
     dataset = cached_dataset(dataset_name, options.data_root, options.download)
     recipe = options.recipe(dataset_name, model_info(model_name).family)
     normalise = Normaliser.of(dataset, device, model_info(model_name).memory_format)
-    test = Split(dataset.test.images.to(device), dataset.test.labels)
+    images = "validation" if options.is_search and not options.final else "test"
+    split = {"validation": dataset.val, "test": dataset.test}[images]
+    split = Split(split.images.to(device), split.labels)
     for seed in options.seeds if pytestconfig.getoption("--seeds") else SEEDS:
         with isolated(seed, device, options.threads):
             model = prepare_model(model_name, dataset, device)
             training = train(model, dataset, recipe, seed, normalise)
             if training.divergence:
                 pytest.fail(f"seed {seed}: {training.divergence}", pytrace=False)
-            found = list(robustness(model, test, normalise, dataset.background))
+            found = list(robustness(model, split, normalise, dataset.background))
         assert len(found) == sum(len(change.amounts) for change in CHANGES)
         run = {"dataset": dataset_name, "data_hash": dataset.hash, "model": model_name}
         run |= {"budget": options.budget, "recipe_hash": recipe.hash(), "seed": seed}
+        run |= {"images": images}
         keep([run | vars(one) for one in found])
 
 

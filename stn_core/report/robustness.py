@@ -17,12 +17,12 @@ def robustness_tables(frame: pd.DataFrame) -> str:
     """A table a change, a row a model: mean accuracy in % ± standard deviation (seeds).
 
     Args:
-        frame: a row a model, seed and amount, with the columns dataset, model, seed, change, unit,
-            amount and accuracy (in [0, 1]).
+        frame: a session's, a row a model, seed and amount, with the columns dataset, model, seed,
+            images (test or validation), change, unit, amount and accuracy (in [0, 1]).
     """
     return "\n".join(
-        f"\n{change}, {unit}\n{_table(rows)}"
-        for (change, unit), rows in frame.groupby(["change", "unit"], sort=False)
+        f"\n{change}, {unit}; {images} images\n{_table(rows)}"
+        for (change, unit, images), rows in frame.groupby(["change", "unit", "images"], sort=False)
     )
 
 
@@ -66,6 +66,7 @@ def robustness_chart(rows: pd.DataFrame) -> Figure:
         rows: of one dataset, as for `robustness_tables`.
     """
     changes = list(rows.groupby(["change", "unit"], sort=False))
+    images = rows["images"].iloc[0]
     figure = Figure(figsize=(WIDTH, 0.6 + 1.9 * len(changes)), layout="constrained")
     panels = figure.subplots(len(changes), 1, squeeze=False).ravel()
     for axes, ((change, unit), of_change) in zip(panels, changes, strict=True):
@@ -77,7 +78,7 @@ def robustness_chart(rows: pd.DataFrame) -> Figure:
             ends = (accuracies["min"], accuracies["max"])
             axes.fill_between(accuracies.index, *ends, color=colour, alpha=0.2, linewidth=0)
         axes.set_xlabel(f"{change}, {unit}")
-        axes.set_ylabel("accuracy, %")
+        axes.set_ylabel(f"{images} accuracy, %")
         axes.grid(alpha=0.2)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))

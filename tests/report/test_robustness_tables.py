@@ -4,47 +4,48 @@ import pandas as pd
 
 from stn_core.report.robustness import robustness_tables, write_robustness_curves
 
+COLUMNS = ["dataset", "model", "seed", "images", "change", "unit", "amount", "accuracy"]
+
 
 def test_every_change_has_a_table_with_mean_spread_and_number_of_seeds():
     rows = [
-        ("digits", model, seed, change, "degrees", amount, accuracy + seed / 100)
+        ("digits", model, seed, "test", change, "degrees", amount, accuracy + seed / 100)
         for model, accuracy in (("cnn", 0.5), ("stn", 0.75))
         for seed in (0, 1)
         for change, amount in (("rotation", 0), ("rotation", 1.5), ("shear", 3))
     ]
-    names = ["dataset", "model", "seed", "change", "unit", "amount", "accuracy"]
-    text = robustness_tables(pd.DataFrame(rows, columns=names))
+    text = robustness_tables(pd.DataFrame(rows, columns=COLUMNS))
     rotation, shear = text.strip().split("\n\n")
-    assert rotation.startswith("rotation, degrees\n")
+    assert rotation.startswith("rotation, degrees; test images\n")
     assert rotation.splitlines()[1].split() == ["dataset", "model", "0", "1.5"]
     assert rotation.splitlines()[-1].split() == [
         "digits",
         "stn",
         *["75.50", "±", "0.71", "(2)"] * 2,
     ]
-    assert shear.startswith("shear, degrees\n")
+    assert shear.startswith("shear, degrees; test images\n")
 
 
 def test_one_seed_has_no_spread():
     row = pd.DataFrame(
-        [["digits", "cnn", 0, "rotation", "degrees", 15, 0.5]],
-        columns=["dataset", "model", "seed", "change", "unit", "amount", "accuracy"],
+        [["digits", "cnn", 0, "test", "rotation", "degrees", 15, 0.5]],
+        columns=COLUMNS,
     )
     assert "50.00 (1)" in robustness_tables(row)
 
 
 def test_every_dataset_has_its_curves_with_every_model_and_change(tmp_path):
     rows = [
-        (dataset, model, seed, change, "degrees", amount, 0.5)
+        (dataset, model, seed, "validation", change, "degrees", amount, 0.5)
         for dataset in ("digits", "mnist")
         for model in ("cnn", "stn")
         for seed in (0, 1)
         for change in ("rotation", "shear")
         for amount in (0, 1.5)
     ]
-    names = ["dataset", "model", "seed", "change", "unit", "amount", "accuracy"]
-    written = write_robustness_curves(pd.DataFrame(rows, columns=names), tmp_path)
+    written = write_robustness_curves(pd.DataFrame(rows, columns=COLUMNS), tmp_path)
     assert written == ["robustness-digits.svg", "robustness-mnist.svg"]
     for name in written:
         text = (tmp_path / name).read_text()
         assert all(f">{word}<" in text for word in ("cnn", "stn", "rotation, degrees"))
+        assert text.count(">validation accuracy, %<") == 2
