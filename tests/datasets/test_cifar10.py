@@ -19,11 +19,7 @@ from numpy.typing import NDArray
 from stn_core.datasets import check_dataset, cifar10, load_dataset
 from stn_core.datasets.cifar_batches import read_batches
 from stn_core.errors import UsageError
-
-DATA_ROOT = os.environ.get("STN_DATA")
-needs_real_data = pytest.mark.skipif(
-    DATA_ROOT is None, reason="set STN_DATA to the folder that holds cifar10.npz"
-)
+from tests.datasets.real_data import DATA_ROOT, needs_real
 
 TRAIN, TEST = 60, 20
 BATCHES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
@@ -375,7 +371,7 @@ def test_a_failed_download_is_one_line(
     assert f"CIFAR-10 could not be fetched into {tmp_path}" in message
 
 
-@needs_real_data
+@needs_real("cifar10")
 def test_the_real_files_are_the_published_ones() -> None:
     check_dataset("cifar10", DATA_ROOT)
     dataset = load_dataset("cifar10", DATA_ROOT)

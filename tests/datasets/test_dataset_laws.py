@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +10,8 @@ import torch
 
 from stn_core.datasets import Dataset, check_dataset, list_datasets, load_dataset
 from stn_core.datasets.distorted_sets import KINDS
-from stn_core.errors import UsageError
+from tests.datasets.real_data import DATA_ROOT, what_is_missing
 
-DATA_ROOT = os.environ.get("STN_DATA")
 COORDINATES = list_datasets("coordinates_*")
 """Two numbers an image, and a class for every pixel of a canvas: no pictures, and no balance."""
 PICTURES = [name for name in list_datasets() if name not in COORDINATES]
@@ -77,11 +75,8 @@ NUM_SPECIES = 50
 
 @pytest.fixture(scope="module", params=[*PICTURES, *COORDINATES])
 def dataset(request: pytest.FixtureRequest) -> Dataset:
-    if DATA_ROOT is None:
-        try:
-            check_dataset(request.param)
-        except UsageError:
-            pytest.skip("it needs files: set STN_DATA to their folder")
+    if missing := what_is_missing(request.param):
+        pytest.skip(missing)
     return load_dataset(request.param, DATA_ROOT)
 
 

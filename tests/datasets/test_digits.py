@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
-from stn_core.datasets import Dataset, load_dataset
+from stn_core.datasets import AffineDistortion, Dataset, load_dataset
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,13 @@ def test_hashes_are_those_of_every_earlier_version(digits: Dataset, digits_rts: 
     # The shipped baselines were measured with these data.
     assert digits.hash == "f2e900c182b97759"
     assert digits_rts.hash == "288ccf14bfdd3d21"
+
+
+def test_the_distorted_digits_are_made_of_those_of_the_same_split(
+    monkeypatch: pytest.MonkeyPatch, digits: Dataset
+) -> None:
+    still = AffineDistortion((28, 28), 0.0, (1.0, 1.0), random_place=False)
+    monkeypatch.setattr("stn_core.datasets.digits.RTS", still)
+    unmoved = load_dataset("digits_rts")
+    assert torch.equal(unmoved.val.images, digits.val.images.repeat_interleave(4, dim=0))
+    assert torch.equal(unmoved.test.images, digits.test.images.repeat_interleave(8, dim=0))

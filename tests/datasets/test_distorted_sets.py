@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,6 @@ from stn_core.datasets.distorted_sets import KINDS, distorted
 from stn_core.errors import UsageError
 from stn_core.registry import Registry
 
-DATA_ROOT = os.environ.get("STN_DATA")
 NUM_TRAIN, NUM_VAL, NUM_TEST = 36, 4, 12
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -140,6 +138,18 @@ def test_the_hash_sees_another_geometry(
     after = load_dataset(f"mine_{kind}", folder)
     assert after.hash != before.hash
     assert not torch.equal(after.test.images, before.test.images)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "add"])
+def test_with_nothing_to_distort_the_splits_are_those_of_the_plain_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """So no picture is in two splits of a distorted set either: the plain sets have that law."""
+    still = AffineDistortion((14, 21), 0.0, (1.0, 1.0), random_place=False)
+    monkeypatch.setitem(KINDS, kind, lambda size_hw: still)
+    plain, dataset = load_dataset("mine", folder), load_dataset(f"mine_{kind}", folder)
+    for name in ("train", "val", "test"):
+        assert torch.equal(getattr(dataset, name).images, getattr(plain, name).images)
 
 
 @every_kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
@@ -14,11 +13,7 @@ from numpy.typing import NDArray
 
 from stn_core.datasets import check_dataset, load_dataset
 from stn_core.errors import UsageError
-
-DATA_ROOT = os.environ.get("STN_DATA")
-needs_real_data = pytest.mark.skipif(
-    DATA_ROOT is None, reason="set STN_DATA to the folder that holds MNIST/raw"
-)
+from tests.datasets.real_data import DATA_ROOT, needs_real
 
 FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 NUM_IMAGES = {"train": 50, "t10k": 30}
@@ -184,12 +179,13 @@ def test_a_failed_download_is_one_line(
     assert str(tmp_path) in message
 
 
-@needs_real_data
 @pytest.mark.parametrize(
     ("name", "mean", "std", "data_hash"),
     [
-        ("mnist", 0.1307, 0.3081, "c583e66a012d0ed5"),
-        ("fashion_mnist", 0.2860, 0.3530, "657636b590354a83"),
+        pytest.param("mnist", 0.1307, 0.3081, "c583e66a012d0ed5", marks=needs_real("mnist")),
+        pytest.param(
+            "fashion_mnist", 0.2860, 0.3530, "657636b590354a83", marks=needs_real("fashion_mnist")
+        ),
     ],
 )
 def test_the_real_files_are_the_published_ones(
