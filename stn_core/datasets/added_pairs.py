@@ -14,7 +14,7 @@ PAIRS_VERSION = 2
 
 
 def added_pairs(sources: Sources) -> Sources:
-    """The addition task of Jaderberg et al. 2015, appendix A.2, before any distortion.
+    """The addition task of Jaderberg et al. 2015, appendix A.1, before any distortion.
 
     Every image is the first of one pair and the second of another, always of its own split and
     never with itself. Which pairs there are is fixed.

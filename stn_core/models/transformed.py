@@ -53,7 +53,7 @@ class TransformedClassifier(nn.Module):
 
 
 class ParallelTransformers(nn.Module):
-    """Several spatial transformers that look at the same image (Jaderberg et al. 2015, sec. 3.3).
+    """Several spatial transformers that look at the same image (Jaderberg et al. 2015, sec. 3.4).
 
     What each makes of the image follows what the one before it made, along the channels.
 

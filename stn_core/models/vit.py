@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, unknown_name
 from stn_core.layers.attention import TransformerBlock
 from stn_core.layers.spinal import SpinalHead
 from stn_core.models.registry import ImageShape, register_model
 
 USUAL_PATCHES = (7, 8, 10)
 """Sides of a patch, in the order in which they are tried where none is given."""
+
+HEADS: Mapping[str, Callable[[int, int], nn.Module]] = {"dense": nn.Linear, "spinal": SpinalHead}
+"""What makes logits of the class token, by name."""
 
 
 class VisionTransformer(nn.Module):
@@ -29,6 +34,9 @@ class VisionTransformer(nn.Module):
         heads: attention heads of a block.
         mlp_width: hidden width of a block's perceptron.
         head: what gives the logits: ``"dense"``, one linear layer, or ``"spinal"``.
+
+    Raises:
+        UsageError: the head is unknown.
     """
 
     def __init__(
@@ -44,6 +52,8 @@ class VisionTransformer(nn.Module):
         head: str = "dense",
     ) -> None:
         super().__init__()
+        if head not in HEADS:
+            raise unknown_name("head", head, HEADS)
         channels, height, width = in_shape
         patch_height, patch_width = patch_hw
         patches = (height // patch_height) * (width // patch_width)
@@ -55,7 +65,7 @@ class VisionTransformer(nn.Module):
             *(TransformerBlock(dim, heads, mlp_width) for _ in range(blocks))
         )
         self.norm = nn.LayerNorm(dim)
-        self.head = (SpinalHead if head == "spinal" else nn.Linear)(dim, num_classes)
+        self.head = HEADS[head](dim, num_classes)
         for parameter in (self.class_token, self.positions):
             nn.init.trunc_normal_(parameter, std=0.02)
 
@@ -120,7 +130,8 @@ def vit(
 
 
 @register_model(
-    family="vit", source="Dosovitskiy et al. 2020, arXiv 2010.11929; Kabir et al. 2020, 2007.03347"
+    family="spinal_vit",
+    source="Dosovitskiy et al. 2020, arXiv 2010.11929; Kabir et al. 2020, arXiv 2007.03347",
 )
 def spinal_vit(
     in_shape: ImageShape, num_classes: int, patch: int | tuple[int, int] | None = None

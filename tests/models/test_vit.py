@@ -9,7 +9,7 @@ from torch import nn
 
 from stn_core.errors import UsageError
 from stn_core.models import create_model
-from stn_core.models.vit import choose_patch, cut_into_patches
+from stn_core.models.vit import VisionTransformer, choose_patch, cut_into_patches
 
 
 def test_patches_and_a_linear_layer_are_a_strided_convolution() -> None:
@@ -79,3 +79,8 @@ def test_the_order_of_patches_matters() -> None:
     model = create_model("vit", (1, 28, 35), num_classes=10).eval()
     images = torch.randn(2, 1, 28, 35)
     assert not torch.allclose(model(images.roll(7, dims=3)), model(images))
+
+
+def test_an_unknown_head_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match="unknown head 'spinel'; did you mean spinal"):
+        VisionTransformer((1, 28, 28), 10, (7, 7), head="spinel")

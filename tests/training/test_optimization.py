@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from stn_core.recipe import Recipe
+from stn_core.layers.spatial_transformer import SpatialTransformer
+from stn_core.models import create_model, model_info
+from stn_core.recipe import Recipe, get_budget, list_budgets
 from stn_core.training.optimization import create_optimizer
 
 STEPS = 4
@@ -55,3 +57,15 @@ def test_sgd_adds_its_weight_decay_to_the_gradient(weight_decay):
         optimizer="sgd", learning_rate=rate, momentum=momentum, weight_decay=weight_decay
     )
     torch.testing.assert_close(stepped(recipe), weight, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", list_budgets())
+@pytest.mark.parametrize("name", ["ic_stn", "resnext_stn"])
+def test_where_a_family_localises_slowly_all_of_that_network_does_and_no_other(budget, name):
+    small = {"blocks": (1, 1, 1, 1)} if name == "resnext_stn" else {}
+    model = create_model(name, (3, 56, 56), num_classes=10, **small)
+    (transformer,) = (layer for layer in model.modules() if isinstance(layer, SpatialTransformer))
+    recipe = get_budget(budget).recipe_for("cifar10", model_info(name).family)
+    groups = create_optimizer(model, recipe).param_groups
+    (slow,) = (group for group in groups if group["lr"] < recipe.learning_rate / 5)
+    assert {id(p) for p in slow["params"]} == {id(p) for p in transformer.localisation.parameters()}
