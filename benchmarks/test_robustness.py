@@ -57,19 +57,19 @@ def test_robustness(dataset_name, model_name, pytestconfig, device, keep):
     recipe = options.recipe(dataset_name, model_info(model_name).family)
     normalise = Normaliser.of(dataset, device, model_info(model_name).memory_format)
     images = "validation" if options.is_search and not options.final else "test"
-    split = {"validation": dataset.val, "test": dataset.test}[images]
-    split = Split(split.images.to(device), split.labels)
+    judged = dataset.val if images == "validation" else dataset.test
+    judged = Split(judged.images.to(device), judged.labels)
     for seed in options.seeds if pytestconfig.getoption("--seeds") else SEEDS:
         with isolated(seed, device, options.threads):
             model = prepare_model(model_name, dataset, device)
             training = train(model, dataset, recipe, seed, normalise)
             if training.divergence:
                 pytest.fail(f"seed {seed}: {training.divergence}", pytrace=False)
-            found = list(robustness(model, split, normalise, dataset.background))
+            found = list(robustness(model, judged, normalise, dataset.background))
         assert len(found) == sum(len(change.amounts) for change in CHANGES)
         run = {"dataset": dataset_name, "data_hash": dataset.hash, "model": model_name}
         run |= {"budget": options.budget, "recipe_hash": recipe.hash(), "seed": seed}
-        run |= {"images": images}
+        run["images"] = images
         keep([run | vars(one) for one in found])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -161,7 +162,8 @@ class _CoordConv(nn.Module):
     """
 
     rank: ClassVar[int]
-    conv_type: ClassVar[type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]]
+    # Each takes tuples of its own length, so what all of them take cannot be written down.
+    conv_type: ClassVar[Callable[..., nn.Conv1d | nn.Conv2d | nn.Conv3d]]
 
     def __init__(
         self,
@@ -190,13 +192,13 @@ class _CoordConv(nn.Module):
         self.conv = self.conv_type(
             in_channels + extra,
             out_channels,
-            kernel_size,  # type: ignore[arg-type]
-            stride,  # type: ignore[arg-type]
-            padding,  # type: ignore[arg-type]
-            dilation,  # type: ignore[arg-type]
+            kernel_size,
+            stride,
+            padding,
+            dilation,
             groups,
             bias,
-            padding_mode,  # type: ignore[arg-type]
+            padding_mode,
             device,
             dtype,
         )
@@ -211,7 +213,8 @@ class _CoordConv(nn.Module):
             (B, out_channels, *out_size), as torch's convolution of the same arguments.
         """
         if self.conv.groups > 1 or self._conv_has_hooks():
-            return self.conv(self.add_coords(image))  # type: ignore[no-any-return]
+            convolved: Tensor = self.conv(self.add_coords(image))
+            return convolved
         # A convolution is a sum over channels, and the coordinates' part of it is the same for
         # every image of the batch: it is computed once, and nothing is copied.
         coordinates = self.add_coords._coordinates(image)

@@ -7,7 +7,7 @@ an unpadded convolution, 2×2 max pooling and ReLU. Widths follow from the image
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -32,7 +32,6 @@ class Stage:
 
 CLASSIFIER = (Stage(10, 5), Stage(20, 5, dropout=0.5))
 LOCALISATION = (Stage(8, 7), Stage(10, 5))
-HEADS = ("dense", "spinal")
 
 
 def smallest_side(stages: Sequence[Stage]) -> int:
@@ -73,18 +72,35 @@ def dense_head(in_features: int, num_classes: int) -> nn.Sequential:
     )
 
 
+def create_head(
+    head: str, dense: Callable[[int, int], nn.Module], in_features: int, num_classes: int
+) -> nn.Module:
+    """Features ``(B, F)`` to logits ``(B, K)`` by the head of that name.
+
+    Args:
+        head: ``"dense"`` or ``"spinal"``.
+        dense: makes the network's own dense head of F and K.
+        in_features: F.
+        num_classes: K.
+
+    Raises:
+        UsageError: the name is unknown.
+    """
+    heads = {"dense": dense, "spinal": SpinalHead}
+    if head not in heads:
+        raise unknown_name("head", head, heads)
+    return heads[head](in_features, num_classes)
+
+
 def classifier(
     in_shape: ImageShape, num_classes: int, *, coordconv: bool, head: str
 ) -> nn.Sequential:
     """Images ``(B, C, H, W)`` to logits ``(B, K)``."""
-    if head not in HEADS:
-        raise unknown_name("head", head, HEADS)
-    make_head = SpinalHead if head == "spinal" else dense_head
     return nn.Sequential(
         OrderedDict(
             features=conv_stack(in_shape[0], CLASSIFIER, coordconv=coordconv),
             flatten=nn.Flatten(),
-            head=make_head(flat_width(CLASSIFIER, in_shape[1:]), num_classes),
+            head=create_head(head, dense_head, flat_width(CLASSIFIER, in_shape[1:]), num_classes),
         )
     )
 

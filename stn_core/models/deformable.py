@@ -42,8 +42,8 @@ class DeformableConv2d(nn.Module):
         taps = kernel_size**2
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size)
         self.deformation = nn.Conv2d(in_channels, 3 * taps, kernel_size)
-        nn.init.zeros_(self.deformation.weight)
-        nn.init.zeros_(self.deformation.bias)  # type: ignore[arg-type]
+        for parameter in self.deformation.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
         """Convolve.

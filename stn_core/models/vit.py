@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import torch
 from torch import Tensor, nn
 
-from stn_core.errors import UsageError, unknown_name
+from stn_core.errors import UsageError
 from stn_core.layers.attention import TransformerBlock
-from stn_core.layers.spinal import SpinalHead
+from stn_core.models.backbone import create_head
 from stn_core.models.registry import ImageShape, register_model
 
 USUAL_PATCHES = (7, 8, 10)
 """Sides of a patch, in the order in which they are tried where none is given."""
-
-HEADS: Mapping[str, Callable[[int, int], nn.Module]] = {"dense": nn.Linear, "spinal": SpinalHead}
-"""What makes logits of the class token, by name."""
 
 
 class VisionTransformer(nn.Module):
@@ -52,8 +47,6 @@ class VisionTransformer(nn.Module):
         head: str = "dense",
     ) -> None:
         super().__init__()
-        if head not in HEADS:
-            raise unknown_name("head", head, HEADS)
         channels, height, width = in_shape
         patch_height, patch_width = patch_hw
         patches = (height // patch_height) * (width // patch_width)
@@ -65,7 +58,7 @@ class VisionTransformer(nn.Module):
             *(TransformerBlock(dim, heads, mlp_width) for _ in range(blocks))
         )
         self.norm = nn.LayerNorm(dim)
-        self.head = HEADS[head](dim, num_classes)
+        self.head = create_head(head, nn.Linear, dim, num_classes)
         for parameter in (self.class_token, self.positions):
             nn.init.trunc_normal_(parameter, std=0.02)
 
