@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from stn_core.datasets import Dataset
+
 DATA_ROOT = os.environ.get("STN_DATA")
 
 # One of these is what a dataset is read from. What is there and damaged must fail, not be skipped.
@@ -16,6 +18,10 @@ _READ_FROM = {
     "fashion_mnist": ("FashionMNIST",),
     "mnist": ("MNIST",),
 }
+
+
+NUM_SPECIES = 50
+"""What the birds are expected of: a part of the official 200."""
 
 
 def what_is_missing(dataset: str) -> str | None:
@@ -32,3 +38,9 @@ def needs_real(dataset: str) -> pytest.MarkDecorator:
     """Leaves a test out where the dataset's files are not there, and says so."""
     missing = what_is_missing(dataset)
     return pytest.mark.skipif(missing is not None, reason=missing or "")
+
+
+def need_the_expected_species(birds: Dataset) -> None:
+    """Leave the test out where the folder holds other species than it knows."""
+    if birds.num_classes != NUM_SPECIES:
+        pytest.skip(f"they are of {birds.num_classes} species, expected are {NUM_SPECIES}")

@@ -16,6 +16,7 @@ from stn_core.layers.spinal import SpinalHead
 from stn_core.models import TransformsImages, convnet, create_model
 from stn_core.models.backbone import Stage, conv_stack, flat_width, smallest_side
 from stn_core.warps import create_warp, list_warps
+from tests.models.parts import layers_of
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 
@@ -82,9 +83,8 @@ def test_every_combination_of_switches_is_what_it_says(
     )
     assert model(torch.zeros(3, 2, 30, 26)).shape == (3, 5)
     assert isinstance(model, TransformsImages) is (warp is not None)
-    coordconvs = sum(isinstance(layer, CoordConv2d) for layer in model.modules())
-    assert coordconvs == 2 * in_localisation + 2 * in_classifier
-    assert any(isinstance(layer, SpinalHead) for layer in model.modules()) is (head == "spinal")
+    assert len(layers_of(model, CoordConv2d)) == 2 * in_localisation + 2 * in_classifier
+    assert bool(layers_of(model, SpinalHead)) is (head == "spinal")
 
 
 def test_layers_stand_in_the_order_of_the_predecessors() -> None:

@@ -15,6 +15,7 @@ from stn_core.datasets import list_datasets
 from stn_core.errors import UsageError
 from stn_core.models import create_model, list_models, model_info
 from stn_core.recipe import get_budget
+from tests.models.parts import layers_of
 
 IN_SHAPE = (2, 1, 1)
 CLASSES = 8 * 8
@@ -53,8 +54,7 @@ def test_coordconv_asks_the_same_of_every_pixel(pairs: Tensor, side: int) -> Non
     hidden = torch.cat(
         [pairs[:, None].expand(-1, side**2, 2), places.expand(len(pairs), -1, 2)], dim=2
     )
-    convs = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
-    for number, conv in enumerate(convs):
+    for number, conv in enumerate(layers_of(model, nn.Conv2d)):
         hidden = (hidden.relu() if number else hidden) @ conv.weight.flatten(1).T + conv.bias
     # Sums of up to 64 terms of the order of 1, in another order: some ulp of float64.
     torch.testing.assert_close(
@@ -70,8 +70,7 @@ def test_coordconv_is_as_small_on_any_canvas() -> None:
 @pytest.mark.parametrize(("doublings", "widths"), [(1, [1]), (2, [32, 1]), (3, [32, 32, 1])])
 def test_small_deconvolutions_lose_their_first_layers(doublings: int, widths: list[int]) -> None:
     model = make("coordinates_deconv", 4**doublings)
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.ConvTranspose2d)]
-    assert [layer.out_channels for layer in layers] == widths
+    assert [layer.out_channels for layer in layers_of(model, nn.ConvTranspose2d)] == widths
 
 
 def test_the_deconvolution_of_the_paper() -> None:
@@ -80,9 +79,8 @@ def test_the_deconvolution_of_the_paper() -> None:
     normalised = 2 * sum(widths[1:-1])
     model = make("coordinates_deconv", 64 * 64)
     assert parameters(model) == weights + normalised + 1
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.ConvTranspose2d)]
     sides, canvas = [], torch.zeros(1, 2, 1, 1)
-    for layer in layers:
+    for layer in layers_of(model, nn.ConvTranspose2d):
         canvas = layer(canvas)
         sides.append(tuple(canvas.shape[2:]))
     assert sides == [(2**k, 2**k) for k in range(1, 7)]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stn_core.models import create_model
 from stn_core.models.deformable import DeformableConv2d
+from tests.models.parts import layers_of
 
 SIZE_HW = (9, 12)
 OUT_HW = (7, 10)
@@ -119,8 +120,7 @@ def test_it_runs_under_autocast() -> None:
 
 def test_both_convolutions_of_the_cnn_are_replaced() -> None:
     model = create_model("deform_cnn", (1, 28, 28), num_classes=10)
-    layers = [layer for layer in model.modules() if isinstance(layer, DeformableConv2d)]
-    assert [layer.kernel_size for layer in layers] == [5, 5]
+    assert [layer.kernel_size for layer in layers_of(model, DeformableConv2d)] == [5, 5]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     # Those of the CNN, and 75 filters of 5×5 for 1 and for 10 channels.
     assert parameters == 21_840 + 75 * (25 * 1 + 1) + 75 * (25 * 10 + 1)
@@ -128,7 +128,7 @@ def test_both_convolutions_of_the_cnn_are_replaced() -> None:
 
 def test_beyond_the_image_lies_the_background_and_beyond_a_feature_map_nothing() -> None:
     model = create_model("deform_cnn", (1, 28, 35), num_classes=10, background=-0.4)
-    first, second = (m for m in model.modules() if isinstance(m, DeformableConv2d))
+    first, second = layers_of(model, DeformableConv2d)
     assert (first.padding, second.padding) == (-0.4, "zeros")
     images = torch.full((1, 1, 28, 35), -0.4)
     offsets, mask = first.deform(images)

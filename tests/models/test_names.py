@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from torch import nn
 
 from stn_core.layers.coordconv import CoordConv2d
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.layers.spinal import SpinalHead
 from stn_core.models import create_model, list_models, model_info
 from stn_core.warps import create_warp
+from tests.models.parts import layers_of
 
 WARPS = {
     "ic_stn": "affine",
@@ -49,18 +49,13 @@ SPINAL = {"spinal", "spinal_stn_coordcls", "spinal_vit"}
 OF_PICTURES = sorted({*list_models()} - {*list_models("coordinates_*")})
 
 
-def layers_of(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
-    return [layer for layer in model.modules() if isinstance(layer, kind)]
-
-
 @pytest.mark.parametrize("name", OF_PICTURES)
 def test_a_model_is_made_of_what_its_name_says(name: str) -> None:
     small = {"blocks": (1, 1, 1, 1)} if model_info(name).family == "resnext" else {}
     model = create_model(name, (2, 56, 42), num_classes=10, **small)
     transformers = layers_of(model, SpatialTransformer)
-    assert {transformer.warp.name for transformer in transformers} == (  # type: ignore[union-attr]
-        {create_warp(WARPS[name]).name} if name in WARPS else set()
-    )
+    warps = {create_warp(WARPS[name]).name} if name in WARPS else set()
+    assert {transformer.warp.name for transformer in transformers} == warps
     localising = [conv for layer in transformers for conv in layers_of(layer, CoordConv2d)]
     assert bool(localising) is (name in COORDCONV_LOCALISES)
     classifying = len(layers_of(model, CoordConv2d)) > len(localising)

@@ -9,13 +9,10 @@ from torch import nn
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models import create_model, list_models, model_info
 from stn_core.models.paper import SMALLEST_LOCALISED, SMALLEST_UNPADDED, cnn_classifier, pooled_size
+from tests.models.parts import layers_of
 
 RTS, TC = (1, 42, 42), (1, 60, 60)
 BEHIND_A_TRANSFORMER = [*list_models("st_cnn_*"), *list_models("st_fcn_*")]
-
-
-def layers_of(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
-    return [layer for layer in model.modules() if isinstance(layer, kind)]
 
 
 @pytest.mark.parametrize("name", BEHIND_A_TRANSFORMER)

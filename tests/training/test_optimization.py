@@ -8,6 +8,7 @@ from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models import create_model, model_info
 from stn_core.recipe import Recipe, get_budget, list_budgets
 from stn_core.training.optimization import create_optimizer
+from tests.models.parts import layers_of
 
 STEPS = 4
 
@@ -64,7 +65,7 @@ def test_sgd_adds_its_weight_decay_to_the_gradient(weight_decay):
 def test_where_a_family_localises_slowly_all_of_that_network_does_and_no_other(budget, name):
     small = {"blocks": (1, 1, 1, 1)} if name == "resnext_stn" else {}
     model = create_model(name, (3, 56, 56), num_classes=10, **small)
-    (transformer,) = (layer for layer in model.modules() if isinstance(layer, SpatialTransformer))
+    (transformer,) = layers_of(model, SpatialTransformer)
     recipe = get_budget(budget).recipe_for("cifar10", model_info(name).family)
     groups = create_optimizer(model, recipe).param_groups
     (slow,) = (group for group in groups if group["lr"] < recipe.learning_rate / 5)
