@@ -16,9 +16,9 @@ from stn_core.models.backbone import (
 )
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
+from stn_core.option_values import whole_number
 from stn_core.sampling import Padding
 from stn_core.warps import Warp, create_warp, list_warps
-from stn_core.warps.options import whole_number
 
 
 class InverseCompositionalTransformer(SpatialTransformer):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stn_core.option_values import positive_number
 from stn_core.warps.base import Warp
 from stn_core.warps.matrices import determinant_2x2
-from stn_core.warps.options import positive_number
 
 
 class MatrixWarp(Warp):

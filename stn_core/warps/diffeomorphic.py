@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_core.option_values import positive_number
 from stn_core.warps.affine import MatrixWarp
 from stn_core.warps.homography import ProjectiveWarp
 from stn_core.warps.matrices import matrix_exponential
-from stn_core.warps.options import positive_number
 
 
 class AffineDiffeo(MatrixWarp):

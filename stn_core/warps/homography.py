@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stn_core.option_values import positive_number
 from stn_core.warps.base import Warp
 from stn_core.warps.matrices import determinant_2x2, determinant_3x3, inverse_3x3, matrix_product
-from stn_core.warps.options import positive_number
 
 # Below this the denominator of a projection is held. On the way to the horizon magnification grows
 # without bound; 1/100 is far beyond any picture, and gradients inside the image stay under 100.

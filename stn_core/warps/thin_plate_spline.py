@@ -10,10 +10,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from stn_core.option_values import whole_number
 from stn_core.precision import full_precision, widest_dtype
 from stn_core.warps.base import Warp
 from stn_core.warps.matrices import determinant_2x2
-from stn_core.warps.options import whole_number
 from stn_core.warps.preimages import FARTHEST, find_preimages, newton_step
 
 # The lattice on which the inverse looks for its start, and for folds, has so many intervals between
