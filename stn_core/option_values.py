@@ -1,4 +1,4 @@
-"""The numbers that a person gives as options, checked."""
+"""The numbers that a family takes as options, checked."""
 
 from __future__ import annotations
 

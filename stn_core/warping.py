@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stn_core.errors import UsageError
 from stn_core.sampling import Padding, sample
-from stn_core.warps import create_warp
+from stn_core.warps import warp_for
 from stn_core.warps.base import Warp
 
 
@@ -26,7 +26,8 @@ def warp_image(
 
     Args:
         image: (B, C, H, W), floating point.
-        warp: a warp from ``create_warp``, or a family's name.
+        warp: a warp from ``create_warp``, or a family's name: then a turn is rigid in the image's
+            pixels (see ``warp_for``).
         theta: (B, P), or (P,) or (1, P) for all images.
         size_hw: height and width of the result in pixels; the image's by default.
         mode: one of ``list_samplers()``.
@@ -40,20 +41,19 @@ def warp_image(
             with a value that is not finite, a ``size_hw`` that is no size, or an image that
             ``sample`` refuses.
     """
-    warp = warp if isinstance(warp, Warp) else create_warp(warp)
-    warp.validate(theta)
     if image.ndim != 4:
         raise UsageError(f"warp_image needs images (B, C, H, W); got {tuple(image.shape)}")
+    image_hw = (image.shape[-2], image.shape[-1])
+    warp = warp_for(warp, image_hw)
+    warp.validate(theta)
     batch = image.shape[0]
     if theta.ndim > 2 or (theta.ndim == 2 and theta.shape[0] not in (1, batch)):
         raise UsageError(
             f"theta must be ({warp.num_params},) or ({batch}, {warp.num_params}) for images of"
             f" {tuple(image.shape)}; got {tuple(theta.shape)}"
         )
-    if size_hw is None:
-        size_hw = (image.shape[-2], image.shape[-1])
     theta = theta.expand(batch, warp.num_params)
-    return warp_and_sample(image, warp, theta, size_hw, mode, padding)[0]
+    return warp_and_sample(image, warp, theta, size_hw or image_hw, mode, padding)[0]
 
 
 def warp_and_sample(

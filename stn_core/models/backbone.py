@@ -18,7 +18,7 @@ from stn_core.layers.spatial_transformer import SpatialTransformer, zero_residua
 from stn_core.layers.spinal import SpinalHead
 from stn_core.models.registry import Background, ImageShape
 from stn_core.models.transformed import TransformedClassifier
-from stn_core.warps import Warp, create_warp
+from stn_core.warps import Warp, warp_for
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,15 @@ def classifier(
     )
 
 
-def localisation(in_shape: ImageShape, warp: Warp, *, coordconv: bool) -> nn.Sequential:
+def localisation(
+    in_shape: ImageShape, warp: Warp, *, coordconv: bool, stages: Sequence[Stage] = LOCALISATION
+) -> nn.Sequential:
     """Images ``(B, C, H, W)`` to a warp's residual ``(B, P)``, zero at the start."""
     return nn.Sequential(
         OrderedDict(
-            features=conv_stack(in_shape[0], LOCALISATION, coordconv=coordconv),
+            features=conv_stack(in_shape[0], stages, coordconv=coordconv),
             flatten=nn.Flatten(),
-            hidden=nn.Linear(flat_width(LOCALISATION, in_shape[1:]), 32),
+            hidden=nn.Linear(flat_width(stages, in_shape[1:]), 32),
             relu=nn.ReLU(),
             residual=zero_residual_head(32, warp),
         )
@@ -152,7 +154,7 @@ def convnet(
         if coordconv_localisation:
             raise UsageError("coordconv_localisation needs a warp: without one nothing localises")
         return classify
-    family = create_warp(warp) if isinstance(warp, str) else warp
+    family = warp_for(warp, in_shape[1:])
     locate = localisation(in_shape, family, coordconv=coordconv_localisation)
     transformer = SpatialTransformer(family, locate, sampler=sampler, padding=background)
     return TransformedClassifier(transformer, classify)

@@ -18,7 +18,7 @@ from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
 from stn_core.option_values import whole_number
 from stn_core.sampling import Padding
-from stn_core.warps import Warp, create_warp, list_warps
+from stn_core.warps import Warp, create_warp, list_warps, warp_for
 
 
 class InverseCompositionalTransformer(SpatialTransformer):
@@ -101,14 +101,14 @@ def ic_stn(
     in_shape: ImageShape,
     num_classes: int,
     background: Background,
-    warp: str = "affine",
+    warp: str | Warp = "affine",
     steps: int = 4,
 ) -> nn.Module:
     """The STN whose localisation network looks ``steps`` times; with one step, the STN itself."""
     smallest = max(smallest_side(CLASSIFIER), smallest_side(LOCALISATION))
     check_size(in_shape[1:], smallest)
     classify = classifier(in_shape, num_classes, coordconv=False, head="dense")
-    family = create_warp(warp)
+    family = warp_for(warp, in_shape[1:])
     locate = localisation(in_shape, family, coordconv=False)
     transformer = InverseCompositionalTransformer(family, locate, steps, padding=background)
     return TransformedClassifier(transformer, classify)

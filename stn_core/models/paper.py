@@ -14,7 +14,7 @@ from stn_core.layers.spatial_transformer import SpatialTransformer, zero_residua
 from stn_core.models.backbone import check_size
 from stn_core.models.registry import Background, ImageShape, register_model, with_switches
 from stn_core.models.transformed import ParallelTransformers, TransformedClassifier
-from stn_core.warps import Warp, create_warp
+from stn_core.warps import Warp, warp_for
 
 SOURCE = "Jaderberg et al. 2015, arXiv 1506.02025"
 WARPS = ("affine", "homography", "tps")
@@ -131,7 +131,7 @@ def st_fcn(
     num_classes: int,
     background: Background,
     *,
-    warp: str,
+    warp: str | Warp,
     transformers: int = 1,
 ) -> nn.Module:
     """The fully connected network behind one transformer, or behind several side by side.
@@ -140,12 +140,12 @@ def st_fcn(
         in_shape: channels, height and width of an image.
         num_classes: number of logits.
         background: what lies outside a warped image, one number or one per channel.
-        warp: a registered warp.
+        warp: a warp, or the name of a registered one.
         transformers: how many look at the image; the network sees what each of them makes of it.
     """
 
     def transformer() -> SpatialTransformer:
-        family = create_warp(warp)
+        family = warp_for(warp, in_shape[1:])
         return SpatialTransformer(family, fcn_localisation(in_shape, family), padding=background)
 
     seen = (transformers * in_shape[0], *pooled_size(in_shape[1:]))
@@ -158,7 +158,7 @@ def st_fcn(
 
 
 def st_cnn(
-    in_shape: ImageShape, num_classes: int, background: Background, *, warp: str
+    in_shape: ImageShape, num_classes: int, background: Background, *, warp: str | Warp
 ) -> nn.Module:
     """The convolutional network behind a transformer; see `st_fcn` for the arguments.
 
@@ -168,7 +168,7 @@ def st_cnn(
     Raises:
         UsageError: the image is smaller than 28×28.
     """
-    family = create_warp(warp)
+    family = warp_for(warp, in_shape[1:])
     locate = cnn_localisation(in_shape, family)
     seen = (in_shape[0], *pooled_size(in_shape[1:]))
     classify = cnn_classifier(seen, num_classes, padded=min(seen[1:]) < SMALLEST_UNPADDED)

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from stn_core.layers.spatial_transformer import SpatialTransformer, zero_residual_head
+from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models.backbone import (
     CLASSIFIER,
     check_size,
-    conv_stack,
     dense_head,
     flat_width,
+    localisation,
     smallest_side,
 )
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
-from stn_core.warps import Warp, create_warp
+from stn_core.warps import Warp, warp_for
 
 SHARED = tuple(replace(stage, dropout=0.0) for stage in CLASSIFIER)
 """The classifier's stages without their dropout, which theta shall not feel."""
@@ -54,19 +54,6 @@ class SharedClassifier(TransformedClassifier):
         return logits
 
 
-def shared_localisation(in_shape: ImageShape, warp: Warp) -> nn.Sequential:
-    """Images ``(B, C, H, W)`` to a warp's residual ``(B, P)``, zero at the start."""
-    return nn.Sequential(
-        OrderedDict(
-            features=conv_stack(in_shape[0], SHARED, coordconv=False),
-            flatten=nn.Flatten(),
-            hidden=nn.Linear(flat_width(SHARED, in_shape[1:]), 32),
-            relu=nn.ReLU(),
-            residual=zero_residual_head(32, warp),
-        )
-    )
-
-
 def features_classifier(in_shape: ImageShape, num_classes: int) -> nn.Sequential:
     """Features ``(B, 20, h, w)`` to logits: what the CNN has after its convolutions.
 
@@ -88,10 +75,11 @@ def features_classifier(in_shape: ImageShape, num_classes: int) -> nn.Sequential
     channels_last=True,
 )
 def stn_shared(
-    in_shape: ImageShape, num_classes: int, background: Background, warp: str = "affine"
+    in_shape: ImageShape, num_classes: int, background: Background, warp: str | Warp = "affine"
 ) -> nn.Module:
     """The STN that localises with the CNN's own convolutions."""
     check_size(in_shape[1:], smallest_side(SHARED))
-    locate = shared_localisation(in_shape, family := create_warp(warp))
+    family = warp_for(warp, in_shape[1:])
+    locate = localisation(in_shape, family, coordconv=False, stages=SHARED)
     transformer = SpatialTransformer(family, locate, padding=background)
     return SharedClassifier(transformer, features_classifier(in_shape, num_classes))

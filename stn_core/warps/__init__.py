@@ -39,11 +39,7 @@ def create_warp(name: str, **options: Any) -> Warp:
         UsageError: an unknown name, an unknown option, or a value the family refuses.
     """
     family = family_named(name)
-    allowed = [
-        option.name
-        for option in inspect.signature(family).parameters.values()
-        if option.kind in (option.POSITIONAL_OR_KEYWORD, option.KEYWORD_ONLY)
-    ]
+    allowed = _options_of(family)
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise UsageError(
@@ -51,6 +47,34 @@ def create_warp(name: str, **options: Any) -> Warp:
             f" its options: {', '.join(allowed) or 'none'}"
         )
     return family(**options)
+
+
+def warp_for(warp: Warp | str, size_hw: tuple[int, int]) -> Warp:
+    """A warp of images of that height and width.
+
+    A family whose turns are rigid in a frame of some ``aspect`` gets the image's, so that a disc
+    stays a disc on an image that is not square.
+
+    Args:
+        warp: one that is made already, which is given back, or the name of a family.
+        size_hw: height and width of the images in pixels.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if isinstance(warp, Warp):
+        return warp
+    height, width = size_hw
+    rigid = "aspect" in _options_of(family_named(warp))
+    return create_warp(warp, **({"aspect": width / height} if rigid else {}))
+
+
+def _options_of(family: type[Warp]) -> list[str]:
+    return [
+        option.name
+        for option in inspect.signature(family).parameters.values()
+        if option.kind in (option.POSITIONAL_OR_KEYWORD, option.KEYWORD_ONLY)
+    ]
 
 
 def list_warps(pattern: str = "*") -> list[str]:
@@ -87,4 +111,5 @@ __all__ = [
     "create_warp",
     "list_warps",
     "register_warp",
+    "warp_for",
 ]

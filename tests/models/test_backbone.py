@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
+from stn_core.grids import normalised_to_pixel
 from stn_core.layers.coordconv import CoordConv2d
 from stn_core.layers.spinal import SpinalHead
 from stn_core.models import TransformsImages, convnet, create_model
@@ -149,3 +150,22 @@ def test_coordconv_without_a_localisation_network_is_refused() -> None:
 def test_an_unknown_head_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown head 'spinel'; did you mean spinal"):
         convnet(GREY, 10, head="spinel")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("stn_similarity", {}),
+        ("ic_stn", {"warp": "similarity"}),
+        ("stn_shared", {"warp": "rotation"}),
+    ],
+)
+def test_a_network_for_images_that_are_not_square_turns_them_rigidly(name, options):
+    warp = create_model(name, (1, 28, 56), num_classes=10, **options).transformer.warp
+    theta = warp.identity(dtype=torch.float64)
+    theta[{"rotation": 0, "similarity": 1}[warp.name]] = torch.pi / 4
+    ends = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]], dtype=torch.float64)
+    centre, right, down = normalised_to_pixel(warp.points(theta[None], ends)[0], (28, 56))
+    across, along = right - centre, down - centre
+    assert abs(across @ along) < 1e-9
+    torch.testing.assert_close(across.norm(), 2 * along.norm())

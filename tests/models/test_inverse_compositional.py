@@ -11,7 +11,7 @@ from stn_core.grids import base_grid
 from stn_core.models import create_model
 from stn_core.models.inverse_compositional import InverseCompositionalTransformer
 from stn_core.sampling import sample
-from stn_core.warps import create_warp, list_warps
+from stn_core.warps import create_warp, list_warps, warp_for
 
 SHAPE = (2, 28, 35)
 CLOSED = [name for name in list_warps() if create_warp(name).closed_under_composition]
@@ -62,7 +62,7 @@ def test_more_steps_cost_no_parameters() -> None:
 def test_each_step_warps_what_the_network_saw(name: str) -> None:
     """Against the definition, spelt out: image ∘ theta seen, then image ∘ theta ∘ step."""
     model, images = fresh("ic_stn", warp=name, steps=3), images_of()
-    localise, warp = model.transformer.localisation, create_warp(name)
+    localise, warp = model.transformer.localisation, warp_for(name, SHAPE[1:])
     identity = warp.identity(dtype=torch.float64)
     pixels = base_grid(SHAPE[1:], dtype=torch.float64).flatten(0, 1)
     steps: list[Tensor] = []

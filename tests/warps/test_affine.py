@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stn_core.errors import UsageError
 from stn_core.grids import normalised_to_pixel
-from stn_core.warps import create_warp
+from stn_core.warps import create_warp, warp_for
 from tests.strategies import sizes_hw, tensors, thetas
 
 FAMILIES = ["translation", "rotation", "similarity", "attention", "affine", "affine_diffeo"]
@@ -96,8 +96,8 @@ def test_with_the_aspect_a_quarter_turn_of_a_wide_image_is_rigid():
 
 @settings(max_examples=20, deadline=None)
 @given(theta=tensors((1, 4), -1.0, 1.0), size_hw=sizes_hw(least=2))
-def test_similarities_with_the_aspect_keep_angles_in_pixels(theta, size_hw):
-    warp = create_warp("similarity", aspect=size_hw[1] / size_hw[0])
+def test_similarities_for_images_of_a_size_keep_their_angles_in_pixels(theta, size_hw):
+    warp = warp_for("similarity", size_hw)
     corner = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]], dtype=torch.float64)
     origin, right, down = normalised_to_pixel(warp.points(theta, corner), size_hw)[0]
     across = torch.stack((right - origin, down - origin))

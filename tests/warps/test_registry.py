@@ -10,7 +10,7 @@ import torch
 
 from stn_core import warps
 from stn_core.errors import UsageError
-from stn_core.warps import Translation, Warp, create_warp, list_warps, register_warp
+from stn_core.warps import Translation, Warp, create_warp, list_warps, register_warp, warp_for
 
 
 def test_every_listed_warp_can_be_built_and_knows_its_name():
@@ -19,6 +19,17 @@ def test_every_listed_warp_can_be_built_and_knows_its_name():
         warp = create_warp(name)
         assert warp.name == name
         assert f"name={name!r}, num_params={warp.num_params}" in repr(warp)
+
+
+def test_a_warp_for_images_is_the_family_and_what_is_made_stays_as_it_is():
+    made = create_warp("rotation", aspect=3.0)
+    assert warp_for(made, (4, 5)) is made
+    for name in list_warps():
+        warp = warp_for(name, (4, 5))
+        assert type(warp) is type(create_warp(name))
+        assert getattr(warp, "aspect", 1.25) == 1.25
+    with pytest.raises(UsageError, match="did you mean rotation"):
+        warp_for("rotatoin", (4, 5))
 
 
 def test_names_are_listed_by_pattern_and_sorted():
