@@ -32,10 +32,13 @@ class MatrixWarp(Warp):
         return _apply(self.matrix(theta)[..., None, None, :, :], xy[:1, :, :1], xy[:, :1, 1:])
 
     def _jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
-        determinant = determinant_2x2(self.matrix(theta)[..., :2])
         # The sum with zeros of the points' shape broadcasts to (B, N) and stays differentiable in
         # theta; in xy it is constant, and autograd knows of no path to it.
-        return determinant[..., None] + torch.zeros_like(xy[..., 0])
+        return self._determinant(theta)[..., None] + torch.zeros_like(xy[..., 0])
+
+    def _determinant(self, theta: Tensor) -> Tensor:
+        """The determinants (B,) of the linear parts."""
+        return determinant_2x2(self.matrix(theta)[..., :2])
 
 
 class Translation(MatrixWarp):

@@ -12,7 +12,7 @@ from torch import Tensor
 from stn_core.option_values import positive_number
 from stn_core.warps.affine import MatrixWarp
 from stn_core.warps.homography import ProjectiveWarp
-from stn_core.warps.matrices import matrix_exponential
+from stn_core.warps.matrices import bounded_generator, matrix_exponential
 
 
 class AffineDiffeo(MatrixWarp):
@@ -33,8 +33,15 @@ class AffineDiffeo(MatrixWarp):
 
     def matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix of theta (B, 6)."""
-        generator = F.pad(theta.reshape(*theta.shape[:-1], 2, 3), (0, 0, 0, 1))
-        return matrix_exponential(generator)[..., :2, :]
+        return matrix_exponential(self._generator(theta))[..., :2, :]
+
+    def _generator(self, theta: Tensor) -> Tensor:
+        return F.pad(theta.reshape(*theta.shape[:-1], 2, 3), (0, 0, 0, 1))
+
+    def _determinant(self, theta: Tensor) -> Tensor:
+        # Jacobi's formula: positive to the last bit, where ad - bc may cancel.
+        trace = bounded_generator(self._generator(theta)).diagonal(dim1=-2, dim2=-1).sum(-1)
+        return torch.exp(trace)
 
     def _inverse(self, theta: Tensor) -> Tensor:
         return -theta
@@ -73,6 +80,10 @@ class HomographyDiffeo(ProjectiveWarp):
         corner = -(theta[..., :1] + theta[..., 4:5])
         entries = (theta[..., :6], self.perspective_scale * theta[..., 6:], corner)
         return matrix_exponential(torch.cat(entries, dim=-1).reshape(*theta.shape[:-1], 3, 3))
+
+    def _determinant(self, matrix: Tensor) -> Tensor:
+        # Of an exponential of trace 0: 1, where a sum of products may cancel.
+        return torch.ones_like(matrix[..., 0, 0])
 
     def _inverse(self, theta: Tensor) -> Tensor:
         return -theta

@@ -45,9 +45,13 @@ class ProjectiveWarp(Warp):
     def _jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
         matrix = self.matrix(theta)
         w = _denominator(matrix[..., None, :, :], xy[..., 0], xy[..., 1])
-        in_front = determinant_3x3(matrix)[..., None] / w.clamp_min(_LEAST_W) ** 3
+        in_front = self._determinant(matrix)[..., None] / w.clamp_min(_LEAST_W) ** 3
         held = determinant_2x2(matrix[..., :2, :2])[..., None] / _LEAST_W**2
         return torch.where(w > _LEAST_W, in_front, held)
+
+    def _determinant(self, matrix: Tensor) -> Tensor:
+        """The determinants (B,) of matrices (B, 3, 3)."""
+        return determinant_3x3(matrix)
 
 
 class Homography(ProjectiveWarp):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# The exponential halves its argument this often before it sums the series.
+# The exponential halves its argument this often before it sums the series; doubled the first few
+# times, the argument's norm is at most 1.
 _HALVINGS = 8
+_DOUBLINGS_TO_NORM_1 = 3
 # The largest norm, the sum of a row's absolute values, whose exponential is computed.
 _LARGEST_NORM = 32
 
@@ -36,16 +38,24 @@ def inverse_3x3(matrix: Tensor) -> Tensor:
     return _cofactors(matrix).mT / determinant_3x3(matrix)[..., None, None]
 
 
+def bounded_generator(matrix: Tensor) -> Tensor:
+    """Matrices (..., n, n) as `matrix_exponential` takes them: none of a larger norm than 32.
+
+    The norm is the largest sum of a row's absolute values; a matrix A beyond it becomes 32 A / |A|.
+    """
+    return matrix * (_LARGEST_NORM / _norm(matrix).clamp_min(_LARGEST_NORM))
+
+
 def matrix_exponential(matrix: Tensor) -> Tensor:
     """The exponential of small matrices, by halving, a Taylor series of order 9 and doubling.
 
     ``torch.matrix_exp`` picks its order from the values, which on a GPU waits for the device and
-    cannot be captured in a graph. What is doubled here is exp(A) - I, so small matrices lose no
-    digits and the exponential of 0 is exactly I. In float64 the relative error is under 1e-11 for
-    norms to 32; in float32, which holds fewer digits of what cancels in a long doubling, under 1e-4
-    for norms to 16. A matrix A of a larger norm than 32 (the sum of a row's absolute values) is
-    first scaled down to it: the result is exp(32 A / |A|), finite, with exp(-A) as its inverse. NaN
-    and infinity give NaN.
+    cannot be captured in a graph. For norms to 1 what is doubled is exp(A) - I, so small matrices
+    lose no digits and the exponential of 0 is exactly I; beyond, where exp(A) may be much smaller
+    than I, it is doubled itself. The relative error is under 1e-11 in float64 for norms to 32 and
+    under 1e-4 in float32 for norms to 16. A matrix of a larger norm than 32 is first scaled down to
+    it, see `bounded_generator`: the result is finite, with exp(-A) as its inverse. NaN and infinity
+    give NaN.
 
     Args:
         matrix: (..., n, n).
@@ -54,15 +64,24 @@ def matrix_exponential(matrix: Tensor) -> Tensor:
         (..., n, n).
     """
     identity = torch.eye(matrix.shape[-1], device=matrix.device, dtype=matrix.dtype)
-    norm = matrix.abs().sum(-1).amax(-1)[..., None, None]
-    a = matrix * (_LARGEST_NORM / norm.clamp_min(_LARGEST_NORM)) / 2.0**_HALVINGS
+    matrix = bounded_generator(matrix)
+    a = matrix / 2.0**_HALVINGS
     a2 = matrix_product(a, a)
     a3 = matrix_product(a2, a)
     tail = matrix_product(a3, identity / 720 + a / 5040 + a2 / 40320 + a3 / 362880)
     less_one = a + a2 / 2 + matrix_product(a3, identity / 6 + a / 24 + a2 / 120 + tail)
-    for _ in range(_HALVINGS):
+    for _ in range(_DOUBLINGS_TO_NORM_1):
         less_one = 2 * less_one + matrix_product(less_one, less_one)
-    return identity + less_one
+    large = identity + less_one
+    for _ in range(_HALVINGS - _DOUBLINGS_TO_NORM_1):
+        less_one = 2 * less_one + matrix_product(less_one, less_one)
+        large = matrix_product(large, large)
+    return torch.where(_norm(matrix) <= 1, identity + less_one, large)
+
+
+def _norm(matrix: Tensor) -> Tensor:
+    """The largest sum of a row's absolute values, (..., 1, 1)."""
+    return matrix.abs().sum(-1).amax(-1)[..., None, None]
 
 
 def _cofactors(matrix: Tensor) -> Tensor:

@@ -27,14 +27,22 @@ def test_the_exponential_is_scipys(matrix, norm):
     assert np.linalg.norm(ours - theirs) <= 1e-11 * np.linalg.norm(theirs)
 
 
-@pytest.mark.parametrize("norm", [16, 32])
-def test_the_exponential_of_larger_matrices_is_good_to_the_stated_error(norm):
+@pytest.mark.parametrize("growth", [0, -1, -1000], ids=["any", "shrinking", "shrinking alike"])
+@pytest.mark.parametrize(
+    ("dtype", "norm", "error"),
+    [(torch.float64, 16, 1e-11), (torch.float64, 32, 1e-11), (torch.float32, 16, 1e-4)],
+    ids=str,
+)
+def test_the_exponential_of_larger_matrices_is_good_to_the_stated_error(growth, dtype, norm, error):
+    """Also where nothing grows: what is small beside the identity must not be lost in it."""
     generator = torch.Generator().manual_seed(0)
-    matrix = torch.randn(100, 3, 3, dtype=torch.float64, generator=generator)
-    matrix = norm * matrix / matrix.abs().sum(-1).amax(-1)[:, None, None]
-    theirs = scipy.linalg.expm(matrix.numpy())
-    found = np.linalg.norm(matrix_exponential(matrix).numpy() - theirs, axis=(1, 2))
-    assert (found <= 1e-11 * np.linalg.norm(theirs, axis=(1, 2))).all()
+    unit = torch.randn(100, 3, 3, dtype=torch.float64, generator=generator)
+    unit = unit / unit.abs().sum(-1).amax(-1)[:, None, None]
+    matrix = unit + growth * torch.eye(3, dtype=torch.float64)
+    matrix = (norm * matrix / matrix.abs().sum(-1).amax(-1)[:, None, None]).to(dtype)
+    theirs = scipy.linalg.expm(matrix.double().numpy())
+    found = np.linalg.norm(matrix_exponential(matrix).double().numpy() - theirs, axis=(1, 2))
+    assert (found <= error * np.linalg.norm(theirs, axis=(1, 2))).all()
 
 
 @pytest.mark.parametrize("norm", [33.0, 1e3, 1e30])
@@ -99,3 +107,34 @@ def test_within_the_stated_range_the_image_stays_in_front_of_the_camera(data):
         # w is affine in (x, y), so its least value on the image is at a corner.
         assert ((matrix @ corners.T)[:, 2] > 0.01).all()
         torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["affine_diffeo", "homography_diffeo"])
+def test_orientation_is_kept_by_large_parameters_in_float32_too(name):
+    """Where the determinant as a sum of products cancels: large shears, and fields that shrink."""
+    warp = create_warp(name)
+    theta = 3 * torch.randn(2_000, warp.num_params, generator=torch.Generator().manual_seed(0))
+    shrinking = torch.zeros(1, warp.num_params)
+    shrinking[0, 0] = shrinking[0, 4] = -20.0
+    xy = torch.tensor([[0.0, 0.0], [0.7, -0.3]])
+    if name == "affine_diffeo":
+        theta = torch.cat((theta, shrinking))
+    determinant = warp.jacobian_determinant(theta, xy)
+    in_front = (
+        torch.ones_like(determinant, dtype=torch.bool)
+        if name == "affine_diffeo"
+        else warp.matrix(theta)[:, 2] @ torch.cat((xy, torch.ones(2, 1)), dim=1).T > 0.01
+    )
+    assert in_front.any()
+    assert (determinant > 0)[in_front].all()
+
+
+def test_the_determinant_of_an_affine_exponential_is_that_of_its_matrix():
+    warp = create_warp("affine_diffeo")
+    generator = torch.Generator().manual_seed(0)
+    for reach in (0.5, 40.0):  # within the largest norm, and beyond
+        theta = reach * (torch.rand(50, 6, dtype=torch.float64, generator=generator) - 0.5)
+        expected = torch.linalg.det(warp.matrix(theta)[:, :, :2])
+        found = warp.jacobian_determinant(theta, torch.zeros(1, 2, dtype=torch.float64))[:, 0]
+        grown = warp.matrix(theta).flatten(1).norm(dim=1).square()
+        assert ((found - expected).abs() <= 1e-10 * grown).all()
