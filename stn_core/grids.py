@@ -30,9 +30,11 @@ def base_grid(
         (H, W, 2), normalised.
 
     Raises:
-        UsageError: a size below 1.
+        UsageError: a size below 1, or a type that holds no fractions.
     """
     height, width = _check_size(size_hw)
+    if dtype is not None and not dtype.is_floating_point:
+        raise UsageError(f"a grid has a floating type; {dtype} cannot hold what lies in [-1, 1]")
     ys = _pixel_centres(height, device, dtype)[:, None].expand(height, width)
     xs = _pixel_centres(width, device, dtype)[None, :].expand(height, width)
     return torch.stack((xs, ys), dim=-1)

@@ -1,8 +1,9 @@
-"""The numbers that a family takes as options, checked."""
+"""The numbers that a person gives as options, checked."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 from stn_core.errors import UsageError
@@ -37,3 +38,19 @@ def whole_number(what: str, value: object, least: int) -> int:
     if not isinstance(value, Integral) or value < least:
         raise UsageError(f"{what} must be a whole number of at least {least}; got {value!r}")
     return int(value)
+
+
+def size_in_pixels(what: str, value: object) -> tuple[int, int]:
+    """A height and a width in pixels, also numpy's.
+
+    Args:
+        what: what has that size, in the user's words.
+        value: what was given.
+
+    Raises:
+        UsageError: it is not two whole numbers of at least 1.
+    """
+    sides = list(value) if isinstance(value, Sequence) else []
+    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) > 0 for n in sides):
+        raise UsageError(f"{what} is (height, width) in pixels, not {value!r}")
+    return int(sides[0]), int(sides[1])

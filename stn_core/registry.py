@@ -36,6 +36,8 @@ class Registry(Generic[Entry]):
 
     def __getitem__(self, name: str) -> Entry:
         """The entry of that name; an unknown one raises a UsageError that names the nearest."""
+        if not isinstance(name, str):
+            raise UsageError(f"a {self.kind} is one of {', '.join(self.names())}; not {name!r}")
         if name not in self._entries:
             raise unknown_name(self.kind, name, self._entries)
         return self._entries[name]

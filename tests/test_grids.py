@@ -26,6 +26,11 @@ def test_base_grid_is_torchs_identity_grid(size_hw, dtype):
     )
 
 
+def test_a_grid_of_whole_numbers_is_refused():
+    with pytest.raises(UsageError, match=r"a grid has a floating type; torch.int64"):
+        base_grid((3, 4), dtype=torch.int64)
+
+
 @settings(deadline=None)
 @given(size_hw=sizes_hw(), dtype=dtypes())
 def test_base_grid_is_symmetric_to_the_last_bit(size_hw, dtype):

@@ -126,7 +126,7 @@ def _entry(name: str, root: Path | None) -> _Entry:
 
 
 def _registered_or_file(name: str, root: Path | None) -> _Entry | None:
-    if name in _DATASETS:
+    if not isinstance(name, str) or name in _DATASETS:
         return _DATASETS[name]
     path = _npz_file(name, root)
     return _file_entry(name, path) if path else None
@@ -174,7 +174,7 @@ def _hidden_file_told(name: str, root: Path | None) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        plain_name, _, kind = name.rpartition("_")
+        plain_name, _, kind = str(name).rpartition("_")
         for hiding in (name, plain_name) if kind in KINDS else (name,):
             path = _hidden_file(hiding, root)
             if path and str(path) not in str(error):

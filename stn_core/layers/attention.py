@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
+from stn_core.option_values import whole_number
 
 
 class SelfAttention(nn.Module):
@@ -19,11 +20,12 @@ class SelfAttention(nn.Module):
         heads: number of heads; it divides ``dim``.
 
     Raises:
-        UsageError: the heads do not divide the width.
+        UsageError: the heads do not divide the width, or there is none.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
+        heads = whole_number("the number of attention heads", heads, least=1)
         if dim % heads:
             raise UsageError(f"{heads} attention heads do not divide a width of {dim}")
         self.heads = heads

@@ -16,6 +16,8 @@ _CHANNEL_AXES: dict[int, tuple[int, ...]] = {1: (-1,), 2: (-2, -1), 3: (-2, -1, 
 
 Size: TypeAlias = int | tuple[int, ...]
 
+_PLAIN_FORWARDS = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
+
 
 def coordinate_channels(
     size: tuple[int, ...], with_r: bool, device: torch.device, dtype: torch.dtype
@@ -212,7 +214,7 @@ class _CoordConv(nn.Module):
         Returns:
             (B, out_channels, *out_size), as torch's convolution of the same arguments.
         """
-        if self.conv.groups > 1 or self._conv_has_hooks():
+        if self.conv.groups > 1 or self._conv_is_somebody_elses():
             convolved: Tensor = self.conv(self.add_coords(image))
             return convolved
         # A convolution is a sum over channels, and the coordinates' part of it is the same for
@@ -223,11 +225,17 @@ class _CoordConv(nn.Module):
         response = self._convolve(image, of_image, self.conv.bias)
         return response + self._convolve(coordinates, of_position, None)
 
-    def _conv_has_hooks(self) -> bool:
-        """Whether someone wants to see calls of ``conv``: pruning, say, sets its weight there."""
+    def _conv_is_somebody_elses(self) -> bool:
+        """Whether calls of ``conv`` do more than convolve.
+
+        They may have hooks (pruning, say, sets its weight there), or another forward: of a subclass
+        that was put in its place (quantisation-aware training does), or patched in.
+        """
         conv = self.conv
         forward = conv._forward_pre_hooks or conv._forward_hooks
-        return bool(forward or conv._backward_pre_hooks or conv._backward_hooks)
+        hooks = forward or conv._backward_pre_hooks or conv._backward_hooks
+        plain = type(conv).forward in _PLAIN_FORWARDS and "forward" not in vars(conv)
+        return bool(hooks) or not plain
 
     def _convolve(self, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution with this layer's stride, padding and dilation, and other weights."""

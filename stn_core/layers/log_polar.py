@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from stn_core.layers.spatial_transformer import Warped
+from stn_core.option_values import size_in_pixels
 from stn_core.precision import full_precision, working_dtype
 from stn_core.sampling import Padding, sample
+from stn_core.sampling.padding import check_padding
 
 
 def largest_radius(size_hw: tuple[int, int]) -> float:
@@ -56,16 +58,20 @@ class PolarTransformer(nn.Module):
 
     Args:
         locate: from images (B, C, H, W) to origins (B, 2), normalised (x, y).
-        out_hw: how many angles and radii the picture has.
+        out_hw: how many angles and radii the picture has: its height and width.
         padding: what lies outside the image, as in ``stn_core.sampling.sample``.
+
+    Raises:
+        UsageError: an unknown padding, or ``out_hw`` is no size.
     """
 
     def __init__(
         self, locate: nn.Module, out_hw: tuple[int, int], padding: Padding = "zeros"
     ) -> None:
         super().__init__()
+        check_padding(padding)  # here, not at the first batch
         self.locate = locate
-        self.out_hw = out_hw
+        self.out_hw = size_in_pixels("out_hw", out_hw)
         self.padding = padding
 
     def forward(self, image: Tensor) -> Tensor:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from numbers import Integral
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
+from stn_core.option_values import size_in_pixels
+from stn_core.precision import working_dtype
 from stn_core.sampling import Padding, check_sampler
 from stn_core.sampling.padding import edge_named, exact_fill
 from stn_core.warping import warp_and_sample
@@ -52,7 +53,8 @@ class SpatialTransformer(nn.Module):
     """Lets a network move its input: theta = identity + localisation(image), then warp and sample.
 
     Args:
-        warp: a family of warps, from ``stn_core.warps.create_warp``, or its name.
+        warp: a family of warps, from ``stn_core.warps.create_warp``, or its name. Images that are
+            not square want ``stn_core.warps.warp_for``, where a warp shall turn them rigidly.
         localisation: from images (B, C, H, W) to residuals (B, P); end it with
             ``zero_residual_head`` to start at the identity.
         sampler: one of ``stn_core.sampling.list_samplers()``.
@@ -81,7 +83,7 @@ class SpatialTransformer(nn.Module):
         self.warp = warp if isinstance(warp, Warp) else create_warp(warp)
         self.localisation = localisation
         self.sampler = sampler
-        self.out_size = None if out_size is None else _checked_size(out_size)
+        self.out_size = None if out_size is None else size_in_pixels("out_size", out_size)
         # Buffers, so that both move with the module; not saved, for they are not learnt.
         self.register_buffer("identity", self.warp.identity(), persistent=False)
         self.register_buffer("fill", None, persistent=False)
@@ -139,8 +141,10 @@ class SpatialTransformer(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         # Made anew where they went: module.to_empty() leaves buffers without values, and these are
-        # in no saved state that would bring them.
-        self.identity = self.warp.identity(device=self.identity.device, dtype=self.identity.dtype)
+        # in no saved state that would bring them. The identity stays float32 at least, and theta
+        # with it: bfloat16 has no number between 1 and 1.0078.
+        dtype = working_dtype(self.identity)
+        self.identity = self.warp.identity(device=self.identity.device, dtype=dtype)
         if self.fill is not None:
             self.fill = self.fill.new_tensor(self._fill_values)
         return self
@@ -148,10 +152,3 @@ class SpatialTransformer(nn.Module):
     def extra_repr(self) -> str:
         """The warp and the sampler, for ``print(model)``."""
         return f"warp={self.warp.name}, sampler={self.sampler}, out_size={self.out_size}"
-
-
-def _checked_size(out_size: object) -> tuple[int, int]:
-    sides = list(out_size) if isinstance(out_size, Sequence) else []
-    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) > 0 for n in sides):
-        raise UsageError(f"out_size is (height, width) in pixels, not {out_size!r}")
-    return int(sides[0]), int(sides[1])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from stn_core.option_values import whole_number
+
 
 class SpinalHead(nn.Module):
     """Features to logits through layers that take their input piece by piece.
@@ -22,12 +24,18 @@ class SpinalHead(nn.Module):
         num_classes: number of logits K.
         width: neurons of each spinal layer.
         layers: number of spinal layers, at least 2, so that every feature is seen.
+
+    Raises:
+        UsageError: fewer features or layers than that, or a width below 1.
     """
 
     def __init__(
         self, in_features: int, num_classes: int, *, width: int = 8, layers: int = 6
     ) -> None:
         super().__init__()
+        in_features = whole_number("a spinal head's in_features", in_features, least=2)
+        width = whole_number("a spinal head's width", width, least=1)
+        layers = whole_number("a spinal head's layers", layers, least=2)
         self.split_at = in_features // 2
         halves = (self.split_at, in_features - self.split_at)
         self.spine = nn.ModuleList(

@@ -11,6 +11,7 @@ from stn_core.models.backbone import CLASSIFIER, check_size, classifier, smalles
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.precision import working_dtype
 from stn_core.sampling import Padding, sample
+from stn_core.sampling.padding import check_padding
 
 
 class DeformableConv2d(nn.Module):
@@ -31,12 +32,16 @@ class DeformableConv2d(nn.Module):
         out_channels: channels of the result.
         kernel_size: side of the filter in pixels.
         padding: what moved taps find outside the image, as in ``stn_core.sampling.sample``.
+
+    Raises:
+        UsageError: an unknown padding.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, padding: Padding = "zeros"
     ) -> None:
         super().__init__()
+        check_padding(padding)  # here, not at the first batch
         self.kernel_size = kernel_size
         self.padding = padding
         taps = kernel_size**2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from stn_core.grids import base_grid
@@ -50,7 +51,11 @@ class OriginPredictor(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` to origins ``(B, 2)``, normalised (x, y)."""
-        return centroid(self.heat(self.features(images)))
+        heat = self.heat(self.features(images))
+        x, y = centroid(heat).unbind(-1)
+        # A place of the heat is two pixels wide: pooling leaves the last of an odd number out.
+        rows, columns = (2 * n / m for n, m in zip(heat.shape[-2:], images.shape[-2:], strict=True))
+        return torch.stack((x * columns, y * rows), dim=-1)
 
 
 def centroid(heat: Tensor) -> Tensor:

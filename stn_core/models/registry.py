@@ -181,7 +181,8 @@ def create_model(
         A module from images ``(B, C, H, W)`` to logits ``(B, K)``.
 
     Raises:
-        UsageError: no model has that name or no such option, or the shape is not one it admits.
+        UsageError: no model has that name or no such option, one that it needs is missing, or the
+            shape is not one it admits.
     """
     builder = _MODELS[name].builder
     parameters = inspect.signature(builder).parameters
@@ -235,3 +236,6 @@ def _check_options(
                 f"model {name!r} has no option {option!r}; its options: "
                 f"{', '.join(known) or 'none'}"
             )
+    for option in known:
+        if option not in options and parameters[option].default is inspect.Parameter.empty:
+            raise UsageError(f"model {name!r} needs the option {option!r}")

@@ -56,6 +56,8 @@ def resnext_32x4d(
     channels = in_shape[0]
     if channels != 3:
         network.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+        # As torchvision starts the one that this replaces.
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     if weights is not None:
         _load_all_but_the_head(network, Path(weights))
     return network

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from stn_core.errors import UsageError
 from stn_core.layers.attention import TransformerBlock
 from stn_core.models.backbone import create_head
 from stn_core.models.registry import ImageShape, register_model
+from stn_core.option_values import whole_number
 
 USUAL_PATCHES = (7, 8, 10)
 """Sides of a patch, in the order in which they are tried where none is given."""
@@ -31,7 +34,7 @@ class VisionTransformer(nn.Module):
         head: what gives the logits: ``"dense"``, one linear layer, or ``"spinal"``.
 
     Raises:
-        UsageError: the head is unknown.
+        UsageError: the head is unknown; or, of a batch, its images are of another shape.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class VisionTransformer(nn.Module):
         channels, height, width = in_shape
         patch_height, patch_width = patch_hw
         patches = (height // patch_height) * (width // patch_width)
+        self.in_shape = tuple(in_shape)
         self.patch_hw = patch_hw
         self.embed = nn.Linear(channels * patch_height * patch_width, dim)
         self.class_token = nn.Parameter(torch.empty(1, 1, dim))
@@ -64,6 +68,12 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` to logits ``(B, K)``."""
+        # Another shape may have as many patches, which would get each other's positions.
+        if tuple(images.shape[1:]) != self.in_shape:
+            raise UsageError(
+                f"this network was made for images of {self.in_shape} (channels, height, width); "
+                f"got {tuple(images.shape[1:])}"
+            )
         patches: Tensor = self.embed(cut_into_patches(images, self.patch_hw))
         class_token = self.class_token.expand(len(images), -1, -1)
         tokens = torch.cat((class_token, patches), dim=1) + self.positions
@@ -80,7 +90,7 @@ def cut_into_patches(images: Tensor, patch_hw: tuple[int, int]) -> Tensor:
     batch, channels, height, width = images.shape
     rows, columns = height // patch_hw[0], width // patch_hw[1]
     cut = images.reshape(batch, channels, rows, patch_hw[0], columns, patch_hw[1])
-    return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
+    return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
 def choose_patch(size_hw: tuple[int, int], patch: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -91,7 +101,7 @@ def choose_patch(size_hw: tuple[int, int], patch: int | tuple[int, int] | None) 
         patch: a side, height and width, or None for the first of 7, 8 and 10 that divides.
 
     Raises:
-        UsageError: the patch, or each of the usual ones, fails to divide the image.
+        UsageError: the patch is none, or it, or each of the usual ones, fails to divide the image.
     """
     height, width = size_hw
     if patch is None:
@@ -103,11 +113,11 @@ def choose_patch(size_hw: tuple[int, int], patch: int | tuple[int, int] | None) 
                 f"option patch, or an image whose sides they divide, {smallest}x{smallest} or more"
             )
         return sides[0], sides[1]
-    sides = [patch, patch] if isinstance(patch, int) else list(patch)
-    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+    given = list(patch) if isinstance(patch, Sequence) else [patch, patch]
+    if len(given) != 2:
         raise UsageError(f"a patch is a side or a height and a width, not {patch!r}")
-    patch_height, patch_width = sides
-    if min(patch_height, patch_width) < 1 or height % patch_height or width % patch_width:
+    patch_height, patch_width = (whole_number("a patch's side", side, least=1) for side in given)
+    if height % patch_height or width % patch_width:
         raise UsageError(
             f"a patch of {patch_height}x{patch_width} does not divide an image of {height}x{width}"
         )

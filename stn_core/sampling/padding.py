@@ -85,6 +85,14 @@ def exact_fill(fill: float | Sequence[float] | Tensor) -> Tensor:
     return exact
 
 
+def check_padding(padding: Padding) -> None:
+    """Raise a UsageError where no image could be padded so, whatever its channels."""
+    if isinstance(padding, str):
+        edge_named(padding)
+    else:
+        exact_fill(padding)
+
+
 def _check_fits(shape: tuple[int, ...], channels: int) -> None:
     if shape not in ((), (1,), (channels,)):
         raise UsageError(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_core.errors import UsageError
+from stn_core.option_values import whole_number
 from stn_core.warps.base import Warp
 from stn_core.warps.cpab_flow import drift, velocity_at
 
@@ -76,18 +76,14 @@ class CPAB(Warp):
         steps: int | None = None,
     ) -> None:
         super().__init__()
-        counts = (cells_x, cells_y, 1 if steps is None else steps)
-        if not all(isinstance(count, int) and count >= 1 for count in counts):
-            raise UsageError(
-                f"cpab needs whole numbers of at least 1 for cells_x, cells_y and steps;"
-                f" got {cells_x}, {cells_y} and {steps}"
-            )
+        cells_x = whole_number("cpab: cells_x", cells_x, least=1)
+        cells_y = whole_number("cpab: cells_y", cells_y, least=1)
         if steps is None:
             steps = 2 + 6 * max(cells_x, cells_y)
         self.cells_x = cells_x
         self.cells_y = cells_y
         self.zero_boundary = zero_boundary
-        self.steps = steps
+        self.steps = whole_number("cpab: steps", steps, least=1)
         border = -1 if zero_boundary else 1
         self._cells_xy = (cells_x, cells_y)
         self._corners_hw = (cells_y + border, cells_x + border)

@@ -21,9 +21,7 @@ def family_named(name: str) -> type[Warp]:
         UsageError: there is none; it names the nearest, also by what their classes are called, for
             "thin_plate_spline" is far from "tps".
     """
-    if not isinstance(name, str):
-        raise UsageError(f"a warp is one of {', '.join(FAMILIES.names())}; not {name!r}")
-    if name in FAMILIES:
+    if not isinstance(name, str) or name in FAMILIES:
         return FAMILIES[name]
     names = {
         _plain(spelled): known for known in FAMILIES for spelled in (known, _class_name(known))

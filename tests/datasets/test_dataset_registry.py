@@ -87,6 +87,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(load: Callable, tmp_path: 
     assert "did you mean letters" in message
     assert str(tmp_path) in message
     assert "leters.npz" in complaint(load, "leters")
+    for number in (None, 5):
+        assert "a dataset is one of birds, " in complaint(load, number, tmp_path)
 
 
 @pytest.mark.parametrize("load", [check_dataset, load_dataset])

@@ -44,3 +44,5 @@ def test_a_block_normalises_before_its_branches() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(UsageError, match="3 attention heads do not divide a width of 64"):
         SelfAttention(64, heads=3)
+    with pytest.raises(UsageError, match="attention heads must be a whole number of at least 1"):
+        SelfAttention(64, heads=0)

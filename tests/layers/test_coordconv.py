@@ -268,6 +268,28 @@ def test_hooks_on_the_convolution_are_called(register):
     assert len(calls) == 1
 
 
+class Doubled(torch.nn.Conv2d):
+    """A convolution that does more, as those of quantisation-aware training do."""
+
+    def forward(self, image):
+        return 2 * super().forward(image)
+
+
+@pytest.mark.parametrize("how", ["put in its place", "patched in"])
+def test_another_forward_of_the_convolution_is_what_runs(how):
+    layer, image = CoordConv2d(2, 4, 3), torch.randn(3, 2, 6, 9)
+    expected = 2 * layer(image)
+    if how == "patched in":
+        convolve = layer.conv.forward
+        layer.conv.forward = lambda image: 2 * convolve(image)
+    else:
+        doubled = Doubled(4, 4, 3)
+        doubled.load_state_dict(layer.conv.state_dict())
+        layer.conv = doubled
+    # The same sums in another order.
+    torch.testing.assert_close(layer(image), expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("with_r", [False, True])
 def test_compiled_equals_eager(with_r):
     layer = CoordConv2d(2, 3, 3, with_r=with_r).double()

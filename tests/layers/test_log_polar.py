@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from stn_core.errors import UsageError
 from stn_core.grids import normalised_to_pixel
 from stn_core.layers.log_polar import PolarTransformer, largest_radius, log_polar_grid
 from stn_core.sampling import sample
@@ -146,3 +147,16 @@ def test_places_keep_float32_under_autocast():
         assert torch.equal(log_polar_grid(origin, (9, 14), OUT_HW), expected)
     assert log_polar_grid(origin.bfloat16(), (9, 14), OUT_HW).dtype == torch.float32
     assert log_polar_grid(origin.to("meta"), (9, 14), OUT_HW).is_meta
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"out_hw": (2.5, 5)}, r"out_hw is \(height, width\) in pixels, not \(2.5, 5\)"),
+        ({"out_hw": OUT_HW, "padding": "zero"}, "did you mean zeros"),
+        ({"out_hw": OUT_HW, "padding": math.inf}, "a fill must be finite"),
+    ],
+)
+def test_wrong_options_are_told_at_once(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        PolarTransformer(At(0.0, 0.0), **options)

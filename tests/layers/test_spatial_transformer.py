@@ -146,6 +146,17 @@ def test_the_fill_is_exact_in_every_type():
     assert torch.equal(warped.image, sample(image, warped.grid, padding=[0.1, -0.7]))
 
 
+def test_theta_of_a_bfloat16_layer_keeps_small_residuals():
+    layer, image = transformer(nudge=2**-8).bfloat16(), images().bfloat16()
+    residual = layer.localise(image)
+    assert residual.dtype == torch.bfloat16
+    warped = layer.transform(image)
+    expected = layer.warp.identity() + residual.float()
+    assert torch.equal(warped.theta, expected)
+    assert not torch.equal(warped.theta.bfloat16(), expected)
+    assert warped.image.dtype == torch.bfloat16
+
+
 def test_it_can_be_built_on_the_meta_device():
     with torch.device("meta"):
         layer = transformer(padding=[0.5, -0.1])

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from stn_core.errors import UsageError
 from stn_core.layers.spinal import SpinalHead
 
 
@@ -35,3 +36,13 @@ def test_every_feature_matters() -> None:
     SpinalHead(11, 4)(x).square().sum().backward()
     assert x.grad is not None
     assert x.grad.any(dim=0).all()
+
+
+@pytest.mark.parametrize(
+    ("features", "options"), [(1, {}), (11, {"layers": 1}), (11, {"width": 0})], ids=str
+)
+def test_a_head_that_would_not_see_every_feature_is_refused(
+    features: int, options: dict[str, int]
+) -> None:
+    with pytest.raises(UsageError, match=r"a spinal head's .* must be a whole number of at least"):
+        SpinalHead(features, 4, **options)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_core.errors import UsageError
 from stn_core.models import create_model
 from stn_core.models.deformable import DeformableConv2d
 from tests.models.parts import layers_of
@@ -135,3 +136,8 @@ def test_beyond_the_image_lies_the_background_and_beyond_a_feature_map_nothing()
     far = first.convolve(images, offsets + 100, mask)
     # A picture of background alone looks the same wherever the taps look.
     torch.testing.assert_close(far, first.convolve(images, offsets, mask))
+
+
+def test_a_padding_that_there_is_not_is_told_at_once() -> None:
+    with pytest.raises(UsageError, match="did you mean zeros"):
+        DeformableConv2d(1, 2, 3, padding="zero")

@@ -28,7 +28,7 @@ def shapes_of(name: str) -> list[Shape]:
     """Images that a model is asked about, the last of them not square where it sees pictures."""
     if is_of_coordinates(name):
         return [(2, 1, 1)]
-    small: list[Shape] = [(1, 28, 28), (3, 32, 32), (1, 28, 35), (3, 28, 35)]
+    small: list[Shape] = [(1, 28, 28), (3, 32, 32), (1, 28, 35), (3, 35, 28)]
     if name.startswith("st_"):
         return [*small, (3, 42, 47)]  # from 40 pixels on they pool what they warped
     if name == "resnext_stn":
@@ -94,8 +94,15 @@ def test_logits_have_one_row_an_image_and_one_column_a_class(name: str, shape: S
     model = create_model(name, shape, classes, **OPTIONS.get(name, {})).eval()
     logits = model(images_of(shape, batch=3))
     assert logits.shape == (3, classes)
-    # A softmax or log-softmax would sum to 1 or lie below 0 in every row.
+    # No softmax, whose rows sum to 1, and no log-softmax.
+    assert not torch.allclose(logits.sum(1), torch.ones(3), atol=1e-3)
     assert not torch.allclose(logits.logsumexp(1), torch.zeros(3), atol=1e-3)
+
+
+@every_model
+def test_a_batch_of_no_image_has_no_logits(name: str) -> None:
+    shape = shape_of(name)
+    assert make(name).eval()(torch.zeros(0, *shape)).shape == (0, classes_of(name))
 
 
 @every_model

@@ -50,12 +50,15 @@ def hot(channels: int) -> OriginPredictor:
     return predictor
 
 
+@pytest.mark.parametrize("size_hw", [(40, 52), (41, 53)], ids=["even", "odd"])
 @pytest.mark.parametrize(("down", "right"), [(0, 2), (-4, 0), (6, -8)])
-def test_the_origin_moves_with_what_is_in_the_picture(down: int, right: int) -> None:
-    images = torch.zeros(3, 1, 40, 52, dtype=torch.float64)
+def test_the_origin_moves_with_what_is_in_the_picture(
+    down: int, right: int, size_hw: tuple[int, int]
+) -> None:
+    images = torch.zeros(3, 1, *size_hw, dtype=torch.float64)
     images[..., 15:25, 20:32] = images_of((1, 10, 12)).abs()
     moved = images.roll((down, right), dims=(2, 3))
-    predictor, size_hw = hot(1), (40, 52)
+    predictor = hot(1)
     step = normalised_to_pixel(predictor(moved), size_hw) - normalised_to_pixel(
         predictor(images), size_hw
     )

@@ -105,6 +105,16 @@ def test_options_and_background_reach_the_builder() -> None:
     assert seen == {"shape": (2, 8, 9), "background": (1.0, 2.0), "width": 5, "other": 6}
 
 
+def test_an_option_without_a_default_must_be_given() -> None:
+    @register_model
+    def wide(in_shape, num_classes, width):  # type: ignore[no-untyped-def]
+        return nn.Linear(1, width)
+
+    with pytest.raises(UsageError, match="model 'wide' needs the option 'width'"):
+        create_model("wide", (1, 2, 3), 4)
+    assert isinstance(create_model("wide", (1, 2, 3), 4, width=5), nn.Linear)
+
+
 def test_a_name_is_registered_once() -> None:
     register_model(linear)
     with pytest.raises(UsageError, match="'linear' is registered already"):
@@ -115,6 +125,7 @@ def test_a_name_is_registered_once() -> None:
     ("arguments", "message"),
     [
         ({"name": "stn_cordloc"}, "unknown model 'stn_cordloc'; did you mean stn_coordloc"),
+        ({"name": None}, "a model is one of cnn, .*; not None"),
         ({"name": "cnn", "patch": 7}, "model 'cnn' has no option 'patch'; its options: none"),
         ({"name": "vit", "pach": 7}, "model 'vit' has no option 'pach'; its options: patch"),
         ({"name": "cnn", "in_shape": (28, 28)}, r"in_shape is \(channels, height, width\)"),

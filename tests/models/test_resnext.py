@@ -75,6 +75,17 @@ def test_the_localisation_network_looks_at_a_small_picture() -> None:
     assert parameters(56) == parameters(112) == parameters(224)
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_the_first_convolution_starts_alike_whatever_the_channels(channels: int) -> None:
+    torch.manual_seed(0)
+    three, other = (
+        create_model("resnext", (count, 32, 32), 7, blocks=SMALL).get_parameter("conv1.weight")
+        for count in (3, channels)
+    )
+    # By fan-out, which the channels of an image have no part in; of 3,136 numbers at least.
+    torch.testing.assert_close(other.std(), three.std(), rtol=0.06, atol=0)
+
+
 def test_photographs_have_it_and_digits_do_not() -> None:
     for name in ("resnext", "resnext_stn"):
         suited = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ def test_each_side_of_a_patch_is_chosen_on_its_own(
         ((28, 31), None, "no patch of side 7 or 8 or 10 divides an image of 28x31"),
         ((28, 30), 7, "a patch of 7x7 does not divide an image of 28x30"),
         ((28, 30), (4, 7), "a patch of 4x7 does not divide an image of 28x30"),
-        ((28, 30), (0, 7), "a patch of 0x7 does not divide an image of 28x30"),
+        ((28, 30), (0, 7), "a patch's side must be a whole number of at least 1; got 0"),
     ],
 )
 def test_a_patch_that_does_not_divide_is_named_with_the_image(
@@ -84,3 +85,16 @@ def test_the_order_of_patches_matters() -> None:
 def test_an_unknown_head_is_told_with_those_that_there_are() -> None:
     with pytest.raises(UsageError, match="unknown head 'spinel'; did you mean spinal"):
         VisionTransformer((1, 28, 28), 10, (7, 7), head="spinel")
+
+
+def test_images_of_another_shape_are_refused_though_they_have_as_many_patches() -> None:
+    model = create_model("vit", (1, 28, 28), num_classes=10)
+    with pytest.raises(UsageError, match=r"images of \(1, 28, 28\) .*; got \(1, 14, 56\)"):
+        model(torch.zeros(2, 1, 14, 56))
+
+
+def test_numpys_numbers_are_the_side_of_a_patch_and_others_are_told() -> None:
+    assert choose_patch((28, 28), np.int64(14)) == (14, 14)
+    for patch in ("7", (7, 7, 7), (7, 3.5)):
+        with pytest.raises(UsageError, match="a patch"):
+            choose_patch((28, 28), patch)

@@ -252,7 +252,7 @@ def test_an_infinite_velocity_gives_nan_and_not_a_field_at_rest():
 @pytest.mark.parametrize("option", ["cells_x", "cells_y", "steps"])
 @pytest.mark.parametrize("count", [0, 2.5])
 def test_counts_that_are_not_whole_numbers_from_one_are_refused(option, count):
-    with pytest.raises(UsageError, match="whole numbers of at least 1 for cells_x, cells_y and"):
+    with pytest.raises(UsageError, match=f"cpab: {option} must be a whole number of at least 1"):
         create_warp("cpab", **{option: count})
 
 
