@@ -40,8 +40,8 @@ class ChannelwiseDistortion:
         self, parameters: NDArray[np.float64], source_hw: tuple[int, int]
     ) -> NDArray[np.int64]:
         """What is done to the channels, one after the other; see `base.Distortion`."""
-        rows = parameters.reshape(len(parameters) * self.channels, -1)
-        return self.each.applied(rows, source_hw).reshape(len(parameters), -1)
+        rows = parameters.reshape(len(parameters), self.channels, -1).swapaxes(0, 1)
+        return np.concatenate([self.each.applied(channel, source_hw) for channel in rows], axis=1)
 
     def apply(
         self, images: Tensor, parameters: NDArray[np.float64], background: tuple[float, ...]

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stn_core.errors import UsageError
 from stn_core.keyed_random import Stream, uniform
+from stn_core.option_values import positive_number
 from stn_core.sampling import sample
 from stn_core.warps import create_warp
 
@@ -41,12 +43,18 @@ class AffineDistortion:
         max_rotation_degrees: angles are drawn from plus or minus this.
         scale_range: smallest and largest scale.
         random_place: whether the place is drawn too; else the source is centred.
+
+    Raises:
+        UsageError: the scales are not positive, or the smallest is not the first.
     """
 
     canvas_hw: tuple[int, int]
     max_rotation_degrees: float
     scale_range: tuple[float, float]
     random_place: bool
+
+    def __post_init__(self) -> None:
+        check_scales(self.scale_range)
 
     def draw(self, count: int, seed: int, stream: Stream, index: int = 0) -> NDArray[np.float64]:
         """Draw raw parameters ``(count, 4)``; see `base.Distortion`."""
@@ -118,6 +126,13 @@ def pose_theta(
     move_back = -from_pixels @ shift[:, :, None]
     matrix = np.concatenate([from_pixels * (canvas_wh / 2), move_back], axis=-1)
     return matrix.reshape(-1, 6)
+
+
+def check_scales(scale_range: tuple[float, float]) -> None:
+    """Raise a UsageError where a range of scales is empty, or one of them no size of a picture."""
+    smallest, largest = (positive_number("a scale", scale) for scale in scale_range)
+    if smallest > largest:
+        raise UsageError(f"a range of scales begins with the smallest; got {scale_range}")
 
 
 def whole_theta(theta: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stn_core.datasets.distortions import warp_images, whole_theta
+from stn_core.datasets.distortions import check_scales, warp_images, whole_theta
 from stn_core.datasets.unit_numbers import between, normal
 from stn_core.keyed_random import Stream, uniform
+from stn_core.option_values import positive_number
 from stn_core.warps import ThinPlateSpline
 
 
@@ -32,11 +33,18 @@ class ElasticDistortion:
         canvas_hw: height and width of the result.
         scale_range: smallest and largest scale of the picture's size in pixels.
         control_sigma_pixels: standard deviation of a control point's displacement along each axis.
+
+    Raises:
+        UsageError: a number is out of its range.
     """
 
     canvas_hw: tuple[int, int]
     scale_range: tuple[float, float]
     control_sigma_pixels: float
+
+    def __post_init__(self) -> None:
+        check_scales(self.scale_range)
+        positive_number("control_sigma_pixels", self.control_sigma_pixels)
 
     def draw(self, count: int, seed: int, stream: Stream, index: int = 0) -> NDArray[np.float64]:
         """Draw raw parameters ``(count, 33)``; see `base.Distortion`."""

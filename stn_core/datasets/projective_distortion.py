@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stn_core.datasets.distortions import warp_images, whole_theta
+from stn_core.datasets.distortions import check_scales, warp_images, whole_theta
 from stn_core.datasets.unit_numbers import between, normal
+from stn_core.errors import UsageError
 from stn_core.keyed_random import Stream, uniform
+from stn_core.option_values import positive_number, whole_number
 from stn_core.warps import Homography
 
 CORNERS_XY = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -39,7 +41,10 @@ class ProjectiveDistortion:
         corner_sigma_pixels: standard deviation of a corner's displacement along each axis.
         least_w: the margin: the homography's denominator w, 1 in the canvas's middle, lies between
             this and its reciprocal everywhere in the picture; in (0, 1).
-        candidates: how many displacements are drawn for an image.
+        candidates: how many displacements are drawn for an image, at least 1.
+
+    Raises:
+        UsageError: a number is out of its range.
     """
 
     canvas_hw: tuple[int, int]
@@ -47,6 +52,13 @@ class ProjectiveDistortion:
     corner_sigma_pixels: float
     least_w: float = 0.1
     candidates: int = 8
+
+    def __post_init__(self) -> None:
+        check_scales(self.scale_range)
+        positive_number("corner_sigma_pixels", self.corner_sigma_pixels)
+        whole_number("candidates", self.candidates, least=1)
+        if positive_number("least_w", self.least_w) >= 1:
+            raise UsageError(f"least_w must be below 1; got {self.least_w!r}")
 
     def draw(self, count: int, seed: int, stream: Stream, index: int = 0) -> NDArray[np.float64]:
         """Draw raw parameters ``(count, 1 + 8 candidates)``; see `base.Distortion`."""

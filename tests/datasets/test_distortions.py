@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from stn_core.datasets import (
     clutter_distortion,
     distortions,
 )
+from stn_core.errors import UsageError
 from stn_core.keyed_random import Stream
 from tests.datasets.pictures import (
     BACKGROUND,
@@ -42,6 +44,7 @@ EVERY_KIND = {
     "elastic": ElasticDistortion(CANVAS_HW, (0.75, 1.0), control_sigma_pixels=1.5),
     "clutter": ClutterDistortion(CANVAS_HW, patch_size=4, num_patches=3),
     "channelwise": ChannelwiseDistortion(RTS, channels=2),
+    "cluttered channels": ChannelwiseDistortion(ClutterDistortion(CANVAS_HW, 4, 3), channels=2),
 }
 every_kind = pytest.mark.parametrize("distortion", EVERY_KIND.values(), ids=EVERY_KIND)
 
@@ -226,6 +229,37 @@ def test_what_is_hashed_is_that_of_every_earlier_version(name: str) -> None:
     assert applied[0, : len(APPLIED[name])].tolist() == APPLIED[name]
     whole = len(APPLIED[name]) == applied.shape[1]
     assert whole or name == "elastic"
+
+
+def test_what_is_hashed_of_channels_is_what_is_done_to_each() -> None:
+    """Clutter is cut from the other images of a channel, so a channel must be asked as a whole."""
+    distortion = EVERY_KIND["cluttered channels"]
+    parameters = distortion.draw(7, 0, Stream.TEST)
+    applied = distortion.applied(parameters, SOURCE_HW)
+    images = noise_images(7)
+    for channel, numbers in enumerate(np.split(applied, 2, axis=1)):
+        drawn = np.split(parameters, 2, axis=1)[channel]
+        assert np.array_equal(numbers, distortion.each.applied(drawn, SOURCE_HW))
+        alone = distortion.each.apply(images[:, channel, None], drawn, (BACKGROUND[channel],))
+        together = distortion.apply(images, parameters, BACKGROUND)[:, channel, None]
+        assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: replace(RTS, scale_range=(0.0, 1.0)), "a scale must be positive"),
+        (lambda: replace(RTS, scale_range=(0.7, math.nan)), "a scale must be positive"),
+        (lambda: replace(RTS, scale_range=(1.2, 0.7)), "begins with the smallest"),
+        (lambda: replace(EVERY_KIND["projective"], least_w=5.0), "least_w must be below 1"),
+        (lambda: replace(EVERY_KIND["projective"], candidates=0), "candidates must be a whole"),
+        (lambda: replace(EVERY_KIND["projective"], corner_sigma_pixels=-1), "corner_sigma_pixels"),
+        (lambda: replace(EVERY_KIND["elastic"], control_sigma_pixels=0), "control_sigma_pixels"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(make: Callable, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make()
 
 
 @given(st.integers(0, 2**32), st.floats(-1e-12, 1e-12))
