@@ -12,7 +12,7 @@ from torch import nn
 
 from stn_core.layers.spatial_transformer import SpatialTransformer, zero_residual_head
 from stn_core.models.backbone import check_size
-from stn_core.models.registry import Background, ImageShape, register_model, with_switches
+from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import ParallelTransformers, TransformedClassifier
 from stn_core.warps import Warp, warp_for
 
@@ -211,4 +211,5 @@ for _warp in WARPS:
             source=SOURCE,
             starts_at_identity=True,
             channels_last=_channels_last,
-        )(with_switches(_build, warp=_warp))
+            switches={"warp": _warp},
+        )(_build)

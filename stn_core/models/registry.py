@@ -65,6 +65,7 @@ class ModelInfo:
 class _Entry:
     builder: Callable[..., nn.Module]
     info: ModelInfo
+    switches: Mapping[str, Any]
 
 
 _MODELS: Registry[_Entry] = Registry("model")
@@ -82,6 +83,7 @@ def register_model(
     starts_at_identity: bool = ...,
     core: bool = ...,
     channels_last: bool = ...,
+    switches: Mapping[str, Any] | None = ...,
 ) -> Callable[[Builder], Builder]: ...
 def register_model(
     builder: Builder | None = None,
@@ -94,6 +96,7 @@ def register_model(
     starts_at_identity: bool = False,
     core: bool = False,
     channels_last: bool = False,
+    switches: Mapping[str, Any] | None = None,
 ) -> Builder | Callable[[Builder], Builder]:
     """Make a builder known by name, as a decorator with or without arguments.
 
@@ -117,6 +120,7 @@ def register_model(
         starts_at_identity: an untrained model leaves its input where it is.
         core: part of a default run.
         channels_last: trained in that memory format.
+        switches: options that are set for good under this name, and no options of the model.
 
     Raises:
         UsageError: the name is taken.
@@ -125,19 +129,10 @@ def register_model(
     info = ModelInfo(family, source, patterns, starts_at_identity, core, channels_last)
 
     def register(function: Builder) -> Builder:
-        _MODELS.add(name or function.__name__, _Entry(function, info))
+        _MODELS.add(name or function.__name__, _Entry(function, info, switches or {}))
         return function
 
     return register if builder is None else register(builder)
-
-
-def with_switches(build: Callable[..., nn.Module], **switches: Any) -> Callable[..., nn.Module]:
-    """A builder with some switches set for good, so that its name says what it builds."""
-
-    def build_so(in_shape: ImageShape, num_classes: int, background: Background) -> nn.Module:
-        return build(in_shape, num_classes, background, **switches)
-
-    return build_so
 
 
 def list_models(pattern: str = "*", *, core: bool | None = None) -> list[str]:
@@ -184,14 +179,14 @@ def create_model(
         UsageError: no model has that name or no such option, one that it needs is missing, or the
             shape is not one it admits.
     """
-    builder = _MODELS[name].builder
-    parameters = inspect.signature(builder).parameters
+    entry = _MODELS[name]
+    parameters = inspect.signature(entry.builder).parameters
     _check_shape(in_shape, num_classes, background)
-    _check_options(name, parameters, options)
+    _check_options(name, {n: p for n, p in parameters.items() if n not in entry.switches}, options)
     if "background" in parameters:
         options["background"] = background
     try:
-        model = builder(in_shape, num_classes, **options)
+        model = entry.builder(in_shape, num_classes, **entry.switches, **options)
     except UsageError as error:
         raise UsageError(f"model {name!r}: {error}") from error
     if not isinstance(model, nn.Module):

@@ -6,7 +6,7 @@ from torch import nn
 
 from stn_core.models.backbone import convnet
 from stn_core.models.registry import Background, ImageShape, register_model
-from stn_core.models.stn import STN_COORDCONV
+from stn_core.models.stn import COORDCONV, STN
 
 SPINAL = "Kabir et al. 2020, arXiv 2007.03347"
 
@@ -19,7 +19,7 @@ def spinal(in_shape: ImageShape, num_classes: int) -> nn.Module:
 
 @register_model(
     family="spinal",
-    source=f"{SPINAL}; {STN_COORDCONV}",
+    source=f"{SPINAL}; {STN}; {COORDCONV}",
     starts_at_identity=True,
     core=True,
     channels_last=True,

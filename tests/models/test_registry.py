@@ -9,8 +9,17 @@ import torch
 from torch import nn
 
 from stn_core.errors import UsageError
-from stn_core.models import ModelInfo, create_model, list_models, model_info, register_model
+from stn_core.layers.spinal import SpinalHead
+from stn_core.models import (
+    ModelInfo,
+    convnet,
+    create_model,
+    list_models,
+    model_info,
+    register_model,
+)
 from stn_core.models.registry import _MODELS
+from tests.models.parts import layers_of
 
 CORE = [
     "cnn",
@@ -113,6 +122,16 @@ def test_an_option_without_a_default_must_be_given() -> None:
     with pytest.raises(UsageError, match="model 'wide' needs the option 'width'"):
         create_model("wide", (1, 2, 3), 4)
     assert isinstance(create_model("wide", (1, 2, 3), 4, width=5), nn.Linear)
+
+
+def test_switches_are_set_for_good_and_what_they_leave_are_options() -> None:
+    register_model(name="stn_spinal", switches={"warp": "affine", "head": "spinal"})(convnet)
+    model = create_model("stn_spinal", (1, 28, 28), 10, sampler="antialiased")
+    assert layers_of(model, SpinalHead)
+    assert model.get_submodule("transformer").sampler == "antialiased"
+    options = "coordconv_classifier, coordconv_localisation, sampler"
+    with pytest.raises(UsageError, match=f"has no option 'head'; its options: {options}$"):
+        create_model("stn_spinal", (1, 28, 28), 10, head="dense")
 
 
 def test_a_name_is_registered_once() -> None:
