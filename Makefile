@@ -9,8 +9,8 @@ ARGS :=
 
 .PHONY: bench test lint install lock clean
 
-bench: $(INSTALLED)  ## train and judge the nine core models on the embedded digits
-	$(BIN)/pytest benchmarks -m core -n 2 $(ARGS)
+bench: $(INSTALLED)  ## train and judge the nine core models on the embedded digits, on the CPU
+	$(BIN)/pytest benchmarks -m core -n 2 --device cpu $(ARGS)
 
 test: $(INSTALLED)  ## the laws
 	$(BIN)/pytest tests -n 2 $(ARGS)

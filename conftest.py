@@ -7,12 +7,17 @@ import pytest
 
 @pytest.fixture(scope="session")
 def device(pytestconfig: pytest.Config):
-    """The device of ``--device``: a GPU where there is one, unless another is named."""
+    """The device of ``--device``: a GPU where there is one, unless another is named.
+
+    Of several cards the workers get one after the other, as in a session of trainings.
+    """
     from stn_core.devices import resolve_device
     from stn_core.errors import UsageError
+    from stn_core.suite.state import worker_number
 
+    worker = worker_number(getattr(pytestconfig, "workerinput", {}))
     try:
-        return resolve_device(pytestconfig.getoption("--device") or "auto")
+        return resolve_device(pytestconfig.getoption("--device") or "auto", worker)
     except UsageError as error:
         pytest.fail(str(error), pytrace=False)
 

@@ -7,7 +7,35 @@ never waits for torch.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers and editors see of the names below
+    from stn_core.datasets import Dataset as Dataset
+    from stn_core.datasets import list_datasets as list_datasets
+    from stn_core.datasets import load_dataset as load_dataset
+    from stn_core.datasets import register_dataset as register_dataset
+    from stn_core.errors import UsageError as UsageError
+    from stn_core.experiment import RunSettings as RunSettings
+    from stn_core.experiment import run_cell as run_cell
+    from stn_core.layers.spatial_transformer import SpatialTransformer as SpatialTransformer
+    from stn_core.models import create_model as create_model
+    from stn_core.models import list_models as list_models
+    from stn_core.models import model_info as model_info
+    from stn_core.models import register_model as register_model
+    from stn_core.models import summarize_model as summarize_model
+    from stn_core.recipe import Cell as Cell
+    from stn_core.recipe import Recipe as Recipe
+    from stn_core.recipe import get_budget as get_budget
+    from stn_core.recipe import list_budgets as list_budgets
+    from stn_core.records import RunRecord as RunRecord
+    from stn_core.sampling import list_samplers as list_samplers
+    from stn_core.sampling import sample as sample
+    from stn_core.saved_models import load_model as load_model
+    from stn_core.saved_models import read_saved_model as read_saved_model
+    from stn_core.warping import warp_image as warp_image
+    from stn_core.warps import create_warp as create_warp
+    from stn_core.warps import list_warps as list_warps
+    from stn_core.warps import register_warp as register_warp
 
 _HOME = {
     "Cell": "recipe",
@@ -20,6 +48,7 @@ _HOME = {
     "create_model": "models",
     "create_warp": "warps",
     "get_budget": "recipe",
+    "list_budgets": "recipe",
     "list_datasets": "datasets",
     "list_models": "models",
     "list_samplers": "sampling",
@@ -28,7 +57,9 @@ _HOME = {
     "load_model": "saved_models",
     "model_info": "models",
     "read_saved_model": "saved_models",
+    "register_dataset": "datasets",
     "register_model": "models",
+    "register_warp": "warps",
     "run_cell": "experiment",
     "sample": "sampling",
     "summarize_model": "models",

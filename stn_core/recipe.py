@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import hashlib
@@ -176,7 +177,8 @@ def _is_scale(pair: Any) -> bool:
 def parse_setting(text: str) -> tuple[str, Any]:
     """A recipe override from the command line, ``"epochs=5"``, as (field, value).
 
-    The value is read as JSON where it is JSON (numbers, true, null, lists), else as text.
+    The value is read as JSON where it is JSON (numbers, true, null, lists), as a number where
+    Python takes it for one (.01), else as text.
 
     Raises:
         UsageError: no "=", an unknown field or a value of the wrong type.
@@ -184,11 +186,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, separator, written = text.partition("=")
     if not separator:
         raise UsageError(f"--set takes field=value, not {text!r}")
-    try:
-        value = json.loads(written)
-    except json.JSONDecodeError:
-        value = written
-    return name, _checked(name, value)
+    return name, _checked(name, _read_value(written))
+
+
+def _read_value(written: str) -> Any:
+    for read in (json.loads, float):
+        with contextlib.suppress(ValueError):
+            return read(written)
+    return written
 
 
 PREDECESSOR = Recipe(

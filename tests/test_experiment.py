@@ -23,6 +23,7 @@ from stn_core.experiment import RunSettings, cached_dataset, run_cell
 from stn_core.models import register_model
 from stn_core.recipe import Cell, Recipe
 from stn_core.saved_models import read_saved_model
+from stn_core.suite.state import worker_number
 
 RECIPE = Recipe(epochs=2, batch_size=100)
 UNRULY = (
@@ -403,6 +404,7 @@ KILLED = """
 import os, signal, sys
 from stn_core import Cell, RunSettings, run_cell
 from stn_core.recipe import Recipe
+from stn_core.suite.state import worker_number
 from stn_core.training import loop
 
 steps_left = int(sys.argv[2])
@@ -510,6 +512,15 @@ def test_a_model_that_cannot_be_written_costs_no_run(tmp_path, caplog):
 def test_a_device_nobody_knows(name):
     with pytest.raises(UsageError, match="unknown device"):
         resolve_device(name)
+
+
+def test_workers_take_the_cards_in_turn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    workers = [worker_number(told) for told in ({}, {"workerid": "gw0"}, {"workerid": "gw4"})]
+    cards = [resolve_device("cuda", worker).index for worker in workers]
+    assert cards == [0, 0, 1]
+    assert resolve_device("cuda:2", 4).index == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

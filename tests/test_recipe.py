@@ -76,6 +76,7 @@ def test_from_dict_misses_nothing():
     [
         ("epochs=5", ("epochs", 5)),
         ("learning_rate=1e-3", ("learning_rate", 1e-3)),
+        ("learning_rate=.01", ("learning_rate", 0.01)),
         ("optimizer=sgd", ("optimizer", "sgd")),
         ("patience=null", ("patience", None)),
         ("horizontal_flip=true", ("horizontal_flip", True)),

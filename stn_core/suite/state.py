@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +25,11 @@ from stn_core.suite.session import Plan, fitting_records, read_all
 
 if TYPE_CHECKING:
     from stn_core.experiment import RunSettings
+
+
+def worker_number(worker_input: Mapping[str, Any]) -> int:
+    """Which of xdist's workers a process is, from what xdist tells it; 0 where there are none."""
+    return int(worker_input.get("workerid", "gw0").removeprefix("gw"))
 
 
 class SessionState:
@@ -114,10 +119,9 @@ class SessionState:
         from stn_core.experiment import RunSettings
 
         options = self.options
-        worker = int(self.worker_input.get("workerid", "gw0").removeprefix("gw"))
         commit, dirty = self.checkout
         return RunSettings(
-            device=str(resolve_device(options.device, worker)),
+            device=str(resolve_device(options.device, worker_number(self.worker_input))),
             threads=options.threads,
             data_root=options.data_root,
             download=options.download,
