@@ -137,7 +137,8 @@ def comparison_rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, di
             "best": "tied" if row.best else "",
             "verdict": row.verdict,
             "test loss": _text(row.test_loss, ".4f"),
-            "parameters": f"{row.parameters:,}",
+            # A cell that never ran has built no model.
+            "parameters": f"{row.parameters:,}" if row.parameters else "",
             "s/epoch": _text(row.seconds_per_epoch, ".2f"),
             "images/s": _text(row.images_per_second, ",.0f"),
         }

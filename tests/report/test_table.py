@@ -54,6 +54,7 @@ def test_text_has_every_cell_and_verdict():
     assert "91.00 ± 1.41 (2)" in lines[4]
     assert "+1.00" in lines[4]
     assert "27,360" in lines[4]
+    assert lines[3].endswith("MISSING")  # it has built no model, so there is none of 0 parameters
     assert "nan" not in "\n".join(lines)
 
 
