@@ -1,11 +1,17 @@
-"""Warnings are errors in tests/; a model of a user's own that warns is benchmarked all the same."""
+"""One thread a process; warnings are errors in tests/, though a user's own model may warn."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 _HERE = Path(__file__).parent
+
+# Before anything imports torch, and for the processes that tests start. As a cell trains: two
+# workers fill two cores, and with more threads the small tensors of these tests wait for one
+# another, which cost 112 s of CPU time where the work is 1.6 s (2026-11).
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Time per example says nothing on a shared machine.
 settings.register_profile("stn_core", deadline=None)

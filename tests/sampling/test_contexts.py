@@ -101,7 +101,6 @@ import torch
 from stn_core.sampling import list_samplers, sample
 from stn_core.warps import create_warp
 
-torch.set_num_threads(1)
 warp = create_warp("affine")
 for size_hw in ((2, 2), (9, 12)):
     for mode in list_samplers():

@@ -39,15 +39,6 @@ class InterruptionError(Exception):
     pass
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As a run trains: with several threads these steps would mostly wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def digits():
     """The digits, cut to 28 x 20 pixels, 150 of them to learn from."""
