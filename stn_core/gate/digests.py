@@ -60,7 +60,8 @@ def write_digests(path: Path, judgements: Iterable[Judgement]) -> None:
     """Write, in one piece, the digests of the cells that passed against their baselines.
 
     What the file held of other cells and environments stays; what passed against an older baseline
-    goes. An improvement is no reference: until it is accepted, a loss of it is none.
+    goes. An improvement is no reference: until it is accepted, a loss of it is none. The folder is
+    made where there is none: a fresh checkout has no results.
     """
     digests = dict(read_digests(path))
     for judgement in judgements:
@@ -79,4 +80,5 @@ def write_digests(path: Path, judgements: Iterable[Judgement]) -> None:
         seeds = nested.setdefault(environment, {}).setdefault(key, {}).setdefault(baseline, {})
         seeds[str(seed)] = digest
     content = {"version": DIGESTS_VERSION, "digests": nested}
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_at_once(path, json.dumps(content, indent=1) + "\n")

@@ -214,10 +214,8 @@ def read_options(config: pytest.Config) -> SuiteOptions:
 def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
     if len(set(options.datasets)) < len(options.datasets):
         raise UsageError("--dataset names a dataset twice")
-    if options.update_digests and not options.digest_cache:
-        raise UsageError("--update-digests needs --digest-cache FILE")
-    if options.digest_cache and not options.digest_cache.parent.is_dir():
-        raise UsageError(f"--digest-cache: there is no folder {options.digest_cache.parent}")
+    if options.update_digests:
+        _check_digest_cache(options.digest_cache)
     if options.from_records and options.resumes:
         raise UsageError("--from-records trains nothing, so there is nothing to --resume")
     if options.from_records and options.save_models:
@@ -236,6 +234,15 @@ def _check_together(options: SuiteOptions, *, named_baselines: bool) -> None:
         raise UsageError("--update-baselines needs two or more seeds")
     if not os.access(options.baselines.parent, os.W_OK):
         raise UsageError(f"--update-baselines: cannot write into {options.baselines.parent}")
+
+
+def _check_digest_cache(cache: Path | None) -> None:
+    """What will be written can be: told before anything trains."""
+    if not cache:
+        raise UsageError("--update-digests needs --digest-cache FILE")
+    nearest = next(folder for folder in cache.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UsageError(f"--update-digests: cannot write into {nearest}")
 
 
 def _check_tensorboard(options: SuiteOptions) -> None:

@@ -29,6 +29,13 @@ def test_a_round_trip_that_keeps_what_other_sessions_wrote(tmp_path):
     }
 
 
+def test_a_folder_that_is_not_there_holds_none_and_is_made_to_write(tmp_path):
+    path = tmp_path / "results" / "of main" / "digests.json"
+    assert read_digests(path) == {}
+    write_digests(path, judged(record(0)))
+    assert len(read_digests(path)) == 1
+
+
 def test_what_passed_against_an_older_baseline_goes(tmp_path):
     path = tmp_path / "digests.json"
     write_digests(path, judged(record(0), record(1)))

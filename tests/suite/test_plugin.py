@@ -227,6 +227,10 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
             "--from-records: no record of the budget smoke; *: torn*",
         ),
         (["--update-digests"], "--update-digests needs --digest-cache FILE"),
+        (
+            ["--update-digests", "--digest-cache", "test_bench.py/digests.json"],
+            "--update-digests: cannot write into *test_bench.py",
+        ),
         (["--drop-vanished"], "--drop-vanished: there is no file *baselines.json"),
         (["--drop-vanished", "--update-baselines"], "--drop-vanished trains nothing*"),
         (["--drop-vanished", "--epochs", "2"], "--drop-vanished takes the shipped recipes*"),

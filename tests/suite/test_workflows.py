@@ -1,0 +1,81 @@
+"""The sessions that .github/workflows start, in a checkout of what is committed and no more."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stn_core.suite.plugin import session_options
+from tests.examples import record
+
+pytest_plugins = ["pytester"]
+
+REPOSITORY = Path(__file__).parents[2]
+WORKFLOWS = sorted(REPOSITORY.glob(".github/workflows/*.yml"))
+# What GitHub puts in place of the workflows' expressions, where sessions depend on it:
+EXPRESSIONS = {
+    "BUDGET": "quick",
+    "SHARD": "1/2",
+    "STN_DATA": "data",
+    "UPDATE": "--update-digests",
+    "RESOLUTION": "highest",
+}
+SPY = '#!/bin/sh\nprintf "%s\\n" "$@" > asked\n'
+
+
+def scripts(workflow):
+    """What a workflow's steps run; a block goes on for as long as it is indented."""
+    blocks = re.findall(r"^( *)(?:- )?run: (.+\n(?:\1  .*\n)*)", workflow.read_text(), re.MULTILINE)
+    for _, text in blocks:
+        style, _, block = text.partition("\n")
+        folded = block.replace("\n", " ") if style == ">-" else block
+        yield re.sub(r"\$\{\{.*?\}\}", "", folded if style in ("|", ">-") else style)
+
+
+def constants(workflow):
+    """The variables of a workflow that depend on nothing."""
+    return dict(re.findall(r"^ +([A-Z_]+): ([^\s$]+)$", workflow.read_text(), re.MULTILINE))
+
+
+SESSIONS = [
+    pytest.param(script, constants(workflow), id=f"{workflow.stem}-{number}")
+    for workflow in WORKFLOWS
+    for number, script in enumerate(scripts(workflow))
+    if re.search(r"pytest|make (bench|test)", script)
+]
+
+
+@pytest.fixture
+def checkout(pytester):
+    """A folder with the Makefile, with a pytest that only notes what it is asked, and one shard."""
+    for name in ("Makefile", "pytest.ini", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(REPOSITORY / name, pytester.path)
+    spy = pytester.path / ".venv" / "bin" / "pytest"
+    spy.parent.mkdir(parents=True)
+    spy.write_text(SPY)
+    spy.chmod(0o755)
+    for made in (".venv/bin/uv", ".venv/.installed"):
+        (pytester.path / made).touch()
+    shard = pytester.path / "shards" / "shard-1"
+    shard.mkdir(parents=True)
+    (shard / "records.jsonl").write_text(record(0).to_json() + "\n")
+    return pytester.path
+
+
+def test_there_are_sessions_to_look_at():
+    assert len(SESSIONS) == 6
+
+
+@pytest.mark.parametrize(("script", "variables"), SESSIONS)
+def test_a_fresh_checkout_takes_the_options_of_a_workflow(
+    script, variables, checkout, pytester, monkeypatch
+):
+    for name, value in {**EXPRESSIONS, **variables}.items():
+        monkeypatch.setenv(name, value)
+    subprocess.run(["bash", "-euc", script], check=True, cwd=checkout, capture_output=True)
+    arguments = (checkout / "asked").read_text().splitlines()
+    config = pytester.parseconfigure(*arguments, "--plan")
+    assert session_options(config).budget in ("smoke", "quick")
+    assert not (checkout / "results").exists()
