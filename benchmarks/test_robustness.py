@@ -21,7 +21,7 @@ from stn_core.experiment import cached_dataset, prepare_model
 from stn_core.importing import import_models
 from stn_core.models import list_models, model_info
 from stn_core.robustness import CHANGES, robustness
-from stn_core.suite.plugin import session_options
+from stn_core.suite.plugin import results_folder, session_options
 from stn_core.training import train
 from stn_core.training.batches import Normaliser
 
@@ -76,12 +76,11 @@ def test_robustness(dataset_name, model_name, pytestconfig, device, keep):
 @pytest.fixture
 def keep(pytestconfig, device):
     """Writes rows to the session's robustness.csv, whatever process they are from."""
-    path = session_options(pytestconfig).results / "robustness.csv"
+    path = results_folder(pytestconfig) / "robustness.csv"
     commit, dirty = describe_checkout(pytestconfig.rootpath, [path.parent.parent])
     where = {"device": str(device), "torch": torch.__version__, "commit": commit, "dirty": dirty}
 
     def write(rows):
-        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(".robustness.csv.lock")), path.open("a", newline="") as file:
             writer = csv.DictWriter(file, [*rows[0], *where])
             if file.tell() == 0:

@@ -114,7 +114,7 @@ class SuiteOptions:
         min_drop_points: a smaller drop never fails.
         baselines: the file.
         digest_cache: the file, None without one.
-        results: this session's own folder; made when the first cell is planned.
+        results: this session's folder; its own from when it is claimed, maybe by another name.
         resumes: whether that folder holds an earlier session's records.
         from_records: files of records that are judged instead of training.
         shard: (K, N), the K-th of N shares; (1, 1) is everything.
@@ -382,7 +382,7 @@ def _overrides(config: pytest.Config) -> dict[str, Any]:
 
 
 def _results_folder(config: pytest.Config) -> Path:
-    """The session's folder; under xdist the first process names it and the workers are told."""
+    """The session's folder; under xdist the first process claims it and the workers are told."""
     workerinput = getattr(config, "workerinput", None)
     if workerinput:
         return Path(workerinput["stn_results"])
@@ -390,10 +390,4 @@ def _results_folder(config: pytest.Config) -> Path:
     resumed = config.getoption("--resume")
     if resumed:
         return _resumed_folder(resumed, config.invocation_params.dir, parent)
-    now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    folder = parent / now
-    taken = 1
-    while folder.exists():
-        taken += 1
-        folder = parent / f"{now}_{taken}"
-    return folder
+    return parent / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

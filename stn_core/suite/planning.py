@@ -21,9 +21,9 @@ from stn_core.records import RunRecord
 from stn_core.report.table import remarks
 from stn_core.suite.session import (
     Plan,
+    check_folder,
     describe_records,
     judge_session,
-    make_folder,
     read_plan,
     write_plan,
 )
@@ -69,7 +69,9 @@ class Planning:
         device, data_hashes = self._device_and_data()
         _ = state.digests  # damaged ones are told now, like damaged baselines
         if not state.only_plans:
-            make_folder(options.results)
+            state.claim_results()
+        if options.resumes and not state.only_plans:
+            check_folder(options.results)
         return Plan(
             cells=tuple(cells),
             rules=Rules(
@@ -92,10 +94,10 @@ class Planning:
         state, options = self._state, self._state.options
         if options.from_records:
             return describe_records(*state.given_records, options)
-        device = state.settings.device.partition(":")[0]
+        device = state.device.partition(":")[0]
         if state.only_plans:
             return device, dict.fromkeys(options.datasets, "")
-        if options.update_baselines and state.settings.dirty:
+        if options.update_baselines and state.checkout[1]:
             raise UsageError(
                 "--update-baselines: the checkout has uncommitted changes; commit them first,"
                 " so that the values can be traced to a commit"
@@ -105,8 +107,8 @@ class Planning:
     def _data_hashes(self) -> dict[str, str]:
         from stn_core.experiment import cached_dataset
 
-        root, download = self._state.settings.data_root, self._state.settings.download
-        names = self._state.options.datasets
+        options = self._state.options
+        root, download, names = options.data_root, options.download, options.datasets
         if not (root and download):
             return {name: cached_dataset(name, root, download).hash for name in names}
         Path(root).mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,7 @@ class Planning:
 
     def _code(self) -> tuple[str, str | None, bool | None]:
         """The code that trains here; on --resume only its own records count."""
-        return version("stn-core"), self._state.settings.commit, self._state.settings.dirty
+        return version("stn-core"), *self._state.checkout
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
@@ -187,6 +189,10 @@ class Planning:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker what all of them must agree on, whenever it starts."""
+        try:
+            self._state.claim_results()
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
         node.workerinput["stn_results"] = str(self._state.options.results)
         node.workerinput["stn_checkout"] = self._state.checkout
         node.workerinput["stn_is_planned"] = self._announced  # it replaces one that died

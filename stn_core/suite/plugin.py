@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from stn_core.suite.reporting import Reporting, note_judgement
 from stn_core.suite.state import SessionState
 from stn_core.suite.trainer import Trainer
 
-_OPTIONS = pytest.StashKey[SuiteOptions]()
+_STATE = pytest.StashKey[SessionState]()
 _TRAINER = pytest.StashKey[Trainer]()
 
 
@@ -40,16 +41,21 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if getattr(config.option, "maxschedchunk", 1) is None:
         config.option.maxschedchunk = 1  # a cell is long: no worker may hoard them
-    config.stash[_OPTIONS] = options
-    state = SessionState(config, options)
+    state = config.stash[_STATE] = SessionState(config, options)
     config.stash[_TRAINER] = Trainer(state)
     config.pluginmanager.register(Planning(state), "stn_core_planning")
     config.pluginmanager.register(Reporting(state), "stn_core_reporting")
 
 
 def session_options(config: pytest.Config) -> SuiteOptions:
-    """What a session was asked to do; its results folder is the same in all of its processes."""
-    return config.stash[_OPTIONS]
+    """What a session was asked to do."""
+    return config.stash[_STATE].options
+
+
+def results_folder(config: pytest.Config) -> Path:
+    """The folder of a session that leaves results, made; the same in all of its processes."""
+    config.stash[_STATE].claim_results()
+    return config.stash[_STATE].options.results
 
 
 @pytest.hookimpl(wrapper=True)

@@ -64,7 +64,7 @@ class Reporting:
     def __init__(self, state: SessionState) -> None:
         self._state = state
         self._dead: dict[str, str] = {}
-        self._earlier_plan_at = 0 if state.is_worker else written_at(state.options.results)
+        self._earlier_plan_at = written_at(state.options.results) if state.options.resumes else 0
         self._judgements: list[Judgement] = []
         self._notes: list[str] = []
 
@@ -104,6 +104,8 @@ class Reporting:
             if drops and not self._succeeds("baselines", self._drop_vanished):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return
+        if not state.has_folder:
+            return
         folder = options.results
         # On --resume an earlier session's plan stands there until this one writes its own.
         planned = written_at(folder) != self._earlier_plan_at
@@ -112,7 +114,7 @@ class Reporting:
             if (folder / EMPTY_SHARD_FILE).exists():
                 (folder / EMPTY_SHARD_FILE).unlink()
                 session.exitstatus = pytest.ExitCode.OK
-            discard_folder(folder)
+            discard_folder(folder, with_parent=state.made_parent)
             return
         self._judge_session(plan)
         self._write_tables()
@@ -135,7 +137,7 @@ class Reporting:
         by_key, misfits = fitting_records(plan, state.judge, [*given, *own])
         self._judgements = judge_session(plan, state.judge, by_key, self._dead)
         self._notes += [*torn, *torn_given, *misfits]
-        if state.options.resumes and state.settings.dirty:
+        if state.options.resumes and state.checkout[1]:
             self._notes.append(
                 "resumed in a checkout with uncommitted changes: was the code the same?"
             )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,25 +57,54 @@ class Plan:
         return self.cells[0].budget
 
 
-def make_folder(folder: Path) -> None:
-    """Make a session's folder.
+def claim_folder(folder: Path) -> Path:
+    """Make a session's folder, under a name that no other session has.
+
+    Args:
+        folder: its name, where that is free; else it gets a number: "_2", "_3" …
 
     Raises:
-        UsageError: it cannot be made or written.
+        UsageError: it cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for claimed in _names(folder):
+            with contextlib.suppress(FileExistsError):  # who makes it has it, whoever looked first
+                claimed.mkdir(parents=True)
+                break
+    except OSError as error:
+        raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
+    return claimed
+
+
+def check_folder(folder: Path) -> None:
+    """See that the folder of an earlier session can be written to.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
         (folder / PLAN_FILE).open("a").close()  # a plan that stands there keeps its time
     except OSError as error:
         raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
 
 
-def discard_folder(folder: Path) -> None:
-    """Take a folder away that was made for a session in which nothing was selected."""
-    with contextlib.suppress(OSError):  # never made, or somebody put something into it
-        if not (folder / PLAN_FILE).stat().st_size:
-            (folder / PLAN_FILE).unlink()
-            folder.rmdir()
+def _names(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from (folder.with_name(f"{folder.name}_{number}") for number in itertools.count(2))
+
+
+def discard_folder(folder: Path, *, with_parent: bool) -> None:
+    """Take a folder away that was made for a session in which nothing was selected.
+
+    Args:
+        folder: of the session.
+        with_parent: the folder of all sessions goes too.
+    """
+    with contextlib.suppress(OSError):  # somebody put something into it
+        folder.rmdir()
+        if with_parent:
+            folder.parent.rmdir()
 
 
 def written_at(folder: Path) -> int:

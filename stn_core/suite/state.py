@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
 from stn_core.records import RunRecord
 from stn_core.suite.options import SuiteOptions
-from stn_core.suite.session import Plan, fitting_records, read_all
+from stn_core.suite.session import Plan, claim_folder, fitting_records, read_all
 
 if TYPE_CHECKING:
     from stn_core.experiment import RunSettings
@@ -44,6 +45,8 @@ class SessionState:
         self.config = config
         self.options = options
         self.plan: Plan | None = None
+        self.has_folder = self.is_worker or options.resumes
+        self.made_parent = False
 
     @property
     def is_worker(self) -> bool:
@@ -61,6 +64,21 @@ class SessionState:
         """Whether nothing is to be trained, judged or written."""
         collects_only: bool = self.config.option.collectonly
         return collects_only
+
+    def claim_results(self) -> None:
+        """Make the folder that no other session writes into, once; a worker is told which it is.
+
+        Until then its name is only proposed: another session of the same second may take it.
+
+        Raises:
+            UsageError: it cannot be made.
+        """
+        proposed = self.options.results
+        if self.has_folder:
+            return
+        self.made_parent = not proposed.parent.exists()
+        self.options = replace(self.options, results=claim_folder(proposed))
+        self.has_folder = True
 
     def tell(self, lines: Iterable[str]) -> None:
         """Write lines among pytest's own; a worker has nobody to tell."""
@@ -113,15 +131,21 @@ class SessionState:
         )
 
     @functools.cached_property
-    def settings(self) -> RunSettings:
-        """Where this process trains, and from which commit."""
+    def device(self) -> str:
+        """Where this process trains: "cpu", "cuda:1"."""
         from stn_core.devices import resolve_device
+
+        return str(resolve_device(self.options.device, worker_number(self.worker_input)))
+
+    @functools.cached_property
+    def settings(self) -> RunSettings:
+        """Where this process trains and writes, and from which commit."""
         from stn_core.experiment import RunSettings
 
         options = self.options
         commit, dirty = self.checkout
         return RunSettings(
-            device=str(resolve_device(options.device, worker_number(self.worker_input))),
+            device=self.device,
             threads=options.threads,
             data_root=options.data_root,
             download=options.download,

@@ -1,14 +1,17 @@
 """Killed, resumed, cut into shards, judged elsewhere: no run is lost and the verdict stays."""
 
+import datetime
 import errno
 import json
 import os
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from stn_core.suite.session import claim_folder
 from tests.suite.sessions import command, exactly, select, tables
 
 pytest_plugins = ["pytester"]
@@ -116,6 +119,49 @@ def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
         ]
     )
     assert not list(pytester.path.glob("results/*"))
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch):
+    """It is always the same second."""
+    now = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    stopped = SimpleNamespace(datetime=SimpleNamespace(now=lambda: now))
+    monkeypatch.setattr("stn_core.suite.options.datetime", stopped)
+    return "2026-01-02_03-04-05"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_sessions_that_start_in_the_same_second_have_a_folder_each(
+    bench, pytester, stopped_clock, workers
+):
+    # Another session takes the name between this one's first look and its first result.
+    pytester.makeconftest(
+        f"""
+        from pathlib import Path
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionstart(session):
+            if not hasattr(session.config, "workerinput"):
+                (session.config.rootpath / "results" / "{stopped_clock}").mkdir(parents=True)
+        """
+    )
+    assert bench(*select("tiny"), "--seeds", "1", *workers).ret == 0
+    assert folders(pytester) == [pytester.path / "results" / f"{stopped_clock}_2"]
+    assert not contents(pytester.path / "results" / stopped_clock)
+
+
+def test_a_name_belongs_to_whoever_makes_the_folder(tmp_path):
+    claimed = [claim_folder(tmp_path / "results" / "now") for _ in range(3)]
+    assert [folder.name for folder in claimed] == ["now", "now_2", "now_3"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--dataset", "digitz"), ("-k", "no_such_model"), ("-k", "stm", "-n", "1")]
+)
+def test_a_session_that_never_began_leaves_nothing(bench, pytester, arguments):
+    assert bench(*arguments).ret != 0
+    assert not (pytester.path / "results").exists()
 
 
 def contents(folder):
