@@ -276,16 +276,18 @@ def _seeds_and_looks(
 
 
 def _resumed_folder(text: str, invocation_folder: Path, parent: Path) -> Path:
-    """The folder that --resume names."""
+    """The folder that --resume names; the last session is the one that ran last."""
     if text != "last":
         folder = invocation_folder / Path(text).expanduser()
         if not (folder / PLAN_FILE).is_file():
             raise UsageError(f"--resume: {folder} is no session's folder; there is no {PLAN_FILE}")
         return folder
-    sessions = sorted(path for path in parent.glob(f"*/{PLAN_FILE}") if path.stat().st_size)
-    if not sessions:
-        raise UsageError(f"--resume last: there is no session in {parent}")
-    return sessions[-1].parent
+    from stn_core.report.session import session_folders
+
+    for folder in session_folders(parent):
+        if (folder / PLAN_FILE).is_file():
+            return folder
+    raise UsageError(f"--resume last: there is no session in {parent}")
 
 
 def _records_files(config: pytest.Config) -> tuple[Path, ...]:

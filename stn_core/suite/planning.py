@@ -22,6 +22,7 @@ from stn_core.report.table import remarks
 from stn_core.suite.session import (
     Plan,
     check_folder,
+    check_resumed,
     describe_records,
     judge_session,
     read_plan,
@@ -64,6 +65,8 @@ class Planning:
         from stn_core.suite import matrix
 
         state, options = self._state, self._state.options
+        if options.resumes:
+            check_resumed(options.results, options, state.device.partition(":")[0])
         import_models(options.imports, state.config.invocation_params.dir)
         cells = matrix.plan_cells(options)
         device, data_hashes = self._device_and_data()

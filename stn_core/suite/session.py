@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -24,6 +25,7 @@ from stn_core.gate.baselines import (
 )
 from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.json_fields import json_object
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord, read_records
 from stn_core.report.folder import Asked, read_asked
@@ -87,6 +89,58 @@ def check_folder(folder: Path) -> None:
         (folder / PLAN_FILE).open("a").close()  # a plan that stands there keeps its time
     except OSError as error:
         raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
+
+
+def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
+    """See that an earlier session was asked for what is asked now, as far as its plan says.
+
+    More seeds, other cells of the same matrix and a share of them may be asked of it.
+
+    Args:
+        folder: of the earlier session.
+        options: of this one.
+        device: the type of device that this one trains on.
+
+    Raises:
+        UsageError: budget, datasets, recipe or device are others.
+    """
+    asked = {
+        "budget": options.budget,
+        "datasets": sorted(options.datasets),
+        "recipe_name": options.recipe_name,
+        "overrides": options.overrides,
+        "device": device,
+    }
+    earlier = _plan_content(folder)
+    if "datasets" in earlier:
+        earlier["datasets"] = sorted(earlier["datasets"])
+    others = [
+        f"its {name.removesuffix('_name')} {'are' if name.endswith('s') else 'is'}"
+        f" {_in_words(earlier[name])}, not {_in_words(value)}"
+        for name, value in asked.items()
+        if name in earlier and earlier[name] != json.loads(json.dumps(value, default=str))
+    ]
+    if others:
+        raise UsageError(
+            f"--resume: {folder}: {'; '.join(others)}; give the same options again, or start anew"
+        )
+
+
+def _plan_content(folder: Path) -> dict[str, Any]:
+    """What a session's plan holds, options included; nothing where it cannot be read."""
+    try:
+        text = (folder / PLAN_FILE).read_text(encoding="utf-8")
+        content = json_object(json.loads(text), "")
+        return {**json_object(content.get("options", {}), ""), **content}
+    except (OSError, ValueError):
+        return {}
+
+
+def _in_words(value: Any) -> str:
+    """A name, names, or settings, as the command line has them."""
+    if isinstance(value, dict):
+        value = [f"{name}={setting}" for name, setting in value.items()]
+    return value if isinstance(value, str) else ",".join(map(str, value)) or "none"
 
 
 def _names(folder: Path) -> Iterator[Path]:

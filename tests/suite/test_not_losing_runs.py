@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from stn_core.suite.plugin import session_options
 from stn_core.suite.session import claim_folder
 from tests.suite.sessions import command, exactly, select, tables
 
@@ -119,6 +120,28 @@ def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
         ]
     )
     assert not list(pytester.path.glob("results/*"))
+
+
+def test_the_last_session_is_the_one_that_ran_last(pytester):
+    for name, second in (("2026-01-02", 20), ("2026-01-01", 30), ("2026-01-03", 10)):
+        plan = pytester.path / "results" / name / "session.json"
+        plan.parent.mkdir(parents=True)
+        plan.touch()
+        os.utime(plan, (second, second))
+    (pytester.path / "results" / "records only").mkdir()
+    (pytester.path / "results" / "records only" / "records.jsonl").touch()
+    config = pytester.parseconfigure("-p", "stn_core.suite.plugin", "--resume", "last")
+    assert session_options(config).results.name == "2026-01-01"
+
+
+def test_a_session_of_another_budget_is_not_resumed(bench, pytester):
+    plan = pytester.path / "results" / "earlier" / "session.json"
+    plan.parent.mkdir(parents=True)
+    plan.write_text('{"options": {"budget": "quick"}}')
+    refused = bench(*select("tiny"), "--resume", "last")
+    assert refused.ret != 0
+    refused.stdout.fnmatch_lines(["--resume: *earlier: its budget is quick, not smoke; give*"])
+    assert contents(plan.parent) == {plan: b'{"options": {"budget": "quick"}}'}
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 import dataclasses
 import fcntl
+import json
+import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +15,7 @@ from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.suite.session import (
     Plan,
+    check_resumed,
     describe_records,
     fitting_records,
     judge_session,
@@ -120,6 +124,40 @@ def test_nobody_else_writes_the_baselines_while_a_session_does(tmp_path, monkeyp
     assert update_baselines(path, good) == f"1 of 1 cells written to {path}"
     with lock_of(path).open() as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+ASKED = SimpleNamespace(
+    budget="smoke", datasets=("digits", "digits_rts"), recipe_name="fast", overrides={"epochs": 3}
+)
+PLANNED = {"options": {**vars(ASKED), "device": "auto"}, "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "complaint"),
+    [
+        ({"budget": "quick"}, "cpu", "its budget is smoke, not quick"),
+        ({"datasets": ("digits",)}, "cpu", "its datasets are digits,digits_rts, not digits"),
+        ({"recipe_name": "predecessor"}, "cpu", "its recipe is fast, not predecessor"),
+        ({"overrides": {}}, "cpu", "its overrides are epochs=3, not none"),
+        ({}, "cuda", "its device is cpu, not cuda"),
+        ({"budget": "full"}, "cuda", "its budget is smoke, not full; its device is cpu, not cuda"),
+    ],
+)
+def test_only_a_session_that_was_asked_for_the_same_is_resumed(
+    tmp_path, changes, device, complaint
+):
+    (tmp_path / "session.json").write_text(json.dumps(PLANNED))
+    options = SimpleNamespace(**{**vars(ASKED), **changes})
+    line = f"--resume: {tmp_path}: {complaint}; give the same options again, or start anew"
+    with pytest.raises(UsageError, match=f"^{re.escape(line)}$"):
+        check_resumed(tmp_path, options, device)
+
+
+@pytest.mark.parametrize("text", [json.dumps(PLANNED), "", "torn", "{}", '{"options": 1}'])
+def test_the_same_may_be_resumed_and_what_nobody_wrote_down(tmp_path, text):
+    (tmp_path / "session.json").write_text(text)
+    turned = {**vars(ASKED), "datasets": ("digits_rts", "digits")}
+    check_resumed(tmp_path, SimpleNamespace(**turned), "cpu")
 
 
 def test_records_say_where_and_of_what_they_are():
