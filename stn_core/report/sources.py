@@ -11,7 +11,7 @@ from typing import Any
 from stn_core.errors import UsageError
 from stn_core.files import RECORDS_FILE
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
-from stn_core.records import RunRecord, read_records
+from stn_core.records import Environment, RunRecord, read_records
 from stn_core.report.folder import read_asked, read_session_records
 
 
@@ -188,18 +188,25 @@ def _fit_for_comparison(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], lis
         f"left out, {reason}: seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
         for reason, seeds in left_out.items()
     ]
-    commits = _commits(good)
-    if len(commits) > 1:
-        complaints.append(f"its runs were made at several commits: {', '.join(commits)}")
+    if doubt := several_commits(good):
+        complaints.append(f"its runs were {doubt}")
     return good, complaints
 
 
+def several_commits(runs: Iterable[RunRecord]) -> str:
+    """At which commits runs were made, "" where it is one and the same."""
+    names = sorted({commit_name(run.environment) for run in runs})
+    return f"made at several commits: {', '.join(names)}" if len(names) > 1 else ""
+
+
+def commit_name(environment: Environment) -> str:
+    """The code of a run in words; without a commit nothing but the version is known of it."""
+    if not environment.commit:
+        return f"version {environment.stn_core} without a commit"
+    changes = " with uncommitted changes" if environment.dirty else ""
+    return f"{environment.commit[:7]}{changes}"
+
+
 def _commits(runs: Iterable[RunRecord]) -> tuple[str, ...]:
-    places = {(run.environment.commit, run.environment.dirty) for run in runs}
-    return tuple(
-        sorted(
-            f"{commit[:7]}{' with uncommitted changes' if dirty else ''}"
-            for commit, dirty in places
-            if commit
-        )
-    )
+    environments = [run.environment for run in runs]
+    return tuple(sorted({commit_name(place) for place in environments if place.commit}))

@@ -31,6 +31,7 @@ from stn_core.report.table import (
 )
 from stn_core.suite.session import (
     Plan,
+    code_doubts,
     discard_folder,
     drop_baselines,
     fitting_records,
@@ -137,6 +138,8 @@ class Reporting:
         by_key, misfits = fitting_records(plan, state.judge, [*given, *own])
         self._judgements = judge_session(plan, state.judge, by_key, self._dead)
         self._notes += [*torn, *torn_given, *misfits]
+        if state.options.from_records:
+            self._notes += code_doubts(by_key)
         if state.options.resumes and state.checkout[1]:
             self._notes.append(
                 "resumed in a checkout with uncommitted changes: was the code the same?"

@@ -29,6 +29,7 @@ from stn_core.json_fields import json_object
 from stn_core.recipe import Cell
 from stn_core.records import RunRecord, read_records
 from stn_core.report.folder import Asked, read_asked
+from stn_core.report.sources import commit_name, several_commits
 from stn_core.suite.options import SuiteOptions
 from stn_core.writing import write_at_once
 
@@ -317,6 +318,23 @@ def _misfit(plan: Plan, cell: Cell, record: RunRecord) -> str:
     if plan.code and code != plan.code:
         return f"version, commit and dirty are {code}, asked are {plan.code}"
     return ""
+
+
+def code_doubts(by_key: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Sentences on cells whose runs several states of the code made, or one that no commit holds.
+
+    Args:
+        by_key: the records of each cell, of whatever code.
+    """
+    cells: dict[str, list[str]] = collections.defaultdict(list)
+    for key, runs in sorted(by_key.items()):
+        dirty = [commit_name(run.environment) for run in runs if run.environment.dirty]
+        if doubt := several_commits(runs) or (f"made at {dirty[0]}" if dirty else ""):
+            cells[doubt].append(key)
+    return [
+        f"{', '.join(keys) if len(keys) <= 3 else f'{len(keys)} cells'}: runs {doubt}"
+        for doubt, keys in cells.items()
+    ]
 
 
 def judge_session(

@@ -110,7 +110,10 @@ def test_several_commits_are_named(tmp_path):
     )
     source = read_source(path)
     assert source.line.endswith("2 runs, commits 0123456 with uncommitted changes, fedcba9")
-    assert source.complaints[0].startswith("smoke/digits/stn: its runs were made at several commi")
+    assert source.complaints == (
+        "smoke/digits/stn: its runs were made at several commits:"
+        " 0123456 with uncommitted changes, fedcba9",
+    )
 
 
 @pytest.mark.parametrize(

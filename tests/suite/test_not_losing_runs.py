@@ -11,8 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from stn_core.recipe import Cell, get_budget
 from stn_core.suite.plugin import session_options
 from stn_core.suite.session import claim_folder
+from tests.examples import environment, record
 from tests.suite.sessions import command, exactly, select, tables
 
 pytest_plugins = ["pytester"]
@@ -90,6 +92,20 @@ def test_shards_are_all_the_cells_and_are_judged_together(bench, pytester):
     one = bench(*sessions, "--from-records", str(folders(pytester)[0]))
     assert one.ret == 1
     one.stdout.fnmatch_lines(["MISSING  smoke/digits/*: 0 of 1 planned runs came back"])
+
+
+def test_records_of_two_commits_are_judged_and_told(bench, pytester):
+    cell = Cell("tiny", "digits", "smoke", get_budget("smoke").recipe_for("digits", "own"))
+    places = [environment(commit=letter * 40, dirty=False) for letter in "ab"]
+    lines = [
+        record(seed, cell=cell, environment=place).to_json() for seed, place in enumerate(places)
+    ]
+    (pytester.path / "pooled.jsonl").write_text("\n".join(lines))
+    judged = bench(*select("tiny"), "--seeds", "2", "--from-records", "pooled.jsonl")
+    assert judged.ret == 0
+    judged.stdout.fnmatch_lines(
+        ["smoke/digits/tiny: runs made at several commits: aaaaaaa, bbbbbbb", "1 *2 runs: 1 NEW"]
+    )
 
 
 def test_a_full_disk_fails_the_cell_and_says_so(bench, monkeypatch):

@@ -16,6 +16,7 @@ from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.suite.session import (
     Plan,
     check_resumed,
+    code_doubts,
     describe_records,
     fitting_records,
     judge_session,
@@ -124,6 +125,43 @@ def test_nobody_else_writes_the_baselines_while_a_session_does(tmp_path, monkeyp
     assert update_baselines(path, good) == f"1 of 1 cells written to {path}"
     with lock_of(path).open() as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+A, B = ({"commit": letter * 40, "dirty": False} for letter in "ab")
+DIRTY = {**A, "dirty": True}
+NOWHERE = {"commit": None, "dirty": None}
+
+
+@pytest.mark.parametrize(
+    ("places", "doubts"),
+    [
+        ([A, A], []),
+        ([NOWHERE, NOWHERE], []),
+        ([A, B], [f"{CELL.key}: runs made at several commits: aaaaaaa, bbbbbbb"]),
+        ([DIRTY, DIRTY], [f"{CELL.key}: runs made at aaaaaaa with uncommitted changes"]),
+        (
+            [A, DIRTY],
+            [
+                f"{CELL.key}: runs made at several commits:"
+                " aaaaaaa, aaaaaaa with uncommitted changes"
+            ],
+        ),
+        (
+            [A, NOWHERE],
+            [f"{CELL.key}: runs made at several commits: aaaaaaa, version 0.1.0 without a commit"],
+        ),
+    ],
+)
+def test_runs_of_one_cell_that_the_same_code_did_not_make_are_told(places, doubts):
+    runs = [record(seed, environment=environment(**place)) for seed, place in enumerate(places)]
+    assert code_doubts({CELL.key: runs, "smoke/digits/cnn": []}) == doubts
+
+
+def test_cells_of_the_same_code_share_a_line():
+    runs = [record(0, environment=environment(**DIRTY))]
+    told = "runs made at aaaaaaa with uncommitted changes"
+    assert code_doubts({"a/b/d": runs, "a/b/c": runs}) == [f"a/b/c, a/b/d: {told}"]
+    assert code_doubts(dict.fromkeys("abcd", runs)) == [f"4 cells: {told}"]
 
 
 ASKED = SimpleNamespace(
