@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import re
 import resource
@@ -163,14 +164,33 @@ def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str |
     return commit, bool(changed)
 
 
+def git_failure(folder: Path) -> str:
+    """What git says where it fails in a folder, so that nobody knows the state of the checkout.
+
+    Returns:
+        Its first line; "" where it answers, where there is no checkout, and without git.
+    """
+    for question in (("rev-parse", "--git-dir"), ("status", "--porcelain")):
+        answer = _ask_git(folder, *question)
+        if answer and answer.returncode:
+            says = answer.stderr.strip().partition("\n")[0]
+            return "" if "not a git repository (or any" in says else says
+    return ""
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
+    answer = _ask_git(folder, *arguments)
+    return answer.stdout.strip() if answer and not answer.returncode else None
+
+
+def _ask_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Git's answer, in English; None where there is no git."""
+    command = ["git", "-C", str(folder), *arguments]
+    english = {**os.environ, "LC_ALL": "C"}
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
+        return subprocess.run(command, capture_output=True, text=True, env=english)
+    except OSError:
         return None
-    return answer.stdout.strip()
 
 
 def peak_memory_mb(device: torch.device) -> float:

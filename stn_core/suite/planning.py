@@ -100,12 +100,23 @@ class Planning:
         device = state.device.partition(":")[0]
         if state.only_plans:
             return device, dict.fromkeys(options.datasets, "")
-        if options.update_baselines and state.checkout[1]:
+        if options.update_baselines:
+            self._check_checkout()
+        return device, self._data_hashes()
+
+    def _check_checkout(self) -> None:
+        """See that new baselines can be traced to a commit, where there is one."""
+        from stn_core.devices import git_failure
+
+        commit, dirty = self._state.checkout
+        if dirty:
             raise UsageError(
                 "--update-baselines: the checkout has uncommitted changes; commit them first,"
                 " so that the values can be traced to a commit"
             )
-        return device, self._data_hashes()
+        folder = self._state.config.rootpath
+        if commit is None and (says := git_failure(folder)):
+            raise UsageError(f"--update-baselines: git fails in {folder}: {says}")
 
     def _data_hashes(self) -> dict[str, str]:
         from stn_core.experiment import cached_dataset

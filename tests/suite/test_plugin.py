@@ -9,7 +9,8 @@ import time
 import pytest
 import torch
 
-from tests.suite.sessions import GATE, command, commit, exactly, select
+from stn_core.devices import describe_checkout, git_failure
+from tests.suite.sessions import GATE, command, commit, exactly, git, select
 
 pytest_plugins = ["pytester"]
 
@@ -143,6 +144,32 @@ def test_baselines_come_from_a_clean_checkout_only(bench, pytester):
     dirty = bench(*select("tiny"), "--update-baselines", "--seeds", "2")
     assert dirty.ret != 0
     dirty.stdout.fnmatch_lines(["--update-baselines: the checkout has uncommitted changes*"])
+
+
+def test_baselines_come_from_no_checkout_that_git_refuses(bench, pytester, monkeypatch):
+    commit(pytester.path)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as in a container
+    refused = bench(*select("tiny"), "--update-baselines", "--seeds", "2")
+    assert refused.ret != 0
+    refused.stdout.fnmatch_lines(["--update-baselines: git fails in *: fatal: detected dubious *"])
+    assert not (pytester.path / "results").exists()
+
+
+def test_git_fails_neither_outside_a_checkout_nor_before_a_commit_nor_where_it_is_missing(
+    tmp_path, monkeypatch
+):
+    assert git_failure(tmp_path) == ""
+    git(tmp_path, "init", "--quiet")
+    assert git_failure(tmp_path) == ""
+    (tmp_path / ".git" / "index").write_text("damaged")
+    assert describe_checkout(tmp_path) == (None, None)
+    assert "index" in git_failure(tmp_path)
+    (tmp_path / ".git" / "index").unlink()
+    (tmp_path / "worktree").mkdir()
+    (tmp_path / "worktree" / ".git").write_text("gitdir: /moved/away")
+    assert git_failure(tmp_path / "worktree").startswith("fatal: not a git repository: ")
+    monkeypatch.setenv("PATH", "")
+    assert git_failure(tmp_path / "worktree") == ""
 
 
 def test_a_search_shows_validation_and_is_compared_with_nothing(bench, pytester):
