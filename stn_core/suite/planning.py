@@ -178,11 +178,11 @@ class Planning:
         """Note what is going to run."""
         state = self._state
         selected = {cell for item in session.items if (cell := _cell_of(item))}
-        if not state.plan or not selected:
+        if not state.plan:
             return
         cells = tuple(cell for cell in state.plan.cells if cell in selected)
         state.plan = replace(state.plan, cells=cells)
-        if state.only_plans:
+        if state.only_plans or not cells:
             return
         command = state.worker_input.get("mainargv", sys.argv)
         if not state.worker_input.get("stn_is_planned"):

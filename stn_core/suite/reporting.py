@@ -202,8 +202,9 @@ class Reporting:
             for line in unknown_words(state.config.option.keyword, options.datasets):
                 terminalreporter.write_line(line)
         if state.only_plans and state.plan:
-            terminalreporter.section(f"plan, budget {options.budget}")
-            terminalreporter.write_line(self._plan_table(state.plan))
+            if state.plan.cells:
+                terminalreporter.section(f"plan, budget {options.budget}")
+                terminalreporter.write_line(self._plan_table(state.plan))
             for line in self._notes:
                 terminalreporter.write_line(line)
         if self._judgements:

@@ -207,6 +207,13 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_where_nothing_is_selected_there_is_no_plan(bench):
+    result = bench("-k", "stm", "--plan")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["unknown model or dataset 'stm'*"])
+    result.stdout.no_fnmatch_line("*plan, budget smoke*")
+
+
 def test_a_plan_says_what_is_still_to_be_trained(bench, pytester):
     assert bench(*select("tiny"), "--seeds", "2").ret == 0
     (folder,) = folders(pytester)
