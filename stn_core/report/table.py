@@ -181,6 +181,11 @@ def remarks(judgements: Sequence[Judgement]) -> list[str]:
     ]
 
 
+def counted(count: int, noun: str) -> str:
+    """How many there are of something: "1 run", "2 runs"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
     """The session in a few lines: verdicts, seeds spent and spared, and what is only advice.
 
@@ -191,11 +196,11 @@ def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
     counts = collections.Counter(str(judgement.verdict) for judgement in judgements)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     runs = sum(len(judgement.records) for judgement in judgements)
-    lines = [f"{len(judgements)} cells, {runs} runs: {verdicts}"]
+    lines = [f"{counted(len(judgements), 'cell')}, {counted(runs, 'run')}: {verdicts}"]
     judged = [one for one in judgements if one.baseline and one.records]
     spared = sum(max(most_seeds - len(one.records), 0) for one in judged)
     if spared:
-        lines[0] += f"; {spared} runs spared, the answer was clear"
+        lines[0] += f"; {counted(spared, 'run')} spared, the answer was clear"
     unjudged = sum(one.verdict is Verdict.NEW and not one.on_validation for one in judgements)
     if unjudged:
         lines.append(f"{unjudged} cells have no baseline: nothing was judged there")
@@ -267,7 +272,7 @@ def plan_table(
             }
         )
     least, most = (sum(column) for column in zip(*times, strict=True)) if times else (0.0, 0.0)
-    total = f"{len(cells)} cells, {least:.1f} to {most:.1f} minutes of training"
+    total = f"{counted(len(cells), 'cell')}, {least:.1f} to {most:.1f} minutes of training"
     unknown = len(cells) - len(times)
     beside = f", beside {unknown} that were never measured" if unknown else ""
     return f"{aligned_table(rows, 'simple')}\n\n{total}{beside}"

@@ -97,6 +97,8 @@ def test_the_tally_counts_runs_and_gives_advice_on_speed():
     assert tally(SESSION, 3) == [
         "4 cells, 5 runs: 1 MISSING, 3 PASS; 4 runs spared, the answer was clear"
     ]
+    one = dataclasses.replace(slow, records=slow.records[:1])
+    assert tally([one], 2)[0] == "1 cell, 1 run: 1 PASS; 1 run spared, the answer was clear"
     assert tally([slow], 3)[1].startswith(
         "advice: 1 cells trained more slowly than stored, in the m"
     )
@@ -119,6 +121,7 @@ def test_a_plan_says_how_long_it_takes():
     assert first.split() == ["digits", "stn", "2", "1", "to", "10", "2.0", "0.0", "to", "0.3"]
     assert second.split() == ["digits", "new", "2", "3", "unknown"]
     assert total == "2 cells, 0.0 to 0.3 minutes of training, beside 1 that were never measured"
+    assert plan_table([new], left, Baselines({}, {}), "cpu").splitlines()[-1].startswith("1 cell, ")
 
 
 def test_nothing_gives_an_empty_table():

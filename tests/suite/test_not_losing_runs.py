@@ -132,7 +132,7 @@ def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
             "*plan, budget smoke*",
             "dataset * seeds *",
             "digits * tiny * 10 * 3 * unknown*",
-            "1 cells, *",
+            "1 cell, *",
         ]
     )
     assert not list(pytester.path.glob("results/*"))
@@ -240,6 +240,6 @@ def test_digests_of_the_main_branch_settle_a_cell(bench, pytester):
 
     main = bench(*select("tiny"), *cache, "--update-digests")
     assert main.ret == 0
-    main.stdout.fnmatch_lines(["digests written to *digests.json", "1 cells, * runs: 1 PASS*"])
+    main.stdout.fnmatch_lines(["digests written to *digests.json", "1 cell, * run*: 1 PASS*"])
     change = bench(*select("tiny"), *cache)
-    change.stdout.fnmatch_lines(["1 cells, 1 runs: 1 PASS (identical)*"])
+    change.stdout.fnmatch_lines(["1 cell, 1 run: 1 PASS (identical)*"])

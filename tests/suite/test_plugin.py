@@ -51,13 +51,13 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     same = bench(*select("tiny"))
     assert same.ret == 0
     same.stdout.fnmatch_lines(
-        ["digits * tiny * PASS (identical) *", "1 cells, 1 runs: 1 PASS (identical)*"]
+        ["digits * tiny * PASS (identical) *", "1 cell, 1 run: 1 PASS (identical)*"]
     )
     assert [record["seed"] for record in records(pytester)] == [100]
 
     close = bench(*select("tiny"), "--no-identical")
     assert close.ret == 0
-    close.stdout.fnmatch_lines(["1 cells, 3 runs: 1 PASS*"])
+    close.stdout.fnmatch_lines(["1 cell, 3 runs: 1 PASS*"])
 
     for run in stored["cells"]["smoke/digits/tiny"]["runs"]:
         run["accuracy"], run["digest"] = 0.999, "of better days"
@@ -67,7 +67,7 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     worse.stdout.fnmatch_lines(
         [
             "REGRESSED  smoke/digits/tiny: * points lost (p = *, * seeds)",
-            "1 cells, * runs: 1 REGRESSED*",
+            "1 cell, * runs: 1 REGRESSED*",
             "FAILED *",
         ]
     )
@@ -220,7 +220,7 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 2
-    assert "2 cells, 1 runs: 1 MISSING, 1 NEW" in output
+    assert "2 cells, 1 run: 1 MISSING, 1 NEW" in output
     assert [record["model"] for record in records(pytester)] == ["tiny"]
 
 

@@ -56,7 +56,7 @@ def test_a_full_disk_costs_the_model_and_not_the_run(bench, pytester, monkeypatc
     monkeypatch.setattr("stn_core.experiment.save_model", full)
     session = bench(*select("tiny"), "--seeds", "1", "--save-models")
     assert session.ret == 0
-    session.stdout.fnmatch_lines(["1 cells, 1 runs: 1 NEW", "models: 0 of 1 good runs left*"])
+    session.stdout.fnmatch_lines(["1 cell, 1 run: 1 NEW", "models: 0 of 1 good runs left*"])
 
 
 @pytest.mark.parametrize("option", ["--from-records", "--drop-vanished"])
