@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")
 
@@ -19,9 +20,20 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 
 
 @pytest.fixture(scope="module")
-def page_file(tmp_path_factory):
-    """The page of three models that were trained, if only for an epoch."""
-    results = tmp_path_factory.mktemp("results")
+def page_file(tmp_path_factory, worker_id):
+    """The page of three models that were trained, if only for an epoch, once for all workers."""
+    everyones = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        everyones = everyones.parent
+    results = everyones / "results_of_test_browser"
+    with FileLock(everyones / "results_of_test_browser.lock"):
+        if not list(results.glob("*/report.html")):
+            train_three_models(results)
+    (page,) = results.glob("*/report.html")
+    return page
+
+
+def train_three_models(results):
     names = " or ".join(f"digits-{model}]" for model in ("cnn", "stn", "stn_coordboth"))
     command = ["-m", "pytest", "benchmarks", "-q", "-p", "no:cacheprovider", "-k", names]
     search = ["--dataset", "digits", "--epochs", "1", "--seeds", "2", "--final"]
@@ -33,8 +45,6 @@ def page_file(tmp_path_factory):
         check=True,
         capture_output=True,
     )
-    (page,) = results.glob("*/report.html")
-    return page
 
 
 @pytest.fixture(scope="module")
