@@ -11,9 +11,9 @@ def device(pytestconfig: pytest.Config):
 
     Of several cards the workers get one after the other, as in a session of trainings.
     """
-    from stn_core.devices import resolve_device
     from stn_core.errors import UsageError
     from stn_core.suite.state import worker_number
+    from stn_core.training.devices import resolve_device
 
     worker = worker_number(getattr(pytestconfig, "workerinput", {}))
     try:
@@ -43,8 +43,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if found.exists():
         import pandas as pd
 
-        from stn_core.files import FIGURES_FOLDER
         from stn_core.report.robustness import robustness_tables, write_robustness_curves
+        from stn_core.session.file_names import FIGURES_FOLDER
 
         frame = pd.read_csv(found)
         terminalreporter.write_line(robustness_tables(frame))

@@ -44,11 +44,11 @@ RESULTS = ROOT / "results" / "mutation_trial.jsonl"
 NOT_LAWS = (
     "tests/datasets/test_assembly.py::test_the_hash_sees_every_change_of_the_distortion",
     "tests/datasets/test_dataset_laws.py::test_it_is_the_dataset_of_every_earlier_version",
-    "tests/datasets/test_digits.py::test_hashes_are_those_of_every_earlier_version",
+    "tests/datasets/sources/test_digits.py::test_hashes_are_those_of_every_earlier_version",
     "tests/datasets/test_splits.py::test_the_split_is_that_of_every_earlier_version",
-    "tests/datasets/test_torchvision_sets.py::test_the_real_files_are_the_published_ones",
+    "tests/datasets/sources/test_torchvision_sets.py::test_the_real_files_are_the_published_ones",
     "tests/suite/test_mutation_trial.py",
-    "tests/test_keyed_random.py::test_the_bits_are_those_of_every_earlier_version",
+    "tests/datasets/test_keyed_random.py::test_the_bits_are_those_of_every_earlier_version",
 )
 """Tests that compare stored hashes or bits, or that speak of the mutants themselves."""
 
@@ -225,7 +225,7 @@ import json
 import stn_core
 from stn_core.datasets import load_dataset
 from stn_core.models import list_models, model_info
-from stn_core.recipe import get_budget
+from stn_core.session.recipe import get_budget
 
 smoke = get_budget("smoke")
 print(json.dumps({

@@ -15,15 +15,15 @@ import torch
 from filelock import FileLock
 
 from stn_core.datasets import Split, check_dataset
-from stn_core.devices import describe_checkout, isolated
 from stn_core.errors import UsageError
-from stn_core.experiment import cached_dataset, prepare_model
-from stn_core.importing import import_models
 from stn_core.models import list_models, model_info
-from stn_core.robustness import CHANGES, robustness
+from stn_core.models.normaliser import Normaliser
+from stn_core.session.user_modules import import_models
 from stn_core.suite.plugin import results_folder, session_options
 from stn_core.training import train
-from stn_core.training.batches import Normaliser
+from stn_core.training.devices import describe_checkout, isolated
+from stn_core.training.robustness import CHANGES, robustness
+from stn_core.training.run_cell import cached_dataset, prepare_model
 
 SEEDS = (0, 1, 2)
 

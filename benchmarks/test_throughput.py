@@ -17,12 +17,12 @@ from tabulate import tabulate
 from torch.utils.data import DataLoader, Dataset
 
 from stn_core.datasets import Split, load_dataset
-from stn_core.devices import isolated
 from stn_core.errors import UsageError
-from stn_core.experiment import RunSettings, prepare_model, run_cell
-from stn_core.recipe import PREDECESSOR, Cell, Recipe
+from stn_core.models.normaliser import Normaliser
+from stn_core.session.recipe import PREDECESSOR, Cell, Recipe
 from stn_core.training import train
-from stn_core.training.batches import Normaliser
+from stn_core.training.devices import isolated
+from stn_core.training.run_cell import RunSettings, prepare_model, run_cell
 
 ROUNDS = 5
 IMAGES = 6400

@@ -23,10 +23,10 @@ from tabulate import tabulate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stn_core.devices import isolated
-from stn_core.grids import base_grid
-from stn_core.warps import create_warp, list_warps
-from stn_core.warps.cpab_flow import velocity_at
+from stn_core.geometry.grids import base_grid
+from stn_core.geometry.warps import create_warp, list_warps
+from stn_core.geometry.warps.cpab_flow import velocity_at
+from stn_core.training.devices import isolated
 
 BATCH = 64
 ROUNDS = 5

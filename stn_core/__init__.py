@@ -15,55 +15,55 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from stn_core.datasets import load_dataset as load_dataset
     from stn_core.datasets import register_dataset as register_dataset
     from stn_core.errors import UsageError as UsageError
-    from stn_core.experiment import RunSettings as RunSettings
-    from stn_core.experiment import run_cell as run_cell
+    from stn_core.geometry.sampling import list_samplers as list_samplers
+    from stn_core.geometry.sampling import sample as sample
+    from stn_core.geometry.warp_image import warp_image as warp_image
+    from stn_core.geometry.warps import create_warp as create_warp
+    from stn_core.geometry.warps import list_warps as list_warps
+    from stn_core.geometry.warps import register_warp as register_warp
     from stn_core.layers.spatial_transformer import SpatialTransformer as SpatialTransformer
     from stn_core.models import create_model as create_model
     from stn_core.models import list_models as list_models
     from stn_core.models import model_info as model_info
     from stn_core.models import register_model as register_model
     from stn_core.models import summarize_model as summarize_model
-    from stn_core.recipe import Cell as Cell
-    from stn_core.recipe import Recipe as Recipe
-    from stn_core.recipe import get_budget as get_budget
-    from stn_core.recipe import list_budgets as list_budgets
-    from stn_core.records import RunRecord as RunRecord
-    from stn_core.sampling import list_samplers as list_samplers
-    from stn_core.sampling import sample as sample
-    from stn_core.saved_models import load_model as load_model
-    from stn_core.saved_models import read_saved_model as read_saved_model
-    from stn_core.warping import warp_image as warp_image
-    from stn_core.warps import create_warp as create_warp
-    from stn_core.warps import list_warps as list_warps
-    from stn_core.warps import register_warp as register_warp
+    from stn_core.models.saved_models import load_model as load_model
+    from stn_core.models.saved_models import read_saved_model as read_saved_model
+    from stn_core.session.recipe import Cell as Cell
+    from stn_core.session.recipe import Recipe as Recipe
+    from stn_core.session.recipe import get_budget as get_budget
+    from stn_core.session.recipe import list_budgets as list_budgets
+    from stn_core.session.records import RunRecord as RunRecord
+    from stn_core.training.run_cell import RunSettings as RunSettings
+    from stn_core.training.run_cell import run_cell as run_cell
 
 _HOME = {
-    "Cell": "recipe",
+    "Cell": "session.recipe",
     "Dataset": "datasets",
-    "Recipe": "recipe",
-    "RunRecord": "records",
-    "RunSettings": "experiment",
+    "Recipe": "session.recipe",
+    "RunRecord": "session.records",
+    "RunSettings": "training.run_cell",
     "SpatialTransformer": "layers.spatial_transformer",
     "UsageError": "errors",
     "create_model": "models",
-    "create_warp": "warps",
-    "get_budget": "recipe",
-    "list_budgets": "recipe",
+    "create_warp": "geometry.warps",
+    "get_budget": "session.recipe",
+    "list_budgets": "session.recipe",
     "list_datasets": "datasets",
     "list_models": "models",
-    "list_samplers": "sampling",
-    "list_warps": "warps",
+    "list_samplers": "geometry.sampling",
+    "list_warps": "geometry.warps",
     "load_dataset": "datasets",
-    "load_model": "saved_models",
+    "load_model": "models.saved_models",
     "model_info": "models",
-    "read_saved_model": "saved_models",
+    "read_saved_model": "models.saved_models",
     "register_dataset": "datasets",
     "register_model": "models",
-    "register_warp": "warps",
-    "run_cell": "experiment",
-    "sample": "sampling",
+    "register_warp": "geometry.warps",
+    "run_cell": "training.run_cell",
+    "sample": "geometry.sampling",
     "summarize_model": "models",
-    "warp_image": "warping",
+    "warp_image": "geometry.warp_image",
 }
 
 __all__ = sorted(_HOME)

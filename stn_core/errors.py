@@ -1,8 +1,9 @@
-"""The one error for mistakes that a user can mend, and the sentence for a name nobody knows."""
+"""The one error for mistakes that a user can mend, and its usual sentences."""
 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
@@ -27,3 +28,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     if nearest:
         return UsageError(f"unknown {kind} {name!r}; did you mean {' or '.join(nearest)}?")
     return UsageError(f"unknown {kind} {name!r}; known: {', '.join(names) or 'none'}")
+
+
+def require_package(name: str, wanted_by: str) -> None:
+    """Say in time what is missing.
+
+    Args:
+        name: what is imported, and what pip installs.
+        wanted_by: what needs it, in the user's words ("--tensorboard").
+
+    Raises:
+        UsageError: the package is not installed.
+    """
+    if importlib.util.find_spec(name) is None:
+        raise UsageError(f"{wanted_by} needs a package that is missing: pip install {name}")

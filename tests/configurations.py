@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stn_core.saved_models import ModelConfiguration
+from stn_core.models.saved_models import ModelConfiguration
 
 
 def configuration_of(

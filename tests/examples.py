@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from stn_core.artifacts import Artifacts, Mistakes, Warps
 from stn_core.gate.baselines import BaselineRun, CellBaseline
-from stn_core.recipe import Cell, Recipe
-from stn_core.records import Environment, RunRecord
+from stn_core.session.artifacts import Artifacts, Mistakes, Warps
+from stn_core.session.recipe import Cell, Recipe
+from stn_core.session.records import Environment, RunRecord
 
 CELL = Cell("stn", "digits", "smoke", Recipe())
 DATA_HASH = "d0d0d0d0d0d0d0d0"

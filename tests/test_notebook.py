@@ -14,8 +14,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from stn_core.files import RECORDS_FILE
-from stn_core.records import append_record
+from stn_core.session.file_names import RECORDS_FILE
+from stn_core.session.records import append_record
 from tests.examples import record
 from tests.suite.sessions import GATE, MODELS, command, exactly
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from stn_core.datasets import (  # noqa: F401 (they register themselves)
-    birds,
-    cifar10,
-    coordinates,
-    digits,
-    distorted_mnist,
-    torchvision_sets,
-)
 from stn_core.datasets.assembly import Sources, assemble, assemble_distorted
 from stn_core.datasets.base import Dataset, Distortion, Split
-from stn_core.datasets.channelwise_distortion import ChannelwiseDistortion
-from stn_core.datasets.clutter_distortion import ClutterDistortion
-from stn_core.datasets.distortions import AffineDistortion
-from stn_core.datasets.elastic_distortion import ElasticDistortion
-from stn_core.datasets.projective_distortion import ProjectiveDistortion
+
+# Importing a source registers its datasets.
+from stn_core.datasets.distortions import distorted_mnist as distorted_mnist
+from stn_core.datasets.distortions.affine import AffineDistortion
+from stn_core.datasets.distortions.channelwise import ChannelwiseDistortion
+from stn_core.datasets.distortions.clutter import ClutterDistortion
+from stn_core.datasets.distortions.elastic import ElasticDistortion
+from stn_core.datasets.distortions.projective import ProjectiveDistortion
 from stn_core.datasets.registry import (
     check_dataset,
     list_datasets,
     load_dataset,
     register_dataset,
 )
+from stn_core.datasets.sources import birds as birds
+from stn_core.datasets.sources import cifar10 as cifar10
+from stn_core.datasets.sources import coordinates as coordinates
+from stn_core.datasets.sources import digits as digits
+from stn_core.datasets.sources import torchvision_sets as torchvision_sets
 
 __all__ = [
     "AffineDistortion",

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_core.datasets.base import Dataset, Distortion, Split
+from stn_core.datasets.keyed_random import Stream
 from stn_core.datasets.splits import SPLIT_VERSION
 from stn_core.errors import UsageError
-from stn_core.keyed_random import Stream
 
 DRAW_VERSION = 1
 """Seed of the fixed distorted copies; another version is another dataset."""

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stn_core.datasets.keyed_random import Stream
 from stn_core.errors import UsageError
-from stn_core.keyed_random import Stream
 
 
 @dataclass(frozen=True, eq=False)

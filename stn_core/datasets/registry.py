@@ -10,8 +10,8 @@ from pathlib import Path
 
 from stn_core.datasets.base import Dataset
 from stn_core.datasets.data_root import data_folder, is_file
-from stn_core.datasets.distorted_sets import KINDS, check_distortable, distorted
-from stn_core.datasets.keras_npz import check_npz, load_npz, npz_channels
+from stn_core.datasets.distortions.distorted_sets import KINDS, check_distortable, distorted
+from stn_core.datasets.sources.keras_npz import check_npz, load_npz, npz_channels
 from stn_core.errors import UsageError, unknown_name
 from stn_core.registry import Registry
 

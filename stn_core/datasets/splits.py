@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stn_core.datasets.base import Split
-from stn_core.keyed_random import Stream, permutation
+from stn_core.datasets.keyed_random import Stream, permutation
 
 SPLIT_VERSION = 1
 """Part of every dataset's hash: another split is another dataset."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
-from stn_core.recipe import get_budget
-from stn_core.records import RunRecord
-from stn_core.writing import write_at_once
+from stn_core.session.recipe import get_budget
+from stn_core.session.records import RunRecord
 
 BASELINES_VERSION = 1
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.writing import write_at_once
 
 DIGESTS_VERSION = 2
 

@@ -25,8 +25,8 @@ from stn_core.gate.statistics import (
     yardsticks,
 )
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.recipe import Cell, get_budget
-from stn_core.records import RunRecord
+from stn_core.session.recipe import Cell, get_budget
+from stn_core.session.records import RunRecord
 
 SUSPICIOUS_SHARE = 0.5
 """A change that leaves less than this share of the errors is more often a leak than a success."""

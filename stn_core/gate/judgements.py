@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import BaselineRun, CellBaseline
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.json_fields import check_fields, json_object
-from stn_core.records import RunRecord
-from stn_core.writing import write_at_once
+from stn_core.schema import check_fields, json_object
+from stn_core.session.records import RunRecord
 
 JUDGEMENTS_VERSION = 2
 

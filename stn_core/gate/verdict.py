@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stn_core.gate.baselines import CellBaseline
-from stn_core.records import RunRecord
+from stn_core.session.records import RunRecord
 
 
 class Verdict(enum.StrEnum):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.option_values import whole_number
+from stn_core.geometry.option_values import whole_number
 
 
 class SelfAttention(nn.Module):

@@ -11,11 +11,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from stn_core.geometry.option_values import size_in_pixels
+from stn_core.geometry.precision import full_precision, working_dtype
+from stn_core.geometry.sampling import Padding, sample
+from stn_core.geometry.sampling.padding import check_padding
 from stn_core.layers.spatial_transformer import Warped
-from stn_core.option_values import size_in_pixels
-from stn_core.precision import full_precision, working_dtype
-from stn_core.sampling import Padding, sample
-from stn_core.sampling.padding import check_padding
 
 
 def largest_radius(size_hw: tuple[int, int]) -> float:
@@ -59,7 +59,7 @@ class PolarTransformer(nn.Module):
     Args:
         locate: from images (B, C, H, W) to origins (B, 2), normalised (x, y).
         out_hw: how many angles and radii the picture has: its height and width.
-        padding: what lies outside the image, as in ``stn_core.sampling.sample``.
+        padding: what lies outside the image, as in ``stn_core.geometry.sampling.sample``.
 
     Raises:
         UsageError: an unknown padding, or ``out_hw`` is no size.

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.option_values import size_in_pixels
-from stn_core.precision import working_dtype
-from stn_core.sampling import Padding, check_sampler
-from stn_core.sampling.padding import edge_named, exact_fill
-from stn_core.warping import warp_and_sample
-from stn_core.warps import create_warp
-from stn_core.warps.base import Warp
+from stn_core.geometry.option_values import size_in_pixels
+from stn_core.geometry.precision import working_dtype
+from stn_core.geometry.sampling import Padding, check_sampler
+from stn_core.geometry.sampling.padding import edge_named, exact_fill
+from stn_core.geometry.warp_image import warp_and_sample
+from stn_core.geometry.warps import create_warp
+from stn_core.geometry.warps.base import Warp
 
 
 class Warped(NamedTuple):
@@ -53,12 +53,12 @@ class SpatialTransformer(nn.Module):
     """Lets a network move its input: theta = identity + localisation(image), then warp and sample.
 
     Args:
-        warp: a family of warps, from ``stn_core.warps.create_warp``, or its name. Images that are
-            not square want ``stn_core.warps.warp_for``, where a warp shall turn them rigidly.
+        warp: a family of warps, from ``stn_core.create_warp``, or its name. Images that are not
+            square need ``stn_core.geometry.warps.warp_for`` where a warp is to turn them rigidly.
         localisation: from images (B, C, H, W) to residuals (B, P); end it with
             ``zero_residual_head`` to start at the identity.
-        sampler: one of ``stn_core.sampling.list_samplers()``.
-        padding: what lies outside the image, as in ``stn_core.sampling.sample``.
+        sampler: one of ``stn_core.geometry.sampling.list_samplers()``.
+        padding: what lies outside the image, as in ``stn_core.geometry.sampling.sample``.
         out_size: (h, w) of the warped image; the input's by default.
 
     Raises:

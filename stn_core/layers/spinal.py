@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stn_core.option_values import whole_number
+from stn_core.geometry.option_values import whole_number
 
 
 class SpinalHead(nn.Module):

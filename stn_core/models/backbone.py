@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from stn_core.errors import UsageError, unknown_name
+from stn_core.geometry.warps import Warp, warp_for
 from stn_core.layers.coordconv import CoordConv2d
 from stn_core.layers.spatial_transformer import SpatialTransformer, zero_residual_head
 from stn_core.layers.spinal import SpinalHead
 from stn_core.models.registry import Background, ImageShape
 from stn_core.models.transformed import TransformedClassifier
-from stn_core.warps import Warp, warp_for
 
 
 @dataclass(frozen=True)

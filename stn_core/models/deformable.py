@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_core.grids import pixel_to_normalised
+from stn_core.geometry.grids import pixel_to_normalised
+from stn_core.geometry.precision import working_dtype
+from stn_core.geometry.sampling import Padding, sample
+from stn_core.geometry.sampling.padding import check_padding
 from stn_core.models.backbone import CLASSIFIER, check_size, classifier, smallest_side
 from stn_core.models.registry import Background, ImageShape, register_model
-from stn_core.precision import working_dtype
-from stn_core.sampling import Padding, sample
-from stn_core.sampling.padding import check_padding
 
 
 class DeformableConv2d(nn.Module):
@@ -22,16 +22,16 @@ class DeformableConv2d(nn.Module):
     with zeros: no offset, and a factor of one half, so the layer starts as a plain convolution of
     half the image. No padding, stride 1.
 
-    Taps are read as this library reads any image, by ``stn_core.sampling.sample``. Torchvision's
-    operator computes the same, but on a CPU it takes four to six times as long for a training
-    step (both layers of ``deform_cnn``, one core, batch 64, n = 5 and 4, November 2026), knows no
-    bfloat16, and reads outside of its memory where an offset is NaN.
+    Taps are read as this library reads any image, by ``stn_core.sample``. Torchvision's operator
+    computes the same, but on a CPU it takes four to six times as long for a training step (both
+    layers of ``deform_cnn``, one core, batch 64, n = 5 and 4, November 2026), knows no bfloat16,
+    and reads outside of its memory where an offset is NaN.
 
     Args:
         in_channels: channels of the image.
         out_channels: channels of the result.
         kernel_size: side of the filter in pixels.
-        padding: what moved taps find outside the image, as in ``stn_core.sampling.sample``.
+        padding: what moved taps find outside the image, as in ``stn_core.sample``.
 
     Raises:
         UsageError: an unknown padding.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
+from stn_core.geometry.option_values import whole_number
+from stn_core.geometry.sampling import Padding
+from stn_core.geometry.warps import Warp, create_warp, list_warps, warp_for
 from stn_core.layers.spatial_transformer import SpatialTransformer, Warped
 from stn_core.models.backbone import (
     CLASSIFIER,
@@ -16,9 +19,6 @@ from stn_core.models.backbone import (
 )
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
-from stn_core.option_values import whole_number
-from stn_core.sampling import Padding
-from stn_core.warps import Warp, create_warp, list_warps, warp_for
 
 
 class InverseCompositionalTransformer(SpatialTransformer):

@@ -10,11 +10,11 @@ from collections import OrderedDict
 
 from torch import nn
 
+from stn_core.geometry.warps import Warp, warp_for
 from stn_core.layers.spatial_transformer import SpatialTransformer, zero_residual_head
 from stn_core.models.backbone import check_size
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import ParallelTransformers, TransformedClassifier
-from stn_core.warps import Warp, warp_for
 
 SOURCE = "Jaderberg et al. 2015, arXiv 1506.02025"
 WARPS = ("affine", "homography", "tps")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from stn_core.grids import base_grid
+from stn_core.geometry.grids import base_grid
+from stn_core.geometry.precision import working_dtype
 from stn_core.layers.log_polar import PolarTransformer
 from stn_core.models.backbone import (
     CLASSIFIER,
@@ -20,7 +21,6 @@ from stn_core.models.backbone import (
 )
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
-from stn_core.precision import working_dtype
 
 
 class OriginPredictor(nn.Module):

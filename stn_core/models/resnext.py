@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from stn_core.errors import UsageError
+from stn_core.geometry.warps import create_warp
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models.backbone import LOCALISATION, check_size, localisation, smallest_side
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
-from stn_core.warps import create_warp
 
 RESNEXT = "Xie et al. 2017, arXiv 1611.05431"
 PHOTOGRAPHS = ("birds*", "cifar10")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from stn_core.geometry.warps import Warp, warp_for
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models.backbone import (
     CLASSIFIER,
@@ -18,7 +19,6 @@ from stn_core.models.backbone import (
 )
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
-from stn_core.warps import Warp, warp_for
 
 SHARED = tuple(replace(stage, dropout=0.0) for stage in CLASSIFIER)
 """The classifier's stages without their dropout, which theta shall not feel."""

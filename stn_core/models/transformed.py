@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.layers.spatial_transformer import SpatialTransformer, Warped
+from stn_core.layers.spatial_transformer import SpatialTransformer
+from stn_core.layers.spatial_transformer import Warped as Warped
 
 
 @runtime_checkable

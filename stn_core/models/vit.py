@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
+from stn_core.geometry.option_values import whole_number
 from stn_core.layers.attention import TransformerBlock
 from stn_core.models.backbone import create_head
 from stn_core.models.registry import ImageShape, register_model
-from stn_core.option_values import whole_number
 
 USUAL_PATCHES = (7, 8, 10)
 """Sides of a patch, in the order in which they are tried where none is given."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stn_core.errors import UsageError
-from stn_core.files import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
+from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

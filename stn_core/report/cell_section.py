@@ -10,9 +10,7 @@ from functools import partial
 import numpy as np
 from markupsafe import Markup
 
-from stn_core.artifacts import Mistakes, Warps
 from stn_core.gate.verdict import Judgement, accuracy_text
-from stn_core.records import RunRecord
 from stn_core.report.charts import (
     MOST_NUMBERED_CLASSES,
     calibration_chart,
@@ -24,6 +22,8 @@ from stn_core.report.charts import (
 from stn_core.report.figures import FigureFolder
 from stn_core.report.mosaics import film_strip, gallery, warp_figure
 from stn_core.report.session import Session, Shown
+from stn_core.session.artifacts import Mistakes, Warps
+from stn_core.session.records import RunRecord
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
 from stn_core.report.cell_section import Figure
 from stn_core.report.charts import difference_chart
@@ -19,7 +20,6 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.page import render
 from stn_core.report.sources import Source
 from stn_core.report.svg import drawing_style
-from stn_core.writing import write_at_once
 
 
 def write_comparison(

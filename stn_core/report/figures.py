@@ -9,8 +9,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from stn_core.atomic_files import write_at_once
 from stn_core.report.svg import for_file, for_page, to_svg
-from stn_core.writing import write_at_once
 
 
 class FigureFolder:

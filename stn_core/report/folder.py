@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from stn_core.errors import UsageError
-from stn_core.files import PLAN_FILE, RECORDS_FILE
-from stn_core.json_fields import check_fields, json_object
-from stn_core.records import RunRecord, read_records
+from stn_core.schema import check_fields, json_object
+from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
+from stn_core.session.records import RunRecord, read_records
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement
 from stn_core.report.cell_section import CellSection, cell_section
@@ -21,7 +22,6 @@ from stn_core.report.session import Session, read_session
 from stn_core.report.sources import read_source
 from stn_core.report.svg import drawing_style
 from stn_core.report.table import comparison_rows, remarks, tally
-from stn_core.writing import write_at_once
 
 
 def write_report(

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from stn_core.artifacts import Warps
 from stn_core.report.svg import COLOURS, WIDTH, new_figure
+from stn_core.session.artifacts import Warps
 
 MOST_PIXELS = 72
 """Larger images are shown smaller: the page has to stay light."""

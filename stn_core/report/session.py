@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stn_core.artifacts import Artifacts, artifacts_path, read_artifacts
 from stn_core.errors import UsageError
-from stn_core.files import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.gate.judgements import read_judgements
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.records import RunRecord
 from stn_core.report.folder import Asked, read_asked, read_session_records, record_files
+from stn_core.session.artifacts import Artifacts, artifacts_path, read_artifacts
+from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
+from stn_core.session.records import RunRecord
 
 NOT_JUDGED = "not judged: the session did not end"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from stn_core.errors import UsageError
-from stn_core.files import RECORDS_FILE
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
-from stn_core.records import Environment, RunRecord, read_records
 from stn_core.report.folder import read_asked, read_session_records
+from stn_core.session.file_names import RECORDS_FILE
+from stn_core.session.records import Environment, RunRecord, read_records
 
 
 @dataclass(frozen=True)

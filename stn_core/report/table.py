@@ -17,8 +17,8 @@ from stn_core.gate.baselines import Baselines
 from stn_core.gate.comparison import tied_with_best
 from stn_core.gate.statistics import log_error, log_error_floor
 from stn_core.gate.verdict import Judgement, Verdict, accuracy_text
-from stn_core.recipe import Cell
-from stn_core.records import RunRecord
+from stn_core.session.recipe import Cell
+from stn_core.session.records import RunRecord
 
 BLIND_POINTS = 5.0
 """A cell that can miss a larger drop than this is named."""

@@ -11,7 +11,7 @@ from stn_core.datasets import check_dataset, list_datasets
 from stn_core.errors import unknown_name
 from stn_core.gate.baselines import Baselines
 from stn_core.models import list_models, model_info
-from stn_core.recipe import Cell, get_budget
+from stn_core.session.recipe import Cell, get_budget
 from stn_core.suite.options import SuiteOptions
 
 _DROP_IT = "drop its entry by --drop-vanished"

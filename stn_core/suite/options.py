@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from stn_core.errors import UsageError, unknown_name
-from stn_core.files import PLAN_FILE, RECORDS_FILE
+from stn_core.errors import UsageError, require_package, unknown_name
 from stn_core.gate.metrics import MIN_DROP_POINTS
-from stn_core.optional import require_package
-from stn_core.recipe import PREDECESSOR, Budget, Recipe, get_budget, parse_setting
+from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
+from stn_core.session.recipe import PREDECESSOR, Budget, Recipe, get_budget, parse_setting
 
 RECIPES = ("fast", "predecessor")
 MOST_SEEDS = 1000

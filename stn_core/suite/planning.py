@@ -12,13 +12,13 @@ import pytest
 from filelock import FileLock
 
 from stn_core.errors import UsageError
-from stn_core.files import EMPTY_SHARD_FILE
 from stn_core.gate.judge import Rules
 from stn_core.gate.verdict import Judgement
-from stn_core.importing import import_models
-from stn_core.recipe import Cell
-from stn_core.records import RunRecord
 from stn_core.report.table import remarks
+from stn_core.session.file_names import EMPTY_SHARD_FILE
+from stn_core.session.recipe import Cell
+from stn_core.session.records import RunRecord
+from stn_core.session.user_modules import import_models
 from stn_core.suite.session import (
     Plan,
     check_folder,
@@ -106,7 +106,7 @@ class Planning:
 
     def _check_checkout(self) -> None:
         """See that new baselines can be traced to a commit, where there is one."""
-        from stn_core.devices import git_failure
+        from stn_core.training.devices import git_failure
 
         commit, dirty = self._state.checkout
         if dirty:
@@ -119,7 +119,7 @@ class Planning:
             raise UsageError(f"--update-baselines: git fails in {folder}: {says}")
 
     def _data_hashes(self) -> dict[str, str]:
-        from stn_core.experiment import cached_dataset
+        from stn_core.training.run_cell import cached_dataset
 
         options = self._state.options
         root, download, names = options.data_root, options.download, options.datasets

@@ -16,7 +16,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement
-from stn_core.recipe import Cell
+from stn_core.session.recipe import Cell
 from stn_core.suite.options import SuiteOptions, add_options, read_options, thread_count
 from stn_core.suite.planning import Planning
 from stn_core.suite.reporting import Reporting, note_judgement
@@ -76,7 +76,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     device = config.getoption("--device") or "auto"
     if device == "cpu":
         return cores
-    from stn_core.devices import trainings_that_fit
+    from stn_core.training.devices import trainings_that_fit
 
     without_cards = cores if device == "auto" else 1
     return min(cores, trainings_that_fit(device) or without_cards)

@@ -10,14 +10,6 @@ from typing import Any
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.files import (
-    EMPTY_SHARD_FILE,
-    FIGURES_FOLDER,
-    JUDGEMENTS_FILE,
-    MODELS_FOLDER,
-    RECORDS_FILE,
-    REPORT_FILE,
-)
 from stn_core.gate.digests import write_digests
 from stn_core.gate.judgements import write_judgements
 from stn_core.gate.verdict import Judgement, Verdict
@@ -28,6 +20,14 @@ from stn_core.report.table import (
     tally,
     write_step_summary,
     write_tables,
+)
+from stn_core.session.file_names import (
+    EMPTY_SHARD_FILE,
+    FIGURES_FOLDER,
+    JUDGEMENTS_FILE,
+    MODELS_FOLDER,
+    RECORDS_FILE,
+    REPORT_FILE,
 )
 from stn_core.suite.session import (
     Plan,

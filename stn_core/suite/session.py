@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
-from stn_core.files import PLAN_FILE, lock_of
 from stn_core.gate.baselines import (
     Baselines,
     baseline_of,
@@ -25,13 +25,13 @@ from stn_core.gate.baselines import (
 )
 from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.json_fields import json_object
-from stn_core.recipe import Cell
-from stn_core.records import RunRecord, read_records
 from stn_core.report.folder import Asked, read_asked
 from stn_core.report.sources import commit_name, several_commits
+from stn_core.schema import json_object
+from stn_core.session.file_names import PLAN_FILE, lock_of
+from stn_core.session.recipe import Cell
+from stn_core.session.records import RunRecord, read_records
 from stn_core.suite.options import SuiteOptions
-from stn_core.writing import write_at_once
 
 
 @dataclass(frozen=True)

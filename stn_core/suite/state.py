@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stn_core.files import (
+from stn_core.gate.baselines import Baselines, read_baselines
+from stn_core.gate.digests import Digests, read_digests
+from stn_core.gate.judge import Judge
+from stn_core.session.file_names import (
     ARTIFACTS_FOLDER,
     CHECKPOINTS_FOLDER,
     MODELS_FOLDER,
@@ -17,15 +20,12 @@ from stn_core.files import (
     TENSORBOARD_FOLDER,
     lock_of,
 )
-from stn_core.gate.baselines import Baselines, read_baselines
-from stn_core.gate.digests import Digests, read_digests
-from stn_core.gate.judge import Judge
-from stn_core.records import RunRecord
+from stn_core.session.records import RunRecord
 from stn_core.suite.options import SuiteOptions
 from stn_core.suite.session import Plan, claim_folder, fitting_records, read_all
 
 if TYPE_CHECKING:
-    from stn_core.experiment import RunSettings
+    from stn_core.training.run_cell import RunSettings
 
 
 def worker_number(worker_input: Mapping[str, Any]) -> int:
@@ -98,7 +98,7 @@ class SessionState:
         told: tuple[str | None, bool | None] | None = self.worker_input.get("stn_checkout")
         if told:
             return told
-        from stn_core.devices import describe_checkout
+        from stn_core.training.devices import describe_checkout
 
         options = self.options
         written = [options.baselines, lock_of(options.baselines), options.results.parent]
@@ -133,14 +133,14 @@ class SessionState:
     @functools.cached_property
     def device(self) -> str:
         """Where this process trains: "cpu", "cuda:1"."""
-        from stn_core.devices import resolve_device
+        from stn_core.training.devices import resolve_device
 
         return str(resolve_device(self.options.device, worker_number(self.worker_input)))
 
     @functools.cached_property
     def settings(self) -> RunSettings:
         """Where this process trains and writes, and from which commit."""
-        from stn_core.experiment import RunSettings
+        from stn_core.training.run_cell import RunSettings
 
         options = self.options
         commit, dirty = self.checkout

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stn_core.files import RECORDS_FILE
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.recipe import Cell
-from stn_core.records import RunRecord, append_record
+from stn_core.session.file_names import RECORDS_FILE
+from stn_core.session.recipe import Cell
+from stn_core.session.records import RunRecord, append_record
 from stn_core.suite.state import SessionState
 
 
@@ -46,8 +46,8 @@ class Trainer:
         return self._state.judge.judge(cell, records, data_hash)
 
     def _train(self, cell: Cell, seeds: Sequence[int]) -> list[RunRecord]:
-        from stn_core.experiment import run_cell
         from stn_core.training.observers import ProgressBar
+        from stn_core.training.run_cell import run_cell
 
         settings = self._state.settings
         if not self._is_watched():

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from stn_core.sealed import read_sealed, sealed
+from stn_core.models.checksummed_tensors import read_sealed, sealed
 
 _LOGGER = logging.getLogger(__name__)
 

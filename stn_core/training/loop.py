@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from stn_core.datasets import Dataset
-from stn_core.devices import generator_states, restore_generators
-from stn_core.evaluation import evaluate
-from stn_core.recipe import Recipe
-from stn_core.training.batches import Normaliser, augment, training_batches
+from stn_core.models.normaliser import Normaliser
+from stn_core.session.recipe import Recipe
+from stn_core.training.batches import augment, training_batches
 from stn_core.training.checkpoint import Checkpoint
+from stn_core.training.devices import generator_states, restore_generators
 from stn_core.training.early_stopping import EarlyStopping
+from stn_core.training.evaluation import evaluate
 from stn_core.training.optimization import create_optimizer, create_scheduler
 
 
@@ -159,7 +160,7 @@ def train(
     """Train a model in place.
 
     The order of the images, distortions and augmentation are keyed by (seed, epoch); dropout draws
-    from the global generator, which `stn_core.devices.isolated` seeds.
+    from the global generator, which `stn_core.training.devices.isolated` seeds.
 
     Args:
         model: on the device of `normalise`.

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard import RecordWriter
 from torch.utils.tensorboard.summary import hparams, image, scalar
 
-from stn_core.records import RunRecord
+from stn_core.session.records import RunRecord
 from stn_core.training.loop import EpochResult, Training
 
 STEP_LOSS = "train/loss"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stn_core.datasets import Dataset, check_dataset, list_datasets, load_dataset
-from stn_core.datasets.distorted_sets import KINDS
+from stn_core.datasets.distortions.distorted_sets import KINDS
 from tests.datasets.real_data import DATA_ROOT, need_the_expected_species, what_is_missing
 
 COORDINATES = list_datasets("coordinates_*")

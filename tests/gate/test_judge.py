@@ -11,7 +11,7 @@ from stn_core.gate.baselines import Baselines
 from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.metrics import MIN_DROP_POINTS, MIN_LOSS_RISE, Metric
 from stn_core.gate.verdict import Verdict, accuracy_text
-from stn_core.recipe import Recipe
+from stn_core.session.recipe import Recipe
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
 STORED = baseline(list(np.linspace(0.94, 0.96, 20)))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.grids import normalised_to_pixel
+from stn_core.geometry.grids import normalised_to_pixel
+from stn_core.geometry.sampling import sample
 from stn_core.layers.log_polar import PolarTransformer, largest_radius, log_polar_grid
-from stn_core.sampling import sample
 from tests.strategies import points_xy, sizes_hw
 
 OUT_HW = (12, 9)

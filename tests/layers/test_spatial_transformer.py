@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from stn_core.errors import UsageError
+from stn_core.geometry.sampling import list_samplers, sample
+from stn_core.geometry.warps import create_warp, list_warps
 from stn_core.layers import SpatialTransformer, Warped, zero_residual_head
-from stn_core.sampling import list_samplers, sample
-from stn_core.warps import create_warp, list_warps
 
 SIZE_HW = (9, 12)
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.grids import normalised_to_pixel
+from stn_core.geometry.grids import normalised_to_pixel
+from stn_core.geometry.warps import create_warp, list_warps
 from stn_core.layers.coordconv import CoordConv2d
 from stn_core.layers.spinal import SpinalHead
 from stn_core.models import TransformsImages, convnet, create_model
 from stn_core.models.backbone import Stage, conv_stack, flat_width, smallest_side
-from stn_core.warps import create_warp, list_warps
 from tests.models.parts import layers_of
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.grids import base_grid
+from stn_core.geometry.grids import base_grid
+from stn_core.geometry.sampling import sample
+from stn_core.geometry.warps import create_warp, list_warps, warp_for
 from stn_core.models import create_model
 from stn_core.models.inverse_compositional import InverseCompositionalTransformer
-from stn_core.sampling import sample
-from stn_core.warps import create_warp, list_warps, warp_for
 
 SHAPE = (2, 28, 35)
 CLOSED = [name for name in list_warps() if create_warp(name).closed_under_composition]

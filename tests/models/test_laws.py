@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
-from stn_core.grids import base_grid
+from stn_core.geometry.grids import base_grid
 from stn_core.models import TransformsImages, create_model, list_models, model_info
-from stn_core.saved_models import load_model, save_model
+from stn_core.models.saved_models import load_model, save_model
 from tests.configurations import configuration_of
 
 Shape = tuple[int, int, int]
@@ -205,7 +205,7 @@ def test_a_saved_model_gives_the_same_logits(
     save_model(tmp_path / "model.safetensors", model, configuration)
     # Nobody saves a model with options; here they only make it small.
     smaller = functools.partial(create_model, **OPTIONS.get(name, {}))
-    monkeypatch.setattr("stn_core.saved_models.create_model", smaller)
+    monkeypatch.setattr("stn_core.models.saved_models.create_model", smaller)
     assert torch.equal(load_model(tmp_path / "model.safetensors")(images), model(images))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from stn_core.geometry.warps import create_warp
 from stn_core.layers.coordconv import CoordConv2d
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.layers.spinal import SpinalHead
 from stn_core.models import create_model, list_models, model_info
-from stn_core.warps import create_warp
 from tests.models.parts import layers_of
 
 WARPS = {

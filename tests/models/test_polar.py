@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stn_core.grids import normalised_to_pixel
+from stn_core.geometry.grids import normalised_to_pixel
 from stn_core.models import TransformsImages, create_model
 from stn_core.models.backbone import CLASSIFIER
 from stn_core.models.polar import OriginPredictor, centroid, wrapped_stack

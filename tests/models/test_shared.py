@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stn_core.geometry.sampling import sample
+from stn_core.geometry.warps import create_warp
 from stn_core.models import create_model
-from stn_core.sampling import sample
-from stn_core.warps import create_warp
 
 SHAPE = (2, 28, 35)
 

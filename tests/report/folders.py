@@ -2,11 +2,11 @@
 
 import json
 
-from stn_core.artifacts import artifacts_path, write_artifacts
-from stn_core.files import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.gate.judgements import write_judgements
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.records import append_record
+from stn_core.session.artifacts import artifacts_path, write_artifacts
+from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
+from stn_core.session.records import append_record
 from tests.examples import artifacts, record
 
 COURSE = [

@@ -2,8 +2,8 @@
 
 import os
 
-from stn_core.files import PLAN_FILE, RECORDS_FILE
 from stn_core.report.session import session_folders
+from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
 
 
 def test_the_newest_session_is_the_one_that_ran_last(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, write_baselines
-from stn_core.records import append_record
 from stn_core.report.sources import read_source
+from stn_core.session.records import append_record
 from tests.examples import CELL, baseline, environment, record
 
 

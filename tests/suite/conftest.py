@@ -7,9 +7,9 @@ import warnings
 import pytest
 
 from stn_core.datasets import registry as datasets
-from stn_core.experiment import run_cell
 from stn_core.models import registry as models
-from stn_core.recipe import Cell, Recipe
+from stn_core.session.recipe import Cell, Recipe
+from stn_core.training.run_cell import run_cell
 from tests.suite.sessions import GATE, MODELS, session
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.gate.baselines import Baselines
-from stn_core.recipe import Cell, Recipe, get_budget
+from stn_core.session.recipe import Cell, Recipe, get_budget
 from stn_core.suite.matrix import share, vanished_cells
 from tests.examples import baseline
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stn_core.recipe import Cell, get_budget
+from stn_core.session.recipe import Cell, get_budget
 from stn_core.suite.plugin import session_options
 from stn_core.suite.session import claim_folder
 from tests.examples import environment, record

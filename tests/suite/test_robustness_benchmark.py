@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stn_core.robustness import CHANGES
+from stn_core.training.robustness import CHANGES
 
 pytest_plugins = ["pytester"]
 

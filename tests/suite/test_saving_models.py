@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from stn_core.datasets import load_dataset
-from stn_core.sealed import read_sealed
+from stn_core.models.checksummed_tensors import read_sealed
 from tests.suite.sessions import exactly, select
 
 pytest_plugins = ["pytester"]
@@ -30,7 +30,7 @@ def test_every_good_run_leaves_a_model_that_another_process_can_use(bench, pytes
     (model,) = pytester.path.glob("results/*/models/digits-tiny-1.safetensors")
     assert read_sealed(model)[0]["configuration"]["imports"] == ["my_models"]
     Image.fromarray(load_dataset("digits").test.images[0, 0].numpy()).save("digit.png")
-    command = [sys.executable, "-m", "stn_core.predict", str(model), "digit.png"]
+    command = [sys.executable, "-m", "stn_core.training.predict", str(model), "digit.png"]
     command += ["--import", "my_models"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("digit.png: ")
@@ -53,7 +53,7 @@ def test_a_full_disk_costs_the_model_and_not_the_run(bench, pytester, monkeypatc
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("stn_core.experiment.save_model", full)
+    monkeypatch.setattr("stn_core.training.run_cell.save_model", full)
     session = bench(*select("tiny"), "--seeds", "1", "--save-models")
     assert session.ret == 0
     session.stdout.fnmatch_lines(["1 cell, 1 run: 1 NEW", "models: 0 of 1 good runs left*"])

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.files import lock_of
 from stn_core.gate.baselines import Baselines, write_baselines
 from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.session.file_names import lock_of
 from stn_core.suite.session import (
     Plan,
     check_resumed,

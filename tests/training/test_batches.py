@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stn_core.datasets import load_dataset
-from stn_core.recipe import Recipe
-from stn_core.training.batches import Normaliser, augment, training_batches
+from stn_core.models.normaliser import Normaliser
+from stn_core.session.recipe import Recipe
+from stn_core.training.batches import augment, training_batches
 
 
 def numbered(count):

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from stn_core.datasets import Split, load_dataset
-from stn_core.recipe import Recipe
+from stn_core.models.normaliser import Normaliser
+from stn_core.session.recipe import Recipe
 from stn_core.training import train
-from stn_core.training.batches import Normaliser
 from stn_core.training.checkpoint import Checkpoint, discard
 
 OWNER = {"cell": "smoke/digits/cnn", "seed": 0, "commit": None}

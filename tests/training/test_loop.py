@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from stn_core.datasets import AffineDistortion, Split, load_dataset
-from stn_core.keyed_random import Stream
-from stn_core.recipe import Recipe
+from stn_core.datasets.keyed_random import Stream
+from stn_core.models.normaliser import Normaliser
+from stn_core.session.recipe import Recipe
 from stn_core.training import loop, train
-from stn_core.training.batches import Normaliser, training_batches
+from stn_core.training.batches import training_batches
 from stn_core.training.optimization import create_optimizer, create_scheduler
 
 CPU = torch.device("cpu")

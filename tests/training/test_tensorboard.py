@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from stn_core import RunSettings, run_cell
-from stn_core.artifacts import artifacts_path, read_artifacts
 from stn_core.errors import UsageError
-from stn_core.recipe import Cell, Recipe
+from stn_core.session.artifacts import artifacts_path, read_artifacts
+from stn_core.session.recipe import Cell, Recipe
 from stn_core.training import tensorboard
 from stn_core.training.observers import together
 from stn_core.training.tensorboard import in_a_row
@@ -188,7 +188,9 @@ def test_a_divergence_is_shown_to_its_last_step(tmp_path):
 def test_a_crash_leaves_what_was_asked_and_nothing_of_an_earlier_attempt(tmp_path, monkeypatch):
     cell = dataclasses.replace(CELL, model="cnn")
     _, folder = run(cell, tmp_path)
-    monkeypatch.setattr("stn_core.experiment.create_model", lambda *_, **options: nn.Identity())
+    monkeypatch.setattr(
+        "stn_core.training.run_cell.create_model", lambda *_, **options: nn.Identity()
+    )
     record, _ = run(cell, tmp_path)
     assert record.status == "crashed"
     asked, _, ended = hyperparameters(folder)
@@ -233,7 +235,7 @@ def test_warps_that_are_no_images_cost_the_rest_of_the_file(shown, tmp_path, cap
     def film_of(*arguments):
         return lambda epoch: torch.zeros(7)
 
-    monkeypatch.setattr("stn_core.experiment.film_of", film_of)
+    monkeypatch.setattr("stn_core.training.run_cell.film_of", film_of)
     record, folder = run(CELL, tmp_path)
     assert record.digest == shown.record.digest
     assert len(caplog.messages) == 1

@@ -1,0 +1,1 @@
+"""Where images come from: embedded sets, files of the data root, folders."""

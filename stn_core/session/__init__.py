@@ -1,0 +1,1 @@
+"""A session as plain data, without torch: recipes, budgets, cells, records, artifacts."""

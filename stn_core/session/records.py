@@ -1,0 +1,229 @@
+"""The record of one run, and the append-only file that keeps it from being lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from stn_core.errors import UsageError
+from stn_core.schema import check_fields, json_object
+
+RECORD_VERSION = 1
+_CODE = ("stn_core", "commit", "dirty")
+_NO_RECORD = "not a run record: "
+STATUSES = ("ok", "diverged", "crashed")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a run took place: all that decides whether its numbers can repeat to the last bit.
+
+    Args:
+        stn_core, python, torch, numpy: versions.
+        platform: operating system and machine, "Linux-x86_64".
+        device_type: "cpu", "cuda" or "mps".
+        device_name: the processor's or the card's own name.
+        instruction_set: the CPU capability that torch dispatches on, "AVX512".
+        threads: torch's threads.
+        nondeterministic: operations on this device whose result may differ from run to run.
+        commit: the checkout's commit, None outside one.
+        dirty: whether the checkout had changes nobody committed, None outside one.
+    """
+
+    stn_core: str
+    python: str
+    torch: str
+    numpy: str
+    platform: str
+    device_type: str
+    device_name: str
+    instruction_set: str
+    threads: int
+    nondeterministic: list[str] = field(default_factory=list)
+    commit: str | None = None
+    dirty: bool | None = None
+
+    def place(self) -> dict[str, Any]:
+        """The fields that say where, without those that say which code."""
+        values = dataclasses.asdict(self)
+        return {name: values[name] for name in values if name not in _CODE}
+
+    def key(self) -> str:
+        """Eight hexadecimal digits, equal where the same code must give the same digest."""
+        values = self.place()
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One seed of one cell: what was asked, what came out, where. JSON types only.
+
+    Args:
+        model, dataset, budget: the cell.
+        seed: the seed of initialisation, data order, distortions and dropout.
+        is_search: the recipe was overridden.
+        recipe: its fields; `recipe_hash` its hash.
+        data_hash: the dataset's.
+        environment: where.
+        status: "ok", "diverged" (the loss was not finite) or "crashed".
+        message: the reason where the status is not "ok".
+        parameters: trainable ones of the model.
+        test_images: how many the accuracy was measured on; 0 where the test set stayed closed.
+        test_accuracy: in [0, 1], None where the test set stayed closed or the run failed.
+        test_cross_entropy: in nats an image, likewise.
+        confusion: counts, row the true class, column the predicted one; None above 256 classes.
+        worst_mistakes: the most confidently wrong test images: index, label, predicted, confidence.
+        validation: an entry an epoch: epoch, train_loss, loss, accuracy.
+        kept_epoch: the epoch, from 1, whose weights were evaluated.
+        train_seconds, evaluate_seconds: wall clock; training without its validation.
+        images_per_second: trained images over train_seconds.
+        peak_memory_mb: on CUDA what torch allocated, elsewhere the process's resident set.
+        digest: hash of every step's loss, the final predictions and the metrics.
+        version: of this schema.
+    """
+
+    model: str
+    dataset: str
+    budget: str
+    seed: int
+    is_search: bool
+    recipe: dict[str, Any]
+    recipe_hash: str
+    data_hash: str
+    environment: Environment
+    status: str = "ok"
+    message: str = ""
+    parameters: int = 0
+    test_images: int = 0
+    test_accuracy: float | None = None
+    test_cross_entropy: float | None = None
+    confusion: list[list[int]] | None = field(default_factory=list)
+    worst_mistakes: list[dict[str, float]] = field(default_factory=list)
+    validation: list[dict[str, float]] = field(default_factory=list)
+    kept_epoch: int = 0
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    images_per_second: float = 0.0
+    peak_memory_mb: float = 0.0
+    digest: str = ""
+    version: int = RECORD_VERSION
+
+    @property
+    def key(self) -> str:
+        """The cell's name in baselines.json, ``budget/dataset/model``."""
+        return f"{self.budget}/{self.dataset}/{self.model}"
+
+    @property
+    def run_name(self) -> str:
+        """``dataset-model-seed``: its name among the runs of a session, which has one budget."""
+        return f"{self.dataset}-{self.model}-{self.seed}"
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """Accuracy on the validation images with the weights that were kept, in [0, 1]."""
+        return self.validation[self.kept_epoch - 1]["accuracy"] if self.kept_epoch else None
+
+    def to_json(self) -> str:
+        """The record as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> RunRecord:
+        """The record of a JSON object.
+
+        Raises:
+            UsageError: it is none, of another version, or one of its fields is not a record's.
+        """
+        values = json_object(values, _NO_RECORD)
+        version = values.get("version")
+        if version != RECORD_VERSION:
+            raise UsageError(
+                f"a record of version {version} cannot be read; this is version {RECORD_VERSION}"
+            )
+        where = f"{_NO_RECORD}environment: "
+        place = json_object(values.get("environment"), where)
+        check_fields(Environment, place, where)
+        values = {**values, "environment": Environment(**place)}
+        check_fields(cls, values, _NO_RECORD)
+        record = cls(**values)
+        _check_values(record)
+        return record
+
+
+def _check_values(record: RunRecord) -> None:
+    """What the fields' types leave open."""
+    if record.status not in STATUSES:
+        raise UsageError(f"{_NO_RECORD}status must be one of {STATUSES}, not {record.status!r}")
+    for entry in dataclasses.fields(record):
+        value = getattr(record, entry.name)
+        if isinstance(value, int | float) and value < 0:
+            raise UsageError(f"{_NO_RECORD}{entry.name} must be 0 or more, not {value}")
+    if record.test_accuracy is not None and record.test_accuracy > 1:
+        raise UsageError(f"{_NO_RECORD}test_accuracy must be in [0, 1], not {record.test_accuracy}")
+    for epoch, values in enumerate(record.validation, start=1):
+        for name in ("epoch", "train_loss", "loss", "accuracy"):
+            if name not in values:
+                raise UsageError(f"{_NO_RECORD}validation, epoch {epoch}: {name} is missing")
+    if record.kept_epoch > len(record.validation):
+        epochs = len(record.validation)
+        raise UsageError(f"{_NO_RECORD}kept_epoch is {record.kept_epoch}, of {epochs} epochs")
+    for mistake in record.worst_mistakes:
+        for name in ("index", "label", "predicted", "confidence"):
+            if name not in mistake:
+                raise UsageError(f"{_NO_RECORD}worst_mistakes: {name} is missing")
+    confusion = record.confusion or []
+    if any(len(row) != len(confusion) for row in confusion):
+        raise UsageError(f"{_NO_RECORD}confusion is not square")
+    _check_results(record)
+
+
+def _check_results(record: RunRecord) -> None:
+    """A good run has a digest, and results on the test images unless these stayed closed."""
+    if record.status != "ok":
+        return
+    results = ("test_images", "test_accuracy", "test_cross_entropy")
+    for name in ("digest",) if record.is_search else ("digest", *results):
+        value = getattr(record, name)
+        if value is None or value == "" or (name == "test_images" and value == 0):
+            raise UsageError(f"{_NO_RECORD}{name} is missing")
+
+
+def append_record(path: Path, record: RunRecord) -> None:
+    """Append a record as one line, on the disk when this returns; safe with several writers."""
+    with FileLock(f"{path}.lock"), path.open("ab") as file:
+        if file.tell() and not _ends_with_newline(path):
+            file.write(b"\n")  # a torn line stays alone, and does not tear this one
+        file.write(record.to_json().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def read_records(path: Path) -> tuple[list[RunRecord], list[str]]:
+    """The records of a file, and a sentence for every line that is none (a torn one, say).
+
+    A file that does not exist holds no records.
+    """
+    records: list[RunRecord] = []
+    complaints: list[str] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(RunRecord.from_dict(json.loads(line)))
+        except UsageError as error:
+            complaints.append(f"{path}, line {number}: {error}")
+        except (ValueError, RecursionError):
+            complaints.append(f"{path}, line {number}: torn, left out")
+    return records, complaints

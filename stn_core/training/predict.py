@@ -1,0 +1,151 @@
+"""Ask a saved model what it sees in image files.
+
+Images become grey or coloured as the model needs them, transparent pixels show the background that
+it was trained with. Nothing is inverted: a model that learnt white digits on black wants them so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stn_core.datasets.sources.image_files import MODES, read_image
+from stn_core.errors import UsageError
+from stn_core.models import TransformsImages
+from stn_core.models.saved_models import SavedModel, read_saved_model
+from stn_core.session.user_modules import import_models
+from stn_core.training.devices import resolve_device
+from stn_core.training.side_by_side import side_by_side
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stn_core.training.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a file that --save-models wrote")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="image files")
+    parser.add_argument("--top", metavar="K", type=int, default=3, help="how many classes (3)")
+    parser.add_argument("--resize", action="store_true", help="stretch images of another size")
+    parser.add_argument(
+        "--warped",
+        metavar="FOLDER",
+        type=Path,
+        help="where to draw each image beside what the model's transformer makes of it",
+    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="NAME,...",
+        default="",
+        help="modules or files that register models",
+    )
+    return parser.parse_args(arguments)
+
+
+def open_model(arguments: argparse.Namespace) -> SavedModel:
+    """The model that the command line names, on its device.
+
+    Raises:
+        UsageError: it cannot be had, takes no pictures, or another argument makes no sense.
+    """
+    if arguments.top < 1:
+        raise UsageError(f"--top takes a whole number from 1, not {arguments.top}")
+    device = resolve_device(arguments.device)
+    names = (name.strip() for name in arguments.imports.split(","))
+    import_models(filter(None, names), Path.cwd())
+    saved = read_saved_model(arguments.model)
+    channels = saved.configuration.in_shape[0]
+    if channels not in MODES:
+        raise UsageError(f"{arguments.model}: its images have {channels} channels, no file has")
+    saved.model.to(device)
+    return saved
+
+
+def picture_paths(images: Sequence[Path], folder: Path) -> Iterator[Path]:
+    """A path for each image's picture, which is no image's and no other picture's."""
+    taken = {path.resolve() for path in images}
+    for image in images:
+        path, number = folder / f"{image.stem}-warped.png", 1
+        while path.resolve() in taken:
+            number += 1
+            path = folder / f"{image.stem}-warped-{number}.png"
+        taken.add(path.resolve())
+        yield path
+
+
+def prediction_line(saved: SavedModel, image: Tensor, top: int) -> str:
+    """The most probable classes of an image ``(C, H, W)``: "7 (98.12 %), 1 (1.30 %)".
+
+    Raises:
+        UsageError: the model's answer is not finite.
+    """
+    (probabilities,) = saved.probabilities(image[None])
+    if not probabilities.isfinite().all():
+        raise UsageError("the model's answer is not finite: were its weights trained to the end?")
+    names = saved.configuration.class_names
+    values, classes = probabilities.topk(min(top, len(names)))
+    pairs = zip(classes.tolist(), values.tolist(), strict=True)
+    return ", ".join(f"{names[k]} ({100 * probability:.2f} %)" for k, probability in pairs)
+
+
+@torch.inference_mode()
+def warped_image(saved: SavedModel, image: Tensor) -> Tensor:
+    """What the model's transformer makes of an image: uint8 ``(C, H, W)`` to ``(C, h, w)``."""
+    assert isinstance(saved.model, TransformsImages)
+    warped = saved.model.transform(saved.normalise(image[None])).image
+    return saved.pixels(warped.float())[0]
+
+
+def write_picture(path: Path, saved: SavedModel, image: Tensor) -> None:
+    """Write an image ``(C, H, W)`` and what the transformer makes of it into one picture.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    picture = side_by_side([image, warped_image(saved, image)])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Print a line for each image; 1 where anything asked for could not be had."""
+    arguments = parse_arguments(command_line)
+    try:
+        saved = open_model(arguments)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    draws = arguments.warped is not None and isinstance(saved.model, TransformsImages)
+    if arguments.warped and not draws:
+        name = saved.configuration.model
+        print(f"--warped: {name} warps no images, so there are no pictures", file=sys.stderr)
+    status = 0
+    pictures = picture_paths(arguments.images, arguments.warped or Path())
+    in_shape, background = saved.configuration.in_shape, saved.background
+    for path, picture in zip(arguments.images, pictures, strict=True):
+        try:
+            image = read_image(path, in_shape, background, resize=arguments.resize)
+            image = image.to(saved.device)
+            print(f"{path}: {prediction_line(saved, image, arguments.top)}")
+            if draws:
+                write_picture(picture, saved, image)
+        except UsageError as error:
+            print(error, file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Whatever Pillow reads becomes the model's kind of image, or is told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from stn_core.datasets.sources.image_files import read_image
+from stn_core.errors import UsageError
+
+HEIGHT, WIDTH = 5, 7
+GREY, COLOURED = (1, HEIGHT, WIDTH), (3, HEIGHT, WIDTH)
+BLACK = (0.0, 0.0, 0.0)
+
+
+def noise(*channels: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, *channels), np.uint8)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "image.png"
+
+
+def test_pixels_are_those_of_the_file(path: Path) -> None:
+    pixels = noise()
+    Image.fromarray(pixels).save(path)
+    image = read_image(path, GREY, BLACK[:1])
+    assert (image.dtype, image.shape) == (torch.uint8, GREY)
+    assert np.array_equal(image[0], pixels)
+    coloured = noise(3)
+    Image.fromarray(coloured).save(path)
+    assert np.array_equal(read_image(path, COLOURED, BLACK), np.moveaxis(coloured, -1, 0))
+
+
+def test_grey_becomes_colour_and_colour_becomes_grey(path: Path) -> None:
+    pixels = noise()
+    Image.fromarray(pixels).save(path)
+    assert all(np.array_equal(c, pixels) for c in read_image(path, COLOURED, BLACK))
+    coloured = noise(3)
+    Image.fromarray(coloured).save(path)
+    luma = coloured @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+    grey = read_image(path, GREY, BLACK[:1])[0].numpy()
+    assert np.abs(grey - luma).max() <= 1  # it is cut off or rounded
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "CMYK", "YCbCr"])
+def test_other_modes_become_grey(tmp_path: Path, mode: str) -> None:
+    black_and_white = np.where(noise() > 127, np.uint8(255), np.uint8(0))
+    path = tmp_path / "image.tiff"
+    Image.fromarray(black_and_white).convert("RGB").convert(mode).save(path)
+    image = read_image(path, GREY, BLACK[:1])
+    assert np.array_equal(image[0], black_and_white)
+
+
+def test_sixteen_bits_are_scaled(path: Path) -> None:
+    pixels = noise()
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(path)
+    assert np.array_equal(read_image(path, GREY, BLACK[:1])[0], pixels)
+    assert np.array_equal(read_image(path, COLOURED, BLACK)[2], pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_transparent_shows_the_background(path: Path, channels: int) -> None:
+    background = (10.2, 200.0, 99.6)[:channels]
+    pixels = noise(4)
+    pixels[:, :, :3] = noise(1)  # grey, so that its grey is known
+    pixels[0, :, 3], pixels[1, :, 3] = 0, 255
+    Image.fromarray(pixels).save(path)
+    image = read_image(path, (channels, HEIGHT, WIDTH), background).numpy()
+    opacity = pixels[:, :, 3] / 255
+    fill = np.array(background).reshape(-1, 1, 1)
+    expected = pixels[:, :, 0] * opacity + fill * (1 - opacity)
+    # The background is rounded to a whole number, and the blend once more.
+    assert np.abs(image - expected).max() <= 1
+    assert np.array_equal(image[:, 1], np.tile(pixels[1, :, 0], (channels, 1)))
+
+
+def test_a_transparent_colour_of_a_palette_shows_the_background(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8)).convert("P")
+    picture.putpalette([255, 255, 255, 30, 30, 30])
+    path = tmp_path / "image.gif"
+    picture.save(path, transparency=0)
+    image = read_image(path, GREY, (7.0,))
+    assert np.array_equal(image[0], np.where(np.eye(HEIGHT, WIDTH), 30, 7))
+
+
+def test_an_image_is_turned_upright(path: Path) -> None:
+    turned = noise().T  # as a camera held sideways stores it
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: to be turned by 90 degrees clockwise
+    Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif)
+    assert np.array_equal(read_image(path, GREY, BLACK[:1])[0], np.rot90(turned, -1))
+
+
+def test_another_size_needs_resize(path: Path) -> None:
+    Image.fromarray(noise().repeat(4, 0).repeat(6, 1)).save(path)
+    with pytest.raises(UsageError, match=r"is 42 pixels wide and 20 high, .* 7 and 5; --resize"):
+        read_image(path, GREY, BLACK[:1])
+    assert read_image(path, GREY, BLACK[:1], resize=True).shape == GREY
+
+
+def test_resizing_is_antialiased_and_leaves_what_fits(path: Path) -> None:
+    stripes = np.tile(np.array([0, 255], np.uint8), (12 * HEIGHT, 6 * WIDTH))
+    Image.fromarray(stripes).save(path)
+    image = read_image(path, GREY, BLACK[:1], resize=True)
+    # A sample every twelve pixels would be black or white; the mean of stripes is 127.5.
+    assert (image.int() - 127).abs().max() <= 12
+    pixels = noise()
+    Image.fromarray(pixels).save(path)
+    assert np.array_equal(read_image(path, GREY, BLACK[:1], resize=True)[0], pixels)
+
+
+def test_what_is_no_image_is_told_in_one_line(tmp_path: Path) -> None:
+    def refused(path: Path, pattern: str) -> None:
+        with pytest.raises(UsageError, match=pattern) as refusal:
+            read_image(path, GREY, BLACK[:1])
+        assert str(path) in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+    refused(tmp_path / "none.png", "there is no file")
+    refused(tmp_path, "cannot be read: .*directory")
+    text = tmp_path / "text.png"
+    text.write_text("a picture of a digit")
+    refused(text, "is no image, or in no format that Pillow reads")
+    numbers = tmp_path / "numbers.tiff"
+    Image.fromarray(noise().astype(np.float32)).save(numbers)
+    refused(numbers, r"its pixels are numbers \(F\); save it with 8 bits a channel")
+    lab = tmp_path / "lab.tiff"
+    Image.merge("LAB", [Image.fromarray(noise())] * 3).save(lab)
+    refused(lab, "cannot be read: conversion from LAB")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tiff", "webp", "bmp"])
+def test_a_torn_file_is_told_or_read_in_part(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole.{suffix}"
+    Image.fromarray(noise(3)).save(whole)
+    content = whole.read_bytes()
+    torn = tmp_path / f"torn.{suffix}"
+    refusals = 0
+    for length in range(0, len(content), 7):
+        torn.write_bytes(content[:length])
+        try:
+            read_image(torn, COLOURED, BLACK)
+        except UsageError:
+            refusals += 1
+    assert refusals

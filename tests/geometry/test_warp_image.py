@@ -1,0 +1,96 @@
+"""warp_image: a warp and a sampler in one call, with its arguments checked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import stn_core
+from stn_core import create_warp, list_samplers, list_warps, sample, warp_image
+from stn_core.errors import UsageError
+from stn_core.geometry.warps import warp_for
+
+
+def images(batch=2, channels=3, size_hw=(6, 9)):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, channels, *size_hw, dtype=torch.float64, generator=generator)
+
+
+def draw_theta(warp, batch=2):
+    offset = torch.linspace(-0.05, 0.1, batch * warp.num_params, dtype=torch.float64)
+    return warp.identity(dtype=torch.float64) + offset.view(batch, -1)
+
+
+@pytest.mark.parametrize("name", list_warps())
+def test_it_is_the_warps_grid_then_the_sampler(name):
+    image = images()
+    warp = warp_for(name, (6, 9))
+    theta = draw_theta(warp)
+    expected = sample(image, warp.grid(theta, (4, 7)), "bicubic", 0.3)
+    for given in (name, warp):
+        assert torch.equal(warp_image(image, given, theta, (4, 7), "bicubic", 0.3), expected)
+
+
+@pytest.mark.parametrize("mode", list_samplers())
+def test_the_identity_keeps_the_image(mode):
+    image, theta = images(), create_warp("affine").identity(dtype=torch.float64)
+    kept = warp_image(image, "affine", theta, mode=mode)
+    torch.testing.assert_close(kept, image, rtol=0, atol=1e-12)  # roundings of positions
+
+
+def test_one_theta_serves_all_images():
+    warp, image = create_warp("affine"), images()
+    theta = draw_theta(warp, 1)
+    expected = warp_image(image, warp, theta.expand(2, -1))
+    assert torch.equal(warp_image(image, warp, theta), expected)
+    assert torch.equal(warp_image(image, warp, theta[0]), expected)
+
+
+@pytest.mark.parametrize("out_hw", [(1, 3), (2, 1), (1, 1)])
+def test_antialiased_sees_what_a_single_pixel_covers(out_hw):
+    image = images(size_hw=(8, 12))[..., : 4 * out_hw[1]][..., : 4 * out_hw[0], :]
+    theta = create_warp("affine").identity(dtype=torch.float64)
+    reduced = warp_image(image, "affine", theta, out_hw, "antialiased", "border")
+    # The steps are powers of two and alike, so the octave is the mean over each pixel.
+    torch.testing.assert_close(reduced, F.avg_pool2d(image, 4), rtol=0, atol=1e-12)
+
+
+def test_the_gradient_reaches_theta_and_image():
+    image, theta = images().requires_grad_(), draw_theta(create_warp("tps")).requires_grad_()
+    warp_image(image, "tps", theta).square().sum().backward()
+    assert image.grad.any()
+    assert theta.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"warp": "afine"}, "unknown warp 'afine'; did you mean affine"),
+        ({"theta": torch.full((2, 6), torch.nan)}, "'affine' holds 12 values that are not finite"),
+        ({"theta": torch.zeros(2, 8)}, r"\(B, 6\); got \(2, 8\), which fits homography or"),
+        ({"theta": torch.zeros(3, 6)}, r"\(6,\) or \(2, 6\) .*\(2, 3, 6, 9\); got \(3, 6\)"),
+        ({"theta": torch.zeros(1, 2, 6)}, r"got \(1, 2, 6\)"),
+        ({"image": torch.zeros(3, 6, 9)}, r"\(B, C, H, W\); got \(3, 6, 9\)"),
+        ({"size_hw": (0, 4)}, r"at least \(1, 1\); got \(0, 4\)"),
+        ({"size_hw": 5}, "size_hw must be a height and a width; got 5"),
+        ({"size_hw": (5,)}, r"size_hw must be a height and a width; got \(5,\)"),
+        ({"warp": None}, "a warp is one of affine, .* not None"),
+        (
+            {"theta": [1.0, 0, 0, 0, 1, 0]},
+            "theta of .* 'affine' must be a tensor; got a list",
+        ),
+        ({"theta": torch.tensor([1, 0, 0, 0, 1, torch.nan])}, "holds 1 value that is not finite"),
+        ({"mode": "bilinaer"}, "did you mean bilinear"),
+        ({"padding": "zero"}, "did you mean zeros"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(arguments, message):
+    given = {"image": images(), "warp": "affine", "theta": draw_theta(create_warp("affine"))}
+    with pytest.raises(UsageError, match=message) as error:
+        warp_image(**(given | arguments))
+    assert "\n" not in str(error.value)
+
+
+def test_it_is_public():
+    assert "warp_image" in stn_core.__all__

@@ -1,0 +1,444 @@
+"""The laws that every registered warp obeys; registering a family puts it to these tests."""
+
+from __future__ import annotations
+
+import copy
+import io
+import shutil
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stn_core.errors import UsageError
+from stn_core.geometry.grids import base_grid
+from stn_core.geometry.warps import create_warp, list_warps
+from tests.no_products import NoRoundedProducts
+from tests.strategies import dtypes, points_xy, sizes_hw, thetas
+
+# Closed forms are exact to rounding, which the inverse magnifies by the condition of the matrix:
+# under 100 in the ranges drawn. CPAB integrates: under the 1.3e-4 half-widths that it states for
+# velocities larger than these.
+INVERSE_TOLERANCE = {"cpab": 1e-4, "tps": 1e-6, "affine_diffeo": 1e-8, "homography_diffeo": 1e-8}
+# CPAB's steps carry no gradient, so a step's end is off by up to 1e-3 (its _LATE) of the field's
+# change of slope: below 1e-2 per edge at the velocities drawn. The others are exact.
+GRADIENT_TOLERANCE = {"cpab": 1e-2}
+
+every_warp = pytest.mark.parametrize("name", list_warps())
+every_closed_under_composition = pytest.mark.parametrize(
+    "name", [n for n in list_warps() if create_warp(n).closed_under_composition]
+)
+few = settings(max_examples=15, deadline=None)
+
+
+def draw_theta(warp, batch=3, reach=0.1, seed=0, dtype=torch.float64):
+    offset = torch.rand(batch, warp.num_params, generator=torch.Generator().manual_seed(seed))
+    return warp.identity(dtype=dtype) + reach * (2 * offset - 1).to(dtype)
+
+
+def draw_points(batch=3, count=5, seed=1, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.rand(batch, count, 2, generator=generator) - 1).to(dtype)
+
+
+def small(name):
+    """The warp, with as few steps as show its whole graph: CPAB's are unrolled."""
+    return create_warp(name, steps=2) if name == "cpab" else create_warp(name)
+
+
+@every_warp
+@few
+@given(size_hw=sizes_hw(), dtype=dtypes())
+def test_identity_is_the_base_grid_bit_for_bit(name, size_hw, dtype):
+    warp = create_warp(name)
+    theta = warp.identity(dtype=dtype)
+    assert theta.shape == (warp.num_params,)
+    assert torch.equal(warp.grid(theta[None], size_hw)[0], base_grid(size_hw, dtype=dtype))
+
+
+@every_warp
+@few
+@given(data=st.data(), size_hw=sizes_hw())
+def test_grid_is_points_at_the_pixel_centres(name, data, size_hw):
+    warp = create_warp(name)
+    theta = data.draw(thetas(warp))
+    grid = warp.grid(theta, size_hw)
+    assert grid.shape == (2, *size_hw, 2)
+    centres = base_grid(size_hw, dtype=torch.float64)
+    for row, column in ((0, 0), (0, size_hw[1] - 1), (size_hw[0] - 1, 0)):
+        expected = warp.points(theta, centres[row, column].expand(2, 1, 2))[:, 0]
+        torch.testing.assert_close(grid[:, row, column], expected, atol=1e-13, rtol=1e-13)
+
+
+@every_warp
+@few
+@given(data=st.data(), xy=points_xy())
+def test_inverse_points_undo_points(name, data, xy):
+    warp = create_warp(name)
+    theta = data.draw(thetas(warp))
+    tolerance = INVERSE_TOLERANCE.get(name, 1e-9)
+    back = warp.inverse_points(theta, warp.points(theta, xy))
+    torch.testing.assert_close(back, xy, atol=tolerance, rtol=0)
+
+
+@every_warp
+@few
+@given(data=st.data(), xy=points_xy())
+def test_inverse_parameters_undo_the_map(name, data, xy):
+    warp = create_warp(name)
+    theta = data.draw(thetas(warp))
+    if not warp.closed_under_inversion:
+        with pytest.raises(UsageError, match="use inverse_points"):
+            warp.inverse(theta)
+        return
+    tolerance = INVERSE_TOLERANCE.get(name, 1e-9)
+    back = warp.points(warp.inverse(theta), warp.points(theta, xy))
+    torch.testing.assert_close(back, xy, atol=tolerance, rtol=0)
+    twice = warp.inverse(warp.inverse(theta))
+    torch.testing.assert_close(twice, theta, atol=1e-9, rtol=1e-9)
+
+
+@every_warp
+@few
+@given(data=st.data(), xy=points_xy())
+def test_composition_is_the_second_map_after_the_first(name, data, xy):
+    warp = create_warp(name)
+    outer, inner = data.draw(thetas(warp)), data.draw(thetas(warp))
+    if not warp.closed_under_composition:
+        with pytest.raises(UsageError, match="apply points twice"):
+            warp.compose(outer, inner)
+        return
+    # The outer map must see the inner one's points where it is regular: near the image.
+    reach = 0.25 if name == "homography" else 1.0
+    identity = warp.identity(dtype=torch.float64)
+    outer, inner = (identity + reach * (theta - identity) for theta in (outer, inner))
+    composed = warp.points(warp.compose(outer, inner), xy)
+    expected = warp.points(outer, warp.points(inner, xy))
+    torch.testing.assert_close(composed, expected, atol=1e-9, rtol=1e-9)
+
+
+@every_closed_under_composition
+@few
+@given(data=st.data())
+def test_group_laws_on_the_parameters(name, data):
+    warp = create_warp(name)
+    a, b, c = (data.draw(thetas(warp, reach=0.1)) for _ in range(3))
+    identity = warp.identity(dtype=torch.float64).expand_as(a)
+    close = {"atol": 1e-9, "rtol": 0}
+    torch.testing.assert_close(warp.compose(a, identity), a, **close)
+    torch.testing.assert_close(warp.compose(identity, a), a, **close)
+    torch.testing.assert_close(warp.compose(a, warp.inverse(a)), identity, **close)
+    torch.testing.assert_close(
+        warp.compose(warp.compose(a, b), c), warp.compose(a, warp.compose(b, c)), **close
+    )
+
+
+@every_warp
+@few
+@given(data=st.data(), xy=points_xy(batch=1, count=3))
+def test_jacobian_determinant_is_that_of_the_derivative(name, data, xy):
+    warp = create_warp(name)
+    theta = data.draw(thetas(warp, batch=1))
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda p: warp.points(theta[0], p[None])[0]))(
+        xy[0]
+    )
+    expected = torch.linalg.det(jacobian)[None]
+    tolerance = 2 * GRADIENT_TOLERANCE.get(name, 1e-9)
+    computed = warp.jacobian_determinant(theta, xy)
+    torch.testing.assert_close(computed, expected, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("name", [n for n in list_warps() if create_warp(n).preserves_orientation])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_families_that_say_so_preserve_orientation(name, data):
+    warp = create_warp(name)
+    # Within THETA_RANGES, all parameters at their bounds included. CPAB's velocities of up to 0.3
+    # half-widths are there of any sign from one vertex to the next.
+    theta = data.draw(thetas(warp))
+    # As seen from the points alone (CPAB's det J is an exponential, positive anyway): circles all
+    # over the image keep their sense of rotation. Not triangles: where a CPAB map has a crease it
+    # may turn over three points, one on the crease and one on either side, and be no fold.
+    centres = base_grid((4, 5), dtype=torch.float64)
+    for radius in (1e-1, 1e-3):
+        assert (enclosed(warp, theta, centres, radius) > 0).all()
+    assert (warp.jacobian_determinant(theta, centres.flatten(0, 1)) > 0).all()
+
+
+def enclosed(warp, theta, centres, radius):
+    """The signed areas (B, H, W) that the images of circles about centres (H, W, 2) enclose."""
+    angle = torch.arange(64, dtype=torch.float64) * (2 * torch.pi / 64)
+    circle = radius * torch.stack((angle.cos(), angle.sin()), dim=-1)
+    points = centres[..., None, :] + circle
+    x, y = warp.points(theta, points.flatten(0, 2)).unflatten(1, points.shape[:-1]).unbind(-1)
+    x, y = x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
+    return (x * y.roll(-1, -1) - x.roll(-1, -1) * y).sum(-1) / 2
+
+
+def test_the_law_of_orientation_sees_a_fold():
+    warp = create_warp("tps", n=3)
+    theta = torch.zeros(1, 18, dtype=torch.float64)
+    theta[0, 8] = 1.6  # the middle control point pulled past its right neighbour
+    assert (enclosed(warp, theta, base_grid((7, 9), dtype=torch.float64), 1e-3) < 0).any()
+
+
+@every_warp
+def test_gradcheck_of_theta_and_points(name):
+    warp = create_warp(name)
+    tolerance = GRADIENT_TOLERANCE.get(name, 1e-6)
+    for theta in (draw_theta(warp, 2), draw_theta(warp, 2, reach=0.0)):
+        arguments = theta.requires_grad_(), draw_points(2, 3).requires_grad_()
+        assert torch.autograd.gradcheck(warp.points, arguments, atol=tolerance)
+
+
+@every_warp
+def test_gradcheck_of_the_inverse(name):
+    warp = create_warp(name)
+    tolerance = GRADIENT_TOLERANCE.get(name, 1e-6)
+    arguments = draw_theta(warp, 1).requires_grad_(), draw_points(1, 2).requires_grad_()
+    assert torch.autograd.gradcheck(warp.inverse_points, arguments, atol=tolerance)
+
+
+# CPAB's leave out what passing an edge adds: tests/geometry/warps/test_cpab.py has their own law.
+@pytest.mark.parametrize("name", [name for name in list_warps() if name != "cpab"])
+def test_second_derivatives_are_right(name):
+    warp = create_warp(name)
+    arguments = draw_theta(warp, 1).requires_grad_(), draw_points(1, 2).requires_grad_()
+    assert torch.autograd.gradgradcheck(warp.points, arguments)
+
+
+@every_warp
+def test_first_and_second_derivatives_are_finite_at_the_identity(name):
+    warp = create_warp(name)
+    theta = draw_theta(warp, reach=0.0).requires_grad_()
+    xy = base_grid((4, 6), dtype=torch.float64).flatten(0, 1).requires_grad_()
+    # Unequal weights, so that no gradient cancels by symmetry.
+    weights = torch.linspace(1, 3, xy.numel(), dtype=torch.float64).view_as(xy)
+    values = (weights * (warp.points(theta, xy) - 0.3).square()).sum()
+    values = values + warp.jacobian_determinant(theta, xy).square().sum()
+    first = torch.autograd.grad(values, (theta, xy), create_graph=True)
+    assert all(gradient.isfinite().all() for gradient in first)
+    assert (first[0] != 0).any(0).all()
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), (theta, xy))
+    assert all(gradient.isfinite().all() for gradient in second)
+
+
+@every_warp
+def test_no_matrix_product_is_left_to_tf32(name):
+    warp = small(name)
+    theta = draw_theta(warp, dtype=torch.float32).requires_grad_()
+    xy = draw_points(dtype=torch.float32).requires_grad_()
+    with NoRoundedProducts():
+        values = warp.points(theta, xy).sum() + warp.inverse_points(theta, xy).nansum()
+        values = values + warp.grid(theta, (3, 5)).sum()
+        (values + warp.jacobian_determinant(theta, xy).sum()).backward()
+
+
+@every_warp
+def test_each_sample_is_treated_alone(name):
+    warp = create_warp(name)
+    theta, xy = draw_theta(warp), draw_points()
+    together = warp.points(theta, xy)
+    alone = torch.cat([warp.points(theta[i : i + 1], xy[i : i + 1]) for i in range(3)])
+    # A batched matrix product may add in another order: roundings only.
+    torch.testing.assert_close(together, alone, atol=1e-14, rtol=0)
+
+
+@every_warp
+def test_one_set_of_points_serves_the_whole_batch_and_vmap_agrees(name):
+    warp = create_warp(name)
+    theta, xy = draw_theta(warp), draw_points()
+    shared = warp.points(theta, xy[0])
+    torch.testing.assert_close(shared, warp.points(theta, xy[0].expand(3, -1, -1)))
+    torch.testing.assert_close(
+        shared, torch.func.vmap(warp.points, in_dims=(0, None))(theta, xy[0])
+    )
+    torch.testing.assert_close(
+        warp.inverse_points(theta, xy), torch.func.vmap(warp.inverse_points)(theta, xy)
+    )
+    torch.testing.assert_close(
+        warp.jacobian_determinant(theta, xy), torch.func.vmap(warp.jacobian_determinant)(theta, xy)
+    )
+    torch.testing.assert_close(
+        warp.grid(theta, (3, 5)), torch.func.vmap(lambda t: warp.grid(t, (3, 5)))(theta)
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in list_warps() if create_warp(n).closed_under_inversion])
+def test_vmap_of_the_inverse_agrees(name):
+    warp = create_warp(name)
+    theta = draw_theta(warp)
+    torch.testing.assert_close(warp.inverse(theta), torch.func.vmap(warp.inverse)(theta))
+
+
+@every_closed_under_composition
+def test_vmap_of_the_composition_agrees(name):
+    warp = create_warp(name)
+    outer, inner = draw_theta(warp), draw_theta(warp, seed=2)
+    composed = torch.func.vmap(warp.compose)(outer, inner)
+    torch.testing.assert_close(warp.compose(outer, inner), composed)
+
+
+@every_warp
+def test_compiled_without_a_break_it_gives_the_same_values_and_gradients(name):
+    """Traced as by any backend; the default one takes up to 41 s for a family, CPAB over 100 s."""
+    torch.compiler.reset()  # or the families count as recompilations of one function
+    warp = small(name)
+    theta, xy = draw_theta(warp).requires_grad_(), draw_points()
+
+    def loss(theta, xy):
+        moved = warp.points(theta, xy).square().sum() + warp.grid(theta, (3, 5)).pow(3).sum()
+        return moved + warp.jacobian_determinant(theta, xy).sum()
+
+    with warnings.catch_warnings():
+        # Torch warns of its own deprecated parts while it compiles.
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)(theta, xy)
+        gradient = torch.autograd.grad(compiled, theta)
+    eager = loss(theta, xy)
+    torch.testing.assert_close(compiled, eager)
+    torch.testing.assert_close(gradient, torch.autograd.grad(eager, theta))
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler")
+def test_the_compilers_default_backend_gives_the_same_values():
+    """One family stands for all: the backend is torch's own, and compiling takes seconds."""
+    torch.compiler.reset()
+    warp = create_warp("affine")
+    theta, xy = draw_theta(warp), draw_points()
+    with warnings.catch_warnings():
+        # As above.
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(warp.points, fullgraph=True)(theta, xy)
+    torch.testing.assert_close(compiled, warp.points(theta, xy))
+
+
+@every_warp
+def test_low_precision_is_widened_to_float32(name):
+    warp = create_warp(name)
+    theta = draw_theta(warp, dtype=torch.float32)
+    expected = warp.grid(theta, (3, 5))
+    expected_points = warp.points(theta, base_grid((1, 5))[0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(warp.grid(theta, (3, 5)), expected)
+        assert torch.equal(warp.points(theta, base_grid((1, 5))[0]), expected_points)
+        inverse = warp.inverse_points(theta, base_grid((3, 5)).flatten(0, 1))
+    assert inverse.dtype == torch.float32
+    assert warp.grid(theta.bfloat16(), (3, 5)).dtype == torch.float32
+    exact = warp.grid(theta.double(), (3, 5))
+    # float32 roundings, magnified by a system of condition under 100; CPAB may take an edge one
+    # step earlier or later, which its error bounds.
+    atol = 2e-4 if name == "cpab" else 1e-5
+    torch.testing.assert_close(expected.double(), exact, atol=atol, rtol=0)
+
+
+@every_warp
+def test_copies_and_pickles_are_the_same_warp_without_state(name):
+    warp = create_warp(name)
+    theta = draw_theta(warp)
+    buffer = io.BytesIO()
+    torch.save(warp, buffer)
+    buffer.seek(0)
+    expected = warp.grid(theta, (3, 5))
+    for copied in (
+        copy.deepcopy(warp),
+        torch.load(buffer, weights_only=False),
+        copy.deepcopy(warp).half().double(),
+    ):
+        assert torch.equal(copied.grid(theta, (3, 5)), expected)
+    assert not warp.state_dict()
+    assert not list(warp.parameters())
+
+
+@every_warp
+def test_everything_is_made_on_the_device_of_theta(name):
+    # On the meta device an operation that mixes in a tensor of the CPU raises.
+    warp = create_warp(name).to("meta")
+    assert warp.identity(device="meta").is_meta
+    theta = draw_theta(warp).to("meta")
+    xy = draw_points().to("meta")
+    assert warp.grid(theta, (3, 5)).is_meta
+    assert warp.points(theta, xy).is_meta
+    assert warp.inverse_points(theta, xy).is_meta
+    assert warp.jacobian_determinant(theta, xy).is_meta
+
+
+@every_warp
+def test_on_the_device(name, device):
+    if device.type == "cpu":
+        pytest.skip("the device is the CPU, which the other tests use")
+    warp = create_warp(name)
+    theta, xy = draw_theta(warp, dtype=torch.float32), draw_points(dtype=torch.float32)
+
+    def results(theta, xy):
+        theta = theta.detach().requires_grad_()
+        values = (
+            warp.points(theta, xy),
+            warp.grid(theta, (3, 5)),
+            warp.inverse_points(theta, xy),
+            warp.jacobian_determinant(theta, xy),
+        )
+        # Where a search finds no inverse there is none on either device.
+        gradient = torch.autograd.grad(sum(value.nansum() for value in values), theta)
+        return *(value.detach().cpu() for value in values), gradient[0].cpu()
+
+    # Roundings of float32, magnified as below; CPAB's derivatives may take an edge a step apart.
+    tolerance = GRADIENT_TOLERANCE.get(name, 1e-3)
+    torch.testing.assert_close(
+        results(theta.to(device), xy.to(device)),
+        results(theta, xy),
+        atol=tolerance,
+        rtol=tolerance,
+        equal_nan=True,
+    )
+
+
+@every_warp
+def test_validate_names_what_is_wrong(name):
+    warp = create_warp(name)
+    theta = draw_theta(warp)
+    warp.validate(theta)
+    warp.validate(theta[0])
+    theta[1, 0] = torch.nan
+    theta[2, 0] = torch.inf
+    with pytest.raises(UsageError, match=f"'{name}' holds 2 values that are not finite"):
+        warp.validate(theta)
+    wrong = torch.zeros(2, warp.num_params + 1)
+    for act in (
+        lambda: warp.validate(wrong),
+        lambda: warp.grid(wrong, (3, 5)),
+        lambda: warp.points(wrong, torch.zeros(4, 2)),
+    ):
+        with pytest.raises(UsageError, match=rf"must be \(B, {warp.num_params}\); got \(2, "):
+            act()
+    with pytest.raises(UsageError, match=r"points must be .* got \(3, 4, 3\)"):
+        warp.points(theta, torch.zeros(3, 4, 3))
+
+
+@every_warp
+def test_theta_and_points_of_different_batches_are_refused(name):
+    warp = create_warp(name)
+    with pytest.raises(UsageError, match=r"must be of one batch; got \(3, .* and \(5, 4, 2\)"):
+        warp.points(draw_theta(warp), draw_points(5, 4))
+
+
+@every_warp
+def test_an_empty_batch_has_an_empty_result(name):
+    warp = create_warp(name)
+    theta, xy = draw_theta(warp, batch=0), draw_points()[0]
+    assert warp.grid(theta, (3, 5)).shape == (0, 3, 5, 2)
+    assert warp.inverse_points(theta, xy).shape == (0, 5, 2)
+    assert warp.jacobian_determinant(theta, xy).shape == (0, 5)
+
+
+@every_warp
+def test_nan_flows_through_and_stays_in_its_sample(name):
+    warp = create_warp(name)
+    theta = draw_theta(warp)
+    theta[1] = torch.nan
+    grid = warp.grid(theta, (3, 5))
+    assert grid[1].isnan().all()
+    assert grid[[0, 2]].isfinite().all()
+    assert warp.inverse_points(theta, draw_points())[[0, 2]].isfinite().all()

@@ -1,0 +1,357 @@
+"""CPAB: the field against barycentric coordinates, the flow against scipy and finer steps."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stn_core.errors import UsageError
+from stn_core.geometry.warps import create_warp
+from tests.oracles import cpab_flow, cpab_velocity
+from tests.strategies import points_xy, thetas
+
+# Twice the worst error stated, 2.3e-5 of the image's width, which is 2; there and back half as much
+# again as the 6.4e-5 stated.
+STATED_ERROR = 1e-4
+STATED_ERROR_THERE_AND_BACK = 2e-4
+
+warps = st.builds(
+    create_warp,
+    st.just("cpab"),
+    cells_x=st.integers(1, 4),
+    cells_y=st.integers(1, 3),
+    zero_boundary=st.booleans(),
+)
+
+
+def random_theta(warp, velocity, batch, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return velocity * torch.randn(batch, warp.num_params, dtype=torch.float64, generator=generator)
+
+
+def random_points(batch, count, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return 2 * torch.rand(batch, count, 2, dtype=torch.float64, generator=generator) - 1
+
+
+def vertex_velocities(warp, theta):
+    """Theta as arrays of corner and centre velocities, the boundary filled in."""
+    border = 1 if warp.zero_boundary else 0
+    shape = (warp.cells_y + 1 - 2 * border, warp.cells_x + 1 - 2 * border, 2)
+    split = max(0, shape[0]) * max(0, shape[1]) * 2
+    corners = theta[:split].reshape(shape).numpy()
+    centres = theta[split:].reshape(warp.cells_y, warp.cells_x, 2).numpy()
+    return np.pad(corners, ((border, border), (border, border), (0, 0))), centres
+
+
+@pytest.mark.parametrize(
+    ("cells", "zero_boundary", "count"),
+    [((2, 2), True, 10), ((3, 3), True, 26), ((4, 4), True, 50), ((3, 3), False, 50)],
+)
+def test_number_of_parameters(cells, zero_boundary, count):
+    warp = create_warp("cpab", cells_x=cells[0], cells_y=cells[1], zero_boundary=zero_boundary)
+    assert warp.num_params == count
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), warp=warps, xy=points_xy(count=4))
+def test_the_field_is_affine_on_the_triangles(data, warp, xy):
+    theta = data.draw(thetas(warp))
+    field = warp.velocity(theta, xy)
+    for sample in range(2):
+        corners, centres = vertex_velocities(warp, theta[sample])
+        for point, velocity in zip(xy[sample].numpy(), field[sample].numpy(), strict=True):
+            expected = cpab_velocity(corners, centres, point)
+            np.testing.assert_allclose(velocity, expected, atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), warp=warps, xy=points_xy(extent=3.0))
+def test_outside_the_image_the_field_is_that_of_the_nearest_point(data, warp, xy):
+    theta = data.draw(thetas(warp))
+    nearest = warp.velocity(theta, xy.clamp(-1, 1))
+    torch.testing.assert_close(warp.velocity(theta, xy), nearest, atol=1e-12, rtol=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_a_zero_boundary_keeps_the_edge_and_what_is_outside_in_place(data):
+    warp = create_warp("cpab")
+    theta = data.draw(thetas(warp))
+    along = torch.linspace(-1, 1, 13, dtype=torch.float64)
+    edge = torch.stack((along, torch.ones_like(along)), dim=-1)
+    fixed = torch.cat((edge, -edge, edge.flip(-1), 1.7 * edge))
+    mapped = warp.points(theta, fixed)
+    # A point on the edge may take the triangle inside, whose field vanishes there up to rounding.
+    torch.testing.assert_close(mapped, fixed.expand_as(mapped), atol=1e-13, rtol=0)
+    inside = warp.points(theta, random_points(2, 50))
+    assert inside.abs().max() <= 1 + STATED_ERROR
+
+
+@pytest.mark.parametrize("zero_boundary", [True, False])
+def test_the_flow_is_scipys(zero_boundary):
+    warp = create_warp("cpab", cells_x=3, cells_y=2, zero_boundary=zero_boundary)
+    # Slow enough that points stay in the image, for which the oracle is written.
+    theta = random_theta(warp, 0.2, batch=2)
+    xy = 0.5 * random_points(2, 5)
+    mapped = warp.points(theta, xy)
+    for sample in range(2):
+        corners, centres = vertex_velocities(warp, theta[sample])
+        for point, found in zip(xy[sample].numpy(), mapped[sample].numpy(), strict=True):
+            # Scipy's own error at the kinks is under 1e-5 with steps of 0.02.
+            expected = cpab_flow(corners, centres, point)
+            np.testing.assert_allclose(found, expected, atol=STATED_ERROR)
+
+
+def affine_field(generator):
+    """Theta (1, P) of the affine field with the generator (1, 6), on 2x1 cells that move freely."""
+    corners = torch.tensor([[x, y] for y in (-1, 1) for x in (-1, 0, 1)], dtype=torch.float64)
+    centres = torch.tensor([[-0.5, 0], [0.5, 0]], dtype=torch.float64)
+    matrix = generator.view(2, 3)
+    velocities = torch.cat((corners, centres)) @ matrix[:, :2].T + matrix[:, 2]
+    return velocities.flatten()[None]
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_an_affine_field_flows_as_the_exponential_of_its_generator(data):
+    exponential = create_warp("affine_diffeo")
+    # Near enough to the centre to stay in the image, where the field is affine: a point moves by at
+    # most 1.5 (e^1 - 1) / 1 times what it moves at first, which is 0.1 + 0.5 / 4.
+    generator = data.draw(thetas(exponential, batch=1, reach=0.5)) / 4
+    warp = create_warp("cpab", cells_x=2, cells_y=1, zero_boundary=False)
+    xy = 0.2 * random_points(1, 12)
+    mapped = warp.points(affine_field(generator), xy)
+    # 14 steps of at most 0.18, of order 5, at a norm of 0.25: 14 (0.045)^6 / 720.
+    torch.testing.assert_close(mapped, exponential.points(generator, xy), atol=3e-10, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        ({}, 75),
+        ({"zero_boundary": False}, 25),
+        ({"cells_x": 4, "cells_y": 4}, 25),
+        ({"cells_x": 8, "cells_y": 2}, 25),
+    ],
+)
+def test_the_integration_error_is_as_stated(options, fields):
+    warp = create_warp("cpab", **options)
+    finer = create_warp("cpab", **options, steps=20 * warp.steps)
+    theta, xy = random_theta(warp, 0.3, batch=fields), random_points(fields, 60)
+    exact, mapped = finer.points(theta, xy), warp.points(theta, xy)
+    assert (mapped - exact).norm(dim=-1).max() < STATED_ERROR
+    back = warp.inverse_points(theta, mapped)
+    assert (back - xy).norm(dim=-1).max() < STATED_ERROR_THERE_AND_BACK
+    single = warp.points(theta.float(), xy.float()).double()
+    assert (single - exact).norm(dim=-1).max() < STATED_ERROR
+
+
+@pytest.mark.parametrize("zero_boundary", [True, False])
+@pytest.mark.parametrize("velocity", [1.0, 3.0, 30.0])
+def test_fields_that_are_too_steep_are_scaled_down_and_then_flow_as_any(velocity, zero_boundary):
+    warp = create_warp("cpab", zero_boundary=zero_boundary)
+    finer = create_warp("cpab", zero_boundary=zero_boundary, steps=5 * warp.steps)
+    unbounded = create_warp("cpab", zero_boundary=zero_boundary, steps=10_000)
+    theta, xy = random_theta(warp, velocity, batch=40), random_points(40, 60)
+    # The share kept is the same for all points of a field.
+    share = warp.velocity(theta, xy) / unbounded.velocity(theta, xy)
+    kept = share.flatten(1).median(dim=1).values[:, None]
+    torch.testing.assert_close(share, kept[..., None].expand_as(share), atol=1e-6, rtol=0)
+    assert (kept <= 1).all()
+    assert kept.min() < 0.7
+
+    mapped = warp.points(theta, xy)
+    error = (mapped - finer.points(kept * theta, xy)).norm(dim=-1)
+    # Stated: 2.5e-3 of the width at the worst, 4.8e-5 for 99.9 % of the points.
+    assert error.max() < 5e-3
+    assert error.flatten().quantile(0.99) < STATED_ERROR
+    if zero_boundary:
+        assert mapped.abs().max() <= 1
+    # Near sinks areas shrink a thousandfold, so triangles may turn over by the integration error.
+    triangle = torch.tensor([[0, 0], [1, 0], [0, 1]], dtype=torch.float64) * 1e-4
+    corners = warp.points(theta, (xy[..., None, :] + triangle).flatten(1, 2)).unflatten(1, (-1, 3))
+    sides = corners[..., 1:, :] - corners[..., :1, :]
+    assert (torch.linalg.det(sides) <= 0).double().mean() < 1e-3
+
+
+def test_more_steps_err_less():
+    warp = create_warp("cpab")
+    theta, xy = random_theta(warp, 0.5, batch=8), random_points(8, 100)
+    exact = create_warp("cpab", steps=200).points(theta, xy)
+    errors = [
+        (create_warp("cpab", steps=steps).points(theta, xy) - exact).abs().mean().item()
+        for steps in (4, 8, 16, 32)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0] / 1000
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_points_that_start_on_edges_and_vertices_are_no_exception(data):
+    # Hypothesis likes round numbers: fields and points with ties, which run along the edges.
+    warp = create_warp("cpab")
+    velocities = st.sampled_from([-0.3, -0.25, 0.0, 0.25, 0.3])
+    theta = data.draw(st.lists(velocities, min_size=26, max_size=26))
+    theta = torch.tensor([theta], dtype=torch.float64)
+    vertices = torch.linspace(-1, 1, 7, dtype=torch.float64)
+    xy = torch.cartesian_prod(vertices, vertices)
+    for dtype in (torch.float64, torch.float32):
+        mapped = warp.points(theta.to(dtype), xy.to(dtype))
+        back = warp.inverse_points(theta.to(dtype), mapped)
+        torch.testing.assert_close(back[0].double(), xy, atol=STATED_ERROR_THERE_AND_BACK, rtol=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), xy=points_xy())
+def test_half_the_velocity_twice_is_the_whole_flow(data, xy):
+    warp = create_warp("cpab")
+    theta = data.draw(thetas(warp))
+    twice = warp.points(theta / 2, warp.points(theta / 2, xy))
+    # Three flows, whose errors add.
+    torch.testing.assert_close(warp.points(theta, xy), twice, atol=3 * STATED_ERROR, rtol=0)
+
+
+def test_the_gradient_at_nought_is_the_field_of_each_vertex():
+    # d points / d theta at theta = 0 is the velocity that one unit of theta alone gives.
+    warp = create_warp("cpab")
+    xy = random_points(1, 20)[0]
+    nought = torch.zeros(26, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda theta: warp.points(theta, xy), nought)
+    units = warp.velocity(torch.eye(26, dtype=torch.float64), xy)
+    torch.testing.assert_close(jacobian, units.permute(1, 2, 0), atol=1e-12, rtol=0)
+
+
+def test_second_derivatives_within_triangles_are_right():
+    # In an affine field, where every edge has one and the same field on both sides; where it has
+    # not, passing it adds to the second derivatives what these leave out.
+    generator = torch.tensor([[0.05, -0.1, 0.03, 0.08, -0.02, -0.05]], dtype=torch.float64)
+    warp = create_warp("cpab", cells_x=2, cells_y=1, zero_boundary=False)
+    arguments = generator.requires_grad_(), (0.4 * random_points(1, 2)).requires_grad_()
+    # Of the exponential the second derivatives exist, so theta may vary among affine fields only.
+    assert torch.autograd.gradgradcheck(
+        lambda generator, xy: warp.points(affine_field(generator), xy), arguments
+    )
+
+
+def test_an_infinite_velocity_gives_nan_and_not_a_field_at_rest():
+    warp = create_warp("cpab")
+    theta = random_theta(warp, 0.3, batch=3)
+    theta[1, 5] = torch.inf
+    mapped = warp.points(theta, random_points(1, 50)[0])
+    assert mapped[1].isnan().all()
+    assert mapped[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("option", ["cells_x", "cells_y", "steps"])
+@pytest.mark.parametrize("count", [0, 2.5])
+def test_counts_that_are_not_whole_numbers_from_one_are_refused(option, count):
+    with pytest.raises(UsageError, match=f"cpab: {option} must be a whole number of at least 1"):
+        create_warp("cpab", **{option: count})
+
+
+def test_more_cells_take_more_steps_unless_told():
+    assert create_warp("cpab").steps == 20
+    assert create_warp("cpab", cells_x=8, cells_y=2).steps == 50
+    assert create_warp("cpab", cells_x=8, steps=5).steps == 5
+
+
+@pytest.fixture
+def part_by_part(monkeypatch):
+    """So few points at once that small batches flow in several parts, the last one shorter."""
+    monkeypatch.setattr("stn_core.geometry.warps.cpab_flow._POINTS_AT_ONCE", 9)
+
+
+def both_ways(act, monkeypatch):
+    """What ``act`` gives when all points flow at once, and when they flow part by part."""
+    at_once = act()
+    monkeypatch.setattr("stn_core.geometry.warps.cpab_flow._POINTS_AT_ONCE", 9)
+    return at_once, act()
+
+
+@pytest.mark.parametrize("shared_points", [True, False])
+def test_part_by_part_points_flow_as_they_do_at_once(monkeypatch, shared_points):
+    warp = create_warp("cpab", steps=5)
+    theta = random_theta(warp, 0.3, batch=2).requires_grad_()
+    xy = random_points(2, 11)[0 if shared_points else slice(None)].requires_grad_()
+
+    def values_and_derivatives():
+        mapped, determinant = warp.points(theta, xy), warp.jacobian_determinant(theta, xy)
+        loss = mapped.pow(3).sum() + determinant.square().sum()
+        first = torch.autograd.grad(loss, (theta, xy), create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), (theta, xy))
+        return mapped, determinant, *first, *second
+
+    at_once, in_parts = both_ways(values_and_derivatives, monkeypatch)
+    # The same sums in another order: roundings only.
+    torch.testing.assert_close(in_parts, at_once, atol=1e-12, rtol=1e-12)
+
+
+def test_part_by_part_the_function_transforms_agree(monkeypatch):
+    warp = create_warp("cpab", steps=5)
+    theta, xy = random_theta(warp, 0.3, batch=2), random_points(2, 11)
+    tangent = random_theta(warp, 1.0, batch=2, seed=2)
+
+    def transformed():
+        reverse = torch.func.vmap(torch.func.jacrev(warp.points))(theta, xy)
+        with warnings.catch_warnings():
+            # Torch warns of its own deprecated parts when it first looks forward.
+            warnings.simplefilter("ignore")
+            _, forward = torch.func.jvp(lambda t: warp.points(t, xy), (theta,), (tangent,))
+        return torch.func.vmap(warp.points)(theta, xy), reverse, forward
+
+    at_once, in_parts = both_ways(transformed, monkeypatch)
+    torch.testing.assert_close(in_parts, at_once, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("part_by_part")
+def test_part_by_part_an_empty_batch_and_nan_are_no_exception():
+    warp = create_warp("cpab", steps=5)
+    xy = random_points(1, 11)[0]
+    assert warp.points(torch.zeros(0, 26), xy).shape == (0, 11, 2)
+    theta = random_theta(warp, 0.3, batch=2)
+    theta[1] = torch.nan
+    assert warp.points(theta, xy)[0].isfinite().all()
+    assert warp.points(theta, xy)[1].isnan().any()
+
+
+@pytest.mark.usefixtures("part_by_part")
+def test_part_by_part_the_backward_pass_keeps_the_points_and_not_the_steps():
+    warp = create_warp("cpab")
+    theta, xy = random_theta(warp, 0.3, batch=2).requires_grad_(), random_points(2, 500)
+    kept = {}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        mapped = warp.points(theta, xy)
+    # Where they start, and the table of fields; 20 steps keep 20 tensors each.
+    assert mapped.requires_grad
+    assert sum(kept.values()) < 3 * mapped.nbytes + 2**17
+
+
+@pytest.mark.usefixtures("part_by_part")
+def test_compiled_without_a_break_it_equals_the_flow_part_by_part():
+    torch.compiler.reset()
+    warp = create_warp("cpab", steps=2)
+    theta, xy = random_theta(warp, 0.3, batch=2).requires_grad_(), random_points(2, 11)
+
+    def loss(theta):
+        return warp.points(theta, xy).pow(3).sum()
+
+    with warnings.catch_warnings():
+        # Torch warns of its own deprecated parts while it compiles.
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)(theta)
+        gradient = torch.autograd.grad(compiled, theta)
+    eager = loss(theta)
+    torch.testing.assert_close(compiled, eager)
+    torch.testing.assert_close(gradient, torch.autograd.grad(eager, theta))

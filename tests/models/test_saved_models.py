@@ -1,0 +1,290 @@
+"""A saved model comes back as it was; a file that is none is told in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import stn_core
+from stn_core.errors import UsageError
+from stn_core.models import register_model, registry
+from stn_core.models.checksummed_tensors import sealed
+from stn_core.models.saved_models import (
+    ModelConfiguration,
+    SavedModel,
+    load_model,
+    read_saved_model,
+    save_model,
+)
+from tests.configurations import configuration_of
+
+SHAPE = (2, 5, 7)
+CONFIGURATION = configuration_of(
+    "tied", SHAPE, 3, mean=(0.1, 0.4), std=(0.3, 0.2), imports=("my_models",)
+)
+
+
+class Tied(nn.Module):
+    """Two layers with one weight, running statistics, and a buffer that is not saved."""
+
+    scale: Tensor
+
+    def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(in_shape[0])
+        self.first = nn.Linear(in_shape[0], in_shape[0])
+        self.second = nn.Linear(in_shape[0], in_shape[0])
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(in_shape[0], num_classes)
+        self.drop = nn.Dropout(0.5)
+        self.register_buffer("scale", torch.tensor(3.0), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = self.norm(images).mean(dim=(2, 3))
+        logits: Tensor = self.head(self.drop(self.second(self.first(rows)).relu() * self.scale))
+        return logits
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_model() -> Iterator[None]:
+    """A model of one's own, known for this module only."""
+    register_model(name="tied")(Tied)
+    yield
+    registry._MODELS._entries.pop("tied", None)
+
+
+def images(count: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, *SHAPE), dtype=torch.uint8, generator=generator)
+
+
+def trained() -> nn.Module:
+    """The model with weights and statistics that no fresh one has, still in training mode."""
+    model = Tied(SHAPE, 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for _ in range(3):
+            model(torch.randn(6, *SHAPE)).sum().backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    return model
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A saved model."""
+    path = tmp_path / "models" / "a.safetensors"
+    save_model(path, trained(), CONFIGURATION)
+    return path
+
+
+def test_a_model_comes_back_ready_to_use(tmp_path: Path) -> None:
+    model, path = trained(), tmp_path / "deep" / "a.safetensors"
+    save_model(path, model, CONFIGURATION)
+    saved = read_saved_model(str(path))
+    assert isinstance(saved.model, Tied)
+    assert not saved.model.training
+    assert saved.model.first.weight is saved.model.second.weight
+    assert saved.device == torch.device("cpu")
+    assert saved.configuration == CONFIGURATION
+    pixels = images().double() / 255
+    mean, std = (
+        torch.tensor(v, dtype=torch.float64).reshape(2, 1, 1) for v in ((0.1, 0.4), (0.3, 0.2))
+    )
+    expected = model.eval()(((pixels - mean) / std).float())
+    # Normalised in another order: float32 of values below 10.
+    torch.testing.assert_close(saved.model(saved.normalise(images())), expected)
+    torch.testing.assert_close(saved.probabilities(images()), expected.softmax(1))
+    assert torch.equal(
+        load_model(path)(saved.normalise(images())), model(saved.normalise(images()))
+    )
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_it_is_part_of_the_public_api() -> None:
+    assert (stn_core.load_model, stn_core.read_saved_model) == (load_model, read_saved_model)
+
+
+def test_a_channels_last_model_comes_back_in_that_format(tmp_path: Path) -> None:
+    model = stn_core.create_model("cnn", (3, 28, 33), 3)
+    configuration = configuration_of("cnn", (3, 28, 33), 3)
+    save_model(tmp_path / "cnn", model, configuration)
+    saved = read_saved_model(tmp_path / "cnn")
+    assert saved.normalise(torch.zeros(2, 3, 28, 33, dtype=torch.uint8)).is_contiguous(
+        memory_format=torch.channels_last
+    )
+    weights = [p for p in saved.model.parameters() if p.ndim == 4 and p.shape[1] > 1]
+    assert weights
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+
+
+def test_loading_draws_no_random_numbers(path: Path) -> None:
+    state = torch.get_rng_state()
+    load_model(path)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@given(values=st.lists(st.integers(0, 255), min_size=2, max_size=30))
+def test_pixels_undo_normalisation(values: list[int]) -> None:
+    rows = torch.tensor(values, dtype=torch.uint8).expand(3, 2, 1, -1)
+    saved = SavedModel(nn.Identity(), CONFIGURATION)
+    assert torch.equal(saved.pixels(saved.normalise(rows)), rows)
+    dark, bright = torch.tensor([-1e9, 1e9]).reshape(2, 1, 1, 1).expand(2, 2, 1, 1)
+    assert not saved.pixels(dark).any()
+    assert (saved.pixels(bright) == 255).all()
+
+
+def numbers(count: int) -> st.SearchStrategy[tuple[float, ...]]:
+    return st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * count)
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> ModelConfiguration:
+    shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)))
+    texts = {"dataset": st.text(), "data_hash": st.text(), "budget": st.text()}
+    texts |= {"recipe_hash": st.text(), "stn_core": st.text()}
+    return ModelConfiguration(
+        model="tied",
+        in_shape=shape,
+        class_names=draw(st.lists(st.text(), min_size=1, max_size=4).map(tuple)),
+        background=draw(numbers(shape[0])),
+        mean=draw(numbers(shape[0])),
+        std=draw(numbers(shape[0])),
+        seed=draw(st.integers(0)),
+        kept_epoch=draw(st.integers(1)),
+        test_accuracy=draw(st.none() | st.floats(0, 1)),
+        imports=draw(st.lists(st.text(), max_size=3).map(tuple)),
+        **{name: draw(text) for name, text in texts.items()},
+    )
+
+
+@given(configuration=configurations())
+@settings(max_examples=50)
+def test_a_configuration_comes_back_as_it_was(configuration: ModelConfiguration) -> None:
+    model = Tied(configuration.in_shape, configuration.num_classes)
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(Path(folder, "a"), model, configuration)
+        assert read_saved_model(Path(folder, "a")).configuration == configuration
+
+
+def test_the_configuration_is_json_in_the_metadata(path: Path) -> None:
+    with safetensors.safe_open(path, framework="pt") as file:
+        document = json.loads(file.metadata()["document"])
+    assert document["configuration"]["class_names"] == ["0", "1", "2"]
+
+
+def test_a_damaged_byte_anywhere_is_noticed(path: Path) -> None:
+    intact = path.read_bytes()
+    for position in range(0, len(intact), 11):
+        damaged = bytearray(intact)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        assert_refused(path, "is damaged or no saved model")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_torn_file_is_noticed(path: Path, share: float) -> None:
+    intact = path.read_bytes()
+    path.write_bytes(intact[: int(share * len(intact))])
+    assert_refused(path, "is damaged or no saved model: .*; copy it again")
+
+
+def assert_refused(path: Path, pattern: str) -> None:
+    with pytest.raises(UsageError, match=pattern) as refusal:
+        load_model(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_files_that_are_something_else(path: Path) -> None:
+    assert_refused(path.parent / "b", "there is no file .*; pytest benchmarks --save-models writes")
+    assert_refused(path.parent, "is a folder; name a .safetensors file in it")
+    path.write_bytes(pickle.dumps({"weights": [1.0]}))
+    assert_refused(path, "is damaged or no saved model")
+    safetensors.torch.save_file({"weights": torch.zeros(2)}, path, {"format": "pt"})
+    assert_refused(path, "another program wrote it")
+    path.write_bytes(sealed({"owner": {}, "state": {}}, {"weights": torch.zeros(2)}))
+    assert_refused(path, "is no saved model")
+    path.write_bytes(sealed([1, 2], {}))
+    assert_refused(path, "is no saved model")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"version": 2}, "of version 2 cannot be read; this is version 1"),
+        ({"configuration": {"model": "tied"}}, "its configuration: in_shape is missing"),
+        ({"configuration": 7}, "its configuration: an object is due, not 7"),
+    ],
+)
+def test_a_document_that_says_too_little(
+    path: Path, change: dict[str, object], complaint: str
+) -> None:
+    document = {"version": 1, "configuration": dataclasses.asdict(CONFIGURATION), **change}
+    path.write_bytes(sealed(document, {}))
+    assert_refused(path, complaint)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"in_shape": [2, 5]}, "in_shape must be tuple"),
+        ({"in_shape": [2, 5, 7.5]}, "in_shape must be tuple"),
+        ({"in_shape": (2, 0, 7)}, "in_shape is"),
+        ({"mean": ["a", "b"]}, "mean must be tuple"),
+        ({"mean": 0.5}, "mean must be tuple"),
+        ({"seed": "3"}, "seed must be int"),
+        ({"background": (0.0,)}, "background has 1 values for images of 2 channel"),
+        ({"colour": "red"}, "'colour' is not a field"),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_named(
+    path: Path, change: dict[str, object], complaint: str
+) -> None:
+    values = dataclasses.asdict(CONFIGURATION) | change
+    path.write_bytes(sealed({"version": 1, "configuration": values}, {}))
+    assert_refused(path, complaint)
+
+
+@pytest.mark.parametrize(
+    ("imports", "told"),
+    [(("a", "b.py"), r"\(its session had --import a,b.py\)"), ((), "the module that does$")],
+)
+def test_an_unknown_model_says_what_to_import(
+    tmp_path: Path, imports: tuple[str, ...], told: str
+) -> None:
+    configuration = dataclasses.replace(CONFIGURATION, model="gone", imports=imports)
+    save_model(tmp_path / "a", trained(), configuration)
+    assert_refused(tmp_path / "a", f"no model 'gone' is registered; .*{told}")
+
+
+def test_weights_of_another_architecture(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for model in (nn.Linear(2, 3), Tied((3, 5, 7), 3)):
+        save_model(path, model, CONFIGURATION)
+        assert_refused(path, "saved by stn_core 0.1.0, do not fit the model 'tied' of today; .*")
+
+
+def test_a_full_disk_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_model(path, trained(), dataclasses.replace(CONFIGURATION, seed=4))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,158 @@
+"""A record that was appended is there, whole, whoever else was writing."""
+
+import json
+import multiprocessing
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.session.records import RunRecord, append_record, read_records
+from tests.examples import environment, record
+
+
+@pytest.mark.parametrize("confusion", [[[3, 1], [0, 2]], None])
+def test_a_record_survives_json(confusion):
+    mistake = {"index": 4, "label": 0, "predicted": 1, "confidence": 0.75}
+    original = record(confusion=confusion, worst_mistakes=[mistake])
+    assert RunRecord.from_dict(json.loads(original.to_json())) == original
+
+
+def test_nan_is_not_json():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        record(test_cross_entropy=float("nan")).to_json()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 2},
+        {"version": None},
+        {"colour": "red"},
+        {"status": "fine"},
+        {"environment": {}},
+        {"worst_mistakes": [{"index": 4}]},
+        {"confusion": [[1, 2], [3]]},
+    ],
+)
+def test_a_foreign_record_is_refused(changes):
+    values = {**json.loads(record().to_json()), **changes}
+    with pytest.raises(UsageError, match="record"):
+        RunRecord.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"train_seconds": "x"}, "train_seconds must be float, not 'x'"),
+        ({"train_seconds": -1.0}, "train_seconds must be 0 or more, not -1.0"),
+        ({"train_seconds": float("nan")}, "train_seconds must be float, not nan"),
+        ({"images_per_second": None}, "images_per_second must be float, not None"),
+        ({"peak_memory_mb": 10**400}, "peak_memory_mb must be float, not 1000"),
+        ({"validation": 5}, "validation must be list[dict[str, float]], not 5"),
+        ({"validation": [{"epoch": "one"}]}, "validation must be list[dict[str, float]], not [{"),
+        ({"validation": [{"epoch": 1}]}, "validation, epoch 1: train_loss is missing"),
+        ({"kept_epoch": 2}, "kept_epoch is 2, of 1 epochs"),
+        ({"kept_epoch": -1}, "kept_epoch must be 0 or more, not -1"),
+        ({"model": 5}, "model must be str, not 5"),
+        ({"parameters": "many"}, "parameters must be int, not 'many'"),
+        ({"parameters": 1.5}, "parameters must be int, not 1.5"),
+        ({"is_search": 0}, "is_search must be bool, not 0"),
+        ({"seed": -1}, "seed must be 0 or more, not -1"),
+        ({"seed": True}, "seed must be int, not True"),
+        ({"confusion": [[1, 0.5]]}, "confusion must be list[list[int]] | None, not [[1, 0.5]]"),
+        ({"test_accuracy": 97.0}, "test_accuracy must be in [0, 1], not 97.0"),
+        ({"test_accuracy": None}, "test_accuracy is missing"),
+        ({"test_cross_entropy": None}, "test_cross_entropy is missing"),
+        ({"test_images": 0}, "test_images is missing"),
+        ({"digest": None}, "digest must be str, not None"),
+        ({"digest": ""}, "digest is missing"),
+        ({"environment": "here"}, "environment: an object is due, not 'here'"),
+        ({"environment": {}}, "environment: stn_core is missing"),
+        ({"colour": "red"}, "'colour' is not a field"),
+    ],
+)
+def test_a_damaged_field_is_named_with_its_file_and_line(tmp_path, changes, complaint):
+    path = tmp_path / "records.jsonl"
+    values = {**json.loads(record().to_json()), **changes}
+    path.write_text(f"{record(7).to_json()}\n{json.dumps(values)}\n")
+    records, (line,) = read_records(path)
+    assert [r.seed for r in records] == [7]
+    assert line.startswith(f"{path}, line 2: not a run record: {complaint}")
+    assert len(line) < len(str(path)) + 150
+
+
+@pytest.mark.parametrize("line", ["5", "[]", '"text"', "null"])
+def test_a_line_of_another_kind_is_named(tmp_path, line):
+    path = tmp_path / "records.jsonl"
+    path.write_text(f"{line}\n")
+    value = json.loads(line)
+    complaint = f"{path}, line 1: not a run record: an object is due, not {value!r}"
+    assert read_records(path) == ([], [complaint])
+
+
+@pytest.mark.parametrize("line", ["9" * 5000, "[" * 100_000])
+def test_a_line_that_nobody_can_read_is_torn(tmp_path, line):
+    path = tmp_path / "records.jsonl"
+    path.write_text(line)
+    assert read_records(path) == ([], [f"{path}, line 1: torn, left out"])
+
+
+def test_a_failed_run_and_a_search_need_no_test_accuracy():
+    closed = {"test_accuracy": None, "test_cross_entropy": None, "test_images": 0}
+    failed = record(status="crashed", digest="", **closed)
+    search = record(is_search=True, **closed)
+    for original in (failed, search):
+        assert RunRecord.from_dict(json.loads(original.to_json())) == original
+
+
+def _append_many(path, first):
+    for seed in range(first, first + 40):
+        append_record(path, record(seed))
+
+
+def test_several_writers_lose_nothing(tmp_path):
+    path = tmp_path / "records.jsonl"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_append_many, args=(path, n * 40)) for n in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    records, complaints = read_records(path)
+    assert sorted(r.seed for r in records) == list(range(120))
+    assert complaints == []
+
+
+def test_a_torn_line_costs_only_itself(tmp_path):
+    path = tmp_path / "records.jsonl"
+    append_record(path, record(0))
+    with path.open("a") as file:
+        file.write(record(1).to_json()[:50])
+    append_record(path, record(2))
+    records, complaints = read_records(path)
+    assert [r.seed for r in records] == [0, 2]
+    assert complaints == [f"{path}, line 2: torn, left out"]
+
+
+def test_no_file_holds_no_records(tmp_path):
+    assert read_records(tmp_path / "none.jsonl") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"commit": "abc", "dirty": True, "stn_core": "0.2.0"}, True),
+        ({"torch": "2.12.0"}, False),
+        ({"threads": 2}, False),
+        ({"instruction_set": "AVX512"}, False),
+        ({"device_name": "another"}, False),
+    ],
+)
+def test_an_environment_is_where_not_what(changes, same):
+    assert (environment(**changes).key() == environment().key()) is same
+
+
+def test_validation_accuracy_is_the_kept_epochs():
+    epochs = [{"epoch": e, "train_loss": 1.0, "loss": 1.0, "accuracy": e / 10} for e in (1, 2, 3)]
+    assert record(validation=epochs, kept_epoch=2).validation_accuracy == 0.2
+    assert record(validation=[], kept_epoch=0).validation_accuracy is None

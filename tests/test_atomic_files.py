@@ -1,0 +1,77 @@
+"""Files written in one piece: whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stn_core.atomic_files import replaced_at_once, write_at_once
+
+
+def test_a_text_takes_the_place_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    for text in ("old\n", "new: ä\n"):
+        write_at_once(path, text)
+        assert path.read_text(encoding="utf-8") == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_until_it_is_whole_the_old_file_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with replaced_at_once(path) as unfinished:
+        unfinished.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+def test_an_interrupted_write_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+
+    def fill_the_disk() -> None:
+        with replaced_at_once(path) as unfinished:
+            unfinished.write_bytes(b"half of the n")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fill_the_disk()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_at_once_do_not_meet(tmp_path: Path) -> None:
+    # As two threads do, or two containers, whose processes have the same number.
+    path = tmp_path / "file.txt"
+    with replaced_at_once(path) as first:
+        first.write_text("first, the lo")
+        with replaced_at_once(path) as second:
+            second.write_text("second")
+            with first.open("a") as more:
+                more.write("nger one")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first, the longer one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_content_is_on_the_disk_before_it_has_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "file.txt", []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        assert not path.exists()
+        synced.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_at_once(path, "text")
+    assert synced == [4]
+
+
+def test_a_file_may_be_read_by_whom_the_user_lets(tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_text("")
+    write_at_once(tmp_path / "file.txt", "")
+    modes = [(tmp_path / name).stat().st_mode for name in ("plain.txt", "file.txt")]
+    assert modes[0] == modes[1]

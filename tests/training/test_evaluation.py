@@ -1,0 +1,61 @@
+"""Metrics against scikit-learn's."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+from torch import nn
+
+from stn_core.training.evaluation import Evaluation, evaluate
+
+
+@st.composite
+def evaluations(draw):
+    count, classes = draw(st.integers(1, 40)), draw(st.integers(2, 6))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    logits = 3 * torch.randn(count, classes, generator=generator)
+    return Evaluation(logits, torch.randint(classes, (count,), generator=generator))
+
+
+@given(evaluations())
+def test_metrics_are_sklearns(evaluation):
+    labels, classes = evaluation.labels.numpy(), np.arange(evaluation.logits.shape[1])
+    predicted = evaluation.predictions.numpy()
+    probabilities = evaluation.logits.double().softmax(1).numpy()
+    assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert evaluation.cross_entropy == pytest.approx(
+        metrics.log_loss(labels, probabilities, labels=classes)
+    )
+    expected = metrics.confusion_matrix(labels, predicted, labels=classes)
+    assert evaluation.confusion() == expected.tolist()
+
+
+@pytest.mark.parametrize(("classes", "is_kept"), [(256, True), (257, False)])
+def test_the_confusion_of_very_many_classes_is_not_kept(classes, is_kept):
+    evaluation = Evaluation(torch.eye(3, classes), torch.tensor([0, 1, 0]))
+    confusion = evaluation.confusion()
+    assert (confusion is not None) is is_kept
+    if confusion:
+        assert len(confusion) == classes
+
+
+@given(evaluations())
+def test_the_worst_mistakes_are_wrong_and_in_order(evaluation):
+    mistakes = evaluation.worst_mistakes(5)
+    wrong = int((evaluation.predictions != evaluation.labels).sum())
+    assert len(mistakes) == min(5, wrong)
+    assert all(mistake["label"] != mistake["predicted"] for mistake in mistakes)
+    confidences = [mistake["confidence"] for mistake in mistakes]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def test_evaluation_mode_for_the_pass_and_the_old_mode_after_it():
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 3)).train()
+    images = torch.randint(0, 256, (7, 1, 2, 3), dtype=torch.uint8)
+    labels = torch.zeros(7, dtype=torch.int64)
+    first = evaluate(model, images, labels, torch.Tensor.float)
+    second = evaluate(model, images, labels, torch.Tensor.float)
+    assert torch.equal(first.logits, second.logits)
+    assert model.training
