@@ -338,12 +338,21 @@ for _budget in (
             ("birds*", "paper"): {"batch_size": 32},
         },
     ),
+    # As four earlier experiments trained, so that what they published can be tested as published.
+    Budget(
+        name="predecessor",
+        datasets=("mnist", "fashion_mnist"),
+        looks=(5, 10),
+        baseline_seeds=5,
+        recipe=PREDECESSOR,
+        by_dataset={"fashion_mnist": {"epochs": 30}, "cifar10": {"epochs": 50, "batch_size": 32}},
+    ),
 ):
     _BUDGETS.add(_budget.name, _budget)
 
 
 def get_budget(name: str) -> Budget:
-    """The budget of that name: smoke (minutes, no data needed), quick or full.
+    """The budget of that name: smoke (minutes, no data needed), quick, full or predecessor.
 
     Raises:
         UsageError: there is none; the line names the nearest.

@@ -23,7 +23,7 @@ MOST_SEEDS = 1000
 # option, environment variable, help; in the order of --help
 _TEXT_OPTIONS = (
     ("--device", "STN_DEVICE", "auto (default), cpu, cuda, cuda:N or mps"),
-    ("--budget", "STN_BUDGET", "smoke (default), quick or full"),
+    ("--budget", "STN_BUDGET", "smoke (default), quick, full or predecessor"),
     ("--dataset", "STN_DATASET", "datasets to run, comma-separated (default: the budget's)"),
     (
         "--seeds",
