@@ -1,11 +1,16 @@
-# Everything runs in .venv, made from requirements.lock by the first target that needs it.
-# ARGS goes to pytest: make bench ARGS="--seeds 5".
+# Everything runs in .venv, made from requirements-dev.lock by the first target that needs it.
+# requirements.lock is its part that a session needs: stn-core[suite,report,tensorboard].
+# PYTHON names the interpreter; without it python3, or another that uv finds where that one is too
+# old or too new. ARGS goes to pytest: make bench ARGS="--seeds 5".
 
-PYTHON ?= python3
+SUITABLE := >=3.11,<3.15
 RESOLUTION ?= highest
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ARGS :=
+UPGRADE :=
+COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --resolution $(RESOLUTION) --quiet
 
 .PHONY: bench test lint install lock clean
 
@@ -23,19 +28,28 @@ lint: $(INSTALLED)  ## ruff, mypy and the workflows' schema
 
 install: $(INSTALLED)  ## the environment, for a command of one's own
 
-lock: $(BIN)/uv  ## renew requirements.lock; RESOLUTION=lowest-direct: the oldest versions allowed
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade \
-		--resolution $(RESOLUTION) --quiet --output-file requirements.lock
+lock: $(BIN)/uv  ## adapt both locks to pyproject.toml; UPGRADE=--upgrade: every package anew
+	$(COMPILE) $(UPGRADE) --extra suite --extra report --extra tensorboard \
+		--output-file requirements.lock
+	$(COMPILE) $(UPGRADE) --extra dev --constraints requirements.lock \
+		--output-file requirements-dev.lock
 
 clean:  ## remove the environment
 	rm -rf .venv
 
 $(BIN)/uv:
-	$(PYTHON) -m venv .venv
+	$(or $(PYTHON),python3) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
+ifndef PYTHON
+	@{ found=$$($(BIN)/uv python find --no-project '$(SUITABLE)') || { \
+		$(BIN)/uv python install 3.14 && found=$$($(BIN)/uv python find --no-project 3.14); }; \
+	} 2>/dev/null || { rm -rf .venv; \
+		echo "Python 3.11 to 3.14 is needed: make PYTHON=/path/to/python3"; exit 1; }; \
+	case $$found in */.venv/*) ;; *) "$$found" -m venv --clear .venv && \
+		$(BIN)/python -m pip install --quiet uv ;; esac
+endif
 
-$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+$(INSTALLED): requirements-dev.lock pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@

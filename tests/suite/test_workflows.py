@@ -50,7 +50,7 @@ SESSIONS = [
 @pytest.fixture
 def checkout(pytester):
     """A folder with the Makefile, with a pytest that only notes what it is asked, and one shard."""
-    for name in ("Makefile", "pytest.ini", "pyproject.toml", "requirements.lock"):
+    for name in ("Makefile", "pytest.ini", "pyproject.toml", "requirements-dev.lock"):
         shutil.copy2(REPOSITORY / name, pytester.path)
     spy = pytester.path / ".venv" / "bin" / "pytest"
     spy.parent.mkdir(parents=True)
