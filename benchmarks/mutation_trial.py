@@ -225,7 +225,7 @@ import json
 import stn_core
 from stn_core.datasets import load_dataset
 from stn_core.models import list_models, model_info
-from stn_core.session.recipe import get_budget
+from stn_core.session.budgets import get_budget
 
 smoke = get_budget("smoke")
 print(json.dumps({

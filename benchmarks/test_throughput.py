@@ -19,7 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from stn_core.datasets import Split, load_dataset
 from stn_core.errors import UsageError
 from stn_core.models.normaliser import Normaliser
-from stn_core.session.recipe import PREDECESSOR, Cell, Recipe
+from stn_core.session.budgets import PREDECESSOR
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.training import train
 from stn_core.training.devices import isolated
 from stn_core.training.run_cell import RunSettings, prepare_model, run_cell

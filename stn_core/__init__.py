@@ -29,16 +29,16 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from stn_core.models import summarize_model as summarize_model
     from stn_core.models.saved_models import load_model as load_model
     from stn_core.models.saved_models import read_saved_model as read_saved_model
-    from stn_core.session.recipe import Cell as Cell
+    from stn_core.session.budgets import get_budget as get_budget
+    from stn_core.session.budgets import list_budgets as list_budgets
+    from stn_core.session.cells import Cell as Cell
     from stn_core.session.recipe import Recipe as Recipe
-    from stn_core.session.recipe import get_budget as get_budget
-    from stn_core.session.recipe import list_budgets as list_budgets
     from stn_core.session.records import RunRecord as RunRecord
     from stn_core.training.run_cell import RunSettings as RunSettings
     from stn_core.training.run_cell import run_cell as run_cell
 
 _HOME = {
-    "Cell": "session.recipe",
+    "Cell": "session.cells",
     "Dataset": "datasets",
     "Recipe": "session.recipe",
     "RunRecord": "session.records",
@@ -47,8 +47,8 @@ _HOME = {
     "UsageError": "errors",
     "create_model": "models",
     "create_warp": "geometry.warps",
-    "get_budget": "session.recipe",
-    "list_budgets": "session.recipe",
+    "get_budget": "session.budgets",
+    "list_budgets": "session.budgets",
     "list_datasets": "datasets",
     "list_models": "models",
     "list_samplers": "geometry.sampling",

@@ -4,7 +4,8 @@ import numpy as np
 
 from stn_core.gate.baselines import BaselineRun, CellBaseline
 from stn_core.session.artifacts import Artifacts, Mistakes, Warps
-from stn_core.session.recipe import Cell, Recipe
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.session.records import Environment, RunRecord
 
 CELL = Cell("stn", "digits", "smoke", Recipe())

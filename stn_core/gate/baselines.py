@@ -15,7 +15,8 @@ from typing import Any
 
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
-from stn_core.session.recipe import get_budget
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
 BASELINES_VERSION = 1
@@ -266,11 +267,9 @@ def _typed(values: Any, name: str, kind: type, where: str = "") -> Any:
 
 def _read_cell(key: str, values: Any, environments: Mapping[str, Any]) -> CellBaseline:
     where = f"{key}: "
-    parts = key.split("/")
-    if len(parts) != 3 or not all(parts):
-        raise UsageError(f"{key!r} is not budget/dataset/model")
+    budget = split_key(key).budget
     try:
-        get_budget(parts[0])
+        get_budget(budget)
     except UsageError as error:
         raise UsageError(f"{where}{error}") from None
     _refuse_strangers(values, CellBaseline, where)

@@ -25,7 +25,8 @@ from stn_core.gate.statistics import (
     yardsticks,
 )
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.session.recipe import Cell, get_budget
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 
 SUSPICIOUS_SHARE = 0.5

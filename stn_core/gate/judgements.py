@@ -14,6 +14,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.baselines import BaselineRun, CellBaseline
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.schema import check_fields, json_object
+from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
 JUDGEMENTS_VERSION = 2
@@ -94,8 +95,10 @@ def read_judgements(path: Path, records: Sequence[RunRecord]) -> list[Judgement]
 
 def _judgement(values: Any, by_run: Mapping[tuple[str, _Run], RunRecord], where: str) -> Judgement:
     entry: _Entry = _checked(_Entry, values, where)
-    if entry.key.count("/") != 2:
-        raise UsageError(f"{where}{entry.key!r} is not the key of a cell")
+    try:
+        split_key(entry.key)
+    except UsageError as error:
+        raise UsageError(f"{where}{error}") from None
     if entry.verdict not in list(Verdict):
         raise UsageError(f"{where}{entry.verdict!r} is no verdict")
     runs = [(entry.key, _checked(_Run, run, where)) for run in entry.runs]

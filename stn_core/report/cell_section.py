@@ -23,6 +23,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.mosaics import film_strip, gallery, warp_figure
 from stn_core.report.session import Session, Shown
 from stn_core.session.artifacts import Mistakes, Warps
+from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
 
@@ -91,7 +92,7 @@ def cell_section(
         draw: the figures.
         named_session: whether the title names the session.
     """
-    place, _, model = judgement.key.rpartition("/")
+    cell = split_key(judgement.key)
     shown = session.shown.get(judgement.key)
     prefix = judgement.key.replace("/", "-")
     if named_session:
@@ -105,8 +106,8 @@ def cell_section(
             draw.failures.append(f"{judgement.key} is not shown whole: {reason}")
     return CellSection(
         anchor=CellSection.anchor_of(session, judgement.key),
-        place=place,
-        title=f"{model}, {session.name}" if named_session else model,
+        place=cell.place,
+        title=f"{cell.model}, {session.name}" if named_session else cell.model,
         verdict=str(judgement.verdict),
         verdict_name=judgement.verdict.name.lower(),
         facts=_facts(judgement, shown),

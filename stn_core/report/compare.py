@@ -16,6 +16,7 @@ from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import sampling_deviation
 from stn_core.report.pairing import pair_cells
 from stn_core.report.sources import CellRuns, Source
+from stn_core.session.cells import CellKey
 
 CONFIDENCE = 0.95
 """The chance that the intervals of one metric all hold the true differences."""
@@ -77,7 +78,7 @@ class CellComparison:
     @property
     def key(self) -> str:
         """``budget/dataset/model``."""
-        return f"{self.budget}/{self.dataset}/{self.model}"
+        return str(CellKey(self.budget, self.dataset, self.model))
 
     def _said(self, name: str) -> str:
         sides = [getattr(side, name) for side in (self.a, self.b) if side]

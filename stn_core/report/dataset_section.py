@@ -23,6 +23,7 @@ from stn_core.report.charts import (
 from stn_core.report.figures import FigureFolder
 from stn_core.report.published import PUBLISHED
 from stn_core.report.session import Session
+from stn_core.session.cells import split_key
 
 _COSTS: Mapping[str, tuple[str, str, Callable[[Judgement], float]]] = {
     "parameters": (
@@ -49,7 +50,7 @@ def dataset_sections(sessions: Sequence[Session], draw: FigureFolder) -> list[di
     for session in sessions:
         for judgement in session.judgements:
             if judgement.records:
-                places.setdefault(judgement.key.rpartition("/")[0])
+                places.setdefault(split_key(judgement.key).place)
     return [_section(place, sessions, draw) for place in sorted(places)]
 
 
@@ -119,7 +120,7 @@ def _accuracies(
     stored: dict[str, list[float]] = {}
     for session, judgements in measured.items():
         for judgement in judgements:
-            model = judgement.key.rpartition("/")[2]
+            model = split_key(judgement.key).model
             groups.setdefault(model, {})[session] = judgement.accuracies
             if judgement.baseline:
                 stored[model] = judgement.baseline.accuracies
@@ -150,7 +151,7 @@ def _costs(
 
 
 def _called(judgement: Judgement, session: str, several: bool) -> str:
-    model = judgement.key.rpartition("/")[2]
+    model = split_key(judgement.key).model
     return f"{model}, {session}" if several else model
 
 

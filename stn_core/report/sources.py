@@ -11,6 +11,7 @@ from typing import Any
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.report.folder import read_asked, read_session_records
+from stn_core.session.cells import CellKey, split_key
 from stn_core.session.file_names import RECORDS_FILE
 from stn_core.session.records import Environment, RunRecord, read_records
 
@@ -39,7 +40,7 @@ class CellRuns:
     @property
     def key(self) -> str:
         """``budget/dataset/model``."""
-        return f"{self.budget}/{self.dataset}/{self.model}"
+        return str(CellKey(self.budget, self.dataset, self.model))
 
     @property
     def accuracies(self) -> list[float]:
@@ -113,8 +114,7 @@ def _of_baselines(path: Path) -> Source:
         for device in sorted({run.device for run in cell.runs}):
             runs = tuple(run for run in cell.runs if run.device == device)
             hashes = (cell.recipe_hash, cell.data_hash, cell.test_images)
-            budget, dataset, model = key.split("/")
-            cells.append(CellRuns(budget, dataset, model, device, *hashes, _by_seed(runs)))
+            cells.append(CellRuns(*split_key(key), device, *hashes, _by_seed(runs)))
     commits = {cell.commit[:7] for cell in baselines.cells.values() if cell.commit}
     return Source(path, tuple(cells), baselines.environments, tuple(sorted(commits)))
 

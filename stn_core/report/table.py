@@ -17,7 +17,7 @@ from stn_core.gate.baselines import Baselines
 from stn_core.gate.comparison import tied_with_best
 from stn_core.gate.statistics import log_error, log_error_floor
 from stn_core.gate.verdict import Judgement, Verdict, accuracy_text
-from stn_core.session.recipe import Cell
+from stn_core.session.cells import Cell, CellKey, split_key
 from stn_core.session.records import RunRecord
 
 BLIND_POINTS = 5.0
@@ -58,7 +58,7 @@ def badness_by_dataset(
         accuracies = all_accuracies(judgement)
         images = max((record.test_images for record in judgement.records), default=0)
         if accuracies and images:
-            values, floors = datasets.setdefault(judgement.key.rpartition("/")[0], ({}, {}))
+            values, floors = datasets.setdefault(split_key(judgement.key).place, ({}, {}))
             values[judgement.key] = log_error(accuracies, images)
             floors[judgement.key] = log_error_floor(float(np.mean(accuracies)), images)
     return list(datasets.values())
@@ -71,7 +71,7 @@ def all_accuracies(judgement: Judgement) -> list[float]:
 
 
 def _row(judgement: Judgement) -> dict[str, Any]:
-    budget, dataset, model = judgement.key.split("/")
+    budget, dataset, model = split_key(judgement.key)
     done = [record for record in judgement.records if record.status == "ok"]
     accuracies = judgement.accuracies
     baseline = judgement.baseline.accuracies if judgement.baseline else []
@@ -124,7 +124,7 @@ def comparison_rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, di
     by_key = {judgement.key: judgement for judgement in judgements}
     rows = []
     for row in comparison_frame(judgements).itertuples():
-        judgement = by_key[f"{row.budget}/{row.dataset}/{row.model}"]
+        judgement = by_key[str(CellKey(row.budget, row.dataset, row.model))]
         accuracy = accuracy_text(judgement.accuracies)
         baseline = judgement.baseline
         cells = {

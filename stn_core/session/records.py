@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from stn_core.errors import UsageError
 from stn_core.schema import check_fields, json_object
+from stn_core.session.cells import CellKey
 
 RECORD_VERSION = 1
 _CODE = ("stn_core", "commit", "dirty")
@@ -118,7 +119,7 @@ class RunRecord:
     @property
     def key(self) -> str:
         """The cell's name in baselines.json, ``budget/dataset/model``."""
-        return f"{self.budget}/{self.dataset}/{self.model}"
+        return str(CellKey(self.budget, self.dataset, self.model))
 
     @property
     def run_name(self) -> str:

@@ -11,7 +11,8 @@ from stn_core.datasets import check_dataset, list_datasets
 from stn_core.errors import unknown_name
 from stn_core.gate.baselines import Baselines
 from stn_core.models import list_models, model_info
-from stn_core.session.recipe import Cell, get_budget
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import Cell, split_key
 from stn_core.suite.options import SuiteOptions
 
 _DROP_IT = "drop its entry by --drop-vanished"
@@ -106,7 +107,7 @@ def vanished_cells(options: SuiteOptions, baselines: Baselines) -> dict[str, str
     is_whole = set(options.datasets) >= set(get_budget(options.budget).datasets)
     vanished = {}
     for key in baselines.cells:
-        budget, dataset, model = key.split("/")
+        budget, dataset, model = split_key(key)
         if budget != options.budget:
             continue
         if dataset in options.datasets:

@@ -14,8 +14,9 @@ import pytest
 
 from stn_core.errors import UsageError, require_package, unknown_name
 from stn_core.gate.metrics import MIN_DROP_POINTS
+from stn_core.session.budgets import PREDECESSOR, Budget, get_budget
 from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
-from stn_core.session.recipe import PREDECESSOR, Budget, Recipe, get_budget, parse_setting
+from stn_core.session.recipe import Recipe, parse_setting
 
 RECIPES = ("fast", "predecessor")
 MOST_SEEDS = 1000

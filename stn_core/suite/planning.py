@@ -15,8 +15,8 @@ from stn_core.errors import UsageError
 from stn_core.gate.judge import Rules
 from stn_core.gate.verdict import Judgement
 from stn_core.report.table import remarks
+from stn_core.session.cells import Cell
 from stn_core.session.file_names import EMPTY_SHARD_FILE
-from stn_core.session.recipe import Cell
 from stn_core.session.records import RunRecord
 from stn_core.session.user_modules import import_models
 from stn_core.suite.session import (

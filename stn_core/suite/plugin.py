@@ -16,7 +16,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement
-from stn_core.session.recipe import Cell
+from stn_core.session.cells import Cell
 from stn_core.suite.options import SuiteOptions, add_options, read_options, thread_count
 from stn_core.suite.planning import Planning
 from stn_core.suite.reporting import Reporting, note_judgement

@@ -28,8 +28,8 @@ from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report.folder import Asked, read_asked
 from stn_core.report.sources import commit_name, several_commits
 from stn_core.schema import json_object
+from stn_core.session.cells import Cell
 from stn_core.session.file_names import PLAN_FILE, lock_of
-from stn_core.session.recipe import Cell
 from stn_core.session.records import RunRecord, read_records
 from stn_core.suite.options import SuiteOptions
 

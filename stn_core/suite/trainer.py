@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.session.cells import Cell
 from stn_core.session.file_names import RECORDS_FILE
-from stn_core.session.recipe import Cell
 from stn_core.session.records import RunRecord, append_record
 from stn_core.suite.state import SessionState
 

@@ -25,7 +25,7 @@ from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.saved_models import ModelConfiguration, save_model
 from stn_core.session.artifacts import artifacts_path, write_artifacts
-from stn_core.session.recipe import Cell
+from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 from stn_core.training.artifact_collection import collect_artifacts, film_of, fixed_batch
 from stn_core.training.checkpoint import Checkpoint, discard

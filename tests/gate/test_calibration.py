@@ -26,7 +26,7 @@ from stn_core.gate.statistics import (
     moderated_deviations,
     settle,
 )
-from stn_core.session.recipe import get_budget
+from stn_core.session.budgets import get_budget
 
 POOL = Path(__file__).with_name("pool.json.gz")
 LOOKS = get_budget("smoke").looks

@@ -74,7 +74,7 @@ def entries(*values):
         ('{"version": 2}', "holds no verdicts of version 2"),
         (entries(3), "entry 0: an object is due"),
         (entries({"key": "a/b/c"}), "entry 0: verdict is missing"),
-        (entries(good(key="xyz")), "'xyz' is not the key of a cell"),
+        (entries(good(key="xyz")), "'xyz' is not budget/dataset/model"),
         (entries(good(verdict="FINE")), "'FINE' is no verdict"),
         (entries(good(message=[1])), "message must be str"),
         (entries(good(detectable_points="abc")), "detectable_points must be float"),

@@ -26,7 +26,7 @@ from stn_core.gate.statistics import (
     spend,
     yardsticks,
 )
-from stn_core.session.recipe import get_budget
+from stn_core.session.budgets import get_budget
 
 LOOKS = get_budget("smoke").looks
 LEVEL = 0.008 / 36

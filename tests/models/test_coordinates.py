@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stn_core.datasets import list_datasets
 from stn_core.errors import UsageError
 from stn_core.models import create_model, list_models, model_info
-from stn_core.session.recipe import get_budget
+from stn_core.session.budgets import get_budget
 from tests.models.parts import layers_of
 
 IN_SHAPE = (2, 1, 1)

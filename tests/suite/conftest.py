@@ -8,7 +8,8 @@ import pytest
 
 from stn_core.datasets import registry as datasets
 from stn_core.models import registry as models
-from stn_core.session.recipe import Cell, Recipe
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.training.run_cell import run_cell
 from tests.suite.sessions import GATE, MODELS, session
 

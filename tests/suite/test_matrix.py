@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.gate.baselines import Baselines
-from stn_core.session.recipe import Cell, Recipe, get_budget
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.suite.matrix import share, vanished_cells
 from tests.examples import baseline
 

@@ -10,7 +10,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.models import list_models, model_info
-from stn_core.session.recipe import get_budget
+from stn_core.session.budgets import get_budget
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stn_core.session.recipe import Cell, get_budget
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import Cell
 from stn_core.suite.plugin import session_options
 from stn_core.suite.session import claim_folder
 from tests.examples import environment, record

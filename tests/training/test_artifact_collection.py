@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from stn_core import RunSettings, create_model, create_warp, load_dataset, run_cell
 from stn_core.models.normaliser import Normaliser
 from stn_core.session.artifacts import artifacts_path, read_artifacts
-from stn_core.session.recipe import Cell, Recipe
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.training.artifact_collection import (
     MOST_FRAMES,
     collect_artifacts,

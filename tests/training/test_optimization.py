@@ -6,7 +6,8 @@ from torch import nn
 
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models import create_model, model_info
-from stn_core.session.recipe import Recipe, get_budget, list_budgets
+from stn_core.session.budgets import get_budget, list_budgets
+from stn_core.session.recipe import Recipe
 from stn_core.training.optimization import create_optimizer
 from tests.models.parts import layers_of
 

@@ -16,7 +16,8 @@ from stn_core.datasets import load_dataset
 from stn_core.models import TransformsImages, create_model, registry
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.saved_models import read_saved_model, save_model
-from stn_core.session.recipe import Cell, Recipe
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.training.predict import main
 from stn_core.training.run_cell import RunSettings, run_cell
 from stn_core.training.side_by_side import side_by_side

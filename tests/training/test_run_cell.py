@@ -18,7 +18,8 @@ from torch import nn
 from stn_core.errors import UsageError
 from stn_core.models import register_model
 from stn_core.models.saved_models import read_saved_model
-from stn_core.session.recipe import Cell, Recipe
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.suite.state import worker_number
 from stn_core.training import run_cell as running
 from stn_core.training.devices import resolve_device

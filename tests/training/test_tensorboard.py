@@ -13,7 +13,8 @@ from torch import nn
 from stn_core import RunSettings, run_cell
 from stn_core.errors import UsageError
 from stn_core.session.artifacts import artifacts_path, read_artifacts
-from stn_core.session.recipe import Cell, Recipe
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.training import tensorboard
 from stn_core.training.observers import together
 from stn_core.training.tensorboard import in_a_row

@@ -1,0 +1,179 @@
+"""How much to train: the budgets, each with the recipes that it buys."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stn_core.registry import Registry
+from stn_core.session.recipe import Recipe
+
+PREDECESSOR = Recipe(
+    optimizer="sgd",
+    learning_rate=0.01,
+    weight_decay=0.0,
+    schedule="constant",
+    batch_size=64,
+    epochs=20,
+)
+"""What the predecessors of this project trained with, for comparison like with like."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much training a session may spend, and the recipe that this buys.
+
+    Args:
+        name: what ``--budget`` takes.
+        datasets: what it runs on when nobody names a dataset.
+        looks: after how many seeds a cell is looked at, rising; where the answer is clear the rest
+            is spared.
+        baseline_seeds: runs a cell when a baseline is measured.
+        recipe: the recipe where nothing below says otherwise.
+        by_dataset: fields that a dataset changes, by shell patterns of its name; a later pattern
+            that matches overrules an earlier one.
+        by_family: fields that a family of models changes, after the dataset's; by patterns of its
+            name in the same way.
+        by_dataset_and_family: fields that a family changes on some datasets, last; by pairs of both
+            patterns.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    looks: tuple[int, ...]
+    baseline_seeds: int
+    recipe: Recipe
+    by_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    by_family: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    by_dataset_and_family: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def recipe_for(self, dataset: str, family: str) -> Recipe:
+        """The shipped recipe of a dataset and a model family."""
+        changes: dict[str, Any] = {}
+        for pattern, of_dataset in self.by_dataset.items():
+            if fnmatch.fnmatchcase(dataset, pattern):
+                changes |= of_dataset
+        for pattern, of_family in self.by_family.items():
+            if fnmatch.fnmatchcase(family, pattern):
+                changes |= of_family
+        for patterns, of_both in self.by_dataset_and_family.items():
+            if all(map(fnmatch.fnmatchcase, (dataset, family), patterns)):
+                changes |= of_both
+        return self.recipe.replace(changes)
+
+
+# The learning rate goes with batches as small as these.
+_BIRDS = {"batch_size": 32, "learning_rate": 0.005, "horizontal_flip": True}
+_COORDINATES = {"batch_size": 8, "learning_rate": 0.005, "epochs": 10}
+_FAMILIES: dict[str, dict[str, Any]] = {
+    # At the full rate 4 of 20 runs on digits_rts lost their images out of the frame for good
+    # (smoke, 2026-11-21); the authors train this network at a hundredth of the STN's rate.
+    "ic_stn": {"learning_rate_scales": (("transformer.localisation.*", 0.1),)},
+    # Trained on two quadrants, seeds 0 to 2 told all of a third one with this weight decay, and
+    # 63, 73 and 100 % of it with a tenth (2026-11-28).
+    "coordconv": {"weight_decay": 1.0},
+    "deconv": {"learning_rate": 0.02, "batch_size": 32, "epochs": 30},
+    "resnext": {
+        "learning_rate": 0.001,
+        "weight_decay": 0.05,
+        # The paper's is 1e-4 of the rest, for a network that knew photographs before.
+        "learning_rate_scales": (("transformer.localisation.*", 0.1),),
+    },
+}
+
+_BUDGETS: Registry[Budget] = Registry("budget")
+for _budget in (
+    Budget(
+        name="smoke",
+        datasets=("digits", "digits_rts"),
+        looks=(3, 6, 10),
+        baseline_seeds=20,
+        recipe=Recipe(batch_size=64, epochs=10),
+        by_dataset={
+            "digits_rts": {"epochs": 40},
+            "coordinates_*": _COORDINATES,
+            "birds*": _BIRDS,
+        },
+        by_family={
+            **_FAMILIES,
+            "*vit": {"learning_rate": 0.002, "weight_decay": 0.05, "epochs": 20},
+        },
+        # Trained for less, these vary so much over seeds that a gate could not see 5 points.
+        by_dataset_and_family={
+            ("digits_rts", "cnn"): {"epochs": 60},
+            ("digits_rts", "*vit"): {"epochs": 40},
+            # In validation 88.9 and 89.4 % (seeds 0 and 1), at twice the rate 87.9 and 86.4.
+            ("digits_rts", "spinal_vit"): {"epochs": 80},
+        },
+    ),
+    Budget(
+        name="quick",
+        datasets=("mnist", "fashion_mnist", "mnist_rts"),
+        looks=(3, 6, 10),
+        baseline_seeds=5,
+        recipe=Recipe(epochs=2),
+        by_dataset={
+            "mnist_*": {"epochs": 5},
+            "fashion_mnist_*": {"epochs": 5},
+            "cifar10": {"epochs": 5, "horizontal_flip": True},
+            "birds*": {"epochs": 10, **_BIRDS},
+            "coordinates_*": _COORDINATES,
+        },
+        by_family={**_FAMILIES, "*vit": {"learning_rate": 0.002, "weight_decay": 0.05}},
+    ),
+    Budget(
+        name="full",
+        datasets=("mnist", "fashion_mnist"),
+        looks=(3, 5),
+        # Against 5 stored runs a cell of MNIST shows a drop of 0.8 points, against 20 one of 0.4.
+        baseline_seeds=20,
+        # Chosen on MNIST's validation images: stn 99.2 %, at twice the rate 99.0, with images moved
+        # about 99.0 (1 or 2 seeds each, 2026-11-28). Large batches because a step is short.
+        recipe=Recipe(learning_rate=0.01, batch_size=512, epochs=20),
+        by_dataset={
+            "fashion_mnist": {"epochs": 30},
+            "mnist_*": {"epochs": 60},
+            "fashion_mnist_*": {"epochs": 60},
+            "cifar10": {"epochs": 50, "horizontal_flip": True},
+            "birds*": {"epochs": 60, **_BIRDS},
+            "coordinates_*": _COORDINATES,
+        },
+        by_family={
+            **_FAMILIES,
+            # In validation a ViT gains by images that are moved about, 0.6 points on MNIST, 0.8 on
+            # Fashion-MNIST. Mirroring costs cnn and stn 1.2 there (1 seed each, as above).
+            "*vit": {"learning_rate": 0.003, "weight_decay": 0.05, "max_shift_pixels": 2},
+            "paper": {"learning_rate": 0.002, "batch_size": 256},
+        },
+        by_dataset_and_family={
+            ("fashion_mnist", "*vit"): {"horizontal_flip": True},
+            ("birds*", "paper"): {"batch_size": 32},
+        },
+    ),
+    # As four earlier experiments trained, so that what they published can be tested as published.
+    Budget(
+        name="predecessor",
+        datasets=("mnist", "fashion_mnist"),
+        looks=(5, 10),
+        baseline_seeds=5,
+        recipe=PREDECESSOR,
+        by_dataset={"fashion_mnist": {"epochs": 30}, "cifar10": {"epochs": 50, "batch_size": 32}},
+    ),
+):
+    _BUDGETS.add(_budget.name, _budget)
+
+
+def get_budget(name: str) -> Budget:
+    """The budget of that name: smoke (minutes, no data needed), quick, full or predecessor.
+
+    Raises:
+        UsageError: there is none; the line names the nearest.
+    """
+    return _BUDGETS[name]
+
+
+def list_budgets() -> list[str]:
+    """The names of the budgets."""
+    return _BUDGETS.names()

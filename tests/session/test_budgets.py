@@ -1,0 +1,59 @@
+"""A budget decides the recipe by dataset, by family, then by both."""
+
+import dataclasses
+
+import pytest
+
+from stn_core.session.budgets import get_budget, list_budgets
+
+
+@pytest.mark.parametrize("name", list_budgets())
+def test_a_budget_changes_a_recipe_by_dataset_then_by_family_then_by_both(name):
+    budget = get_budget(name)
+    for pattern in (*budget.by_dataset, "of one's own"):
+        dataset = pattern.replace("*", "x")
+        by_dataset = budget.recipe.replace(budget.by_dataset.get(pattern, {}))
+        assert budget.recipe_for(dataset, "of one's own") == by_dataset
+        for families, changes in budget.by_family.items():
+            by_both = budget.by_dataset_and_family.get((pattern, families), {})
+            expected = by_dataset.replace(changes).replace(by_both)
+            assert budget.recipe_for(dataset, families.replace("*", "")) == expected
+
+
+def test_a_family_may_have_a_recipe_of_its_own():
+    smoke = get_budget("smoke")
+    assert smoke.recipe_for("digits", "vit") != smoke.recipe_for("digits", "stn")
+    assert smoke.recipe_for("digits", "cnn") == smoke.recipe_for("digits", "stn")
+
+
+def test_every_pattern_that_matches_counts_and_the_last_overrules():
+    budget = dataclasses.replace(
+        get_budget("smoke"),
+        by_dataset={
+            "a_*": {"epochs": 3, "batch_size": 7},
+            "b": {"epochs": 9},
+            "*_x": {"epochs": 5},
+        },
+        by_family={"*vit": {"learning_rate": 0.3, "momentum": 0.5}, "big_*": {"momentum": 0.1}},
+        by_dataset_and_family={
+            ("*_y", "vit"): {"epochs": 4},
+            ("a_*", "*vit"): {"batch_size": 2, "weight_decay": 0.7},
+            ("a_*", "big_*"): {"weight_decay": 0.6},
+        },
+    )
+    recipe = budget.recipe_for("a_x", "of one's own")
+    assert (recipe.epochs, recipe.batch_size) == (5, 7)
+    recipe = budget.recipe_for("a_y", "vit")
+    assert (recipe.epochs, recipe.batch_size) == (4, 2)
+    assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.3, 0.5, 0.7)
+    recipe = budget.recipe_for("a_y", "big_vit")
+    assert (recipe.epochs, recipe.batch_size) == (3, 2)
+    assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.3, 0.1, 0.6)
+    assert budget.recipe_for("a", "of one's own") == budget.recipe
+
+
+def test_distorted_sets_train_longer_than_the_plain_one():
+    quick = get_budget("quick")
+    assert quick.recipe_for("fashion_mnist", "stn") == quick.recipe_for("mnist", "stn")
+    assert quick.recipe_for("mnist_rts", "stn").epochs > quick.recipe_for("mnist", "stn").epochs
+    assert quick.recipe_for("fashion_mnist_e", "stn") == quick.recipe_for("mnist_e", "stn")
