@@ -1,8 +1,8 @@
-"""The judge of a session: one set of rules, the stored baselines, a verdict or a wish for a cell.
+"""The judge of a session: the rules and stored baselines give a verdict, or the seeds it needs.
 
 Judging is a replay. Given a cell's records it goes through the looks in the order of the seeds and
-ends with a verdict or with the seeds that it wants to see next, so that a worker, the end of the
-session and a later ``--from-records`` cannot disagree.
+ends with a verdict or with the seeds that must run next, so that a worker, the end of the session
+and a later ``--from-records`` cannot disagree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stn_core.gate.statistics import (
     smallest_detectable_rise,
     yardsticks,
 )
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
@@ -119,7 +119,9 @@ class Judge:
         stored = sorted(run.seed for run in baseline.runs)
         return tuple(dict.fromkeys([*stored, *self.rules.seeds]))[: self.rules.looks[-1]]
 
-    def judge(self, cell: Cell, records: Sequence[RunRecord], data_hash: str) -> Judgement:
+    def judge(
+        self, cell: Cell, records: Sequence[RunRecord], data_hash: str
+    ) -> Judgement | SeedsNeeded:
         """The verdict on a cell, or the seeds that must run before there is one.
 
         Args:
@@ -137,13 +139,13 @@ class Judge:
             return replace(blank, verdict=Verdict.STALE, message=stale)
         if baseline is None:
             message = "the recipe is overridden" if cell.is_search else "no baseline"
-            return _unfinished(blank, seeds[: self.rules.looks[0]]) or replace(
+            return _early_answer(blank, seeds[: self.rules.looks[0]]) or replace(
                 blank, verdict=Verdict.NEW, message=message
             )
         settling = self.rules.seeds_to_settle if self.rules.settles_identical else 0
-        unfinished = _unfinished(blank, seeds[:settling])
-        if unfinished:
-            return unfinished
+        early = _early_answer(blank, seeds[:settling])
+        if early:
+            return early
         if settling and self._repeats(cell.key, baseline, runs[:settling]):
             return self._judge_speed(replace(blank, records=runs[:settling]))
         return self._judge_values(cell, blank)
@@ -155,11 +157,13 @@ class Judge:
             cell: what is to run; its data are taken to be those of the baseline.
             records: what is there already, in any order.
         """
-        judgement = self.judge(cell, records, data_hash="")
-        fewest = len(judgement.wanted)
-        if not fewest or judgement.baseline is None:
+        answer = self.judge(cell, records, data_hash="")
+        if isinstance(answer, Judgement):
+            return 0, 0
+        fewest = len(answer.seeds)
+        if answer.baseline is None:
             return fewest, fewest
-        return fewest, self.rules.looks[-1] - len(judgement.records)
+        return fewest, self.rules.looks[-1] - len(answer.records)
 
     def _baseline(self, cell: Cell) -> CellBaseline | None:
         return None if cell.is_search else self._stored.get(cell.key)
@@ -188,13 +192,13 @@ class Judge:
         message = _slower(judgement.slowdown)
         return replace(judgement, verdict=Verdict.REGRESSED, message=message)
 
-    def _judge_values(self, cell: Cell, judgement: Judgement) -> Judgement:
+    def _judge_values(self, cell: Cell, judgement: Judgement) -> Judgement | SeedsNeeded:
         """Statistics decide, look by look; what ran beyond the deciding look does not count."""
         seeds = self.seeds(cell)
         for look in self.rules.looks:
-            unfinished = _unfinished(judgement, seeds[:look])
-            if unfinished:
-                return unfinished
+            early = _early_answer(judgement, seeds[:look])
+            if early:
+                return early
             seen = replace(judgement, records=judgement.records[:look])
             decisions = self._decisions(seen)
             outcomes = {decision.outcome for decision in decisions.values()}
@@ -308,18 +312,17 @@ def _measure(metric: Metric, cells: Mapping[str, CellBaseline]) -> dict[str, Yar
     )
 
 
-def _unfinished(judgement: Judgement, asked: Sequence[int]) -> Judgement | None:
-    """What there is to say before the seeds asked for are back and well, None after."""
+def _early_answer(judgement: Judgement, asked: Sequence[int]) -> Judgement | SeedsNeeded | None:
+    """The answer as long as not all seeds asked for came back well; None once they have."""
     runs = {record.seed: record for record in judgement.records}
     for record in (runs[seed] for seed in asked if seed in runs):
         if record.status != "ok":
             verdict, reason = Verdict(record.status.upper()), f"seed {record.seed}: "
             return replace(judgement, verdict=verdict, message=reason + record.message)
-    wanted = tuple(seed for seed in asked if seed not in runs)
-    if not wanted:
+    missing = tuple(seed for seed in asked if seed not in runs)
+    if not missing:
         return None
-    message = f"{len(asked) - len(wanted)} of {len(asked)} planned runs came back"
-    return replace(judgement, message=message, wanted=wanted)
+    return SeedsNeeded(judgement.key, missing, len(asked), judgement.records, judgement.baseline)
 
 
 def _stale(cell: Cell, data_hash: str, baseline: CellBaseline | None) -> str:

@@ -37,14 +37,13 @@ class Judgement:
 
     Args:
         key: ``budget/dataset/model``.
-        verdict: what is said of it; MISSING as long as runs are wanted.
+        verdict: what is said of it.
         message: why, one sentence, "" where the verdict says it all.
         records: the runs that were judged.
         baseline: what they were judged against, None where there is nothing.
         detectable_points: the smallest drop that would have been caught with 95 % power, None where
             nothing is compared.
         slowdown: training time over the baseline's on the same kind of device, None without one.
-        wanted: seeds that must run before there is a verdict.
     """
 
     key: str
@@ -54,7 +53,6 @@ class Judgement:
     baseline: CellBaseline | None = None
     detectable_points: float | None = None
     slowdown: float | None = None
-    wanted: tuple[int, ...] = ()
 
     @property
     def on_validation(self) -> bool:
@@ -92,6 +90,36 @@ class Judgement:
         seconds = sum(record.train_seconds + record.evaluate_seconds for record in self.records)
         parts += [f"{self.verdict}{': ' if self.message else ''}{self.message}", f"{seconds:.1f} s"]
         return "  ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class SeedsNeeded:
+    """The answer of a judge who cannot judge a cell yet: some seeds must run first.
+
+    Args:
+        key: ``budget/dataset/model``.
+        seeds: those that must run, in order; one or more.
+        planned: how many runs are looked at next, those that came back among them.
+        records: what came back so far.
+        baseline: what the cell will be compared with, None where there is nothing.
+    """
+
+    key: str
+    seeds: tuple[int, ...]
+    planned: int
+    records: tuple[RunRecord, ...] = ()
+    baseline: CellBaseline | None = None
+
+    def closed(self, verdict: Verdict = Verdict.MISSING, message: str = "") -> Judgement:
+        """The judgement where these seeds will never run.
+
+        Args:
+            verdict: MISSING, or CRASHED where it is known what stopped them.
+            message: why; by default how many runs came back.
+        """
+        done = self.planned - len(self.seeds)
+        message = message or f"{done} of {self.planned} planned runs came back"
+        return Judgement(self.key, verdict, message, self.records, self.baseline)
 
 
 def accuracy_text(accuracies: Sequence[float]) -> str:

@@ -17,14 +17,13 @@ from stn_core.gate.verdict import Judgement
 from stn_core.report.table import remarks
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import EMPTY_SHARD_FILE
-from stn_core.session.records import RunRecord
 from stn_core.session.user_modules import import_models
 from stn_core.suite.session import (
     Plan,
     check_folder,
     check_resumed,
     describe_records,
-    judge_session,
+    judge_untrained,
     read_plan,
     write_plan,
 )
@@ -169,9 +168,7 @@ class Planning:
         plan = self._state.plan
         if plan is None or self._state.only_plans:
             return []
-        nothing: dict[str, list[RunRecord]] = {cell.key: [] for cell in plan.cells}
-        judgements = judge_session(plan, self._state.judge, nothing, {})
-        return [one for one in judgements if not one.verdict.passes and not one.wanted]
+        return judge_untrained(plan, self._state.judge)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

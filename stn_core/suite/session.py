@@ -24,7 +24,7 @@ from stn_core.gate.baselines import (
     write_baselines,
 )
 from stn_core.gate.judge import Judge, Rules
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.report.folder import Asked, read_asked
 from stn_core.report.sources import commit_name, several_commits
 from stn_core.schema import json_object
@@ -350,14 +350,24 @@ def judge_session(
     """
     judgements = []
     for cell in plan.cells:
-        judgement = judge.judge(cell, by_key[cell.key], plan.data_hashes[cell.dataset])
-        if judgement.wanted and cell.key in dead:
-            judgement = dataclasses.replace(
-                judgement, verdict=Verdict.CRASHED, message=dead[cell.key]
-            )
-        judgements.append(judgement)
-    gone = [Judgement(key, Verdict.MISSING, why) for key, why in plan.vanished.items()]
-    return judgements + gone
+        answer = judge.judge(cell, by_key[cell.key], plan.data_hashes[cell.dataset])
+        if isinstance(answer, SeedsNeeded):
+            why = dead.get(cell.key)
+            answer = answer.closed(Verdict.CRASHED, why) if why else answer.closed()
+        judgements.append(answer)
+    return judgements + judge_vanished(plan)
+
+
+def judge_vanished(plan: Plan) -> list[Judgement]:
+    """A verdict for every baseline whose cell no longer exists."""
+    return [Judgement(key, Verdict.MISSING, why) for key, why in plan.vanished.items()]
+
+
+def judge_untrained(plan: Plan, judge: Judge) -> list[Judgement]:
+    """The failures that are known before anything trains: a stale baseline, a vanished cell."""
+    answers = [judge.judge(cell, [], plan.data_hashes[cell.dataset]) for cell in plan.cells]
+    known = [answer for answer in answers if isinstance(answer, Judgement)]
+    return [one for one in known + judge_vanished(plan) if not one.verdict.passes]
 
 
 def update_baselines(path: Path, judgements: Sequence[Judgement]) -> str:

@@ -1,13 +1,12 @@
-"""How a cell comes to its verdict: seeds are trained, and kept, for as long as the judge wants."""
+"""How a cell comes to its verdict: seeds are trained, and kept, until the judge has enough."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import RECORDS_FILE
 from stn_core.session.records import RunRecord, append_record
@@ -31,16 +30,18 @@ class Trainer:
     def train_and_judge(self, cell: Cell) -> Judgement:
         """Train as many of a cell's seeds as the verdict needs."""
         records = list(self._state.earlier_records.get(cell.key, ()))
-        judgement = self._judge(cell, records)
-        while judgement.wanted and not self._state.options.from_records:
+        answer = self._judge(cell, records)
+        while isinstance(answer, SeedsNeeded):
+            if self._state.options.from_records:
+                return answer.closed()
             try:
-                records += self._train(cell, judgement.wanted)
+                records += self._train(cell, answer.seeds)
             except NotKeptError as error:  # nothing would be kept of more
-                return replace(judgement, verdict=Verdict.CRASHED, message=str(error))
-            judgement = self._judge(cell, records)
-        return judgement
+                return answer.closed(Verdict.CRASHED, str(error))
+            answer = self._judge(cell, records)
+        return answer
 
-    def _judge(self, cell: Cell, records: Sequence[RunRecord]) -> Judgement:
+    def _judge(self, cell: Cell, records: Sequence[RunRecord]) -> Judgement | SeedsNeeded:
         assert self._state.plan
         data_hash = self._state.plan.data_hashes[cell.dataset]
         return self._state.judge.judge(cell, records, data_hash)

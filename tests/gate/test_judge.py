@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.metrics import MIN_DROP_POINTS, MIN_LOSS_RISE, Metric
-from stn_core.gate.verdict import Verdict, accuracy_text
+from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict, accuracy_text
 from stn_core.session.recipe import Recipe
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
@@ -89,9 +89,20 @@ def test_halved_errors_are_called_suspicious():
 
 
 def test_a_seed_that_comes_twice_is_not_two_runs():
-    judgement = judge([record(0), record(0), record(1)])
-    assert judgement.verdict is Verdict.MISSING
-    assert judgement.wanted == (2,)
+    assert judge([record(0), record(0), record(1)]).seeds == (2,)
+
+
+def test_where_the_seeds_it_needs_never_run_a_cell_is_missing_or_has_crashed():
+    needed = judge([record(0)])
+    assert needed == SeedsNeeded(CELL.key, (1, 2), 3, (record(0),), STORED)
+    missing = needed.closed()
+    assert (missing.verdict, missing.message) == (
+        Verdict.MISSING,
+        "1 of 3 planned runs came back",
+    )
+    crashed = needed.closed(Verdict.CRASHED, "killed")
+    assert (crashed.verdict, crashed.message) == (Verdict.CRASHED, "killed")
+    assert missing.records == crashed.records == (record(0),)
 
 
 def test_equal_digests_are_identical():
@@ -103,20 +114,20 @@ def test_equal_digests_are_identical():
 
 def test_one_repeated_run_settles_a_cell_where_seeds_are_spent_one_by_one():
     stored = with_digests(STORED)
-    assert judge([], stored, rules=RULES).wanted == (0,)
+    assert judge([], stored, rules=RULES).seeds == (0,)
     settled = judge(runs(0.95), stored, rules=RULES)
-    assert (settled.verdict, settled.wanted) == (Verdict.IDENTICAL, ())
+    assert settled.verdict is Verdict.IDENTICAL
     assert settled.difference_points is None  # one seed's luck is no difference
     other_place = runs(0.95, environment=environment(instruction_set="AVX512"))
-    assert judge(other_place, stored, rules=RULES).wanted == (1, 2)
+    assert judge(other_place, stored, rules=RULES).seeds == (1, 2)
 
 
 def test_the_seeds_of_the_baseline_come_first_so_that_a_run_can_be_identical():
     accepted = with_digests(baseline([0.95, 0.96] * 10, first_seed=100))
-    assert judge([], accepted, rules=RULES).wanted == (100,)
+    assert judge([], accepted, rules=RULES).seeds == (100,)
     assert judge([record(100, 0.95)], accepted, rules=RULES).verdict is Verdict.IDENTICAL
     changed = [record(100, 0.95, digest="another")]
-    assert judge(changed, accepted, rules=RULES).wanted == (101, 102)
+    assert judge(changed, accepted, rules=RULES).seeds == (101, 102)
     every = [record(seed, 0.95, digest="another") for seed in range(200)]
     seen = judge(every, accepted, rules=RULES).records
     assert [run.seed for run in seen] == [100, 101, 102]
@@ -130,13 +141,13 @@ def test_where_the_baseline_has_too_few_seeds_the_rules_go_on():
 
 def test_seeds_that_the_user_names_are_the_seeds():
     named = Rules(seeds=(3, 1), looks=(2,), matrix_size=18, are_named=True)
-    assert judge([], rules=named).wanted == (3, 1)
+    assert judge([], rules=named).seeds == (3, 1)
 
 
 def test_a_budget_of_one_look_names_no_seeds():
     once = dataclasses.replace(THREE, are_named=False)
     accepted = with_digests(baseline([0.95, 0.96] * 10, first_seed=100))
-    assert judge([], accepted, rules=once).wanted == (100,)
+    assert judge([], accepted, rules=once).seeds == (100,)
     assert judge([record(100, 0.95)], accepted, rules=once).verdict is Verdict.IDENTICAL
 
 
@@ -158,7 +169,7 @@ def test_what_is_left_to_train():
 
 def test_statistics_decide_where_identity_is_not_to_count():
     rules = dataclasses.replace(RULES, settles_identical=False)
-    assert judge(runs(0.95), with_digests(STORED), rules=rules).wanted == (1, 2)
+    assert judge(runs(0.95), with_digests(STORED), rules=rules).seeds == (1, 2)
 
 
 def test_a_cached_digest_counts_like_a_stored_one():
@@ -166,29 +177,29 @@ def test_a_cached_digest_counts_like_a_stored_one():
     cached = {(place, CELL.key, fingerprint, 0): "digest-0"}
     assert judge(runs(0.95), rules=RULES, digests=cached).verdict is Verdict.IDENTICAL
     elsewhere = {("another place", CELL.key, fingerprint, 0): "digest-0"}
-    assert judge(runs(0.95), rules=RULES, digests=elsewhere).wanted == (1, 2)
+    assert judge(runs(0.95), rules=RULES, digests=elsewhere).seeds == (1, 2)
 
 
 def test_a_cached_digest_counts_only_against_the_baseline_it_passed_against():
     cached = {(environment().key(), CELL.key, STORED.fingerprint, 0): "digest-0"}
     higher = baseline(list(np.linspace(0.98, 0.99, 20)))
-    assert judge(runs(0.95), higher, rules=RULES, digests=cached).wanted == (1, 2)
+    assert judge(runs(0.95), higher, rules=RULES, digests=cached).seeds == (1, 2)
     worse = judge(runs(0.95, 0.95, 0.95), higher, rules=RULES, digests=cached)
     assert worse.verdict is Verdict.REGRESSED
 
 
 def test_a_run_without_a_digest_repeats_nothing():
     blind = [record(seed, 0.95, digest=None) for seed in range(3)]
-    assert judge(blind[:1], rules=RULES).wanted == (1, 2)
+    assert judge(blind[:1], rules=RULES).seeds == (1, 2)
     assert judge(blind, rules=THREE).verdict is Verdict.PASS
 
 
 def test_what_is_clear_stops_early_and_what_is_not_wants_more():
     assert judge(runs(0.95, 0.95, 0.951), rules=RULES).verdict is Verdict.PASS
     assert judge(runs(0.80, 0.80, 0.81), rules=RULES).verdict is Verdict.REGRESSED
-    assert judge(runs(0.943, 0.943, 0.943), rules=RULES).wanted == (3, 4, 5)
-    assert judge(runs(*[0.944] * 6), rules=RULES).wanted == (6, 7, 8, 9)
-    assert judge(runs(*[0.944] * 10), rules=RULES).wanted == ()
+    assert judge(runs(0.943, 0.943, 0.943), rules=RULES).seeds == (3, 4, 5)
+    assert judge(runs(*[0.944] * 6), rules=RULES).seeds == (6, 7, 8, 9)
+    assert isinstance(judge(runs(*[0.944] * 10), rules=RULES), Judgement)
 
 
 @given(
@@ -202,7 +213,7 @@ def test_more_records_never_change_a_verdict(accuracies, losses, seen):
         for seed, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True))
     ]
     first = judge(found[:seen], rules=RULES)
-    if not first.wanted:
+    if isinstance(first, Judgement):
         assert judge(found, rules=RULES) == first
 
 
@@ -237,7 +248,7 @@ def test_speed_is_advice_unless_it_is_judged():
     advised = judge(slow, stored, rules=RULES)
     assert advised.verdict is Verdict.IDENTICAL
     strict = dataclasses.replace(RULES, gates_speed=True)
-    assert judge(slow[:1], stored, rules=strict).wanted == (1, 2)
+    assert judge(slow[:1], stored, rules=strict).seeds == (1, 2)
     failed = judge(slow, stored, rules=strict)
     assert failed.verdict is Verdict.REGRESSED
     assert failed.message == "training took 2.00 times as long as stored"
@@ -258,7 +269,7 @@ def test_the_level_depends_on_the_matrix_and_on_what_is_judged():
 
 def test_no_baseline_is_new():
     assert judge(runs(0.5, 0.5, 0.5), None).verdict is Verdict.NEW
-    assert judge([], None, rules=RULES).wanted == (0, 1, 2)
+    assert judge([], None, rules=RULES).seeds == (0, 1, 2)
 
 
 def test_a_search_is_new_and_shows_validation():
@@ -273,13 +284,7 @@ def test_another_recipe_or_other_data_is_stale_before_anything_ran():
     other = dataclasses.replace(CELL, recipe=Recipe(epochs=9))
     assert judge([], cell=other).verdict is Verdict.STALE
     assert judge([], data_hash="another").verdict is Verdict.STALE
-    assert judge([]).verdict is Verdict.MISSING
-
-
-def test_a_run_that_did_not_come_back_is_missing():
-    judgement = judge(runs(0.95, 0.95))
-    assert judgement.verdict is Verdict.MISSING
-    assert "2 of 3" in judgement.message
+    assert judge([]).seeds == (0, 1, 2)
 
 
 @pytest.mark.parametrize("status", ["diverged", "crashed"])
