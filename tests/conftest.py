@@ -1,10 +1,14 @@
-"""One thread a process; warnings are errors in tests/, though a user's own model may warn."""
+"""One thread a process, warnings as errors, and nothing left of the test before."""
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.pristine import clear_caches, registries, torch_settings
 
 _HERE = Path(__file__).parent
 
@@ -24,3 +28,34 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings("error"))
             # torch's compiler says so of Python 3.13.0; marks that come later win.
             item.add_marker(pytest.mark.filterwarnings("ignore:Guards may run slower"))
+
+
+@pytest.fixture(autouse=True)
+def pristine(request):
+    """What a test finds does not depend on the tests before it; what it changes goes with it.
+
+    Registries, caches, the environment, the folder, sys.path, signal handlers, torch's settings
+    and its generator. What a fixture of a module or a session set up stays as long as that does.
+    """
+    is_patched = "monkeypatch" in request.fixturenames  # then what is kept may be of the patch
+    clear_caches(with_datasets=is_patched)
+    torch = sys.modules.get("torch")
+    if torch:
+        torch.manual_seed(0)
+    before = torch_settings()
+    environment, folder, path = dict(os.environ), Path.cwd(), list(sys.path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    entries = [(registry, dict(registry._entries)) for registry in registries()]
+    yield
+    for registry, kept in entries:
+        registry._entries = kept
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    if dict(os.environ) != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    os.chdir(folder)
+    sys.path[:] = path
+    for restore, value in before:
+        restore(value)
+    clear_caches(with_datasets=is_patched)

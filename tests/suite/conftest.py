@@ -41,7 +41,7 @@ def run_here(all_imported, pytester, monkeypatch):
             # A module that is written anew within a second would be taken for its bytecode.
             patched.setattr(sys, "dont_write_bytecode", True)
             warnings.resetwarnings()  # those of these tests are errors
-            return pytester.runpytest_inprocess(*arguments)
+            return pytester.runpytest_inprocess("-p", "no:randomly", *arguments)
 
     return run
 

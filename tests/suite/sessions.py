@@ -75,6 +75,8 @@ def session(*arguments):
         "stn_core.suite.plugin",
         "-p",
         "no:cacheprovider",
+        "-p",
+        "no:randomly",  # of the tests here some are about the order of a session's cells
         "--device",
         "cpu",
         "--no-report",
