@@ -22,7 +22,7 @@ def device(pytestconfig: pytest.Config):
         pytest.fail(str(error), pytrace=False)
 
 
-ASKED_FOR = ("throughput", "robustness")
+ASKED_FOR = ("throughput", "robustness", "nightly")
 """Markers of what runs only where -m names it."""
 
 

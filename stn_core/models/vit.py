@@ -75,7 +75,7 @@ class VisionTransformer(nn.Module):
                 f"got {tuple(images.shape[1:])}"
             )
         patches: Tensor = self.embed(cut_into_patches(images, self.patch_hw))
-        class_token = self.class_token.expand(len(images), -1, -1)
+        class_token = self.class_token.expand(images.shape[0], -1, -1)
         tokens = torch.cat((class_token, patches), dim=1) + self.positions
         logits: Tensor = self.head(self.norm(self.blocks(tokens)[:, 0]))
         return logits

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stn_core.geometry.option_values import positive_number
 from stn_core.geometry.warps.base import Warp
-from stn_core.geometry.warps.matrices import determinant_2x2
+from stn_core.geometry.warps.matrices import bounded_exponent, determinant_2x2
 
 
 class MatrixWarp(Warp):
@@ -111,9 +111,11 @@ class Similarity(MatrixWarp):
         theta: (log_scale, angle, shift_x, shift_y). The scale is exp(log_scale), so every theta is
             invertible; above 0 the picture shrinks. Angle in radians, shift in half-widths and
             half-heights.
+        range: a log_scale beyond ±32 acts as ±32, so that the scale and its gradient stay finite.
         direction: output to input, x -> scale R(angle) x + shift.
         frame: turns are rigid in a frame whose width is ``aspect`` times its height, see Rotation.
-        inverse and composition: exact, as parameters (angles add and may leave [-pi, pi]).
+        inverse and composition: exact, as parameters (angles add and may leave [-pi, pi]), where
+            the composition's log_scale is within the range.
 
     Args:
         aspect: width over height of the image in pixels, positive.
@@ -131,7 +133,7 @@ class Similarity(MatrixWarp):
     def matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix [scale R | shift] of theta (B, 4)."""
         log_scale, angle, x, y = theta.unbind(-1)
-        scale = torch.exp(log_scale)
+        scale = torch.exp(bounded_exponent(log_scale))
         return _similarity_matrix(
             scale * torch.cos(angle), scale * torch.sin(angle), x, y, self.aspect
         )
@@ -144,8 +146,10 @@ class Similarity(MatrixWarp):
         return torch.cat((scale_and_turn, back), dim=-1)
 
     def _compose(self, theta_a: Tensor, theta_b: Tensor) -> Tensor:
+        log_scale = bounded_exponent(theta_a[..., :1]) + bounded_exponent(theta_b[..., :1])
+        angle = theta_a[..., 1:2] + theta_b[..., 1:2]
         shift = self._points(theta_a, theta_b[..., None, 2:])[..., 0, :]
-        return torch.cat((theta_a[..., :2] + theta_b[..., :2], shift), dim=-1)
+        return torch.cat((log_scale, angle, shift), dim=-1)
 
 
 class Attention(MatrixWarp):
@@ -155,8 +159,10 @@ class Attention(MatrixWarp):
         theta: (log_scale, shift_x, shift_y). The scale is exp(log_scale), so every theta is
             invertible; below 0 the warp attends to a part of the input. Shift in half-widths and
             half-heights.
+        range: a log_scale beyond ±32 acts as ±32, so that the scale and its gradient stay finite.
         direction: output to input, x -> scale x + shift.
-        inverse and composition: exact, as parameters.
+        inverse and composition: exact, as parameters, where the composition's log_scale is within
+            the range.
     """
 
     name = "attention"
@@ -167,19 +173,18 @@ class Attention(MatrixWarp):
     def matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix [scale I | shift] of theta (B, 3)."""
         log_scale, x, y = theta.unbind(-1)
-        scale = torch.exp(log_scale)
+        scale = torch.exp(bounded_exponent(log_scale))
         zero = torch.zeros_like(scale)
         return _stack_matrix(scale, zero, x, zero, scale, y)
 
     def _inverse(self, theta: Tensor) -> Tensor:
         log_scale, shift = theta[..., :1], theta[..., 1:]
-        return torch.cat((-log_scale, -shift * torch.exp(-log_scale)), dim=-1)
+        return torch.cat((-log_scale, -shift * torch.exp(bounded_exponent(-log_scale))), dim=-1)
 
     def _compose(self, theta_a: Tensor, theta_b: Tensor) -> Tensor:
-        log_scale, shift = theta_a[..., :1], theta_a[..., 1:]
-        return torch.cat(
-            (log_scale + theta_b[..., :1], torch.exp(log_scale) * theta_b[..., 1:] + shift), dim=-1
-        )
+        log_scale_a, log_scale_b = (bounded_exponent(t[..., :1]) for t in (theta_a, theta_b))
+        shift = torch.exp(log_scale_a) * theta_b[..., 1:] + theta_a[..., 1:]
+        return torch.cat((log_scale_a + log_scale_b, shift), dim=-1)
 
 
 class Affine(MatrixWarp):

@@ -17,6 +17,14 @@ _DOUBLINGS_TO_NORM_1 = 3
 _LARGEST_NORM = 32
 
 
+def bounded_exponent(exponent: Tensor) -> Tensor:
+    """Exponents that float32 can exponentiate: those beyond ±32 become ±32, NaN and infinity NaN.
+
+    What lies within keeps its bits, and beyond it the gradient is 0.
+    """
+    return exponent * (_LARGEST_NORM / exponent.abs().clamp_min(_LARGEST_NORM))
+
+
 def matrix_product(a: Tensor, b: Tensor) -> Tensor:
     """The product of matrices (..., n, k) and (..., k, m) as (..., n, m)."""
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stn_core.errors import UsageError
 from stn_core.geometry.grids import base_grid
+from stn_core.geometry.sampling import sample
 from stn_core.geometry.warps import create_warp, list_warps
 from tests.no_products import NoRoundedProducts
 from tests.strategies import dtypes, points_xy, sizes_hw, thetas
@@ -422,6 +423,57 @@ def test_theta_and_points_of_different_batches_are_refused(name):
     warp = create_warp(name)
     with pytest.raises(UsageError, match=r"must be of one batch; got \(3, .* and \(5, 4, 2\)"):
         warp.points(draw_theta(warp), draw_points(5, 4))
+
+
+WITH_EXPONENTIALS = ["affine_diffeo", "attention", "cpab", "homography_diffeo", "similarity"]
+
+
+@pytest.mark.parametrize("size", [31.0, 33.0, 88.0, 1e3, 1e6])
+@pytest.mark.parametrize("name", WITH_EXPONENTIALS)
+def test_exponentials_of_far_parameters_stay_finite(name, size):
+    """In float32, whose exponential overflows from 89 on."""
+    warp = create_warp(name)
+    rows = torch.cat((torch.eye(warp.num_params), torch.ones(1, warp.num_params)))
+    theta = size * torch.cat((rows, -rows))
+    xy = base_grid((3, 4)).flatten(0, 1)
+    for values in (
+        lambda t: warp.points(t, xy),
+        lambda t: warp.grid(t, (3, 4)),
+        lambda t: warp.jacobian_determinant(t, xy),
+        lambda t: warp.inverse(t),
+        lambda t: sample(torch.rand(len(t), 1, 5, 4), warp.grid(t, (3, 4))),
+    ):
+        leaf = theta.clone().requires_grad_()
+        result = values(leaf)
+        assert result.isfinite().all()
+        (gradient,) = torch.autograd.grad(result.sum(), leaf)
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["attention", "similarity"])
+def test_a_log_scale_within_its_range_keeps_its_bits_and_one_beyond_is_held(name):
+    warp = create_warp(name)
+    log_scale = torch.linspace(-32, 32, 1001).requires_grad_()
+    theta = torch.nn.functional.pad(log_scale[:, None], (0, warp.num_params - 1))
+    scale = warp.matrix(theta)[:, 0, 0]
+    plain = log_scale.exp()
+    assert torch.equal(scale, plain)
+    gradients = (torch.autograd.grad(value.sum(), log_scale)[0] for value in (scale, plain))
+    assert torch.equal(*gradients)
+    for far, held in ((-100.0, -32.0), (1e30, 32.0)):
+        beyond, bound = (warp.matrix(torch.full((1, 1), t) * (theta[:1] != 0)) for t in (far, held))
+        assert torch.equal(beyond, bound)
+
+
+@pytest.mark.parametrize("name", ["attention", "similarity"])
+def test_scales_beyond_the_range_are_composed_as_they_act(name):
+    warp = create_warp(name)
+    outer, inner = warp.identity()[None].clone(), warp.identity()[None].clone()
+    outer[0, 0], inner[0, 0] = 100.0, -40.0
+    xy = base_grid((3, 4)).flatten(0, 1)
+    expected = warp.points(outer, warp.points(inner, xy))
+    # Roundings of e^32 and e^-32, which cancel.
+    torch.testing.assert_close(warp.points(warp.compose(outer, inner), xy), expected)
 
 
 @every_warp
