@@ -1,14 +1,47 @@
-"""The one error for mistakes that a user can mend, and its usual sentences."""
+"""The one error for mistakes that a user can mend, its usual sentences, and text that is safe."""
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 from collections.abc import Iterable
+
+MOST_CHARACTERS = 1500
+"""A longer message is shortened in the middle: nobody reads a screen of one line."""
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, changes of direction and halves of a surrogate pair."""
+
+
+def printable(text: str) -> str:
+    """A text from a file, a model or an exception, as it may go to a terminal, a table or a file.
+
+    What would move the cursor, begin a line or turn the direction of reading is escaped as Python
+    escapes it (``\\n``, ``\\x1b``), and so is what no encoding can write. A text that is printable
+    stays as it is.
+    """
+    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def one_line(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A printable text that is no longer than it may be; what is left out is in its middle."""
+    text = printable(text)
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 1]}…{text[-end:]}"
 
 
 class UsageError(ValueError):
-    """A mistake of the user's: the message is one line that says what is wrong and what to do."""
+    """A mistake of the user's: the message is one line that says what is wrong and what to do.
+
+    Args:
+        message: any text; it is made printable, and shortened where it is very long.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython and Jupyter show of it: the line, without a traceback."""

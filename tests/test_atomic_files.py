@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from stn_core.atomic_files import replaced_at_once, write_at_once
+from stn_core.atomic_files import (
+    append_text,
+    is_unfinished,
+    remove_unfinished,
+    replaced_at_once,
+    write_at_once,
+)
 
 
 def test_a_text_takes_the_place_of_another(tmp_path: Path) -> None:
@@ -75,3 +81,23 @@ def test_a_file_may_be_read_by_whom_the_user_lets(tmp_path: Path) -> None:
     write_at_once(tmp_path / "file.txt", "")
     modes = [(tmp_path / name).stat().st_mode for name in ("plain.txt", "file.txt")]
     assert modes[0] == modes[1]
+
+
+def test_what_no_encoding_has_is_written_as_its_escape(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_at_once(path, "half \ud83d of ä\n")
+    append_text(path, "\udcff\n")
+    assert path.read_text(encoding="utf-8") == "half \\ud83d of ä\n\\udcff\n"
+
+
+def test_what_a_killed_writer_left_is_told_and_removed_and_nothing_else(tmp_path: Path) -> None:
+    names = ["file.json", "file.json.tmp", "file.json.notes.tmp", "fileXjson." + "0" * 32 + ".tmp"]
+    for name in names:
+        (tmp_path / name).write_text("the user's")
+    killed = replaced_at_once(tmp_path / "file.json").__enter__()
+    killed.write_text("half of i")
+    assert [is_unfinished(name) for name in names] == [False, False, False, True]
+    assert is_unfinished(killed.name)
+    assert is_unfinished(f"?? folder/{killed.name}")
+    remove_unfinished(tmp_path / "file.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from stn_core.atomic_files import append_text, write_at_once
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.comparison import tied_with_best
 from stn_core.gate.statistics import log_error, log_error_floor
@@ -221,16 +222,15 @@ def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
 
 def write_tables(folder: Path, judgements: Sequence[Judgement], most_seeds: int) -> None:
     """Write table.md and table.csv into a results folder."""
-    (folder / "table.md").write_text(_markdown(judgements, most_seeds), encoding="utf-8")
-    comparison_frame(judgements).to_csv(folder / "table.csv", index=False)
+    write_at_once(folder / "table.md", _markdown(judgements, most_seeds))
+    write_at_once(folder / "table.csv", comparison_frame(judgements).to_csv(index=False))
 
 
 def write_step_summary(
     file: Path, budget: str, judgements: Sequence[Judgement], most_seeds: int
 ) -> None:
     """Append the session to the page that GitHub shows of a job ($GITHUB_STEP_SUMMARY)."""
-    with file.open("a", encoding="utf-8") as page:
-        page.write(f"## stn_core, budget {budget}\n\n{_markdown(judgements, most_seeds)}\n")
+    append_text(file, f"## stn_core, budget {budget}\n\n{_markdown(judgements, most_seeds)}\n")
 
 
 def _markdown(judgements: Sequence[Judgement], most_seeds: int) -> str:

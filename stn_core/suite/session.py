@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from stn_core.atomic_files import write_at_once
+from stn_core.atomic_files import remove_unfinished, write_at_once
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import (
     Baselines,
@@ -386,6 +386,7 @@ def update_baselines(path: Path, judgements: Sequence[Judgement]) -> str:
     measured = {judgement.key: baseline_of(judgement.records) for judgement in good}
     records = [record for judgement in good for record in judgement.records]
     with FileLock(lock_of(path)):
+        remove_unfinished(path)
         stored = read_baselines(path) if path.exists() else Baselines({}, {})
         write_baselines(path, stored.updated(measured, records))
     return f"{len(measured)} of {len(judgements)} cells written to {path}"
@@ -397,5 +398,6 @@ def drop_baselines(path: Path, keys: Iterable[str]) -> str:
     if not gone:
         return f"nothing to drop from {path}"
     with FileLock(lock_of(path)):
+        remove_unfinished(path)
         write_baselines(path, read_baselines(path).without(gone))
     return f"dropped from {path}: {', '.join(gone)}"

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stn_core.atomic_files import is_unfinished
 from stn_core.errors import UsageError
 from stn_core.session.records import Environment
 
@@ -161,7 +162,8 @@ def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str |
     changed = _git(top, "status", "--porcelain", "--", ".", *exclusions)
     if commit is None or changed is None:
         return None, None
-    return commit, bool(changed)
+    # What a killed session left of a file that it was writing is none of the user's changes.
+    return commit, any(not is_unfinished(line.rstrip('"')) for line in changed.splitlines())
 
 
 def git_failure(folder: Path) -> str:

@@ -16,7 +16,7 @@ from stn_core.session.cells import Cell
 from stn_core.suite.plugin import session_options
 from stn_core.suite.session import claim_folder
 from tests.examples import environment, record
-from tests.suite.sessions import command, exactly, select, tables
+from tests.suite.sessions import command, commit, exactly, select, tables
 
 pytest_plugins = ["pytester"]
 
@@ -61,6 +61,35 @@ def test_a_killed_session_is_resumed_and_ends_as_if_nothing_had_happened(bench, 
     trained = records.read_text().count('"status": "ok"')
     assert trained == 4  # what was finished was not trained again
     assert tables(folders(pytester)[-1]) == tables(undisturbed)
+
+
+def test_a_kill_while_the_baselines_are_written_costs_nothing(bench, pytester):
+    (pytester.path / ".gitignore").write_text("__pycache__/\n")
+    bench("--collect-only")  # writes the files of the session
+    (pytester.path / "killed.py").write_text(
+        "import os, pathlib, signal\n"
+        "replace = pathlib.Path.replace\n"
+        "def killed(path, target):\n"
+        "    if target.name == 'baselines.json':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return replace(path, target)\n"
+        "pathlib.Path.replace = killed\n"
+    )
+    commit(pytester.path)
+    update = (*select("tiny"), "--update-baselines", "--seeds", "2")
+    killed = subprocess.run(
+        command(*update, "-p", "killed"), cwd=pytester.path, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = pytester.path.glob("baselines.json.*")
+    assert left.read_text()
+
+    resumed = bench(*update, "--resume", "last")
+    assert resumed.ret == 0
+    resumed.stdout.fnmatch_lines(["1 of 1 cells written to *baselines.json"])
+    (folder,) = folders(pytester)
+    assert (folder / "records.jsonl").read_text().count("\n") == 2  # nothing was trained again
+    assert not list(pytester.path.glob("baselines.json.*"))
 
 
 def test_a_run_that_failed_is_run_again(bench, pytester):
