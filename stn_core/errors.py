@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MOST_CHARACTERS = 1500
 """A longer message is shortened in the middle: nobody reads a screen of one line."""
@@ -63,15 +64,36 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} {name!r}; known: {', '.join(names) or 'none'}")
 
 
-def require_package(name: str, wanted_by: str) -> None:
-    """Say in time what is missing.
+@contextlib.contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Around imports of packages that only an extra of this one installs.
 
     Args:
-        name: what is imported, and what pip installs.
+        extra: its name, as pip takes it in brackets.
+
+    Raises:
+        UsageError: one of the packages is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise _not_installed(str(error.name), extra) from None
+
+
+def require_package(name: str, wanted_by: str, extra: str) -> None:
+    """Say in time that a package is missing.
+
+    Args:
+        name: what is imported.
         wanted_by: what needs it, in the user's words ("--tensorboard").
+        extra: which of this package's extras installs it.
 
     Raises:
         UsageError: the package is not installed.
     """
     if importlib.util.find_spec(name) is None:
-        raise UsageError(f"{wanted_by} needs a package that is missing: pip install {name}")
+        raise UsageError(f"{wanted_by}: {_not_installed(name, extra)}")
+
+
+def _not_installed(name: str, extra: str) -> UsageError:
+    return UsageError(f"{name} is not installed: pip install 'stn-core[{extra}]'")

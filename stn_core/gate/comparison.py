@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats
 
+from stn_core.errors import needs_extra
 from stn_core.gate.intervals import satterthwaite
 from stn_core.gate.statistics import Values
+
+with needs_extra("suite"):
+    from scipy import stats
 
 CONFIDENCE = 0.95
 """The least chance that the model that is best in truth is among the tied."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from stn_core.errors import needs_extra
 from stn_core.gate.statistics import FloatArray, Values
+
+with needs_extra("suite"):
+    from scipy import stats
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+
+from stn_core.errors import needs_extra
+
+with needs_extra("suite"):
+    from scipy import optimize, special, stats
 
 FloatArray = npt.NDArray[np.float64]
 Values = Sequence[float] | FloatArray

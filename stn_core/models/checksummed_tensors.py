@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor
+
+from stn_core.errors import needs_extra
+
+with needs_extra("data"):
+    import safetensors.torch
+    from safetensors import safe_open
 
 
 def sealed(document: Any, tensors: Mapping[str, Tensor]) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 from stn_core.geometry.warps import create_warp
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models.backbone import LOCALISATION, check_size, localisation, smallest_side
@@ -46,7 +46,8 @@ def resnext_32x4d(
     Raises:
         UsageError: the file holds other weights, or there are not four numbers of blocks.
     """
-    from torchvision.models import resnet  # seconds to import, so only where it is needed
+    with needs_extra("data"):
+        from torchvision.models import resnet  # seconds to import, so only where it is needed
 
     if not _are_blocks(blocks):
         raise UsageError(f"blocks are four whole numbers of 1 or more, not {blocks!r}")

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from stn_core.atomic_files import replaced_at_once
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 from stn_core.models import create_model, list_models, model_info
 from stn_core.models.checksummed_tensors import read_sealed, sealed
 from stn_core.models.normaliser import Normaliser
 from stn_core.schema import check_fields, json_object
+
+with needs_extra("data"):
+    from safetensors import SafetensorError
 
 FORMAT_VERSION = 1
 """Of the file's document; a file of another is refused."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 from stn_core.models.registry import ImageShape, create_model
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def summarize_model(
     Raises:
         UsageError: as `create_model`; or a model that is given does not take such an image.
     """
-    from torchinfo import summary  # only where it is needed: training never asks
+    with needs_extra("suite"):
+        from torchinfo import summary  # only where it is needed: training never asks
 
     if isinstance(model, str):
         model = create_model(model, in_shape, num_classes, **options)

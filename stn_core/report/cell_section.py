@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from markupsafe import Markup
 
+from stn_core.errors import needs_extra
 from stn_core.gate.verdict import Judgement, accuracy_text
 from stn_core.report.charts import (
     MOST_NUMBERED_CLASSES,
@@ -25,6 +25,9 @@ from stn_core.report.session import Session, Shown
 from stn_core.session.artifacts import Mistakes, Warps
 from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
+
+with needs_extra("report"):
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
+from stn_core.errors import needs_extra
 from stn_core.gate.intervals import Difference
 from stn_core.report.svg import COLOURS, WIDTH, new_figure
+
+with needs_extra("report"):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from scipy import stats
 
 CONFIDENCE = 0.95
 MOST_NUMBERED_CLASSES = 12

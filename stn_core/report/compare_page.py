@@ -8,10 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 from stn_core.report.cell_section import Figure
 from stn_core.report.charts import difference_chart
 from stn_core.report.compare import CellComparison, environments_differ
@@ -20,6 +18,9 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.page import render
 from stn_core.report.sources import Source
 from stn_core.report.svg import drawing_style
+
+with needs_extra("report"):
+    from markupsafe import Markup
 
 
 def write_comparison(

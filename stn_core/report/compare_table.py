@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from stn_core.errors import needs_extra
 from stn_core.gate.intervals import Difference
 from stn_core.gate.verdict import accuracy_text
 from stn_core.report.compare import CONFIDENCE, CellComparison, Finding
 from stn_core.report.sources import CellRuns
 from stn_core.report.table import aligned_table
+
+with needs_extra("report"):
+    import pandas as pd
 
 _SURE = f"{100 * CONFIDENCE:.0f} %"
 _LARGE = 1000.0

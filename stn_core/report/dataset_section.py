@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
+from stn_core.errors import needs_extra
 from stn_core.gate.verdict import Judgement
 from stn_core.report.cell_section import Figure
 from stn_core.report.charts import (
@@ -24,6 +24,9 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.published import PUBLISHED
 from stn_core.report.session import Session
 from stn_core.session.cells import split_key
+
+with needs_extra("report"):
+    from markupsafe import Markup
 
 _COSTS: Mapping[str, tuple[str, str, Callable[[Judgement], float]]] = {
     "parameters": (

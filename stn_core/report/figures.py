@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from stn_core.atomic_files import write_at_once
+from stn_core.errors import needs_extra
 from stn_core.report.svg import for_file, for_page, to_svg
+
+with needs_extra("report"):
+    from matplotlib.figure import Figure
 
 
 class FigureFolder:

@@ -7,13 +7,16 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 
+from stn_core.errors import needs_extra
 from stn_core.gate.comparison import p_against_best, tied_with_best
 from stn_core.gate.verdict import Judgement
 from stn_core.report.charts import mean_interval
 from stn_core.report.table import all_accuracies, badness_by_dataset
 from stn_core.session.records import RunRecord
+
+with needs_extra("report"):
+    import pandas as pd
 
 _LONG = ("confusion", "worst_mistakes", "validation")
 """Fields of a record that no cell of a table holds."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
+from stn_core.errors import needs_extra
 from stn_core.report.svg import COLOURS, WIDTH, new_figure
 from stn_core.session.artifacts import Warps
+
+with needs_extra("report"):
+    from matplotlib import colormaps
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL import Image
 
 MOST_PIXELS = 72
 """Larger images are shown smaller: the page has to stay light."""

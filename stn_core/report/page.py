@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jinja2
+from stn_core.errors import needs_extra
+
+with needs_extra("report"):
+    import jinja2
 
 
 def render(template: str, **content: Any) -> str:

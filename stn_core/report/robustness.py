@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-from matplotlib.figure import Figure
-from tabulate import tabulate
-
+from stn_core.errors import needs_extra
 from stn_core.report.figures import FigureFolder
 from stn_core.report.svg import COLOURS, WIDTH, drawing_style
+
+with needs_extra("report"):
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from tabulate import tabulate
 
 
 def robustness_tables(frame: pd.DataFrame) -> str:

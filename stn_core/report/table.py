@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from tabulate import tabulate
 
 from stn_core.atomic_files import append_text, write_at_once
+from stn_core.errors import needs_extra
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.comparison import tied_with_best
 from stn_core.gate.statistics import log_error, log_error_floor
 from stn_core.gate.verdict import Judgement, Verdict, accuracy_text
 from stn_core.session.cells import Cell, CellKey, split_key
 from stn_core.session.records import RunRecord
+
+with needs_extra("suite"):
+    import pandas as pd
+    from tabulate import tabulate
 
 BLIND_POINTS = 5.0
 """A cell that can miss a larger drop than this is named."""

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 from stn_core.schema import check_fields, json_object
 from stn_core.session.cells import CellKey
+
+with needs_extra("suite"):
+    from filelock import FileLock
 
 RECORD_VERSION = 1
 _CODE = ("stn_core", "commit", "dirty")

@@ -249,7 +249,7 @@ def _check_tensorboard(options: SuiteOptions) -> None:
     if options.from_records or options.drop_vanished:
         other = "--from-records" if options.from_records else "--drop-vanished"
         raise UsageError(f"{other} trains nothing, so there is nothing for --tensorboard to show")
-    require_package("tensorboard", "--tensorboard")
+    require_package("tensorboard", "--tensorboard", "tensorboard")
 
 
 def _check_drop(options: SuiteOptions) -> None:

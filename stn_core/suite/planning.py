@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 from stn_core.gate.judge import Rules
 from stn_core.gate.verdict import Judgement
 from stn_core.report.table import remarks
@@ -28,6 +27,9 @@ from stn_core.suite.session import (
     write_plan,
 )
 from stn_core.suite.state import SessionState
+
+with needs_extra("suite"):
+    from filelock import FileLock
 
 
 class Planning:

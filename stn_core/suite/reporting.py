@@ -159,11 +159,11 @@ class Reporting:
 
     def _write_report(self) -> None:
         """Draw the page, which no session fails for."""
-        from stn_core.report.html import write_report
-
         folder = self._state.options.results
         page = folder / REPORT_FILE
         try:
+            from stn_core.report.html import write_report
+
             missing = write_report([folder], page, folder / FIGURES_FOLDER)
         except Exception as error:
             self._notes.append(f"report not written: {error}")

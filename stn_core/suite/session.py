@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from stn_core.atomic_files import remove_unfinished, write_at_once
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 from stn_core.gate.baselines import (
     Baselines,
     baseline_of,
@@ -32,6 +30,9 @@ from stn_core.session.cells import Cell
 from stn_core.session.file_names import PLAN_FILE, lock_of
 from stn_core.session.records import RunRecord, read_records
 from stn_core.suite.options import SuiteOptions
+
+with needs_extra("suite"):
+    from filelock import FileLock
 
 
 @dataclass(frozen=True)

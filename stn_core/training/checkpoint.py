@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
+from stn_core.errors import needs_extra
 from stn_core.models.checksummed_tensors import read_sealed, sealed
+
+with needs_extra("suite"):
+    from safetensors import SafetensorError
 
 _LOGGER = logging.getLogger(__name__)
 

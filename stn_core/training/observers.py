@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from tqdm import tqdm
-
+from stn_core.errors import needs_extra
 from stn_core.training.loop import EpochResult, Observer, Training
+
+with needs_extra("suite"):
+    from tqdm import tqdm
 
 
 def together(*observers: Observer | None) -> Observer:

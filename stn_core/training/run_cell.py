@@ -98,7 +98,7 @@ def run_cell(
     """
     settings = settings or RunSettings()
     if settings.tensorboard is not None:
-        require_package("tensorboard", "RunSettings.tensorboard")
+        require_package("tensorboard", "RunSettings.tensorboard", "tensorboard")
     dataset = cached_dataset(cell.dataset, settings.data_root, settings.download)
     records = []
     for seed in seeds:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image
 from torch import Tensor
+
+from stn_core.errors import needs_extra
+
+with needs_extra("suite"):
+    from PIL import Image
 
 _SEEN_SIZE = 224
 """About how high a small picture is shown, in pixels."""

@@ -10,14 +10,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
-from torch.utils.tensorboard import RecordWriter
-from torch.utils.tensorboard.summary import hparams, image, scalar
 
+from stn_core.errors import needs_extra
 from stn_core.session.records import RunRecord
 from stn_core.training.loop import EpochResult, Training
+
+with needs_extra("tensorboard"):
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from torch.utils.tensorboard import RecordWriter
+    from torch.utils.tensorboard.summary import hparams, image, scalar
 
 STEP_LOSS = "train/loss"
 VALIDATION_LOSS = "validation/loss"

@@ -33,7 +33,7 @@ def test_a_missing_package_is_told_before_anything_trains(bench, pytester, monke
     result = bench(*select("tiny"), "--tensorboard")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result.errlines == [
-        "ERROR: --tensorboard needs a package that is missing: pip install tensorboard",
+        "ERROR: --tensorboard: tensorboard is not installed: pip install 'stn-core[tensorboard]'",
         "",
     ]
     assert not (pytester.path / "results").exists()

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+
+from stn_core.errors import needs_extra
+
+with needs_extra("data"):
+    from scipy.special import ndtri
 
 
 def between(unit: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

@@ -16,10 +16,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import PIL
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from stn_core.datasets.assembly import Sources, assemble
@@ -29,7 +27,11 @@ from stn_core.datasets.registry import register_dataset
 from stn_core.datasets.sources.cub_listing import BirdImage, Box, Listing, read_listing
 from stn_core.datasets.sources.decoded import Tensors, decoded_once
 from stn_core.datasets.splits import MIN_TRAIN_IMAGES, carve_validation
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
+
+with needs_extra("data"):
+    import PIL
+    from PIL import Image, UnidentifiedImageError
 
 _LOGGER = logging.getLogger(__name__)
 

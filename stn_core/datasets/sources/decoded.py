@@ -18,11 +18,14 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import safetensors.torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from stn_core.atomic_files import replaced_at_once
+from stn_core.errors import needs_extra
+
+with needs_extra("data"):
+    import safetensors.torch
+    from safetensors import SafetensorError, safe_open
 
 _LOGGER = logging.getLogger(__name__)
 

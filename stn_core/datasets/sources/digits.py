@@ -14,6 +14,7 @@ from stn_core.datasets.base import Dataset, Split
 from stn_core.datasets.distortions.affine import AffineDistortion
 from stn_core.datasets.registry import register_dataset
 from stn_core.datasets.splits import stratified_order
+from stn_core.errors import needs_extra
 
 DIGIT_SIZE = 20  # as MNIST's digits, which fill 20×20 of their 28×28
 CANVAS_HW = (28, 28)
@@ -50,7 +51,8 @@ def digits_rts(root: Path | None, download: bool) -> Dataset:
 
 def _sources() -> Sources:
     """The digits as 20×20 images, split 1,097 / 200 / 500."""
-    from sklearn.datasets import load_digits  # seconds to import, so only where it is needed
+    with needs_extra("data"):
+        from sklearn.datasets import load_digits  # seconds to import, so only where it is needed
 
     originals = load_digits()
     images = torch.from_numpy(_enlarged(originals.images.astype(np.int64))).unsqueeze(1)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
+
+with needs_extra("data"):
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's names of grey and of coloured pixels, by how many channels an image has."""

@@ -20,7 +20,7 @@ from stn_core.datasets.base import Dataset, Split
 from stn_core.datasets.data_root import PASS_IT, cannot_be_read, is_file
 from stn_core.datasets.registry import register_dataset
 from stn_core.datasets.splits import MIN_TRAIN_IMAGES, carve_validation
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 
 IDX_UINT8 = 0x0800  # an idx file of bytes begins with this plus its number of dimensions
 NUM_CLASSES = 10
@@ -110,7 +110,8 @@ def fetch(class_name: str, title: str, root: Path, folder: Path) -> None:
     Raises:
         UsageError: they could not be fetched.
     """
-    import torchvision.datasets  # seconds to import, so only where it is needed
+    with needs_extra("data"):
+        import torchvision.datasets  # seconds to import, so only where it is needed
 
     try:
         getattr(torchvision.datasets, class_name)(root, download=True)
