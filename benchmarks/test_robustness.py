@@ -19,9 +19,10 @@ from stn_core.errors import UsageError
 from stn_core.models import list_models, model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.session.user_modules import import_models
+from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.plugin import results_folder, session_options
 from stn_core.training import train
-from stn_core.training.devices import describe_checkout, isolated
+from stn_core.training.isolation import isolated
 from stn_core.training.robustness import CHANGES, robustness
 from stn_core.training.run_cell import cached_dataset, prepare_model
 

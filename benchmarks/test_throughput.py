@@ -23,7 +23,7 @@ from stn_core.session.budgets import PREDECESSOR
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training import train
-from stn_core.training.devices import isolated
+from stn_core.training.isolation import isolated
 from stn_core.training.run_cell import RunSettings, prepare_model, run_cell
 
 ROUNDS = 5

@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 from stn_core.geometry.grids import base_grid
 from stn_core.geometry.warps import create_warp, list_warps
 from stn_core.geometry.warps.cpab_flow import velocity_at
-from stn_core.training.devices import isolated
+from stn_core.training.isolation import isolated
 
 BATCH = 64
 ROUNDS = 5

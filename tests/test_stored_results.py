@@ -8,8 +8,10 @@ from scipy import stats
 
 from stn_core.gate.baselines import read_baselines
 from stn_core.report.published import PUBLISHED
+from stn_core.session.records import Environment
 
-STORED = read_baselines(Path(__file__).parents[1] / "baselines.json").cells
+BASELINES = Path(__file__).parents[1] / "baselines.json"
+STORED = read_baselines(BASELINES).cells
 PAPER = "STN paper"
 
 
@@ -50,3 +52,9 @@ def test_coordconv_tells_every_position_and_a_deconvolution_none_of_an_unseen_qu
         assert len(told) >= 10
         assert min(told) == 1.0
     assert max(STORED["quick/coordinates_quadrant/coordinates_deconv"].accuracies) < 0.05
+
+
+@pytest.mark.parametrize("key", ["59423916", "bafa4dd2", "e8cfb319"])
+def test_an_environment_of_stored_runs_keeps_its_key(key):
+    values = read_baselines(BASELINES).environments[key]
+    assert Environment(stn_core="", **values).key() == key

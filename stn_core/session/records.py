@@ -37,6 +37,7 @@ class Environment:
         nondeterministic: operations on this device whose result may differ from run to run.
         commit: the checkout's commit, None outside one.
         dirty: whether the checkout had changes nobody committed, None outside one.
+        torch_settings: torch's process-wide settings, by name, that were not torch's defaults.
     """
 
     stn_core: str
@@ -51,11 +52,17 @@ class Environment:
     nondeterministic: list[str] = field(default_factory=list)
     commit: str | None = None
     dirty: bool | None = None
+    torch_settings: dict[str, str] = field(default_factory=dict)
 
     def place(self) -> dict[str, Any]:
-        """The fields that say where, without those that say which code."""
+        """The fields that say where, without those that say which code.
+
+        Settings of torch stand there only where one is unusual: environments of records that were
+        made before there was such a field keep their keys.
+        """
         values = dataclasses.asdict(self)
-        return {name: values[name] for name in values if name not in _CODE}
+        left_out = _CODE if self.torch_settings else (*_CODE, "torch_settings")
+        return {name: values[name] for name in values if name not in left_out}
 
     def key(self) -> str:
         """Eight hexadecimal digits, equal where the same code must give the same digest."""

@@ -17,6 +17,7 @@ from stn_core.report.table import remarks
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import EMPTY_SHARD_FILE
 from stn_core.session.user_modules import import_models
+from stn_core.suite.checkout import git_failure
 from stn_core.suite.session import (
     Plan,
     check_folder,
@@ -107,8 +108,6 @@ class Planning:
 
     def _check_checkout(self) -> None:
         """See that new baselines can be traced to a commit, where there is one."""
-        from stn_core.training.devices import git_failure
-
         commit, dirty = self._state.checkout
         if dirty:
             raise UsageError(

@@ -21,6 +21,7 @@ from stn_core.session.file_names import (
     lock_of,
 )
 from stn_core.session.records import RunRecord
+from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.options import SuiteOptions
 from stn_core.suite.session import Plan, claim_folder, fitting_records, read_all
 
@@ -98,8 +99,6 @@ class SessionState:
         told: tuple[str | None, bool | None] | None = self.worker_input.get("stn_checkout")
         if told:
             return told
-        from stn_core.training.devices import describe_checkout
-
         options = self.options
         written = [options.baselines, lock_of(options.baselines), options.results.parent]
         if options.digest_cache:

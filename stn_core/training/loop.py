@@ -20,10 +20,10 @@ from stn_core.models.normaliser import Normaliser
 from stn_core.session.recipe import Recipe
 from stn_core.training.batches import augment, training_batches
 from stn_core.training.checkpoint import Checkpoint
-from stn_core.training.devices import generator_states, restore_generators
 from stn_core.training.early_stopping import EarlyStopping
 from stn_core.training.evaluation import evaluate
 from stn_core.training.optimization import create_optimizer, create_scheduler
+from stn_core.training.random_state import generator_states, restore_generators
 
 
 @dataclass(frozen=True)

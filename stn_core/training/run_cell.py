@@ -29,8 +29,10 @@ from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 from stn_core.training.artifact_collection import collect_artifacts, film_of, fixed_batch
 from stn_core.training.checkpoint import Checkpoint, discard
-from stn_core.training.devices import describe_environment, isolated, peak_memory_mb
+from stn_core.training.devices import peak_memory_mb
+from stn_core.training.environment import describe_environment
 from stn_core.training.evaluation import Evaluation, evaluate
+from stn_core.training.isolation import isolated
 from stn_core.training.loop import Observer, Training, train
 from stn_core.training.observers import together
 

@@ -146,6 +146,8 @@ def test_no_file_holds_no_records(tmp_path):
         ({"threads": 2}, False),
         ({"instruction_set": "AVX512"}, False),
         ({"device_name": "another"}, False),
+        ({"torch_settings": {}}, True),
+        ({"torch_settings": {"float32_matmul_precision": "medium"}}, False),
     ],
 )
 def test_an_environment_is_where_not_what(changes, same):

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from stn_core.training.devices import describe_checkout, git_failure
+from stn_core.suite.checkout import describe_checkout, git_failure
 from tests.suite.sessions import GATE, command, commit, exactly, git, select
 
 pytest_plugins = ["pytester"]

@@ -1,0 +1,61 @@
+"""The git checkout that a session runs in: its commit, and whether anything is uncommitted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from stn_core.atomic_files import is_unfinished
+
+
+def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str | None, bool | None]:
+    """The commit of the git checkout around a folder and whether it has uncommitted changes.
+
+    Args:
+        folder: inside the checkout.
+        written: files and folders that the session writes itself; they do not count as changes.
+
+    Returns:
+        (commit, dirty); (None, None) outside a checkout, without git, or before the first commit.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    top = folder.resolve()
+    resolved = [path.resolve() for path in written]
+    inside = [path for path in resolved if path != top and path.is_relative_to(top)]
+    exclusions = [f":(exclude){path.relative_to(top).as_posix()}" for path in inside]
+    changed = _git(top, "status", "--porcelain", "--", ".", *exclusions)
+    if commit is None or changed is None:
+        return None, None
+    # What a killed session left of a file that it was writing is none of the user's changes.
+    return commit, any(not is_unfinished(line.rstrip('"')) for line in changed.splitlines())
+
+
+def git_failure(folder: Path) -> str:
+    """What git says where it fails in a folder, so that nobody knows the state of the checkout.
+
+    Returns:
+        Its first line; "" where it answers, where there is no checkout, and without git.
+    """
+    for question in (("rev-parse", "--git-dir"), ("status", "--porcelain")):
+        answer = _ask_git(folder, *question)
+        if answer and answer.returncode:
+            says = answer.stderr.strip().partition("\n")[0]
+            return "" if "not a git repository (or any" in says else says
+    return ""
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    answer = _ask_git(folder, *arguments)
+    return answer.stdout.strip() if answer and not answer.returncode else None
+
+
+def _ask_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Git's answer, in English; None where there is no git."""
+    command = ["git", "-C", str(folder), *arguments]
+    english = {**os.environ, "LC_ALL": "C"}
+    try:
+        return subprocess.run(command, capture_output=True, text=True, env=english)
+    except OSError:
+        return None
