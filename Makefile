@@ -12,7 +12,7 @@ UPGRADE :=
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --resolution $(RESOLUTION) --quiet
 
-.PHONY: bench test lint install lock clean
+.PHONY: bench test lint install lock dist clean
 
 bench: $(INSTALLED)  ## train and judge the nine core models on the embedded digits, on the CPU
 	$(BIN)/pytest benchmarks -m core -n 2 --device cpu $(ARGS)
@@ -33,6 +33,11 @@ lock: $(BIN)/uv  ## adapt both locks to pyproject.toml; UPGRADE=--upgrade: every
 		--output-file requirements.lock
 	$(COMPILE) $(UPGRADE) --extra dev --constraints requirements.lock \
 		--output-file requirements-dev.lock
+
+dist: $(INSTALLED)  ## dist/: the wheel and the source distribution, checked
+	rm -rf dist
+	$(BIN)/uv build --quiet
+	$(BIN)/twine check --strict dist/*
 
 clean:  ## remove the environment
 	rm -rf .venv

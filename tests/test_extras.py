@@ -103,6 +103,12 @@ def test_an_import_from_outside_the_core_names_the_extra_that_installs_it(path: 
         assert DISTRIBUTIONS[top] & provided, f"{module} is not in the extra {extra}"
 
 
+def test_the_version_is_that_of_pyproject_and_the_changelog_knows_it() -> None:
+    assert stn_core.__version__ == PROJECT["version"]
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{stn_core.__version__}]" in changelog
+
+
 def test_a_larger_extra_holds_the_smaller_ones() -> None:
     assert installs("data") < installs("suite") < installs("all") < installs("dev")
     assert installs("report") | installs("tensorboard") < installs("all")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from stn_core.atomic_files import is_unfinished
+from stn_core.errors import UsageError
+
+COMMIT_VARIABLE = "STN_COMMIT"
+"""The environment variable that tells the commit where there is no checkout, as in a container."""
 
 
 def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str | None, bool | None]:
@@ -18,7 +23,11 @@ def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str |
         written: files and folders that the session writes itself; they do not count as changes.
 
     Returns:
-        (commit, dirty); (None, None) outside a checkout, without git, or before the first commit.
+        (commit, dirty); outside a checkout, without git, or before the first commit what
+        `STN_COMMIT` says, (None, None) without that.
+
+    Raises:
+        UsageError: `STN_COMMIT` is asked and is no commit.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     top = folder.resolve()
@@ -27,9 +36,20 @@ def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str |
     exclusions = [f":(exclude){path.relative_to(top).as_posix()}" for path in inside]
     changed = _git(top, "status", "--porcelain", "--", ".", *exclusions)
     if commit is None or changed is None:
-        return None, None
+        return _told_commit()
     # What a killed session left of a file that it was writing is none of the user's changes.
     return commit, any(not is_unfinished(line.rstrip('"')) for line in changed.splitlines())
+
+
+def _told_commit() -> tuple[str | None, bool | None]:
+    """What an image was built from, as ``git describe --always --dirty --abbrev=40`` names it."""
+    told = os.environ.get(COMMIT_VARIABLE, "")
+    if not told:
+        return None, None
+    found = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", told)
+    if not found:
+        raise UsageError(f"{COMMIT_VARIABLE}: expected 40 hexadecimal digits, got {told!r}")
+    return found[1], bool(found[2])
 
 
 def git_failure(folder: Path) -> str:

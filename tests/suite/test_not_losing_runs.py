@@ -16,6 +16,7 @@ from stn_core.session.cells import Cell
 from stn_core.suite.plugin import session_options
 from stn_core.suite.session import claim_folder
 from tests.examples import environment, record
+from tests.platforms import needs_posix_signals
 from tests.suite.sessions import command, commit, exactly, select, tables
 
 pytest_plugins = ["pytester"]
@@ -32,6 +33,7 @@ def folders(pytester):
     return sorted(path.parent for path in pytester.path.glob("results/*/session.json"))
 
 
+@needs_posix_signals
 def test_a_killed_session_is_resumed_and_ends_as_if_nothing_had_happened(bench, pytester):
     assert bench(*TWO).ret == 0
     (undisturbed,) = folders(pytester)
@@ -63,6 +65,7 @@ def test_a_killed_session_is_resumed_and_ends_as_if_nothing_had_happened(bench, 
     assert tables(folders(pytester)[-1]) == tables(undisturbed)
 
 
+@needs_posix_signals
 def test_a_kill_while_the_baselines_are_written_costs_nothing(bench, pytester):
     (pytester.path / ".gitignore").write_text("__pycache__/\n")
     bench("--collect-only")  # writes the files of the session

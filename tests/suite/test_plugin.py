@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from stn_core.suite.checkout import describe_checkout, git_failure
+from tests.platforms import needs_posix_signals
 from tests.suite.sessions import GATE, command, commit, exactly, git, select
 
 pytest_plugins = ["pytester"]
@@ -181,6 +182,7 @@ def test_a_search_shows_validation_and_is_compared_with_nothing(bench, pytester)
     assert record["recipe"]["epochs"] == 1
 
 
+@needs_posix_signals
 def test_failures_are_told_and_the_others_go_on(bench, pytester):
     (pytester.path / ".gitignore").write_text("__pycache__/\n")
     commit(pytester.path)
@@ -206,6 +208,7 @@ def test_a_diverged_cell_fails(bench):
     result.stdout.fnmatch_lines(["DIVERGED  smoke/digits/tiny: seed 0: the loss was not finite*"])
 
 
+@needs_posix_signals
 def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
     process = subprocess.Popen(
         command(*select("tiny", "slow"), "--seeds", "1"),

@@ -1,12 +1,12 @@
 """Which records answer a plan, and what is said of those that do not."""
 
 import dataclasses
-import fcntl
 import json
 import re
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock, Timeout
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, write_baselines
@@ -117,14 +117,14 @@ def test_nobody_else_writes_the_baselines_while_a_session_does(tmp_path, monkeyp
     good = [Judgement(CELL.key, Verdict.NEW, records=(record(0), record(1)))]
 
     def write(*arguments):
-        with lock_of(path).open() as other, pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(Timeout), FileLock(lock_of(path), timeout=0):
+            pass
         write_baselines(*arguments)
 
     monkeypatch.setattr("stn_core.suite.session.write_baselines", write)
     assert update_baselines(path, good) == f"1 of 1 cells written to {path}"
-    with lock_of(path).open() as other:
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with FileLock(lock_of(path), timeout=0):  # it is free again
+        pass
 
 
 A, B = ({"commit": letter * 40, "dirty": False} for letter in "ab")

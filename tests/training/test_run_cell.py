@@ -25,6 +25,7 @@ from stn_core.training import run_cell as running
 from stn_core.training.devices import resolve_device
 from stn_core.training.evaluation import evaluate
 from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell
+from tests.platforms import needs_posix_signals
 
 RECIPE = Recipe(epochs=2, batch_size=100)
 UNRULY = (
@@ -426,6 +427,7 @@ run_cell(cell, [4], RunSettings(checkpoints=sys.argv[1], checkpoint_seconds=0, c
 """
 
 
+@needs_posix_signals
 def test_a_process_killed_within_an_epoch_is_taken_up_by_another(resumable, undisturbed, caplog):
     steps = len(cached_dataset("digits", None, False).train) // CHECKPOINTED.recipe.batch_size
     step = 2 * steps + steps // 2  # within the third epoch

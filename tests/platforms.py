@@ -1,0 +1,9 @@
+"""Marks of tests that not every platform can run."""
+
+import sys
+
+import pytest
+
+needs_posix_signals = pytest.mark.skipif(
+    sys.platform == "win32", reason="kills a process by a signal that Windows lacks"
+)

@@ -1,0 +1,33 @@
+"""The commit that a session runs at, where git knows it and where only the environment does."""
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.suite.checkout import describe_checkout
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+
+@pytest.mark.parametrize("told", [COMMIT, f"{COMMIT}-dirty"])
+def test_without_a_checkout_the_environment_tells_the_commit(tmp_path, monkeypatch, told):
+    monkeypatch.setenv("STN_COMMIT", told)
+    assert describe_checkout(tmp_path) == (COMMIT, told.endswith("-dirty"))
+
+
+def test_nobody_tells_the_commit(tmp_path, monkeypatch):
+    monkeypatch.delenv("STN_COMMIT", raising=False)
+    assert describe_checkout(tmp_path) == (None, None)
+
+
+@pytest.mark.parametrize("told", ["main", COMMIT[:12], f"{COMMIT}+", COMMIT.upper()])
+def test_a_commit_in_the_environment_is_whole(tmp_path, monkeypatch, told):
+    monkeypatch.setenv("STN_COMMIT", told)
+    with pytest.raises(UsageError, match="STN_COMMIT: expected 40 hexadecimal digits"):
+        describe_checkout(tmp_path)
+
+
+def test_a_checkout_knows_better_than_the_environment(tmp_path, monkeypatch, pytestconfig):
+    before = describe_checkout(pytestconfig.rootpath)
+    monkeypatch.setenv("STN_COMMIT", COMMIT)
+    if before[0] is not None:  # the tests may run outside of a checkout
+        assert describe_checkout(pytestconfig.rootpath)[0] == before[0]
