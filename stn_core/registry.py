@@ -6,9 +6,25 @@ import fnmatch
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from stn_core.errors import UsageError, unknown_name
+from stn_core.errors import UsageError, printable, unknown_name
 
 Entry = TypeVar("Entry")
+
+
+def check_name(kind: str, name: str) -> None:
+    """See that a name can stand in a cell's key, in a table and in a file's name.
+
+    Args:
+        kind: what it names, in the user's words.
+        name: as it was given, or read from a file.
+
+    Raises:
+        UsageError: it is empty, or holds a slash or a control character.
+    """
+    if "/" in name:
+        raise UsageError(f"the {kind} {name!r} needs a name without a slash")
+    if not name or printable(name) != name:
+        raise UsageError(f"the {kind} {name!r} needs a name of printable characters")
 
 
 class Registry(Generic[Entry]):
@@ -26,10 +42,9 @@ class Registry(Generic[Entry]):
         """Register an entry.
 
         Raises:
-            UsageError: the name is taken, or holds a slash, which parts the names of a cell's key.
+            UsageError: the name is taken, or `check_name` refuses it.
         """
-        if "/" in name:
-            raise UsageError(f"the {self.kind} {name!r} needs a name without a slash")
+        check_name(self.kind, name)
         if name in self._entries:
             raise UsageError(f"the {self.kind} {name!r} is registered already; choose another name")
         self._entries[name] = entry

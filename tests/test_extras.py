@@ -19,7 +19,7 @@ import stn_core
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = sorted(Path(stn_core.__file__).parent.rglob("*.py"))
-CORE = {"numpy", "torch"}
+CORE = {"msgspec", "numpy", "torch"}
 
 
 def canonical(name: str) -> str:
@@ -159,7 +159,7 @@ print(json.dumps(said))
 """
 
 
-def test_torch_and_numpy_are_enough_to_warp_a_picture_and_to_build_a_model() -> None:
+def test_the_core_is_enough_to_warp_a_picture_and_to_build_a_model() -> None:
     names = brought_by(CORE)
     allowed = {"stn_core", *(top for top, found in DISTRIBUTIONS.items() if found & names)}
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import datetime
 import hashlib
@@ -15,6 +14,15 @@ from typing import Any
 
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
+from stn_core.schema import (
+    Amount,
+    Count,
+    CountFrom1,
+    Share,
+    checked,
+    json_object,
+    read_versioned,
+)
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
@@ -36,10 +44,10 @@ class BaselineRun:
         digest: the run's.
     """
 
-    seed: int
-    accuracy: float
-    cross_entropy: float
-    train_seconds: float
+    seed: Count
+    accuracy: Share
+    cross_entropy: Amount
+    train_seconds: Amount
     environment: str
     device: str
     digest: str
@@ -59,7 +67,7 @@ class CellBaseline:
 
     recipe_hash: str
     data_hash: str
-    test_images: int
+    test_images: CountFrom1
     date: str
     commit: str
     runs: tuple[BaselineRun, ...]
@@ -196,73 +204,35 @@ def baseline_run(record: RunRecord) -> BaselineRun:
     )
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What stands in the file."""
+
+    version: int
+    environments: dict[str, dict[str, Any]]
+    cells: dict[str, Any]
+
+
 def read_baselines(path: Path) -> Baselines:
     """The baselines of a file.
 
     Raises:
         UsageError: the file is not what `write_baselines` writes; the line names cell and field.
     """
+    content = checked(
+        _Content, read_versioned(path, BASELINES_VERSION, "a baselines file"), f"{path}: "
+    )
     try:
-        content = json.loads(
-            path.read_text(encoding="utf-8"),
-            object_pairs_hook=_object,
-        )
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path} is not JSON: line {error.lineno}: {error.msg}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    if not isinstance(content, dict) or content.get("version") != BASELINES_VERSION:
-        raise UsageError(f"{path} is not a baselines file of version {BASELINES_VERSION}")
-    try:
-        environments = _typed(content, "environments", dict)
-        for key in environments:
-            _typed(environments[key], "device_type", str, f"environment {key}: ")
+        for key, place in content.environments.items():
+            if not isinstance(place.get("device_type"), str):
+                raise UsageError(f"environment {key}: device_type is missing")
         cells = {
-            key: _read_cell(key, values, environments)
-            for key, values in _typed(content, "cells", dict).items()
+            key: _read_cell(key, values, content.environments)
+            for key, values in content.cells.items()
         }
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    return Baselines(cells, environments)
-
-
-class _Ambiguous(dict[str, Any]):
-    """A JSON object in which a name stands twice; who reads it knows where it stands.
-
-    Args:
-        values: the last one of each name.
-        twice: a name that has several.
-    """
-
-    def __init__(self, values: dict[str, Any], twice: str) -> None:
-        super().__init__(values)
-        self.twice = twice
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    twice = [name for name, count in collections.Counter(names).items() if count > 1]
-    return _Ambiguous(dict(pairs), twice[0]) if twice else dict(pairs)
-
-
-def _refuse_ambiguity(values: Any, where: str) -> None:
-    if isinstance(values, _Ambiguous):
-        raise UsageError(f"{where}{values.twice!r} stands there twice")
-
-
-def _typed(values: Any, name: str, kind: type, where: str = "") -> Any:
-    _refuse_ambiguity(values, where)
-    if not isinstance(values, dict) or name not in values:
-        raise UsageError(f"{where}{name} is missing")
-    value = values[name]
-    _refuse_ambiguity(value, where)
-    if kind is float and type(value) is int and abs(value) < 2**53:
-        value = float(value)
-    if type(value) is not kind:
-        raise UsageError(f"{where}{name} must be {kind.__name__}, not {value!r}")
-    return value
+    return Baselines(cells, content.environments)
 
 
 def _read_cell(key: str, values: Any, environments: Mapping[str, Any]) -> CellBaseline:
@@ -272,56 +242,36 @@ def _read_cell(key: str, values: Any, environments: Mapping[str, Any]) -> CellBa
         get_budget(budget)
     except UsageError as error:
         raise UsageError(f"{where}{error}") from None
-    _refuse_strangers(values, CellBaseline, where)
-    runs = [
-        _read_run(f"{where}run {number}: ", run, environments)
-        for number, run in enumerate(_typed(values, "runs", list, where), start=1)
-    ]
-    for device in {run.device for run in runs} or {"any device"}:
-        if sum(run.device == device for run in runs) < 2:
+    cell = checked_cell(values, where)
+    for number, run in enumerate(cell.runs, start=1):
+        _check_environment(run, environments, f"{where}run {number}: ")
+    for device in {run.device for run in cell.runs} or {"any device"}:
+        if sum(run.device == device for run in cell.runs) < 2:
             raise UsageError(f"{where}runs has fewer than 2 values on {device}")
-    if len({(run.seed, run.environment) for run in runs}) < len(runs):
+    if len({(run.seed, run.environment) for run in cell.runs}) < len(cell.runs):
         raise UsageError(f"{where}runs has a seed twice in one environment")
-    test_images = _typed(values, "test_images", int, where)
-    if test_images < 1:
-        raise UsageError(f"{where}test_images must be 1 or more, not {test_images}")
-    return CellBaseline(
-        recipe_hash=_typed(values, "recipe_hash", str, where),
-        data_hash=_typed(values, "data_hash", str, where),
-        test_images=test_images,
-        date=_typed(values, "date", str, where),
-        commit=_typed(values, "commit", str, where),
-        runs=tuple(runs),
-    )
+    return cell
 
 
-def _read_run(where: str, values: Any, environments: Mapping[str, Any]) -> BaselineRun:
-    _refuse_strangers(values, BaselineRun, where)
-    kinds = {"int": int, "float": float, "str": str}
-    run = BaselineRun(
-        **{
-            entry.name: _typed(values, entry.name, kinds[str(entry.type)], where)
-            for entry in dataclasses.fields(BaselineRun)
-        }
-    )
-    if not 0 <= run.accuracy <= 1:
-        raise UsageError(f"{where}accuracy must be in [0, 1], not {run.accuracy}")
-    for name in ("seed", "cross_entropy", "train_seconds"):
-        if not 0 <= getattr(run, name) < math.inf:
-            raise UsageError(f"{where}{name} must be 0 or more, not {getattr(run, name)}")
+def checked_cell(values: Any, where: str) -> CellBaseline:
+    """The baseline of one cell, from its JSON object.
+
+    Raises:
+        UsageError: it is something else; the line begins with `where`, and names run and field.
+    """
+    values = json_object(values, where)
+    runs = values.get("runs")
+    for number, run in enumerate(runs if isinstance(runs, list) else (), start=1):
+        checked(BaselineRun, run, f"{where}run {number}: ")
+    return checked(CellBaseline, values, where)
+
+
+def _check_environment(run: BaselineRun, environments: Mapping[str, Any], where: str) -> None:
     if run.environment not in environments:
         raise UsageError(f"{where}environment {run.environment!r} is not among the environments")
     device = environments[run.environment]["device_type"]
     if run.device != device:
         raise UsageError(f"{where}device is {run.device!r}, that of its environment {device!r}")
-    return run
-
-
-def _refuse_strangers(values: Any, kind: type, where: str) -> None:
-    known = {entry.name for entry in dataclasses.fields(kind)}
-    for name in values if isinstance(values, dict) else ():
-        if name not in known:
-            raise UsageError(f"{where}{name!r} is not a field")
 
 
 def write_baselines(path: Path, baselines: Baselines) -> None:

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.schema import checked, read_versioned
 
 DIGESTS_VERSION = 2
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What stands in the file: by environment, cell, baseline and seed."""
+
+    version: int
+    digests: dict[str, dict[str, dict[str, dict[str, str]]]]
+
 
 Digests = Mapping[tuple[str, str, str, int], str]
 """By environment, cell, fingerprint of its baseline, and seed."""
@@ -31,29 +41,19 @@ def read_digests(path: Path) -> Digests:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] != DIGESTS_VERSION:
-            raise UsageError(
-                f"{path} is a digest cache of version {content['version']!r},"
-                f" not {DIGESTS_VERSION}; delete it"
-            )
+        content = read_versioned(path, DIGESTS_VERSION, "a digest cache")
+        found = checked(_Content, content, f"{path}: ")
         return {
-            (environment, key, baseline, int(seed)): _text(digest)
-            for environment, cells in content["digests"].items()
+            (environment, key, baseline, int(seed)): digest
+            for environment, cells in found.digests.items()
             for key, baselines in cells.items()
             for baseline, seeds in baselines.items()
             for seed, digest in seeds.items()
         }
-    except UsageError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UsageError(f"{path} is not a digest cache; delete it") from None
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
+    except UsageError as error:
+        raise UsageError(f"{error}; delete it") from None
+    except ValueError:
+        raise UsageError(f"{path}: a seed is not a number; delete it") from None
 
 
 def write_digests(path: Path, judgements: Iterable[Judgement]) -> None:
@@ -63,18 +63,20 @@ def write_digests(path: Path, judgements: Iterable[Judgement]) -> None:
     goes. An improvement is no reference: until it is accepted, a loss of it is none. The folder is
     made where there is none: a fresh checkout has no results.
     """
-    digests = dict(read_digests(path))
-    for judgement in judgements:
-        if judgement.baseline is None or judgement.verdict not in (Verdict.PASS, Verdict.IDENTICAL):
-            continue
-        current = judgement.baseline.fingerprint
-        digests = {
-            place: digest
-            for place, digest in digests.items()
-            if place[1] != judgement.key or place[2] == current
-        }
+    passed = [
+        (judgement, judgement.baseline.fingerprint)
+        for judgement in judgements
+        if judgement.baseline and judgement.verdict in (Verdict.PASS, Verdict.IDENTICAL)
+    ]
+    current = {judgement.key: fingerprint for judgement, fingerprint in passed}
+    digests = {
+        place: digest
+        for place, digest in read_digests(path).items()
+        if current.get(place[1], place[2]) == place[2]
+    }
+    for judgement, fingerprint in passed:
         for record in judgement.records:
-            digests[record.environment.key(), record.key, current, record.seed] = record.digest
+            digests[record.environment.key(), record.key, fingerprint, record.seed] = record.digest
     nested: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for (environment, key, baseline, seed), digest in sorted(digests.items()):
         seeds = nested.setdefault(environment, {}).setdefault(key, {}).setdefault(baseline, {})

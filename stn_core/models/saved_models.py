@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from stn_core.atomic_files import replaced_at_once
-from stn_core.errors import UsageError, needs_extra
+from stn_core.errors import UsageError, needs_extra, printable
 from stn_core.models import create_model, list_models, model_info
 from stn_core.models.checksummed_tensors import read_sealed, sealed
 from stn_core.models.normaliser import Normaliser
-from stn_core.schema import check_fields, json_object
+from stn_core.schema import Count, CountFrom1, Number, Share, checked
 
 with needs_extra("data"):
     from safetensors import SafetensorError
@@ -47,18 +47,18 @@ class ModelConfiguration:
     """
 
     model: str
-    in_shape: tuple[int, int, int]
+    in_shape: tuple[CountFrom1, CountFrom1, CountFrom1]
     class_names: tuple[str, ...]
-    background: tuple[float, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    background: tuple[Number, ...]
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
     dataset: str
     data_hash: str
     budget: str
-    seed: int
+    seed: Count
     recipe_hash: str
-    kept_epoch: int
-    test_accuracy: float | None
+    kept_epoch: Count
+    test_accuracy: Share | None
     stn_core: str
     imports: tuple[str, ...] = ()
 
@@ -74,13 +74,8 @@ class ModelConfiguration:
         Raises:
             UsageError: it is none, or a field is missing, unknown or of another type.
         """
-        values = json_object(values, "its configuration: ")
-        check_fields(cls, values, "its configuration: ")
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
-        return cls(**fields)
+        found = checked(cls, values, "its configuration: ")
+        return dataclasses.replace(found, class_names=tuple(map(printable, found.class_names)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from stn_core.errors import UsageError
-from stn_core.schema import check_fields, json_object
+from stn_core.errors import UsageError, printable
+from stn_core.schema import checked, json_object, read_json
 from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
 from stn_core.session.records import RunRecord, read_records
 
@@ -39,23 +38,20 @@ class Asked:
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
         program = Path(self.command[0]).name
         start = ["python", "-m", "pytest"] if program == "__main__.py" else [program]
-        return " ".join([*variables, shlex.join([*start, *self.command[1:]])])
+        return printable(" ".join([*variables, shlex.join([*start, *self.command[1:]])]))
 
 
 def read_asked(folder: Path) -> tuple[Asked, list[str]]:
     """What a folder's session was asked for, and a sentence where that cannot be read."""
     path = folder / PLAN_FILE
     try:
-        plan = json_object(json.loads(path.read_text(encoding="utf-8")), "")
-        options = json_object(plan.get("options", {}), "options: ")
+        plan = json_object(read_json(path, is_text=False), f"{path}: ")
+        options = json_object(plan.get("options", {}), f"{path}: options: ")
         said = {**options, **plan}
         values = {entry.name: said[entry.name] for entry in fields(Asked) if entry.name in said}
-        check_fields(Asked, values, "")
-    except OSError:
-        return Asked(), [f"{path} is missing: what was asked for is not known"]
-    except (ValueError, UsageError):
-        return Asked(), [f"{path} is damaged: what was asked for is not known"]
-    return Asked(**values), []
+        return checked(Asked, values, f"{path}: "), []
+    except UsageError as error:
+        return Asked(), [f"{error}: what was asked for is not known"]
 
 
 def record_files(folder: Path, asked: Asked) -> list[Path]:

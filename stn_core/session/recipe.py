@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stn_core.errors import UsageError, unknown_name
+from stn_core.schema import Number, Whole, checked, json_object
 
+_BAD = "bad recipe: "
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one_cycle", "constant"),
@@ -50,20 +52,20 @@ class Recipe:
     """
 
     optimizer: str = "adamw"
-    learning_rate: float = 0.005
-    weight_decay: float = 0.01
-    momentum: float = 0.0
+    learning_rate: Number = 0.005
+    weight_decay: Number = 0.01
+    momentum: Number = 0.0
     schedule: str = "one_cycle"
-    warmup_fraction: float = 0.3
-    batch_size: int = 128
-    epochs: int = 2
+    warmup_fraction: Number = 0.3
+    batch_size: Whole = 128
+    epochs: Whole = 2
     precision: str = "float32"
-    max_shift_pixels: int = 0
+    max_shift_pixels: Whole = 0
     horizontal_flip: bool = False
-    label_smoothing: float = 0.0
-    patience: int | None = None
-    min_delta: float = 0.0
-    learning_rate_scales: tuple[tuple[str, float], ...] = ()
+    label_smoothing: Number = 0.0
+    patience: Whole | None = None
+    min_delta: Number = 0.0
+    learning_rate_scales: tuple[tuple[str, Number], ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -90,7 +92,7 @@ class Recipe:
             if not holds
         ]
         if wrong:
-            raise UsageError(f"bad recipe: {'; '.join(wrong)}")
+            raise UsageError("; ".join(wrong))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -99,9 +101,10 @@ class Recipe:
         Raises:
             UsageError: a field is unknown, missing, of the wrong type or out of range.
         """
-        missing = sorted(set(_FIELD_TYPES) - set(values))
+        values = json_object(values, _BAD)
+        missing = sorted(set(_FIELDS) - set(values))
         if missing:
-            raise UsageError(f"bad recipe: {', '.join(missing)} missing")
+            raise UsageError(f"{_BAD}{', '.join(missing)} missing")
         return cls().replace(values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,9 +115,10 @@ class Recipe:
 
     def replace(self, changes: Mapping[str, Any]) -> Recipe:
         """This recipe with some fields changed; types are checked as in `from_dict`."""
-        return dataclasses.replace(
-            self, **{name: _checked(name, value) for name, value in changes.items()}
-        )
+        for name in changes:
+            if name not in _FIELDS:
+                raise unknown_name("recipe field", name, _FIELDS)
+        return checked(Recipe, {**vars(self), **changes}, _BAD)
 
     def hash(self) -> str:
         """Twelve hexadecimal digits that differ as soon as any field does."""
@@ -129,7 +133,7 @@ class Recipe:
         return 1.0
 
 
-_FIELD_TYPES = {entry.name: str(entry.type) for entry in dataclasses.fields(Recipe)}
+_FIELDS = tuple(entry.name for entry in dataclasses.fields(Recipe))
 
 
 def _positive(value: float) -> bool:
@@ -140,39 +144,6 @@ def _at_least_0(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def _checked(name: str, value: Any) -> Any:
-    if name not in _FIELD_TYPES:
-        raise unknown_name("recipe field", name, _FIELD_TYPES)
-    kind = _FIELD_TYPES[name]
-    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind.startswith("tuple"):
-        return _checked_scales(value)
-    accepted: tuple[type, ...] = {
-        "str": (str,),
-        "float": (float,),
-        "int": (int,),
-        "bool": (bool,),
-        "int | None": (int, type(None)),
-    }[kind]
-    if isinstance(value, accepted) and not (isinstance(value, bool) and bool not in accepted):
-        return value
-    raise UsageError(f"bad recipe: {name} must be {kind}, not {value!r}")
-
-
-def _checked_scales(value: Any) -> tuple[tuple[str, float], ...]:
-    if not isinstance(value, list | tuple) or not all(_is_scale(pair) for pair in value):
-        raise UsageError(
-            f"bad recipe: learning_rate_scales must be [pattern, factor] pairs, not {value!r}"
-        )
-    return tuple((pattern, float(scale)) for pattern, scale in value)
-
-
-def _is_scale(pair: Any) -> bool:
-    is_pair = isinstance(pair, list | tuple) and len(pair) == 2
-    return is_pair and isinstance(pair[0], str) and type(pair[1]) in (int, float)
-
-
 def parse_setting(text: str) -> tuple[str, Any]:
     """A recipe override from the command line, ``"epochs=5"``, as (field, value).
 
@@ -180,12 +151,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
     Python takes it for one (.01), else as text.
 
     Raises:
-        UsageError: no "=", an unknown field or a value of the wrong type.
+        UsageError: no "=", an unknown field, or a value of the wrong type or out of range.
     """
     name, separator, written = text.partition("=")
     if not separator:
         raise UsageError(f"--set takes field=value, not {text!r}")
-    return name, _checked(name, _read_value(written))
+    return name, getattr(Recipe().replace({name: _read_value(written)}), name)
 
 
 def _read_value(written: str) -> Any:

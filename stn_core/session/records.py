@@ -11,7 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from stn_core.errors import UsageError, needs_extra
-from stn_core.schema import check_fields, json_object
+from stn_core.registry import check_name
+from stn_core.schema import (
+    Amount,
+    Count,
+    CountFrom1,
+    NotJsonError,
+    Number,
+    Share,
+    check_version,
+    checked,
+    json_object,
+    parse_json,
+    shown,
+)
 from stn_core.session.cells import CellKey
 
 with needs_extra("suite"):
@@ -20,6 +33,8 @@ with needs_extra("suite"):
 RECORD_VERSION = 1
 _CODE = ("stn_core", "commit", "dirty")
 _NO_RECORD = "not a run record: "
+_EPOCH = {"epoch", "train_loss", "loss", "accuracy"}
+_MISTAKE = {"index", "label", "predicted", "confidence"}
 STATUSES = ("ok", "diverged", "crashed")
 
 
@@ -48,7 +63,7 @@ class Environment:
     device_type: str
     device_name: str
     instruction_set: str
-    threads: int
+    threads: CountFrom1
     nondeterministic: list[str] = field(default_factory=list)
     commit: str | None = None
     dirty: bool | None = None
@@ -101,7 +116,7 @@ class RunRecord:
     model: str
     dataset: str
     budget: str
-    seed: int
+    seed: Count
     is_search: bool
     recipe: dict[str, Any]
     recipe_hash: str
@@ -109,18 +124,18 @@ class RunRecord:
     environment: Environment
     status: str = "ok"
     message: str = ""
-    parameters: int = 0
-    test_images: int = 0
-    test_accuracy: float | None = None
-    test_cross_entropy: float | None = None
-    confusion: list[list[int]] | None = field(default_factory=list)
-    worst_mistakes: list[dict[str, float]] = field(default_factory=list)
-    validation: list[dict[str, float]] = field(default_factory=list)
-    kept_epoch: int = 0
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    images_per_second: float = 0.0
-    peak_memory_mb: float = 0.0
+    parameters: Count = 0
+    test_images: Count = 0
+    test_accuracy: Share | None = None
+    test_cross_entropy: Amount | None = None
+    confusion: list[list[Count]] | None = field(default_factory=list)
+    worst_mistakes: list[dict[str, Number]] = field(default_factory=list)
+    validation: list[dict[str, Number]] = field(default_factory=list)
+    kept_epoch: Count = 0
+    train_seconds: Amount = 0.0
+    evaluate_seconds: Amount = 0.0
+    images_per_second: Amount = 0.0
+    peak_memory_mb: Amount = 0.0
     digest: str = ""
     version: int = RECORD_VERSION
 
@@ -148,20 +163,11 @@ class RunRecord:
         """The record of a JSON object.
 
         Raises:
-            UsageError: it is none, of another version, or one of its fields is not a record's.
+            UsageError: it is something else, of another version, or a field is not a record's.
         """
         values = json_object(values, _NO_RECORD)
-        version = values.get("version")
-        if version != RECORD_VERSION:
-            raise UsageError(
-                f"a record of version {version} cannot be read; this is version {RECORD_VERSION}"
-            )
-        where = f"{_NO_RECORD}environment: "
-        place = json_object(values.get("environment"), where)
-        check_fields(Environment, place, where)
-        values = {**values, "environment": Environment(**place)}
-        check_fields(cls, values, _NO_RECORD)
-        record = cls(**values)
+        check_version(values.get("version"), RECORD_VERSION, "not a run record")
+        record = checked(cls, values, _NO_RECORD)
         _check_values(record)
         return record
 
@@ -169,24 +175,23 @@ class RunRecord:
 def _check_values(record: RunRecord) -> None:
     """What the fields' types leave open."""
     if record.status not in STATUSES:
-        raise UsageError(f"{_NO_RECORD}status must be one of {STATUSES}, not {record.status!r}")
-    for entry in dataclasses.fields(record):
-        value = getattr(record, entry.name)
-        if isinstance(value, int | float) and value < 0:
-            raise UsageError(f"{_NO_RECORD}{entry.name} must be 0 or more, not {value}")
-    if record.test_accuracy is not None and record.test_accuracy > 1:
-        raise UsageError(f"{_NO_RECORD}test_accuracy must be in [0, 1], not {record.test_accuracy}")
+        raise UsageError(
+            f"{_NO_RECORD}status must be one of {', '.join(STATUSES)}, not {shown(record.status)}"
+        )
+    for kind in ("model", "dataset", "budget"):
+        try:
+            check_name(kind, getattr(record, kind))
+        except UsageError as error:
+            raise UsageError(f"{_NO_RECORD}{error}") from None
     for epoch, values in enumerate(record.validation, start=1):
-        for name in ("epoch", "train_loss", "loss", "accuracy"):
-            if name not in values:
-                raise UsageError(f"{_NO_RECORD}validation, epoch {epoch}: {name} is missing")
+        if missing := _EPOCH - values.keys():
+            raise UsageError(f"{_NO_RECORD}validation, epoch {epoch}: {min(missing)} is missing")
     if record.kept_epoch > len(record.validation):
         epochs = len(record.validation)
         raise UsageError(f"{_NO_RECORD}kept_epoch is {record.kept_epoch}, of {epochs} epochs")
     for mistake in record.worst_mistakes:
-        for name in ("index", "label", "predicted", "confidence"):
-            if name not in mistake:
-                raise UsageError(f"{_NO_RECORD}worst_mistakes: {name} is missing")
+        if missing := _MISTAKE - mistake.keys():
+            raise UsageError(f"{_NO_RECORD}worst_mistakes: {min(missing)} is missing")
     confusion = record.confusion or []
     if any(len(row) != len(confusion) for row in confusion):
         raise UsageError(f"{_NO_RECORD}confusion is not square")
@@ -227,12 +232,15 @@ def read_records(path: Path) -> tuple[list[RunRecord], list[str]]:
     """
     records: list[RunRecord] = []
     complaints: list[str] = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(RunRecord.from_dict(json.loads(line)))
-        except UsageError as error:
-            complaints.append(f"{path}, line {number}: {error}")
-        except (ValueError, RecursionError):
-            complaints.append(f"{path}, line {number}: torn, left out")
+    if not path.exists():
+        return records, complaints
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):  # a line ends at a newline and nowhere else
+            try:
+                values = parse_json(line.decode(errors="replace"), "")
+                records.append(RunRecord.from_dict(values))
+            except NotJsonError:
+                complaints.append(f"{path}, line {number}: torn, left out")
+            except UsageError as error:
+                complaints.append(f"{path}, line {number}: {error}")
     return records, complaints

@@ -107,11 +107,18 @@ def _run(values):
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [
-        (lambda v: v.update(version=99), "version 1"),
+        (lambda v: v.update(version=99), "version 1: its version is 99"),
+        (lambda v: v.update(version=True), "version 1: its version is True"),
+        (lambda v: v.update(extra=1), "'extra' is not a field"),
+        (lambda v: _cell(v).update(test_images=10**400), f"{KEY}: test_images is out of range"),
+        (lambda v: v["cells"].update({"\udcff": {}}), "udcff' is not budget/dataset/model"),
         (lambda v: v.pop("cells"), "cells is missing"),
         (lambda v: v["cells"].update(nonsense={}), "'nonsense' is not budget/dataset/model"),
         (lambda v: _cell(v).pop("data_hash"), f"{KEY}: data_hash is missing"),
-        (lambda v: _cell(v).update(test_images="many"), f"{KEY}: test_images must be int"),
+        (
+            lambda v: _cell(v).update(test_images="many"),
+            f"{KEY}: test_images must be a whole number, not 'many'",
+        ),
         (lambda v: _cell(v).update(test_images=0), f"{KEY}: test_images must be 1 or more"),
         (lambda v: _cell(v).update(runs=[]), f"{KEY}: runs has fewer than 2 values"),
         (lambda v: _run(v).update(device="cuda"), f"{KEY}: run 2: device is 'cuda', that of"),
@@ -121,7 +128,10 @@ def _run(values):
         ),
         (lambda v: _run(v).update(seed=0), f"{KEY}: runs has a seed twice"),
         (lambda v: _run(v).update(seed=-1), f"{KEY}: run 2: seed must be 0 or more"),
-        (lambda v: _run(v).update(accuracy=10**400), f"{KEY}: run 2: accuracy must be float"),
+        (
+            lambda v: _run(v).update(accuracy=10**400),
+            f"{KEY}: run 2: accuracy is out of range: a whole",
+        ),
         (lambda v: _run(v).update(colour="red"), f"{KEY}: run 2: 'colour' is not a field"),
         (lambda v: _cell(v).update(notes=""), f"{KEY}: 'notes' is not a field"),
         (
@@ -129,9 +139,9 @@ def _run(values):
             "smok/a/b: unknown budget 'smok'; did you mean smoke",
         ),
         (lambda v: v["cells"].update({"//": _cell(v)}), "'//' is not budget/dataset/model"),
-        (lambda v: _run(v).update(accuracy="high"), f"{KEY}: run 2: accuracy must be float"),
+        (lambda v: _run(v).update(accuracy="high"), f"{KEY}: run 2: accuracy must be a number"),
         (lambda v: _run(v).update(accuracy=97.0), f"{KEY}: run 2: accuracy must be in"),
-        (lambda v: _run(v).update(accuracy=float("nan")), "accuracy must be in"),
+        (lambda v: _run(v).update(accuracy=float("nan")), "accuracy is out of range: nan"),
         (lambda v: _run(v).update(environment="?"), f"{KEY}: run 2: environment '\\?'"),
         (lambda v: _run(v).pop("digest"), f"{KEY}: run 2: digest is missing"),
     ],
@@ -148,14 +158,14 @@ def test_a_file_edited_by_hand_is_refused_with_cell_and_field(tmp_path, edit, co
 @pytest.mark.parametrize(
     ("once", "twice", "complaint"),
     [
-        ('"version": 1', '"version": 1, "version": 1', "'version' stands there twice"),
-        (f'"{KEY}": {{', f'"{KEY}": {{}}, "{KEY}": {{', f"'{KEY}' stands there twice"),
-        ('"date"', '"date": "", "date"', f"{KEY}: 'date' stands there twice"),
-        ('"seed": 1', '"seed": 1, "seed": 7', f"{KEY}: run 2: 'seed' stands there twice"),
+        ('"version": 1', '"version": 1, "version": 1', "'version' appears twice"),
+        (f'"{KEY}": {{', f'"{KEY}": {{}}, "{KEY}": {{', f"in cells: '{KEY}' appears twice"),
+        ('"date"', '"date": "", "date"', f"in cells > {KEY}: 'date' appears twice"),
+        ('"seed": 1', '"seed": 1, "seed": 7', f"in cells > {KEY} > runs > 2: 'seed' appears twice"),
         (
             '"threads"',
             '"threads": 2, "threads"',
-            f"environment {environment().key()}: 'threads' stands there twice",
+            f"in environments > {environment().key()}: 'threads' appears twice",
         ),
     ],
 )

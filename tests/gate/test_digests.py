@@ -53,13 +53,17 @@ def test_only_a_run_that_passed_leaves_a_digest(tmp_path, verdict):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "is not a digest cache"),
-        ("[]", "is not a digest cache"),
-        ('{"version": 1, "digests": {}}', "is a digest cache of version 1, not 2"),
-        ('{"version": 2}', "is not a digest cache"),
-        ('{"version": 2, "digests": [1]}', "is not a digest cache"),
-        ('{"version": 2, "digests": {"a": {"b": {"c": {"0": null}}}}}', "is not a digest cache"),
-        ('{"version": 2, "digests": {"a": {"b": {"c": {"x": "d"}}}}}', "is not a digest cache"),
+        ("", ": not JSON: line 1, column 1: Expecting value"),
+        ("[]", " is not a digest cache: it names no version"),
+        ('{"version": 1, "digests": {}}', " is not a digest cache of version 2: its version is 1"),
+        (
+            '{"version": true, "digests": {}}',
+            " is not a digest cache of version 2: its version is True",
+        ),
+        ('{"version": 2}', ": digests is missing"),
+        ('{"version": 2, "digests": [1]}', ": digests must be an object, not [1]"),
+        ('{"version": 2, "digests": {"a": {"b": {"c": {"0": null}}}}}', ": digests must be text"),
+        ('{"version": 2, "digests": {"a": {"b": {"c": {"x": "d"}}}}}', ": a seed is not a number"),
     ],
 )
 def test_a_cache_that_cannot_be_used_is_named(tmp_path, text, complaint):
@@ -67,4 +71,4 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path, text, complaint):
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
         read_digests(path)
-    assert str(caught.value) == f"{path} {complaint}; delete it"
+    assert str(caught.value) == f"{path}{complaint}; delete it"

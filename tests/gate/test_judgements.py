@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, printable
 from stn_core.gate.baselines import baseline_of
 from stn_core.gate.judgements import read_judgements, write_judgements
 from stn_core.gate.verdict import Judgement, Verdict
@@ -18,7 +18,7 @@ numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 @given(
     verdict=st.sampled_from(Verdict),
-    message=st.text(),
+    message=st.text().map(printable),
     detectable_points=numbers,
     slowdown=numbers,
     seeds=st.lists(st.integers(0, 5), unique=True),
@@ -67,20 +67,27 @@ def entries(*values):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (None, "cannot be read: No such file"),
-        ("{", "it is no JSON"),
-        ("[]", "is damaged"),
-        ('{"version": 1, "judgements": []}', "holds no verdicts of version 2"),
-        ('{"version": 2}', "holds no verdicts of version 2"),
-        (entries(3), "entry 0: an object is due"),
-        (entries({"key": "a/b/c"}), "entry 0: verdict is missing"),
+        (None, "cannot read .*: No such file"),
+        ("{", "not JSON"),
+        ("[]", "is not a file of verdicts: it names no version"),
+        (
+            '{"version": 1, "judgements": []}',
+            "is not a file of verdicts of version 2: its version is 1",
+        ),
+        ('{"version": true, "judgements": []}', "of version 2: its version is True"),
+        ('{"version": 2}', "judgements is missing"),
+        (entries(3), "entry 1: expected an object, not 3"),
+        (entries({"key": "a/b/c"}), "entry 1: verdict is missing"),
         (entries(good(key="xyz")), "'xyz' is not budget/dataset/model"),
         (entries(good(verdict="FINE")), "'FINE' is no verdict"),
-        (entries(good(message=[1])), "message must be str"),
-        (entries(good(detectable_points="abc")), "detectable_points must be float"),
-        (entries(good(runs=[{"seed": 3}])), "environment is missing"),
-        (entries(good(baseline={"runs": 3})), "the baseline has no runs"),
-        (entries(good(baseline={"runs": []})), "recipe_hash is missing"),
+        (entries(good(message=[1])), "message must be text"),
+        (
+            entries(good(detectable_points="abc")),
+            "detectable_points must be a number or null, not 'abc'",
+        ),
+        (entries(good(runs=[{"seed": 3}])), r"runs\[0\]\.environment is missing"),
+        (entries(good(baseline={"runs": 3})), "baseline: runs must be a list, not 3"),
+        (entries(good(baseline={"runs": []})), "baseline: recipe_hash is missing"),
     ],
 )
 def test_a_damaged_file_is_told_in_one_line(tmp_path, text, complaint):

@@ -43,32 +43,41 @@ def test_a_foreign_record_is_refused(changes):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"train_seconds": "x"}, "train_seconds must be float, not 'x'"),
+        ({"train_seconds": "x"}, "train_seconds must be a number, not 'x'"),
         ({"train_seconds": -1.0}, "train_seconds must be 0 or more, not -1.0"),
-        ({"train_seconds": float("nan")}, "train_seconds must be float, not nan"),
-        ({"images_per_second": None}, "images_per_second must be float, not None"),
-        ({"peak_memory_mb": 10**400}, "peak_memory_mb must be float, not 1000"),
-        ({"validation": 5}, "validation must be list[dict[str, float]], not 5"),
-        ({"validation": [{"epoch": "one"}]}, "validation must be list[dict[str, float]], not [{"),
-        ({"validation": [{"epoch": 1}]}, "validation, epoch 1: train_loss is missing"),
+        ({"train_seconds": float("nan")}, "train_seconds is out of range: nan"),
+        ({"images_per_second": None}, "images_per_second must be a number, not None"),
+        (
+            {"peak_memory_mb": 10**400},
+            "peak_memory_mb is out of range: a whole number of 401 digits",
+        ),
+        ({"validation": 5}, "validation must be a list, not 5"),
+        ({"validation": [{"epoch": "one"}]}, "validation[0] must be a number"),
+        ({"validation": [{"epoch": 1}]}, "validation, epoch 1: accuracy is missing"),
         ({"kept_epoch": 2}, "kept_epoch is 2, of 1 epochs"),
         ({"kept_epoch": -1}, "kept_epoch must be 0 or more, not -1"),
-        ({"model": 5}, "model must be str, not 5"),
-        ({"parameters": "many"}, "parameters must be int, not 'many'"),
-        ({"parameters": 1.5}, "parameters must be int, not 1.5"),
-        ({"is_search": 0}, "is_search must be bool, not 0"),
+        ({"model": 5}, "model must be text, not 5"),
+        ({"parameters": "many"}, "parameters must be a whole number, not 'many'"),
+        ({"parameters": 1.5}, "parameters must be a whole number, not 1.5"),
+        ({"is_search": 0}, "is_search must be true or false, not 0"),
         ({"seed": -1}, "seed must be 0 or more, not -1"),
-        ({"seed": True}, "seed must be int, not True"),
-        ({"confusion": [[1, 0.5]]}, "confusion must be list[list[int]] | None, not [[1, 0.5]]"),
+        ({"seed": True}, "seed must be a whole number, not True"),
+        ({"confusion": [[1, 0.5]]}, "confusion[0][1] must be a whole number, not 0.5"),
         ({"test_accuracy": 97.0}, "test_accuracy must be in [0, 1], not 97.0"),
         ({"test_accuracy": None}, "test_accuracy is missing"),
         ({"test_cross_entropy": None}, "test_cross_entropy is missing"),
         ({"test_images": 0}, "test_images is missing"),
-        ({"digest": None}, "digest must be str, not None"),
+        ({"digest": None}, "digest must be text, not None"),
         ({"digest": ""}, "digest is missing"),
-        ({"environment": "here"}, "environment: an object is due, not 'here'"),
-        ({"environment": {}}, "environment: stn_core is missing"),
+        ({"environment": "here"}, "environment must be an object, not 'here'"),
+        ({"environment": {}}, "environment.stn_core is missing"),
         ({"colour": "red"}, "'colour' is not a field"),
+        ({"environment": {"colour": "red"}}, "'environment.colour' is not a field"),
+        ({"test_images": 10**400}, "test_images is out of range: a whole number of 401 digits"),
+        ({"test_images": 2**53 + 1}, "test_images is out of range: 9007199254740993"),
+        ({"model": "a/b"}, "the model 'a/b' needs a name without a slash"),
+        ({"budget": ""}, "the budget '' needs a name of printable characters"),
+        ({"model": "x" * 10_000, "seed": "x" * 10_000}, "seed must be a whole number, not 'xxx"),
     ],
 )
 def test_a_damaged_field_is_named_with_its_file_and_line(tmp_path, changes, complaint):
@@ -86,15 +95,54 @@ def test_a_line_of_another_kind_is_named(tmp_path, line):
     path = tmp_path / "records.jsonl"
     path.write_text(f"{line}\n")
     value = json.loads(line)
-    complaint = f"{path}, line 1: not a run record: an object is due, not {value!r}"
+    complaint = f"{path}, line 1: not a run record: expected an object, not {value!r}"
     assert read_records(path) == ([], [complaint])
 
 
-@pytest.mark.parametrize("line", ["9" * 5000, "[" * 100_000])
-def test_a_line_that_nobody_can_read_is_torn(tmp_path, line):
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (lambda text: "[" * 100_000, "nested too deeply"),
+        (
+            lambda text: "\ufeff" + text,
+            "begins with a byte order mark; save it as UTF-8 without one",
+        ),
+        (lambda text: text.replace('"seed": 0', '"seed": 0, "seed": 7'), "'seed' appears twice"),
+        (
+            lambda text: text.replace('"threads": 1', '"threads": 1, "threads": 2'),
+            "in environment: 'threads' appears twice",
+        ),
+        (
+            lambda text: text.replace('"version": 1', '"version": true'),
+            "not a run record of version 1: its version is True",
+        ),
+        (
+            lambda text: text.replace('"parameters": 27360', '"parameters": ' + "9" * 5000),
+            "not a run record: parameters is out of range: inf",
+        ),
+        (lambda text: text[:-7], "torn, left out"),
+        (lambda text: "\x00", "torn, left out"),
+    ],
+)
+def test_a_damaged_line_is_named_and_costs_no_other(tmp_path, edit, complaint):
     path = tmp_path / "records.jsonl"
-    path.write_text(line)
-    assert read_records(path) == ([], [f"{path}, line 1: torn, left out"])
+    damaged = edit(record(0).to_json())
+    assert damaged != record(0).to_json()
+    path.write_text(f"{damaged}\n{record(7).to_json()}\n", encoding="utf-8")
+    records, complaints = read_records(path)
+    assert [run.seed for run in records] == [7]
+    assert complaints == [f"{path}, line 1: {complaint}"]
+
+
+def test_text_in_a_record_can_be_printed_and_ends_no_line(tmp_path):
+    path = tmp_path / "records.jsonl"
+    odd = record(0, None, status="crashed", message="a\u2028b \x1b[2J \udcff ä")
+    text = odd.to_json().replace("\\u2028", "\u2028").replace("\\u00e4", "ä")
+    assert "\u2028" in text
+    path.write_text(f"{text}\n", encoding="utf-8")
+    ((found,), complaints) = read_records(path)
+    assert complaints == []
+    assert found.message == "a\\u2028b \\x1b[2J \\udcff ä"
 
 
 def test_a_failed_run_and_a_search_need_no_test_accuracy():

@@ -1,0 +1,99 @@
+"""A session's verdicts in its folder, as plain data beside the records that they were passed on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stn_core.atomic_files import write_at_once
+from stn_core.errors import UsageError
+from stn_core.schema import Count, Number, checked, read_versioned
+from stn_core.session.cells import split_key
+from stn_core.session.records import RunRecord
+
+JUDGEMENTS_VERSION = 2
+
+
+@dataclass(frozen=True)
+class JudgedRun:
+    """Which record was judged: a seed may have been run in several places, or again."""
+
+    seed: Count
+    environment: str
+    recipe_hash: str
+    digest: str
+
+    @classmethod
+    def of(cls, record: RunRecord) -> JudgedRun:
+        """What tells a record from the others of its cell."""
+        return cls(record.seed, record.environment.key(), record.recipe_hash, record.digest)
+
+
+@dataclass(frozen=True)
+class StoredJudgement:
+    """A verdict in the file.
+
+    Args:
+        key: ``budget/dataset/model``.
+        verdict: in the words of the table.
+        message: why.
+        detectable_points: the smallest drop that would have been caught, None where nothing is
+            compared.
+        slowdown: training time over the baseline's, None without one.
+        runs: that were judged.
+        baseline: what they were compared with, as baselines.json has it; None without one.
+    """
+
+    key: str
+    verdict: str
+    message: str
+    detectable_points: Number | None
+    slowdown: Number | None
+    runs: list[JudgedRun]
+    baseline: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What stands in the file."""
+
+    version: int
+    judgements: list[Any]
+
+
+def write_stored_judgements(path: Path, judgements: Sequence[StoredJudgement]) -> None:
+    """Write the verdicts in one piece."""
+    content = {
+        "version": JUDGEMENTS_VERSION,
+        "judgements": [dataclasses.asdict(judgement) for judgement in judgements],
+    }
+    write_at_once(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_stored_judgements(path: Path) -> list[StoredJudgement]:
+    """The verdicts of a session.
+
+    Raises:
+        UsageError: the file is missing, damaged or of another version.
+    """
+    values = read_versioned(path, JUDGEMENTS_VERSION, "a file of verdicts")
+    content = checked(_Content, values, f"{path}: ")
+    judgements = []
+    for number, entry in enumerate(content.judgements, start=1):
+        where = entry_place(path, number)
+        judgement = checked(StoredJudgement, entry, where)
+        try:
+            split_key(judgement.key)
+        except UsageError as error:
+            raise UsageError(f"{where}{error}") from None
+        judgements.append(judgement)
+    return judgements
+
+
+def entry_place(path: Path, number: int) -> str:
+    """What an error about one of the verdicts begins with; they are counted from 1."""
+    return f"{path}, entry {number}: "
