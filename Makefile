@@ -20,11 +20,13 @@ bench: $(INSTALLED)  ## train and judge the nine core models on the embedded dig
 test: $(INSTALLED)  ## the laws, shuffled; ARGS=--randomly-seed=N repeats an order
 	$(BIN)/pytest tests -n 2 -p randomly $(ARGS)
 
-lint: $(INSTALLED)  ## ruff, mypy and the workflows' schema
+lint: $(INSTALLED)  ## ruff, mypy, and the schemas of workflows and containers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml
+	! test -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 install: $(INSTALLED)  ## the environment, for a command of one's own
 
