@@ -16,7 +16,8 @@ from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
 from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, Metric
 from stn_core.gate.statistics import (
-    SESSION_FALSE_ALARM_RATE,
+    CELLS_FALSE_ALARM_RATE,
+    GROUPS_FALSE_ALARM_RATE,
     Decision,
     Outcome,
     Yardstick,
@@ -32,6 +33,9 @@ from stn_core.session.records import RunRecord
 SUSPICIOUS_SHARE = 0.5
 """A change that leaves less than this share of the errors is more often a leak than a success."""
 
+LEAST_RUNS = 3
+"""Fewer say too little of a cell that nothing is stored of, and of how fast one trains."""
+
 _ACCEPT = "measure it again with --update-baselines"
 
 
@@ -43,6 +47,7 @@ class Rules:
         seeds: in the order in which they are spent; `Judge.seeds` puts stored ones first.
         looks: after how many of them a cell is looked at, rising; the last is all of them.
         matrix_size: how many cells the budget's whole matrix has, for the correction.
+        group_count: how many groups of cells it has, likewise.
         min_drop_points: a smaller drop never fails.
         settles_identical: a digest that repeats the stored one settles a cell.
         gates_speed: a slower training fails too.
@@ -52,6 +57,7 @@ class Rules:
     seeds: tuple[int, ...]
     looks: tuple[int, ...]
     matrix_size: int
+    group_count: int = 0
     min_drop_points: float = MIN_DROP_POINTS
     settles_identical: bool = True
     gates_speed: bool = False
@@ -61,7 +67,22 @@ class Rules:
     def level(self) -> float:
         """The chance of a false alarm that each metric of each cell may spend (Bonferroni)."""
         judged = len(VALUES) + self.gates_speed
-        return SESSION_FALSE_ALARM_RATE / (self.matrix_size * judged)
+        return CELLS_FALSE_ALARM_RATE / (self.matrix_size * judged)
+
+    @property
+    def group_level(self) -> float:
+        """The same for each metric of each group."""
+        return GROUPS_FALSE_ALARM_RATE / (max(self.group_count, 1) * len(VALUES))
+
+    @property
+    def runs_without_baseline(self) -> int:
+        """How many runs a cell gets that nothing is stored of."""
+        return self.with_least_runs().looks[0]
+
+    def with_least_runs(self) -> Rules:
+        """These rules with no look before LEAST_RUNS runs, or all that there are."""
+        least = min(LEAST_RUNS, self.looks[-1])
+        return replace(self, looks=tuple(sorted({max(look, least) for look in self.looks})))
 
     @property
     def seeds_to_settle(self) -> int:
@@ -94,7 +115,7 @@ class Judge:
         device: str,
         digests: Digests | None = None,
     ) -> None:
-        self.rules = rules
+        self.rules = rules.with_least_runs() if rules.gates_speed else rules
         self._digests = digests or {}
         self._places = baselines.environments
         self._stored = {
@@ -113,7 +134,7 @@ class Judge:
         (0.55 % of sessions without, 0.28 % with r = 0.2, none with r = 1; n = 20,000 each,
         18 real cells, 2026-11-21) and shift nothing.
         """
-        baseline = self._baseline(cell)
+        baseline = self.baseline(cell)
         if baseline is None or self.rules.are_named:
             return self.rules.seeds
         stored = sorted(run.seed for run in baseline.runs)
@@ -129,7 +150,7 @@ class Judge:
             records: what came back of the cell's seeds, in any order.
             data_hash: of the dataset as it is now, "" where nobody knows.
         """
-        baseline = self._baseline(cell)
+        baseline = self.baseline(cell)
         seeds = self.seeds(cell)
         by_seed = {record.seed: record for record in records}
         runs = tuple(by_seed[seed] for seed in seeds if seed in by_seed)
@@ -139,7 +160,7 @@ class Judge:
             return replace(blank, verdict=Verdict.STALE, message=stale)
         if baseline is None:
             message = "the recipe is overridden" if cell.is_search else "no baseline"
-            return _early_answer(blank, seeds[: self.rules.looks[0]]) or replace(
+            return _early_answer(blank, seeds[: self.rules.runs_without_baseline]) or replace(
                 blank, verdict=Verdict.NEW, message=message
             )
         settling = self.rules.seeds_to_settle if self.rules.settles_identical else 0
@@ -165,8 +186,13 @@ class Judge:
             return fewest, fewest
         return fewest, self.rules.looks[-1] - len(answer.records)
 
-    def _baseline(self, cell: Cell) -> CellBaseline | None:
+    def baseline(self, cell: Cell) -> CellBaseline | None:
+        """What a cell is compared with, None where there is nothing."""
         return None if cell.is_search else self._stored.get(cell.key)
+
+    def yardstick(self, metric: Metric, key: str) -> Yardstick:
+        """What the values of a cell that has a baseline are compared with."""
+        return self._yardsticks[metric][key]
 
     def _repeats(self, key: str, baseline: CellBaseline, runs: Sequence[RunRecord]) -> bool:
         """Whether the runs are, to the last bit, what is stored."""
@@ -189,7 +215,7 @@ class Judge:
         judgement = replace(judgement, slowdown=self._slowdown(judgement))
         if judgement.slowdown is None or not self.rules.gates_speed:
             return judgement
-        message = _slower(judgement.slowdown)
+        message = Metric.SPEED.in_words(math.log(judgement.slowdown))
         return replace(judgement, verdict=Verdict.REGRESSED, message=message)
 
     def _judge_values(self, cell: Cell, judgement: Judgement) -> Judgement | SeedsNeeded:
@@ -344,17 +370,9 @@ def _reasons(judgement: Judgement, decisions: Mapping[Metric, Decision]) -> str:
 
 
 def _change(metric: Metric, decision: Decision, judgement: Judgement) -> str:
-    if metric is Metric.SPEED:
-        return _slower(math.exp(decision.rise))
-    if metric is Metric.LOSS:
-        factor = math.exp(decision.rise)
-        return f"test loss {100 * abs(factor - 1):.0f} % {'higher' if factor > 1 else 'lower'}"
-    points = judgement.difference_points or 0.0
-    return f"{abs(points):.2f} points {'gained' if points > 0 else 'lost'}"
-
-
-def _slower(factor: float) -> str:
-    return f"training took {factor:.2f} times as long as stored"
+    if metric is Metric.ACCURACY:
+        return metric.in_words(-(judgement.difference_points or 0.0))
+    return metric.in_words(decision.rise)
 
 
 def _advice(cell: Cell, judgement: Judgement, better: Mapping[Metric, Decision]) -> str:

@@ -50,6 +50,31 @@ class Metric(enum.StrEnum):
             return math.log1p(min_drop_points / 100 / math.exp(mean))
         return math.log(MIN_LOSS_RISE if self is Metric.LOSS else MIN_SLOWDOWN)
 
+    def change(self, stored: NDArray[np.float64], fresh: NDArray[np.float64]) -> float:
+        """How much worse fresh values of the badness are in the mean, as `in_words` takes it.
+
+        Points of accuracy lost; else the logarithm of the factor. The images that `log_error` adds
+        cancel.
+        """
+        if self is Metric.ACCURACY:
+            return 100 * float(np.mean(np.exp(fresh)) - np.mean(np.exp(stored)))
+        return float(np.mean(fresh) - np.mean(stored))
+
+    def least_group_change(self, min_drop_points: float) -> float:
+        """The smallest `change` of a group's mean that matters in practice: half a cell's."""
+        if self is Metric.ACCURACY:
+            return min_drop_points / 2
+        return math.log(MIN_LOSS_RISE if self is Metric.LOSS else MIN_SLOWDOWN) / 2
+
+    def in_words(self, change: float) -> str:
+        """A `change` as a reader knows it: "0.42 points lost", "test loss 12 % higher"."""
+        if self is Metric.ACCURACY:
+            return f"{abs(change):.2f} points {'gained' if change < 0 else 'lost'}"
+        if self is Metric.LOSS:
+            higher = math.expm1(change)
+            return f"test loss {100 * abs(higher):.0f} % {'higher' if higher > 0 else 'lower'}"
+        return f"training took {math.exp(change):.2f} times as long as stored"
+
 
 VALUES = (Metric.ACCURACY, Metric.LOSS)
 """What a digest covers; speed is none of it."""

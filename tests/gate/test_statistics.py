@@ -28,8 +28,8 @@ from stn_core.gate.statistics import (
 )
 from stn_core.session.budgets import get_budget
 
-LOOKS = get_budget("smoke").looks
-LEVEL = 0.008 / 36
+LOOKS = (3, 6, 10)
+LEVEL = 0.006 / 36
 USUAL = {"looks": LOOKS, "level": LEVEL}
 CELL = Yardstick(mean=-3.5, deviation=0.25, degrees=22, runs=20)
 
@@ -223,8 +223,8 @@ def test_looks_spend_the_level_and_no_more(level, looks, runs):
 
 
 def test_spending_follows_the_information():
-    # I(3) = 60/23, I(6) = 120/26, I(10) = 200/30: fractions 0.3913 and 0.6923 of the last, squared.
-    assert np.cumsum(spend(1.0, LOOKS, 20)) == pytest.approx([0.1531, 0.4793, 1], abs=5e-5)
+    # I(3) = 60/23, I(6) = 120/26, I(10) = 200/30: fractions 0.3913 and 0.6923 of the last, cubed.
+    assert np.cumsum(spend(1.0, LOOKS, 20)) == pytest.approx([0.0599, 0.3318, 1], abs=5e-5)
     assert spend(0.01, (3,), 20) == (0.01,)
 
 
@@ -239,6 +239,15 @@ def test_more_values_never_change_a_decision(values, more):
         assert early.seeds_wanted == early.looked_at <= len(values)
     else:
         assert early.looked_at <= len(values) < early.seeds_wanted
+
+
+def test_steadiness_needs_more_evidence_with_every_seed():
+    """A rise of one standard error may end the looking early, and not late."""
+    bounds = limits(1.0, 30.0, 20, looks=(1, 2, 4, 8), level=1e-3, futility=0.2)
+    errors = np.sqrt(1 / np.array([1, 2, 4]) + 1 / 20)
+    chances = stats.t.sf(bounds.steady[:3] / errors, 30)
+    assert chances == pytest.approx([0.2, 0.1, 0.05])
+    assert bounds.steady[-1] == np.inf
 
 
 @given(values=st.lists(badness, min_size=10, max_size=10), floor=st.floats(0, 0.5))
@@ -311,7 +320,7 @@ def test_many_cells_at_once_are_decided_as_one_by_one(rises, deviation, floor):
 # What a gate can see.
 
 
-@pytest.mark.parametrize("looks", [LOOKS, (1,), (3,), (2, 20)])
+@pytest.mark.parametrize("looks", [get_budget("smoke").looks, LOOKS, (1,), (3,), (2, 20)])
 @pytest.mark.parametrize("floor", [0.0, 0.4])
 def test_the_smallest_detectable_rise_is_detected(looks, floor):
     """Deviation and baseline as uncertain as the yardstick says; 20,000 cells."""

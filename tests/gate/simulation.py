@@ -1,0 +1,234 @@
+"""Whole sessions, played with the functions that judge them: cells, and groups of cells.
+
+Values come from a pool: a row is a seed, and holds what every cell reached with it, accuracy and
+loss. The real pool has 60 seeds of every core cell of the smoke budget; a normal one has its means,
+deviations and correlations, between cells too. A matrix of more cells starts the pool anew; a copy
+takes the row of its original in COPIED of the draws, so that cells of different copies correlate as
+those of one do in the mean. Fresh runs have nothing to do with the stored ones, which is the harder
+case: in a session they share seeds. No practical floor helps: all that is significant alarms.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stn_core.gate.pooling import GROUP_FUTILITY, pooled_deviation, standardised
+from stn_core.gate.statistics import (
+    CELLS_FALSE_ALARM_RATE,
+    GROUPS_FALSE_ALARM_RATE,
+    Limits,
+    limits,
+    log_error,
+    log_error_floor,
+    log_loss,
+    log_loss_floor,
+    moderated_deviations,
+    settle,
+)
+from stn_core.session.budgets import get_budget
+
+POOL = Path(__file__).with_name("pool.json.gz")
+LOOKS = get_budget("smoke").looks
+STORED = 20
+COPIED = 0.6
+
+GROUPS: dict[str, Callable[[str, str], bool]] = {
+    "all": lambda dataset, model: True,
+    "dataset digits": lambda dataset, model: dataset == "digits",
+    "dataset digits_rts": lambda dataset, model: dataset == "digits_rts",
+    "transformer": lambda dataset, model: "stn" in model,
+    "coordconv": lambda dataset, model: "coord" in model,
+    "family stn": lambda dataset, model: model.startswith("stn"),
+    "family spinal": lambda dataset, model: model.startswith("spinal"),
+    "family cnn": lambda dataset, model: model.endswith("cnn"),
+}
+"""Those of the core cells that have four members or more."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What cells may reach.
+
+    Args:
+        values: badness less each cell's mean, accuracy then loss, (2, rows, cells).
+        floors: least deviations, (2, cells).
+        keys: of the cells.
+    """
+
+    values: np.ndarray
+    floors: np.ndarray
+    keys: tuple[str, ...]
+
+    @property
+    def deviations(self) -> np.ndarray:
+        return self.values.std(axis=1, ddof=1)
+
+
+def real_pool() -> Pool:
+    with gzip.open(POOL, "rt", encoding="utf-8") as file:
+        cells = json.load(file)["cells"]
+    errors = [log_error(cell["accuracy"], cell["test_images"]) for cell in cells.values()]
+    losses = [log_loss(cell["cross_entropy"]) for cell in cells.values()]
+    known = [(float(np.mean(c["accuracy"])), c["test_images"]) for c in cells.values()]
+    floors = [[log_error_floor(*cell) for cell in known], [log_loss_floor(*cell) for cell in known]]
+    values = np.array([errors, losses]).swapaxes(1, 2)
+    return Pool(values - values.mean(axis=1, keepdims=True), np.array(floors), tuple(cells))
+
+
+def normal_pool(rows: int = 2000) -> Pool:
+    real = real_pool()
+    cells = len(real.keys)
+    together = np.concatenate(list(real.values), axis=1)
+    drawn = np.random.default_rng(0).multivariate_normal(
+        np.zeros(2 * cells), np.cov(together, rowvar=False), rows, method="eigh"
+    )
+    values = np.stack([drawn[:, :cells], drawn[:, cells:]])
+    return Pool(values - values.mean(axis=1, keepdims=True), real.floors, real.keys)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """As many cells as asked for, and their groups."""
+
+    pool: Pool
+    cells: int = 18
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Which cell of the pool each cell is."""
+        return np.arange(self.cells) % len(self.pool.keys)
+
+    @property
+    def copies(self) -> np.ndarray:
+        """In which copy of the pool each cell lies."""
+        return np.arange(self.cells) // len(self.pool.keys)
+
+    @property
+    def groups(self) -> dict[str, np.ndarray]:
+        """By name, which cells belong."""
+        names = [self.pool.keys[column].split("/")[1:] for column in self.columns]
+        return {name: np.array([fits(*one) for one in names]) for name, fits in GROUPS.items()}
+
+    def draw(self, rng: np.random.Generator, runs: int, sessions: int) -> np.ndarray:
+        """Runs of all cells, (2, runs, sessions, cells)."""
+        rows = len(self.pool.values[0])
+        count = int(self.copies[-1]) + 1
+        chosen = rng.integers(0, rows, (count, runs, sessions))
+        same = rng.random((count, runs, sessions)) < COPIED
+        chosen = np.where(same, chosen[0], chosen)
+        width = len(self.pool.keys)
+        drawn = [self.pool.values[:, one, : min(width, self.cells - width * n)] for n, one in
+                 enumerate(chosen)]  # fmt: skip
+        return np.concatenate(drawn, axis=-1)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What became of sessions.
+
+    Args:
+        cells: which cells alarmed, (sessions, cells).
+        groups: which groups did, (sessions, groups).
+        own_seeds: that the cells spent, (sessions, cells).
+        seeds: with those that groups asked for.
+    """
+
+    cells: np.ndarray
+    groups: np.ndarray
+    own_seeds: np.ndarray
+    seeds: np.ndarray
+
+    @property
+    def failed(self) -> np.ndarray:
+        return self.cells.any(axis=1) | self.groups.any(axis=1)
+
+
+def play(
+    matrix: Matrix,
+    rng: np.random.Generator,
+    *,
+    baselines: int,
+    sessions: int,
+    drop: np.ndarray | float = 0.0,
+    loss_rise: np.ndarray | float = 0.0,
+) -> list[Played]:
+    """Sessions against one baseline after the other.
+
+    Args:
+        matrix: the cells.
+        rng: decides the draws.
+        baselines: how many.
+        sessions: against each of them.
+        drop, loss_rise: how much worse fresh runs are, in each cell's true standard deviations,
+            one number or (cells,).
+    """
+    worse = np.stack([np.broadcast_to(one, matrix.cells) for one in (drop, loss_rise)])
+    worse = worse * matrix.pool.deviations[:, matrix.columns]
+    played = []
+    for _ in range(baselines):
+        stored = matrix.draw(rng, STORED, 1)[:, :, 0]
+        fresh = matrix.draw(rng, LOOKS[-1], sessions) + worse[:, None, None]
+        played.append(judge(matrix, stored, fresh))
+    return played
+
+
+def judge(matrix: Matrix, stored: np.ndarray, fresh: np.ndarray) -> Played:
+    """The sessions of one baseline.
+
+    Args:
+        matrix: the cells.
+        stored: (2, STORED, cells).
+        fresh: (2, last look, sessions, cells).
+    """
+    groups = np.array(list(matrix.groups.values()))
+    cell_parts, group_parts = [], []
+    for metric in (0, 1):
+        means = stored[metric].mean(axis=0)
+        deviations, freedom = moderated_deviations(
+            stored[metric].var(axis=0, ddof=1),
+            np.full(matrix.cells, STORED - 1.0),
+            matrix.pool.floors[metric, matrix.columns],
+        )
+        level = CELLS_FALSE_ALARM_RATE / (2 * matrix.cells)
+        # Baselines of one size share their degrees: one quantile does for all.
+        bounds = limits(deviations, freedom[:1], STORED, looks=LOOKS, level=level)
+        cell_parts.append(settle(at_looks(fresh[metric]) - means[:, None], bounds))
+        own = standardised(stored[metric], means, deviations)
+        new = standardised(fresh[metric], means, deviations)
+        group_parts.append(judge_groups(own, new, groups))
+    alarms, own_seeds = conclude(cell_parts)
+    group_alarms, group_seeds = conclude(group_parts)
+    asked = np.max(group_seeds[:, :, None] * groups, axis=1)
+    return Played(alarms, group_alarms, own_seeds, np.maximum(own_seeds, asked))
+
+
+def judge_groups(stored: np.ndarray, fresh: np.ndarray, groups: np.ndarray):
+    """Where each group stops, and how, from standardised values."""
+    shares = groups / groups.sum(axis=1, keepdims=True)
+    level = GROUPS_FALSE_ALARM_RATE / (2 * len(groups))
+    deviations = np.array([pooled_deviation(stored[:, members]) for members in groups])
+    bounds: Limits = limits(
+        deviations, STORED - 1.0, STORED, looks=LOOKS, level=level, futility=GROUP_FUTILITY
+    )
+    middle = stored.mean(axis=0) @ shares.T
+    return settle(at_looks(fresh @ shares.T) - middle[:, None], bounds)
+
+
+def at_looks(values: np.ndarray) -> np.ndarray:
+    """The mean of the first runs at each look, (..., looks), of (runs, ...)."""
+    sums = np.cumsum(values, axis=0)
+    return np.stack([sums[look - 1] / look for look in LOOKS], axis=-1)
+
+
+def conclude(parts) -> tuple[np.ndarray, np.ndarray]:
+    """Alarms and seeds: it is over when one metric alarms, else when both are settled."""
+    stops, outcomes = (np.array(values) for values in zip(*parts, strict=True))
+    first_alarm = np.min(np.where(outcomes == 1, stops, len(LOOKS)), axis=0)
+    alarms = first_alarm < len(LOOKS)
+    return alarms, np.array(LOOKS)[np.where(alarms, first_alarm, np.max(stops, axis=0))]

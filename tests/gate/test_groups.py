@@ -1,0 +1,167 @@
+"""Groups of cells: judged together seed by seed, and only those that can be."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stn_core.gate.baselines import Baselines
+from stn_core.gate.groups import judge_groups
+from stn_core.gate.judge import Judge, Rules
+from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
+from tests.examples import CELL, DATA_HASH, baseline, environment, record
+
+LOOKS = (1, 2, 4, 8)
+RULES = Rules(seeds=tuple(range(8)), looks=LOOKS, matrix_size=9, group_count=4)
+CELLS = [dataclasses.replace(CELL, model=f"model_{n}") for n in range(9)]
+KEYS = [cell.key for cell in CELLS]
+NOISE = np.random.default_rng(0).normal(0, 0.006, (9, 60))
+EVERYTHING = {"all": KEYS}
+
+
+def stored_values(noise=NOISE, runs=20, **changes):
+    return [baseline(list(0.95 + row[:runs]), **changes) for row in noise]
+
+
+def fresh_runs(drop=0.0, noise=NOISE, runs=8, **changes):
+    """Runs by key: of the cells' usual noise, with a drop of accuracy in all or in each."""
+    drops = np.broadcast_to(drop, len(CELLS))
+    return {
+        cell.key: [
+            record(seed, 0.95 + noise[n, 30 + seed] - drops[n], cell=cell, **changes)
+            for seed in range(runs)
+        ]
+        for n, cell in enumerate(CELLS)
+    }
+
+
+def judge(by_key, stored=None, groups=EVERYTHING, rules=RULES, cells=CELLS):
+    """The groups' verdicts and the cells'."""
+    place = environment()
+    baselines = Baselines(
+        dict(zip(KEYS, stored or stored_values(), strict=True)), {place.key(): place.place()}
+    )
+    judge = Judge(rules, baselines, "smoke", "cpu")
+    answers = [judge.judge(cell, by_key[cell.key], DATA_HASH) for cell in cells]
+    verdicts = [
+        Judgement(one.key, Verdict.MISSING) if isinstance(one, SeedsNeeded) else one
+        for one in answers
+    ]
+    return judge_groups(judge, groups, cells, verdicts, by_key), verdicts
+
+
+def test_what_costs_every_cell_a_little_fails_the_group_and_no_cell():
+    (group,), cells = judge(fresh_runs(drop=0.006))
+    assert {one.verdict for one in cells} == {Verdict.PASS}
+    assert group.verdict is Verdict.REGRESSED
+    assert group.message.startswith("0.6")
+    assert "points lost on average (p = " in group.message
+    assert "over 9 cells, most in smoke/digits/model_" in group.message
+    assert group.line.startswith("REGRESSED (group)  all: 0.")
+
+
+def test_what_gains_everywhere_is_an_improvement_of_the_group():
+    (group,), _ = judge(fresh_runs(drop=-0.006))
+    assert group.verdict is Verdict.IMPROVED
+    assert "points gained on average" in group.message
+
+
+def test_without_a_change_the_group_passes_and_says_nothing():
+    (group,), _ = judge(fresh_runs())
+    assert (group.verdict, group.message) == (Verdict.PASS, "")
+
+
+def test_cells_that_move_together_are_one_witness():
+    """Nine copies of one cell: a drop of one standard deviation is as little as in that cell."""
+    together = np.tile(NOISE[0], (9, 1))
+    (group,), _ = judge(fresh_runs(0.006, together), stored_values(together))
+    assert group.verdict is Verdict.PASS
+
+
+def test_a_cell_that_breaks_down_is_not_the_failure_of_its_group():
+    (group,), cells = judge(fresh_runs(drop=np.where(np.arange(9) == 4, 0.5, 0.0)))
+    assert [one.verdict for one in cells].count(Verdict.REGRESSED) == 1
+    assert group.verdict is Verdict.PASS
+
+
+def test_a_sure_drop_below_the_floor_passes():
+    small, images = NOISE / 20, {"test_images": 10**7}
+    stored = stored_values(small, **images)
+    (group,), _ = judge(fresh_runs(0.0013, small, **images), stored)
+    assert group.verdict is Verdict.PASS
+    (group,), cells = judge(fresh_runs(0.0017, small, **images), stored)
+    assert group.verdict is Verdict.REGRESSED
+    assert {one.verdict for one in cells} == {Verdict.PASS}
+
+
+def test_a_group_that_leans_asks_all_of_its_members_for_the_same_seeds():
+    runs = fresh_runs(drop=0.006, runs=1)
+    runs[KEYS[3]] = fresh_runs(drop=0.006, runs=2)[KEYS[3]]
+    verdicts = [Judgement(key, Verdict.PASS) for key in KEYS]
+    baselines = Baselines(dict(zip(KEYS, stored_values(), strict=True)), {})
+    asked = Judge(RULES, baselines, "smoke", "cpu")
+    (group,) = judge_groups(asked, EVERYTHING, CELLS, verdicts, runs)
+    assert group.verdict is Verdict.PASS
+    assert group.wanted == {key: (1,) for key in KEYS if key != KEYS[3]}
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.floats(-0.01, 0.02))
+def test_more_records_never_change_a_verdict(seed, drop):
+    noise = np.random.default_rng(seed).normal(0, 0.006, (9, 60))
+    everything = fresh_runs(drop, noise)
+    (last,), _ = judge(everything, stored_values(noise))
+    for runs in LOOKS:
+        some = {key: records[:runs] for key, records in everything.items()}
+        # Members whose own verdict still wants seeds are left out: judge as if they had passed.
+        baselines = Baselines(dict(zip(KEYS, stored_values(noise), strict=True)), {})
+        asked = Judge(RULES, baselines, "smoke", "cpu")
+        verdicts = [Judgement(key, Verdict.PASS) for key in KEYS]
+        (group,) = judge_groups(asked, EVERYTHING, CELLS, verdicts, some)
+        if not group.wanted:
+            assert group == last
+            return
+    pytest.fail("the last look ends")
+
+
+def test_what_was_not_judged_by_values_is_left_out_and_a_failure_is_named():
+    runs = fresh_runs(drop=0.006)
+    runs[KEYS[2]] = [record(0, None, cell=CELLS[2], status="diverged", message="because")]
+    (group,), _ = judge(runs)
+    assert KEYS[2] not in group.members
+    assert group.message.endswith(f"left out, as they failed: {KEYS[2]}")
+    same = [
+        dataclasses.replace(run, digest=f"digest-{run.seed}") for run in stored_values()[0].runs
+    ]
+    stored = stored_values()
+    stored[0] = dataclasses.replace(stored[0], runs=tuple(same))
+    (group,), cells = judge(fresh_runs(drop=0.006), stored)
+    assert cells[0].verdict is Verdict.IDENTICAL
+    assert KEYS[0] not in group.members
+
+
+def test_a_group_without_two_cells_or_five_common_seeds_is_not_judged():
+    assert judge(fresh_runs(), groups={"one": KEYS[:1], "gone": ["smoke/x/y"], "none": []})[0] == []
+    assert len(judge(fresh_runs(), groups={"two": KEYS[:2]})[0]) == 1
+    assert judge(fresh_runs(), stored_values(runs=4))[0] == []
+
+
+def test_a_member_with_other_seeds_is_left_out():
+    stored = stored_values()
+    stored[5] = baseline([0.95] * 20, first_seed=100)
+    runs = fresh_runs(drop=0.006)
+    runs[KEYS[5]] = [record(100 + n, 0.95, cell=CELLS[5]) for n in range(8)]
+    (group,), _ = judge(runs, stored)
+    assert KEYS[5] not in group.members
+    assert len(group.members) == 8
+
+
+def test_what_is_selected_changes_no_level():
+    few = {"all": KEYS, "dataset x": [*KEYS[:2], "smoke/x/y"]}
+    (everything, pair), _ = judge(fresh_runs(0.006), groups=few)
+    (alone,), _ = judge(fresh_runs(0.006), groups={"all": KEYS})
+    assert everything == alone
+    (selected,), _ = judge(fresh_runs(0.006), groups={"all": KEYS}, cells=CELLS[:2])
+    assert dataclasses.replace(selected, name=pair.name) == pair
