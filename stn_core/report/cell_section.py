@@ -21,7 +21,8 @@ from stn_core.report.charts import (
 )
 from stn_core.report.figures import FigureFolder
 from stn_core.report.mosaics import film_strip, gallery, warp_figure
-from stn_core.report.session import Session, Shown
+from stn_core.report.results_table import ResultsTable
+from stn_core.report.session import Shown
 from stn_core.session.artifacts import Mistakes, Warps
 from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
@@ -73,53 +74,70 @@ class CellSection:
         """Whether it shows images before and after a warp."""
         return any(figure.kind == "warps" for figure in self.figures)
 
-    @staticmethod
-    def anchor_of(session: Session, key: str) -> str:
-        """An id that no other cell of the page has."""
-        number = [judgement.key for judgement in session.judgements].index(key)
-        return "cell-" + re.sub(r"[^\w-]", "-", f"{session.name}-{number}-{key}")
 
-
-def cell_section(
-    session: Session,
-    judgement: Judgement,
-    draw: FigureFolder,
-    *,
-    named_session: bool,
-) -> CellSection:
-    """Build a cell's section.
+def anchors(session: str, table: ResultsTable) -> dict[str, str]:
+    """An id that no other cell of the page has, by key, for each cell that has records.
 
     Args:
-        session: that it belongs to.
-        judgement: of the cell; it has records.
-        draw: the figures.
-        named_session: whether the title names the session.
+        session: its name, which no other session of the page has.
+        table: of the session.
     """
+    return {
+        row.judgement.key: "cell-" + re.sub(r"[^\w-]", "-", f"{session}-{n}-{row.judgement.key}")
+        for n, row in enumerate(table.rows)
+        if row.judgement.records
+    }
+
+
+@dataclass(frozen=True)
+class CellTask:
+    """A cell's section that is to be made, here or in another process.
+
+    Args:
+        session: the name of its session where the page has several, else "".
+        anchor: its id on the page.
+        judgement: of the cell; it has records.
+        shown: the run that pictures are drawn of, None where there is none.
+        is_drawn: whether it has pictures.
+    """
+
+    session: str
+    anchor: str
+    judgement: Judgement
+    shown: Shown | None
+    is_drawn: bool
+
+
+def cell_section(task: CellTask, draw: FigureFolder) -> CellSection:
+    """Build a cell's section, within `drawing_style`."""
+    judgement, shown = task.judgement, task.shown
     cell = split_key(judgement.key)
-    shown = session.shown.get(judgement.key)
     prefix = judgement.key.replace("/", "-")
-    if named_session:
-        prefix = f"{session.name}-{prefix}"
-    figures = [*_curves(prefix, judgement.records, draw)]
-    if shown:
+    if task.session:
+        prefix = f"{task.session}-{prefix}"
+    figures: list[Figure] = []
+    if task.is_drawn:
+        figures += _curves(prefix, judgement.records, draw)
+    if task.is_drawn and shown:
         try:
             figures += _seen(prefix, judgement.records, shown, draw)
         except Exception as error:  # odd records must not cost the rest of the page
             reason = f"{type(error).__name__}: {error}"
             draw.failures.append(f"{judgement.key} is not shown whole: {reason}")
     return CellSection(
-        anchor=CellSection.anchor_of(session, judgement.key),
+        anchor=task.anchor,
         place=cell.place,
-        title=f"{cell.model}, {session.name}" if named_session else cell.model,
+        title=f"{cell.model}, {task.session}" if task.session else cell.model,
         verdict=str(judgement.verdict),
         verdict_name=judgement.verdict.name.lower(),
-        facts=_facts(judgement, shown),
+        facts=_facts(task),
         figures=tuple(figures),
     )
 
 
-def _facts(judgement: Judgement, shown: Shown | None) -> tuple[tuple[str, str], ...]:
-    records = judgement.records
+def _facts(task: CellTask) -> tuple[tuple[str, str], ...]:
+    judgement, records = task.judgement, task.judgement.records
+    cell = split_key(judgement.key)
     seconds = [record.train_seconds for record in records if record.status == "ok"]
     facts = [
         ("accuracy, % (runs)", accuracy_text(judgement.accuracies) or "none"),
@@ -134,9 +152,12 @@ def _facts(judgement: Judgement, shown: Shown | None) -> tuple[tuple[str, str], 
     if failed:
         facts.append(("failed", "; ".join(failed)))
     if judgement.message:
-        facts.append(("said", judgement.message))
-    if shown:
-        facts.append(("pictures", f"of seed {shown.record.seed}"))
+        facts.append(("verdict", judgement.message))
+    if not task.is_drawn:
+        name = f"{cell.dataset}-{cell.model}"
+        facts.append(("pictures", f"not drawn; --draw {name} draws them"))
+    elif task.shown:
+        facts.append(("pictures", f"of seed {task.shown.record.seed}"))
     return tuple(facts)
 
 

@@ -49,15 +49,20 @@ def dataset_sections(sessions: Sequence[Session], draw: FigureFolder) -> list[di
         sessions: one or more.
         draw: the figures.
     """
-    places: dict[str, None] = {}
+    places: dict[str, _Place] = {}
     for session in sessions:
         for judgement in session.judgements:
             if judgement.records:
-                places.setdefault(split_key(judgement.key).place)
-    return [_section(place, sessions, draw) for place in sorted(places)]
+                place = places.setdefault(split_key(judgement.key).place, {})
+                place.setdefault(session.name, []).append(judgement)
+    return [_section(place, judgements, draw) for place, judgements in sorted(places.items())]
 
 
-def _section(place: str, sessions: Sequence[Session], draw: FigureFolder) -> dict[str, Any]:
+_Place = dict[str, list[Judgement]]
+"""The cells of one budget and dataset, by session."""
+
+
+def _section(place: str, judgements: _Place, draw: FigureFolder) -> dict[str, Any]:
     budget, _, dataset = place.partition("/")
     return {
         "place": place,
@@ -66,26 +71,22 @@ def _section(place: str, sessions: Sequence[Session], draw: FigureFolder) -> dic
         "figures": [
             figure
             for images in ("test", "validation")  # which are never mixed
-            for figure in _figures(place, images, sessions, draw)
+            for figure in _figures(place, images, judgements, draw)
         ],
     }
 
 
-def _figures(
-    place: str, images: str, sessions: Sequence[Session], draw: FigureFolder
-) -> list[Figure]:
+def _figures(place: str, images: str, found: _Place, draw: FigureFolder) -> list[Figure]:
     """The figures of what was measured on the test images, or of searches, on validation images."""
     measured = {
-        session.name: [
+        session: [
             judgement
-            for judgement in session.judgements
-            if judgement.key.startswith(f"{place}/")
-            and judgement.accuracies
-            and judgement.on_validation == (images == "validation")
+            for judgement in judgements
+            if judgement.accuracies and judgement.on_validation == (images == "validation")
         ]
-        for session in sessions
+        for session, judgements in found.items()
     }
-    judgements = [judgement for found in measured.values() for judgement in found]
+    judgements = [judgement for those in measured.values() for judgement in those]
     if not judgements:
         return []
     prefix = place.replace("/", "-") + ("-search" if images == "validation" else "")

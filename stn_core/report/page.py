@@ -9,6 +9,8 @@ from stn_core.errors import needs_extra
 with needs_extra("report"):
     import jinja2
 
+from stn_core.report.text_table import WORDS
+
 
 def render(template: str, **content: Any) -> str:
     """A page from a template; what is put into it is escaped, unless it was made here."""
@@ -19,4 +21,5 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["words"] = WORDS
     return environment.get_template(template).render(**content)

@@ -13,7 +13,7 @@ import pytest
 from stn_core.errors import UsageError, needs_extra
 from stn_core.gate.judge import Rules
 from stn_core.gate.verdict import Judgement
-from stn_core.report.table import remarks
+from stn_core.report.results_table import remarks
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import EMPTY_SHARD_FILE
 from stn_core.session.user_modules import import_models

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,9 @@ from stn_core.errors import UsageError
 from stn_core.gate.digests import write_digests
 from stn_core.gate.judgements import write_judgements
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.table import (
-    comparison_table,
-    plan_table,
-    remarks,
-    tally,
-    write_step_summary,
-    write_tables,
-)
+from stn_core.report.plan_table import plan_table
+from stn_core.report.results_table import ResultsTable, results_table
+from stn_core.report.text_table import WIDTH
 from stn_core.session.file_names import (
     EMPTY_SHARD_FILE,
     FIGURES_FOLDER,
@@ -67,6 +63,7 @@ class Reporting:
         self._dead: dict[str, str] = {}
         self._earlier_plan_at = written_at(state.options.results) if state.options.resumes else 0
         self._judgements: list[Judgement] = []
+        self._table: ResultsTable | None = None
         self._notes: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
@@ -147,13 +144,13 @@ class Reporting:
 
     def _write_tables(self) -> None:
         options = self._state.options
-        most = options.looks[-1]
+        table = self._table = results_table(self._judgements, options.looks[-1])
         try:
             write_judgements(options.results / JUDGEMENTS_FILE, self._judgements)
-            write_tables(options.results, self._judgements, most)
+            table.write(options.results)
             summary = os.environ.get("GITHUB_STEP_SUMMARY")
             if summary:
-                write_step_summary(Path(summary), options.budget, self._judgements, most)
+                table.append_step_summary(Path(summary), options.budget)
         except OSError as error:
             self._notes.append(f"tables not written: {error.strerror}: {error.filename}")
 
@@ -162,9 +159,9 @@ class Reporting:
         folder = self._state.options.results
         page = folder / REPORT_FILE
         try:
-            from stn_core.report.html import write_report
+            from stn_core.report.session_page import write_report
 
-            missing = write_report([folder], page, folder / FIGURES_FOLDER)
+            missing = write_report([folder], page, folder / FIGURES_FOLDER, table=self._table)
         except Exception as error:
             self._notes.append(f"report not written: {error}")
         else:
@@ -207,9 +204,10 @@ class Reporting:
                 terminalreporter.write_line(self._plan_table(state.plan))
             for line in self._notes:
                 terminalreporter.write_line(line)
-        if self._judgements:
-            terminalreporter.section(f"comparison, budget {options.budget}")
-            for line in self._comparison():
+        if self._table and self._judgements:
+            terminalreporter.section(f"results, budget {options.budget}")
+            width = shutil.get_terminal_size((WIDTH, 0)).columns
+            for line in self._results(self._table, width):
                 terminalreporter.write_line(line)
 
     def _plan_table(self, plan: Plan) -> str:
@@ -221,15 +219,17 @@ class Reporting:
         }
         return plan_table(plan.cells, left, state.stored, plan.device)
 
-    def _comparison(self) -> Iterator[str]:
+    def _results(self, table: ResultsTable, width: int) -> Iterator[str]:
         options = self._state.options
-        yield comparison_table(self._judgements)
+        yield table.answer
         yield ""
-        yield from remarks(self._judgements)
+        yield table.text(width)
+        yield ""
+        yield from table.remarks
         yield from self._notes
         if not (options.is_search or options.update_baselines or options.baselines.exists()):
             yield f"no baselines: there is no file {options.baselines}; nothing was compared"
-        yield from tally(self._judgements, options.looks[-1])
+        yield from table.tally
         if options.save_models:
             yield self._saved_models()
         yield f"{'tables' if options.from_records else 'records and tables'}: {options.results}"

@@ -14,8 +14,8 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report.__main__ import main
-from stn_core.report.html import write_report
 from stn_core.report.session import read_session
+from stn_core.report.session_page import write_report
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.session.records import append_record

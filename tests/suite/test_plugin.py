@@ -29,8 +29,8 @@ def test_new_cells_pass_and_leave_everything_behind(bench, pytester):
     result.stdout.fnmatch_lines(
         [
             "smoke/digits/tiny  * (3)  NEW: no baseline  * s",
-            "*comparison, budget smoke*",
-            "dataset * model * accuracy % (n) * verdict *",
+            "*results, budget smoke*",
+            "dataset * model * verdict * accuracy, % *",
             "digits * tiny* ± * (3) * NEW *",
             "2 cells, 6 runs: 2 NEW",
         ]
@@ -86,7 +86,7 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
             "MISSING  smoke/departed/tiny: the baseline's dataset is gone*",
             "MISSING  smoke/digits/departed: the baseline's model is gone*",
             "STALE  smoke/digits/tiny: the recipe has changed*",
-            "*comparison, budget smoke*",
+            "*results, budget smoke*",
             "MISSING  smoke/departed/tiny: the baseline's dataset is gone*",
             "MISSING  smoke/digits/departed: the baseline's model is gone*",
             "STALE  smoke/digits/tiny: the recipe has changed*",

@@ -63,7 +63,7 @@ function openTarget() {
 }
 
 document.querySelectorAll("table.sortable").forEach(makeSortable);
-document.querySelectorAll("section.comparison").forEach(makeFilterable);
+document.querySelectorAll("section.results").forEach(makeFilterable);
 document.querySelectorAll(".side").forEach((side) => {
   side.querySelector("select").addEventListener("change", () => showWarps(side));
   showWarps(side);

@@ -6,7 +6,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import BaselineRun
-from stn_core.report.pairing import pair_cells
+from stn_core.report.comparison import pair_cells
 from stn_core.report.sources import CellRuns, Source
 
 RUN = BaselineRun(0, 0.9, 0.2, 2.0, "place", "cpu", "digest")

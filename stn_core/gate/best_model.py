@@ -1,4 +1,4 @@
-"""Model against model: which are not told apart from the best of a dataset."""
+"""Which models of a dataset are not significantly worse than the best of them."""
 
 from __future__ import annotations
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import enum
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from stn_core.errors import UsageError
 from stn_core.gate.baselines import BaselineRun
 from stn_core.gate.intervals import Difference, difference_of_means
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import sampling_deviation
-from stn_core.report.pairing import pair_cells
 from stn_core.report.sources import CellRuns, Source
 from stn_core.session.cells import CellKey
+
+Pair = tuple[CellRuns | None, CellRuns | None]
+"""A cell of A and the same cell of B; None where a side has none."""
 
 CONFIDENCE = 0.95
 """The chance that the intervals of one metric all hold the true differences."""
@@ -27,7 +30,7 @@ class Finding(enum.StrEnum):
 
     B_BETTER = "B better"
     A_BETTER = "A better"
-    NOT_TOLD_APART = "not told apart"
+    NOT_DISTINGUISHABLE = "not distinguishable"
     IDENTICAL = "identical"
     NOT_COMPARABLE = "not comparable"
     ONLY_IN_A = "only in A"
@@ -40,7 +43,7 @@ class CellComparison:
 
     Args:
         a, b: its runs, None on a side that has none.
-        verdict: in words; `Finding` says which there are.
+        finding: in words; `Finding` says which there are.
         accuracy_points: B's mean accuracy less A's, in points; None where nothing is compared. Its
             interval is nan where neither side has two runs: then no spread is known, and the least
             that accuracy can vary by is no estimate of it.
@@ -50,7 +53,7 @@ class CellComparison:
 
     a: CellRuns | None
     b: CellRuns | None
-    verdict: Finding
+    finding: Finding
     accuracy_points: Difference | None = None
     loss_percent: Difference | None = None
     cautions: tuple[str, ...] = ()
@@ -85,7 +88,7 @@ class CellComparison:
         return " against ".join(dict.fromkeys(sides))
 
 
-def compare(a: Source, b: Source) -> tuple[CellComparison, ...]:
+def compare_sources(a: Source, b: Source) -> tuple[CellComparison, ...]:
     """Every cell of either side, sorted by key.
 
     Accuracies are compared in points, test losses by their logarithms; runs are not paired by seed,
@@ -167,7 +170,7 @@ def _measured(a: CellRuns | None, b: CellRuns | None, level: float) -> CellCompa
     assert b
     floors = (_least_points(a), _least_points(b))
     points = difference_of_means(_points(a), _points(b), floors, level)
-    verdicts = {1: Finding.B_BETTER, 0: Finding.NOT_TOLD_APART, -1: Finding.A_BETTER}
+    findings = {1: Finding.B_BETTER, 0: Finding.NOT_DISTINGUISHABLE, -1: Finding.A_BETTER}
     cautions = _cautions(a, b)
     fewest, most = sorted((len(a.runs), len(b.runs)))
     if fewest == 1:
@@ -175,7 +178,7 @@ def _measured(a: CellRuns | None, b: CellRuns | None, level: float) -> CellCompa
     return CellComparison(
         a,
         b,
-        verdicts[points.sign],
+        findings[points.sign],
         accuracy_points=points.mapped(lambda value: float(np.clip(value, -100, 100))),
         loss_percent=_loss_difference(a, b, level).mapped(_percent),
         cautions=cautions,
@@ -215,3 +218,66 @@ def environments_differ(a: Source, b: Source) -> str:
 def _environment_text(source: Source, name: str) -> str:
     values = {str(place.get(name, "unknown")) for place in source.environments.values()}
     return " and ".join(sorted(values))
+
+
+def pair_cells(a: Source, b: Source) -> list[Pair]:
+    """The cells of both sides, sorted by name; one that has no counterpart stands alone.
+
+    Cells are paired by budget, dataset and model; where that pairs none, by dataset and model
+    across budgets. CPU is paired with CPU and CUDA with CUDA; a cell that each side has on one type
+    of device is paired whatever that is.
+
+    Raises:
+        UsageError: the sides have no cell in common, or a cell has counterparts in two budgets.
+    """
+    for name in (_with_budget, _without_budget):
+        ours, theirs = _by_name(a, name), _by_name(b, name)
+        shared = ours.keys() & theirs.keys()
+        if shared:
+            break
+    else:
+        raise UsageError(
+            f"{a.path} and {b.path} have no cell in common: {a.cells[0].key} is one of the first,"
+            f" {b.cells[0].key} one of the second"
+        )
+    for source, cells in ((a, ours), (b, theirs)):
+        for common in sorted(shared):
+            _refuse_several_budgets(source, common, cells[common])
+    names = sorted(ours.keys() | theirs.keys())
+    paired = (_pairs(ours.get(one, []), theirs.get(one, [])) for one in names)
+    return list(itertools.chain.from_iterable(paired))
+
+
+def _with_budget(cell: CellRuns) -> str:
+    return cell.key
+
+
+def _without_budget(cell: CellRuns) -> str:
+    return f"{cell.dataset}/{cell.model}"
+
+
+def _by_name(source: Source, name: Callable[[CellRuns], str]) -> dict[str, list[CellRuns]]:
+    cells: dict[str, list[CellRuns]] = {}
+    for cell in source.cells:
+        cells.setdefault(name(cell), []).append(cell)
+    return cells
+
+
+def _refuse_several_budgets(source: Source, name: str, cells: Sequence[CellRuns]) -> None:
+    budgets = sorted({cell.budget for cell in cells})
+    if len(budgets) > 1:
+        raise UsageError(
+            f"no budget is in both, and {source.path} holds {name} of {' and '.join(budgets)}:"
+            " it is open which to compare"
+        )
+
+
+def _pairs(ours: Sequence[CellRuns], theirs: Sequence[CellRuns]) -> list[Pair]:
+    """Of one name: like device with like."""
+    if len(ours) == len(theirs) == 1:
+        return [(ours[0], theirs[0])]
+    if not ours or not theirs:
+        return [(cell, None) for cell in ours] + [(None, cell) for cell in theirs]
+    of_a = {cell.device: cell for cell in ours}
+    of_b = {cell.device: cell for cell in theirs}
+    return [(of_a.get(device), of_b.get(device)) for device in sorted({*of_a, *of_b})]

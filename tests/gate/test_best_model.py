@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from stn_core.gate.comparison import p_against_best, tied_with_best
+from stn_core.gate.best_model import p_against_best, tied_with_best
 
 MODELS = tuple("abcdefghi")
 FLOOR = dict.fromkeys(MODELS, 0.01)

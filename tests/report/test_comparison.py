@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import BaselineRun
-from stn_core.report.compare import Finding, compare, environments_differ
+from stn_core.report.comparison import Finding, compare_sources, environments_differ
 from stn_core.report.sources import CellRuns, Source
 
 MIRRORED = {
@@ -38,7 +38,7 @@ def source(*cells, name="side", **place):
 
 
 def compared(one, other):
-    (comparison,) = compare(source(one), source(other))
+    (comparison,) = compare_sources(source(one), source(other))
     return comparison
 
 
@@ -52,10 +52,10 @@ def test_exchanged_sides_say_the_opposite(ours, theirs):
     b = source(*(cell(values, model) for model, values in sorted(theirs.items())))
     if not ours.keys() & theirs.keys():
         with pytest.raises(UsageError, match="no cell in common"):
-            compare(a, b)
+            compare_sources(a, b)
         return
-    for there, back in zip(compare(a, b), compare(b, a), strict=True):
-        assert back.verdict is MIRRORED.get(there.verdict, there.verdict)
+    for there, back in zip(compare_sources(a, b), compare_sources(b, a), strict=True):
+        assert back.finding is MIRRORED.get(there.finding, there.finding)
         assert (back.key, back.cautions) == (there.key, there.cautions)
         if there.accuracy_points is None:
             assert back.accuracy_points is None
@@ -74,16 +74,16 @@ def test_a_clear_winner_is_named_on_both_scales():
         cell([0.90, 0.91, 0.92], losses=[0.40, 0.42, 0.41]),
         cell([0.97, 0.96, 0.98], losses=[0.20, 0.21, 0.205]),
     )
-    assert comparison.verdict is Finding.B_BETTER
+    assert comparison.finding is Finding.B_BETTER
     assert comparison.accuracy_points.estimate == pytest.approx(6.0)
     assert 0 < comparison.accuracy_points.low < 6 < comparison.accuracy_points.high
     assert comparison.loss_percent.estimate == pytest.approx(-50.0)
     assert comparison.loss_percent.high < 0
 
 
-def test_noise_is_not_told_apart():
+def test_noise_is_not_distinguishable():
     comparison = compared(cell([0.90, 0.92, 0.91]), cell([0.92, 0.91, 0.90], side="b"))
-    assert comparison.verdict is Finding.NOT_TOLD_APART
+    assert comparison.finding is Finding.NOT_DISTINGUISHABLE
     assert comparison.accuracy_points.sign == 0
 
 
@@ -96,7 +96,7 @@ def test_more_cells_make_every_interval_wider():
 
     def beside(pairs):
         ours, theirs = zip((one, other), *pairs, strict=True)
-        (found,) = (c for c in compare(source(*ours), source(*theirs)) if c.model == "m")
+        (found,) = (c for c in compare_sources(source(*ours), source(*theirs)) if c.model == "m")
         return found.accuracy_points
 
     assert beside(without) == alone
@@ -108,8 +108,8 @@ def test_the_order_of_runs_and_cells_does_not_matter():
     theirs = [cell([0.93, 0.92, 0.99], "a"), cell([0.7, 0.8], "b")]
 
     def numbers(a, b):
-        found = compare(source(*a), source(*b))
-        return [(c.key, c.verdict, c.accuracy_points.low, c.loss_percent.high) for c in found]
+        found = compare_sources(source(*a), source(*b))
+        return [(c.key, c.finding, c.accuracy_points.low, c.loss_percent.high) for c in found]
 
     turned = [dataclasses.replace(one, runs=one.runs[::-1]) for one in theirs]
     expected = numbers(ours, theirs)
@@ -121,14 +121,14 @@ def test_the_order_of_runs_and_cells_does_not_matter():
 def test_what_repeats_at_the_same_seeds_is_identical_whatever_else_was_run():
     stored = cell([0.9, 0.8, 0.7, 0.95])
     same = compared(stored, cell([0.9, 0.8]))
-    assert same.verdict is Finding.IDENTICAL
+    assert same.finding is Finding.IDENTICAL
     assert same.accuracy_points is None
     by_value = compared(stored, cell([0.9, 0.8], side="another digest of "))
-    assert by_value.verdict is Finding.IDENTICAL
-    assert compared(stored, cell([0.9, 0.81])).verdict is not Finding.IDENTICAL
+    assert by_value.finding is Finding.IDENTICAL
+    assert compared(stored, cell([0.9, 0.81])).finding is not Finding.IDENTICAL
     other_loss = cell([0.9, 0.8], losses=[0.2, 0.200001])
-    assert compared(stored, other_loss).verdict is not Finding.IDENTICAL
-    assert compared(stored, cell([0.9, 0.8], first_seed=9)).verdict is not Finding.IDENTICAL
+    assert compared(stored, other_loss).finding is not Finding.IDENTICAL
+    assert compared(stored, cell([0.9, 0.8], first_seed=9)).finding is not Finding.IDENTICAL
 
 
 def test_a_seed_that_ran_in_two_environments_repeats_either():
@@ -136,22 +136,22 @@ def test_a_seed_that_ran_in_two_environments_repeats_either():
     twice = dataclasses.replace(
         twice, runs=(*twice.runs, *cell([0.91, 0.79], side="elsewhere").runs)
     )
-    assert compared(twice, cell([0.91, 0.8], side="elsewhere")).verdict is Finding.IDENTICAL
+    assert compared(twice, cell([0.91, 0.8], side="elsewhere")).finding is Finding.IDENTICAL
 
 
 def test_values_that_do_not_vary_are_not_sure_beyond_the_images():
     """One image of 500 is 0.2 points: less than what the choice of the images decides."""
     near = compared(cell([0.900] * 3), cell([0.902] * 3))
-    assert near.verdict is Finding.NOT_TOLD_APART
-    assert compared(cell([0.900] * 3), cell([0.980] * 3)).verdict is Finding.B_BETTER
+    assert near.finding is Finding.NOT_DISTINGUISHABLE
+    assert compared(cell([0.900] * 3), cell([0.980] * 3)).finding is Finding.B_BETTER
     perfect = compared(cell([1.0] * 3), cell([1.0] * 3, losses=[0.0] * 3))
-    assert perfect.verdict is Finding.NOT_TOLD_APART
+    assert perfect.finding is Finding.NOT_DISTINGUISHABLE
     assert perfect.accuracy_points.low < 0 < perfect.accuracy_points.high
 
 
 def test_one_run_a_side_tells_nothing_apart():
     comparison = compared(cell([0.2]), cell([0.9]))
-    assert comparison.verdict is Finding.NOT_TOLD_APART
+    assert comparison.finding is Finding.NOT_DISTINGUISHABLE
     assert comparison.accuracy_points.estimate == pytest.approx(70)
     assert math.isnan(comparison.accuracy_points.low)
     assert comparison.cautions == ("one run a side: no interval",)
@@ -160,7 +160,7 @@ def test_one_run_a_side_tells_nothing_apart():
 def test_one_run_on_a_side_is_held_against_the_spread_of_the_other():
     near = compared(cell([0.90, 0.92, 0.91, 0.93]), cell([0.94]))
     far = compared(cell([0.90, 0.92, 0.91, 0.93]), cell([0.99], first_seed=7))
-    assert (near.verdict, far.verdict) == (Finding.NOT_TOLD_APART, Finding.B_BETTER)
+    assert (near.finding, far.finding) == (Finding.NOT_DISTINGUISHABLE, Finding.B_BETTER)
     assert near.cautions == ("one run on a side",)
 
 
@@ -174,7 +174,7 @@ def test_no_loss_is_too_strange_for_an_interval():
     """A single run against two that lie 15 orders apart, 8 times: exp of the bound overflows."""
     wild = source(*(cell([0.5, 0.7], model, losses=[1e-12, 1e3]) for model in "abcdefgh"))
     single = source(*(cell([0.6], model) for model in "abcdefgh"))
-    for comparison in compare(wild, single):
+    for comparison in compare_sources(wild, single):
         assert comparison.loss_percent.low >= -100
         assert math.isfinite(comparison.loss_percent.high)
 
@@ -189,13 +189,13 @@ def test_no_loss_is_too_strange_for_an_interval():
 )
 def test_what_else_differs_is_said_beside_the_verdict(changes, caution):
     comparison = compared(cell([0.90, 0.91, 0.92]), cell([0.97, 0.96, 0.98], **changes))
-    assert comparison.verdict is Finding.B_BETTER
+    assert comparison.finding is Finding.B_BETTER
     assert comparison.cautions == (caution,)
 
 
 def test_other_data_are_not_comparable_however_alike():
     comparison = compared(cell([0.9, 0.8]), cell([0.9, 0.8], data_hash="other"))
-    assert comparison.verdict is Finding.NOT_COMPARABLE
+    assert comparison.finding is Finding.NOT_COMPARABLE
     assert comparison.accuracy_points is None
     assert comparison.cautions == ("other data",)
 
@@ -203,7 +203,7 @@ def test_other_data_are_not_comparable_however_alike():
 def test_a_cell_of_one_side_is_named():
     ours = source(cell([0.9, 0.8], "a"), cell([0.9, 0.8], "b"))
     theirs = source(cell([0.9, 0.8], "b"), cell([0.9, 0.8], "c"))
-    assert [(c.model, c.verdict) for c in compare(ours, theirs)] == [
+    assert [(c.model, c.finding) for c in compare_sources(ours, theirs)] == [
         ("a", Finding.ONLY_IN_A),
         ("b", Finding.IDENTICAL),
         ("c", Finding.ONLY_IN_B),
@@ -230,5 +230,7 @@ def test_whole_comparisons_of_nothing_changed_are_mostly_quiet():
             )
             for runs, seed in ((20, 0), (3, 100))
         )
-        wrong += any(c.verdict is not Finding.NOT_TOLD_APART for c in compare(ours, theirs))
+        wrong += any(
+            c.finding is not Finding.NOT_DISTINGUISHABLE for c in compare_sources(ours, theirs)
+        )
     assert wrong <= 13

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement
-from stn_core.report.cell_section import CellSection, cell_section
-from stn_core.report.compare import CellComparison, compare
-from stn_core.report.compare_page import comparison_page_rows
-from stn_core.report.compare_table import compare_lines
+from stn_core.report.cell_drawing import cells_to_draw, draw_cells
+from stn_core.report.cell_section import CellSection, CellTask, anchors
+from stn_core.report.comparison import CellComparison, compare_sources
+from stn_core.report.comparison_output import comparison_lines, comparison_page_rows
 from stn_core.report.dataset_section import dataset_sections
 from stn_core.report.figures import FigureFolder
 from stn_core.report.page import render
+from stn_core.report.results_table import ResultsRow, ResultsTable, results_table
 from stn_core.report.session import Session, read_session
 from stn_core.report.sources import read_source
 from stn_core.report.svg import drawing_style
-from stn_core.report.table import comparison_rows, remarks, tally
+
+
+@dataclass(frozen=True)
+class _Results:
+    """A session, its table, and an id of the page for each of its cells that has records."""
+
+    session: Session
+    table: ResultsTable
+    anchors: Mapping[str, str]
 
 
 def write_report(
-    folders: Sequence[Path], page: Path, figures: Path | None = None
+    folders: Sequence[Path],
+    page: Path,
+    figures: Path | None = None,
+    *,
+    table: ResultsTable | None = None,
+    draw: Sequence[str] = (),
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[str, ...]:
     """Write the page of one session or of several, compared side by side.
 
@@ -33,6 +48,10 @@ def write_report(
         folders: of results; one that cannot be read is left out, and the page says so.
         page: the file to write.
         figures: the folder where each figure goes as a file too; None for none.
+        table: of the only session, where it is known already.
+        draw: parts of names ("digits-stn") of cells whose pictures are wanted where there are too
+            many cells to draw them all; `cells_to_draw` says which are drawn anyway.
+        on_progress: told how many of how many cells are drawn, as each one is.
 
     Returns:
         A sentence for everything that the page lacks.
@@ -43,15 +62,46 @@ def write_report(
     sessions, unreadable = _readable(folders)
     comparisons, incomparable = _comparisons(sessions)
     told = [complaint for session in sessions for complaint in session.complaints]
+    results = [_results(session, table if len(sessions) == 1 else None) for session in sessions]
+    tasks = _tasks(results, draw)
     try:
-        draw = FigureFolder(figures)
+        folder = FigureFolder(figures)
+        cells, undrawn = draw_cells(tasks, figures, on_progress or (lambda done, count: None))
+        folder.failures += undrawn
         with drawing_style():
-            content = build_page(sessions, comparisons, [*unreadable, *told, *incomparable], draw)
+            complaints = [*unreadable, *told, *incomparable]
+            content = build_page(results, cells, comparisons, complaints, folder)
         page.parent.mkdir(parents=True, exist_ok=True)
         write_at_once(page, content)
     except OSError as error:
         raise UsageError(f"cannot write {page}: {error.strerror}") from None
-    return (*unreadable, *told, *incomparable, *draw.failures)
+    return (*unreadable, *told, *incomparable, *folder.failures)
+
+
+def _results(session: Session, table: ResultsTable | None) -> _Results:
+    if table is None:
+        looks = session.asked.looks
+        seeds = max((len(judgement.records) for judgement in session.judgements), default=0)
+        table = results_table(session.judgements, looks[-1] if looks else seeds)
+    return _Results(session, table, anchors(session.name, table))
+
+
+def _tasks(results: Sequence[_Results], draw: Sequence[str]) -> list[CellTask]:
+    """The sections of cells that the page has, in its order."""
+    several = len(results) > 1
+    return [
+        CellTask(
+            session=one.session.name if several else "",
+            anchor=one.anchors[row.judgement.key],
+            judgement=row.judgement,
+            shown=one.session.shown.get(row.judgement.key),
+            is_drawn=row.judgement.key in drawn,
+        )
+        for one in results
+        for drawn in [cells_to_draw(one.table, draw)]
+        for row in one.table.rows
+        if row.judgement.records
+    ]
 
 
 def _readable(folders: Sequence[Path]) -> tuple[list[Session], list[str]]:
@@ -79,7 +129,7 @@ def _comparisons(
     complaints = []
     for other in sessions[1:]:
         try:
-            compared = compare(read_source(first.folder), read_source(other.folder))
+            compared = compare_sources(read_source(first.folder), read_source(other.folder))
         except UsageError as error:
             complaints.append(f"{other.name} is not compared: {error}")
         else:
@@ -88,7 +138,8 @@ def _comparisons(
 
 
 def build_page(
-    sessions: Sequence[Session],
+    results: Sequence[_Results],
+    cells: Sequence[CellSection],
     comparisons: Mapping[str, Sequence[CellComparison]],
     complaints: Sequence[str],
     figures: FigureFolder,
@@ -96,60 +147,50 @@ def build_page(
     """The page as text.
 
     Args:
-        sessions: one or more, each of a name of its own.
+        results: one or more, of sessions that each have a name of their own.
+        cells: their sections.
         comparisons: of two of them each, by title.
         complaints: what the page lacks.
         figures: draws, within `drawing_style`.
     """
-    cells = _cells(sessions, figures)
+    by_place: dict[str, list[CellSection]] = {}
+    for cell in cells:
+        by_place.setdefault(cell.place, []).append(cell)
+    sessions = [one.session for one in results]
     datasets = dataset_sections(sessions, figures)
     return render(
         "report.html",
         title=" against ".join(session.name for session in sessions),
-        sessions=[_overview(session) for session in sessions],
-        datasets=[
-            {**section, "cells": [cell for cell in cells if cell.place == section["place"]]}
-            for section in datasets
-        ],
+        sessions=[_overview(one) for one in results],
+        datasets=[{**section, "cells": by_place.get(section["place"], [])} for section in datasets],
         comparisons=[
-            {"title": title, "rows": comparison_page_rows(pairs), "lines": compare_lines(pairs)}
+            {"title": title, "rows": comparison_page_rows(pairs), "lines": comparison_lines(pairs)}
             for title, pairs in comparisons.items()
         ],
         complaints=[*complaints, *figures.failures],
     )
 
 
-def _cells(sessions: Sequence[Session], figures: FigureFolder) -> list[CellSection]:
-    several = len(sessions) > 1
-    return [
-        cell_section(session, judgement, figures, named_session=several)
-        for session in sessions
-        for judgement, _ in comparison_rows(session.judgements)
-        if judgement.records
-    ]
-
-
-def _overview(session: Session) -> dict[str, Any]:
+def _overview(results: _Results) -> dict[str, Any]:
     """What the head of the page says of a session."""
-    rows = comparison_rows(session.judgements)
-    looks = session.asked.looks
-    seeds = max((len(judgement.records) for judgement in session.judgements), default=0)
+    session, table = results.session, results.table
     return {
         "name": session.name,
-        "rows": [_row(session, judgement, row) for judgement, row in rows],
-        "lines": [*tally(session.judgements, looks[-1] if looks else seeds)],
-        "remarks": remarks(session.judgements),
+        "answer": table.answer,
+        "passes": all(row.judgement.verdict.passes for row in table.rows),
+        "rows": [_row(results.anchors, row) for row in table.rows],
+        "lines": [*table.remarks, *table.tally],
         "command": session.asked.line,
         "environments": _environments(session.judgements),
         "recipes": _recipes(session.judgements),
     }
 
 
-def _row(session: Session, judgement: Judgement, row: Mapping[str, str]) -> dict[str, Any]:
+def _row(anchors: Mapping[str, str], row: ResultsRow) -> dict[str, Any]:
     return {
-        "anchor": CellSection.anchor_of(session, judgement.key) if judgement.records else "",
-        "verdict": judgement.verdict.name.lower(),
-        "cells": row,
+        "anchor": anchors.get(row.judgement.key, ""),
+        "verdict": row.judgement.verdict.name.lower(),
+        "cells": row.texts,
     }
 
 

@@ -1,0 +1,110 @@
+"""Which cells of a page have pictures, and drawing them in several processes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from stn_core.report.cell_section import CellSection, CellTask, cell_section
+from stn_core.report.figures import FigureFolder
+from stn_core.report.results_table import ResultsTable
+from stn_core.report.svg import drawing_style
+from stn_core.session.cells import split_key
+
+MOST_DRAWN = 60
+"""Of more cells than this only those are drawn that fail, that are best, or that are named."""
+
+ALL = "all"
+"""Names every cell."""
+
+CELLS_A_PROCESS = 8
+"""A further process starts in about a second, in which it would draw two cells."""
+
+
+def cells_to_draw(table: ResultsTable, named: Sequence[str]) -> frozenset[str]:
+    """The keys of the cells whose pictures a page shows.
+
+    Up to `MOST_DRAWN` cells these are all. Of more they are those that fail, the best of each
+    dataset, and those that are named.
+
+    Args:
+        table: of the session.
+        named: parts of ``dataset-model``; "all" names every cell.
+    """
+    keys = [row.judgement.key for row in table.rows if row.judgement.records]
+    if len(keys) <= MOST_DRAWN or ALL in named:
+        return frozenset(keys)
+    drawn = set()
+    datasets = set()
+    for row in table.rows:  # of each dataset the best model that passes stands first
+        judgement = row.judgement
+        cell = split_key(judgement.key)
+        is_best = judgement.verdict.passes and cell.dataset not in datasets
+        if is_best:
+            datasets.add(cell.dataset)
+        is_named = any(name in f"{cell.dataset}-{cell.model}" for name in named)
+        if is_best or is_named or not judgement.verdict.passes:
+            drawn.add(judgement.key)
+    return frozenset(drawn.intersection(keys))
+
+
+def draw_cells(
+    tasks: Sequence[CellTask], figures: Path | None, on_progress: Callable[[int, int], None]
+) -> tuple[list[CellSection], list[str]]:
+    """The sections of a page's cells, in the order of the tasks.
+
+    Args:
+        tasks: a cell each.
+        figures: the folder where each figure goes as a file too; None for none.
+        on_progress: told how many of how many cells are drawn, as each one is.
+
+    Returns:
+        The sections, and a sentence for every figure that could not be drawn.
+    """
+    count = sum(task.is_drawn for task in tasks)
+    sections: list[CellSection] = []
+    failures: list[str] = []
+    done = 0
+    for task, (section, failed) in zip(tasks, _drawn(tasks, figures, count), strict=True):
+        sections.append(section)
+        failures += failed
+        if task.is_drawn:
+            done += 1
+            on_progress(done, count)
+    return sections, failures
+
+
+_Drawn = tuple[CellSection, list[str]]
+
+
+def _drawn(tasks: Sequence[CellTask], figures: Path | None, count: int) -> Iterator[_Drawn]:
+    workers = min(_processors(), count // CELLS_A_PROCESS)
+    done = 0
+    if workers > 1:
+        # "spawn": a copy of this process would share the locks of its threads, torch's too.
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        with pool:
+            try:
+                for drawn in pool.map(_draw, tasks, [figures] * len(tasks), chunksize=4):
+                    yield drawn
+                    done += 1
+            except BrokenProcessPool:  # a script without a main guard, a process that was killed
+                pass
+    for task in tasks[done:]:
+        yield _draw(task, figures)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _draw(task: CellTask, figures: Path | None) -> _Drawn:
+    folder = FigureFolder(figures)
+    with drawing_style():
+        return cell_section(task, folder), folder.failures

@@ -1,0 +1,257 @@
+"""A comparison of two sides for its readers: a table, a few lines, numbers, a page."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stn_core.atomic_files import write_at_once
+from stn_core.errors import UsageError, needs_extra
+from stn_core.gate.intervals import Difference
+from stn_core.gate.verdict import accuracy_text
+from stn_core.report.cell_section import Figure
+from stn_core.report.charts import difference_chart
+from stn_core.report.comparison import (
+    CONFIDENCE,
+    CellComparison,
+    Finding,
+    environments_differ,
+)
+from stn_core.report.figures import FigureFolder
+from stn_core.report.page import render
+from stn_core.report.sources import CellRuns, Source
+from stn_core.report.svg import drawing_style
+from stn_core.report.text_table import (
+    WIDTH,
+    aligned_table,
+    counted,
+    first_few,
+    fitting_columns,
+)
+
+with needs_extra("report"):
+    import pandas as pd
+    from markupsafe import Markup
+
+_SURE = f"{100 * CONFIDENCE:.0f} %"
+_LOSS = "test loss, B - A, %"
+_DROPPED_FIRST = ("budget", _LOSS)
+"""The columns that a narrow terminal does without."""
+_LARGE = 1000.0
+"""A difference of the test loss in per cent that is not worth its digits."""
+
+
+def comparison_frame(comparisons: Sequence[CellComparison]) -> pd.DataFrame:
+    """The comparisons as numbers, a row a cell, in their order.
+
+    Differences are B's less A's: accuracies in points, test losses in per cent of A's. What does
+    not exist is nan.
+    """
+    return pd.DataFrame([_row(comparison) for comparison in comparisons])
+
+
+def _row(comparison: CellComparison) -> dict[str, Any]:
+    return {
+        "budget": comparison.budget,
+        "dataset": comparison.dataset,
+        "model": comparison.model,
+        "device": comparison.device,
+        **_side("a", comparison.a),
+        **_side("b", comparison.b),
+        **_ends("points", comparison.accuracy_points),
+        **_ends("loss_percent", comparison.loss_percent),
+        "finding": str(comparison.finding),
+        "caution": ", ".join(comparison.cautions),
+    }
+
+
+def _side(side: str, cell: CellRuns | None) -> dict[str, float]:
+    runs = cell.runs if cell else ()
+    accuracies = [100 * run.accuracy for run in runs]
+    return {
+        f"{side}_percent": _mean(accuracies),
+        f"{side}_sd": float(np.std(accuracies, ddof=1)) if len(runs) > 1 else math.nan,
+        f"{side}_runs": len(runs),
+        f"{side}_test_loss": _mean([run.cross_entropy for run in runs]),
+        f"{side}_train_seconds": _mean([run.train_seconds for run in runs]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+def _ends(name: str, difference: Difference | None) -> dict[str, float]:
+    difference = difference or Difference(math.nan, math.nan, math.nan)
+    return {
+        f"difference_{name}": difference.estimate,
+        f"low_{name}": difference.low,
+        f"high_{name}": difference.high,
+    }
+
+
+def comparison_table(comparisons: Sequence[CellComparison], width: int = WIDTH) -> str:
+    """The table for a terminal: a cell each, with the columns that there is room for."""
+    rows, _ = fitting_columns(comparison_rows(comparisons), width, _DROPPED_FIRST)
+    return aligned_table(rows, "simple")
+
+
+def comparison_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, str]]:
+    """The cells of the table, texts by column; the device is a column where there are several."""
+    several = len({comparison.device for comparison in comparisons}) > 1
+    return [
+        {
+            "budget": comparison.budget,
+            "dataset": comparison.dataset,
+            "model": comparison.model,
+            **({"device": comparison.device} if several else {}),
+            "finding": str(comparison.finding),
+            "A, % (n)": accuracy_text(comparison.a.accuracies) if comparison.a else "",
+            "B, % (n)": accuracy_text(comparison.b.accuracies) if comparison.b else "",
+            "B - A, points": _interval(comparison.accuracy_points, 2),
+            _LOSS: _interval(comparison.loss_percent, 1),
+            "caution": ", ".join(comparison.cautions),
+        }
+        for comparison in comparisons
+    ]
+
+
+def _interval(difference: Difference | None, digits: int) -> str:
+    if difference is None:
+        return ""
+    low, high = _number(difference.low, digits), _number(difference.high, digits)
+    ends = "n/a" if math.isnan(difference.low) else f"{low}, {high}"
+    return f"{_number(difference.estimate, digits)} [{ends}]"
+
+
+def _number(value: float, digits: int) -> str:
+    return f">{_LARGE:.0f}" if value > _LARGE else f"{value:+.{digits}f}"
+
+
+def comparison_answer(comparisons: Sequence[CellComparison]) -> str:
+    """The comparison in one sentence: how many cells of each finding, which are worse in B."""
+    counts = collections.Counter(comparison.finding for comparison in comparisons)
+    said = ", ".join(f"{counts[finding]} {finding}" for finding in Finding if counts[finding])
+    worse = [
+        f"{one.model} on {one.dataset} ({one.accuracy_points.estimate:+.2f} points)"
+        for one in comparisons
+        if one.finding is Finding.A_BETTER and one.accuracy_points
+    ]
+    named = f"; worse in B: {first_few(worse)}" if worse else ""
+    return f"{counted(len(comparisons), 'cell')}: {said}{named}."
+
+
+def comparison_lines(comparisons: Sequence[CellComparison]) -> list[str]:
+    """What the test loss adds to the table, and what its intervals are."""
+    lines = _loss_lines(comparisons)
+    intervals = sum(_has_interval(comparison) for comparison in comparisons)
+    if intervals:
+        lines.append(
+            f"[{_SURE}]: in {_SURE} of such comparisons every interval of a column, here"
+            f" {intervals}, holds its true difference (Welch, Satterthwaite, Bonferroni);"
+            " the finding is that of the accuracy"
+        )
+    return lines
+
+
+def _loss_lines(comparisons: Sequence[CellComparison]) -> list[str]:
+    """Where the test loss says what the accuracy does not."""
+    lines = []
+    for sign, loss, accuracy, agrees in (
+        (-1, "lower", "higher", Finding.B_BETTER),
+        (1, "higher", "lower", Finding.A_BETTER),
+    ):
+        keys = [
+            comparison.key
+            for comparison in comparisons
+            if comparison.loss_percent
+            and comparison.loss_percent.sign == sign
+            and comparison.finding is not agrees
+        ]
+        if keys:
+            rest = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            lines.append(
+                f"the test loss of B is {loss}, its accuracy was not found {accuracy}:"
+                f" {', '.join(keys[:3])}{rest}"
+            )
+    return lines
+
+
+def _has_interval(comparison: CellComparison) -> bool:
+    points = comparison.accuracy_points
+    return points is not None and not math.isnan(points.low)
+
+
+def write_comparison(
+    a: Source, b: Source, comparisons: Sequence[CellComparison], page: Path, figures: Path | None
+) -> None:
+    """Write the page of a comparison.
+
+    Args:
+        a, b: the sides.
+        comparisons: of their cells.
+        page: the file to write.
+        figures: the folder where the figure goes as a file too; None for none.
+
+    Raises:
+        UsageError: they cannot be written.
+    """
+    differences = _differences(comparisons)
+    shown = []
+    try:
+        draw = FigureFolder(figures)
+        if differences:
+            with drawing_style():
+                chart = partial(difference_chart, differences)
+                svg = draw("comparison", "Differences of accuracy", chart)
+            shown.append(Figure("Differences of accuracy, with their intervals", "", Markup(svg)))
+        content = render(
+            "comparison.html",
+            title=f"{a.path} against {b.path}",
+            answer=comparison_answer(comparisons),
+            sides=side_lines(a, b),
+            rows=comparison_page_rows(comparisons),
+            lines=comparison_lines(comparisons),
+            figures=shown,
+            complaints=[*a.complaints, *b.complaints, *draw.failures],
+        )
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_at_once(page, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {page}: {error.strerror}") from None
+
+
+def _differences(comparisons: Sequence[CellComparison]) -> list[tuple[str, Difference]]:
+    """What the chart shows: by dataset and model, and budget and device where there are several."""
+    several = [
+        name
+        for name in ("budget", "device")
+        if len({getattr(comparison, name) for comparison in comparisons}) > 1
+    ]
+    names = (*several, "dataset", "model")
+    return [
+        (" ".join(getattr(one, name) for name in names), one.accuracy_points)
+        for one in comparisons
+        if one.accuracy_points and math.isfinite(one.accuracy_points.low)
+    ]
+
+
+def side_lines(a: Source, b: Source) -> list[str]:
+    """What the two sides are, and in what environments they differ."""
+    differ = environments_differ(a, b)
+    lines = [f"A: {a.line}", f"B: {b.line}"]
+    return [*lines, f"they differ in {differ}"] if differ else lines
+
+
+def comparison_page_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, Any]]:
+    """The rows of the page's table."""
+    return [
+        {"anchor": "", "verdict": comparison.finding.name.lower(), "cells": cells}
+        for comparison, cells in zip(comparisons, comparison_rows(comparisons), strict=True)
+    ]

@@ -1,0 +1,317 @@
+"""The results of a session: computed once, for the terminal, Markdown, CSV and the page."""
+
+from __future__ import annotations
+
+import collections
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stn_core.atomic_files import append_text, write_at_once
+from stn_core.errors import needs_extra
+from stn_core.gate.best_model import tied_with_best
+from stn_core.gate.statistics import log_error, log_error_floor
+from stn_core.gate.verdict import Judgement, Verdict, accuracy_text
+from stn_core.report.text_table import (
+    WIDTH,
+    aligned_table,
+    counted,
+    first_few,
+    fitting_columns,
+)
+from stn_core.session.cells import split_key
+from stn_core.session.records import RunRecord
+
+with needs_extra("suite"):
+    import pandas as pd
+
+BLIND_POINTS = 5.0
+"""A cell that can miss a larger drop than this is named."""
+
+JUDGED = (Verdict.IDENTICAL, Verdict.PASS, Verdict.IMPROVED)
+"""The verdicts that say that a cell is as good as its baseline, or better."""
+
+_DROPPED_FIRST = (
+    "images/s",
+    "s/epoch",
+    "parameters",
+    "best of dataset",
+    "minimum detectable drop, points",
+    "test loss",
+    "baseline, % (n)",
+)
+"""The columns that a narrow terminal does without."""
+
+
+@dataclass(frozen=True)
+class ResultsRow:
+    """A cell in the table.
+
+    Args:
+        judgement: of the cell.
+        texts: what the table says, by column.
+    """
+
+    judgement: Judgement
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ResultsTable:
+    """The results of a session; `results_table` makes it.
+
+    Args:
+        rows: the cells that fail first, then by dataset, the best model first.
+        frame: the same as numbers, a row a cell.
+        answer: the session in one sentence.
+        remarks: a line for every verdict that needs more words than the table has.
+        tally: how many of each verdict, runs, and what is only advice.
+    """
+
+    rows: tuple[ResultsRow, ...]
+    frame: pd.DataFrame
+    answer: str
+    remarks: tuple[str, ...]
+    tally: tuple[str, ...]
+
+    def text(self, width: int = WIDTH) -> str:
+        """The table for a terminal, with the columns that there is room for."""
+        rows, left_out = fitting_columns([row.texts for row in self.rows], width, _DROPPED_FIRST)
+        table = aligned_table(rows, "simple")
+        also = textwrap.fill(f"(also in table.csv: {'; '.join(left_out)})", max(width, 40))
+        return f"{table}\n{also}" if left_out else table
+
+    @property
+    def markdown(self) -> str:
+        """Answer, table and lines as Markdown."""
+        table = aligned_table([row.texts for row in self.rows], "github")
+        lines = [f"- {line}" for line in (*self.remarks, *self.tally)]
+        return "\n".join([self.answer, "", table, "", *lines]) + "\n"
+
+    def write(self, folder: Path) -> None:
+        """Write table.md and table.csv into a results folder."""
+        write_at_once(folder / "table.md", self.markdown)
+        write_at_once(folder / "table.csv", self.frame.to_csv(index=False))
+
+    def append_step_summary(self, file: Path, budget: str) -> None:
+        """Append the session to the page that GitHub shows of a job ($GITHUB_STEP_SUMMARY)."""
+        append_text(file, f"## stn_core, budget {budget}\n\n{self.markdown}\n")
+
+
+def results_table(judgements: Sequence[Judgement], most_seeds: int) -> ResultsTable:
+    """The table of a session.
+
+    Args:
+        judgements: a cell each.
+        most_seeds: how many seeds a cell might have spent.
+    """
+    best = _best_of_each_dataset(judgements)
+    ranked = sorted(judgements, key=_place)
+    numbers = [{**_numbers(one), "best_of_dataset": best.get(one.key, "")} for one in ranked]
+    return ResultsTable(
+        rows=tuple(
+            ResultsRow(one, _texts(one, row)) for one, row in zip(ranked, numbers, strict=True)
+        ),
+        frame=pd.DataFrame(numbers),
+        answer=answer(ranked),
+        remarks=tuple(remarks(judgements)),
+        tally=tuple(tally(judgements, most_seeds)),
+    )
+
+
+def _place(judgement: Judgement) -> tuple[bool, str, float]:
+    """Where a cell stands: what fails, then by dataset, the best model first."""
+    accuracies = all_accuracies(judgement)
+    mean = float(np.mean(accuracies)) if accuracies else -1.0
+    return judgement.verdict.passes, split_key(judgement.key).dataset, -mean
+
+
+def _best_of_each_dataset(judgements: Sequence[Judgement]) -> dict[str, str]:
+    """What the table says of the models that may be the best of their dataset, by key."""
+    said = {}
+    for values, floors in badness_by_dataset(judgements):
+        tied = tied_with_best(values, floors)
+        said.update(dict.fromkeys(tied, "tied for best" if len(tied) > 1 else "best"))
+    return said
+
+
+def badness_by_dataset(
+    judgements: Sequence[Judgement],
+) -> list[tuple[dict[str, NDArray[np.float64]], dict[str, float]]]:
+    """What the models of each dataset are compared by: values of `log_error`, and their floors.
+
+    Args:
+        judgements: a cell each; one that has seen no test image is left out.
+
+    Returns:
+        For each budget and dataset, by key: the badness of every run that speaks for the cell, and
+        its least credible standard deviation.
+    """
+    datasets: dict[str, tuple[dict[str, NDArray[np.float64]], dict[str, float]]] = {}
+    for judgement in judgements:
+        accuracies = all_accuracies(judgement)
+        images = max((record.test_images for record in judgement.records), default=0)
+        if accuracies and images:
+            values, floors = datasets.setdefault(split_key(judgement.key).place, ({}, {}))
+            values[judgement.key] = log_error(accuracies, images)
+            floors[judgement.key] = log_error_floor(float(np.mean(accuracies)), images)
+    return list(datasets.values())
+
+
+def all_accuracies(judgement: Judgement) -> list[float]:
+    """Every value that speaks for a cell: of the same code those that are stored do too."""
+    same_code = judgement.verdict is Verdict.IDENTICAL and judgement.baseline
+    return same_code.accuracies if same_code else judgement.accuracies
+
+
+def _numbers(judgement: Judgement) -> dict[str, Any]:
+    budget, dataset, model = split_key(judgement.key)
+    done = [record for record in judgement.records if record.status == "ok"]
+    accuracies = judgement.accuracies
+    baseline = judgement.baseline.accuracies if judgement.baseline else []
+    losses = [r.test_cross_entropy for r in done if r.test_cross_entropy is not None]
+    return {
+        "budget": budget,
+        "dataset": dataset,
+        "model": model,
+        "verdict": str(judgement.verdict),
+        "accuracy_percent": 100 * _mean(accuracies),
+        "accuracy_sd_points": (
+            100 * float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else np.nan
+        ),
+        "runs": len(accuracies),
+        "measured_on": "validation" if judgement.on_validation else "test",
+        "baseline_percent": 100 * _mean(baseline),
+        "baseline_runs": len(baseline),
+        "difference_points": _number(judgement.difference_points),
+        "minimum_detectable_drop_points": _number(judgement.detectable_points),
+        "test_loss": _mean(losses),
+        "parameters": max((record.parameters for record in judgement.records), default=0),
+        "seconds_per_epoch": _mean([_epoch_seconds(record) for record in done]),
+        "images_per_second": _mean([record.images_per_second for record in done]),
+        "message": judgement.message,
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else np.nan
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _epoch_seconds(record: RunRecord) -> float:
+    return record.train_seconds / max(len(record.validation), 1)
+
+
+def _texts(judgement: Judgement, numbers: Mapping[str, Any]) -> dict[str, str]:
+    accuracy = accuracy_text(judgement.accuracies)
+    baseline = judgement.baseline
+    return {
+        "dataset": numbers["dataset"],
+        "model": numbers["model"],
+        "verdict": numbers["verdict"],
+        "accuracy, % (n)": f"{accuracy} validation" if judgement.on_validation else accuracy,
+        "baseline, % (n)": accuracy_text(baseline.accuracies) if baseline else "",
+        "change, points": _text(numbers["difference_points"], "+.2f"),
+        "minimum detectable drop, points": _text(numbers["minimum_detectable_drop_points"], ".1f"),
+        "best of dataset": numbers["best_of_dataset"],
+        "test loss": _text(numbers["test_loss"], ".4f"),
+        # A cell that never ran has built no model.
+        "parameters": f"{numbers['parameters']:,}" if numbers["parameters"] else "",
+        "s/epoch": _text(numbers["seconds_per_epoch"], ".2f"),
+        "images/s": _text(numbers["images_per_second"], ",.0f"),
+    }
+
+
+def _text(value: float, form: str) -> str:
+    return "" if np.isnan(value) else format(value, form)
+
+
+def answer(judgements: Sequence[Judgement]) -> str:
+    """The session in one sentence: how many cells pass, which do not and by how much.
+
+    Args:
+        judgements: a cell each, in the order in which those that fail are named.
+    """
+    judged = sum(one.verdict in JUDGED for one in judgements)
+    failing = [one for one in judgements if not one.verdict.passes]
+    others = collections.Counter(
+        str(one.verdict) for one in judgements if one.verdict.passes and one.verdict not in JUDGED
+    )
+    count = counted(len(judgements), "cell")
+    if judged == len(judgements):
+        parts = [f"All {count} pass" if judged != 1 else "The cell passes"]
+    elif judged or failing:
+        parts = [f"{judged} of {count} pass{'es' * (judged == 1)}"]
+    else:
+        parts = [f"Nothing was judged: {count}"]
+    if failing:
+        parts.append(
+            f"{len(failing)} {'does' if len(failing) == 1 else 'do'} not:"
+            f" {first_few([_failure(one) for one in failing])}"
+        )
+    if others:
+        parts.append(", ".join(f"{number} {verdict}" for verdict, number in sorted(others.items())))
+    return "; ".join(parts) + "."
+
+
+def _failure(judgement: Judgement) -> str:
+    """A cell that fails, and by how much: what is said of it without its evidence."""
+    _, dataset, model = split_key(judgement.key)
+    why = textwrap.shorten(re.sub(r" \([^)]*\)", "", judgement.message), 80, placeholder=" …")
+    return f"{model} on {dataset} {judgement.verdict}{f' ({why})' if why else ''}"
+
+
+def remarks(judgements: Iterable[Judgement]) -> list[str]:
+    """A line for every verdict that needs more words than the table has; equal ones share it."""
+    cells: dict[tuple[bool, str, str], list[str]] = {}
+    for one in sorted(judgements, key=lambda judgement: judgement.key):
+        if one.message and one.message != "no baseline":
+            kind = (one.verdict.passes, str(one.verdict), one.message)
+            cells.setdefault(kind, []).append(one.key)
+    return [
+        f"{verdict}  {', '.join(keys) if len(keys) <= 3 else f'{len(keys)} cells'}: {message}"
+        for (passes, verdict, message), keys in sorted(cells.items(), key=lambda item: item[0][0])
+    ]
+
+
+def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
+    """The session in a few lines: verdicts, runs made and skipped, and what is only advice.
+
+    Args:
+        judgements: a cell each.
+        most_seeds: what a cell might have spent.
+    """
+    counts = collections.Counter(str(judgement.verdict) for judgement in judgements)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    runs = sum(len(judgement.records) for judgement in judgements)
+    lines = [f"{counted(len(judgements), 'cell')}, {counted(runs, 'run')}: {verdicts}"]
+    judged = [one for one in judgements if one.baseline and one.records]
+    skipped = sum(max(most_seeds - len(one.records), 0) for one in judged)
+    if skipped:
+        lines[0] += f"; {counted(skipped, 'run')} skipped (stopped early)"
+    unjudged = sum(one.verdict is Verdict.NEW and not one.on_validation for one in judgements)
+    if unjudged:
+        verbs = "has no baseline and was" if unjudged == 1 else "have no baseline and were"
+        lines.append(f"{counted(unjudged, 'cell')} {verbs} not judged")
+    blind = [one.key for one in judgements if (one.detectable_points or 0) > BLIND_POINTS]
+    if blind:
+        lines.append(
+            f"{counted(len(blind), 'cell')} could miss a drop of {BLIND_POINTS:.0f} points (see"
+            f" 'minimum detectable drop'; more baseline seeds help): {', '.join(blind)}"
+        )
+    slow = [one.slowdown for one in judgements if one.slowdown and one.verdict.passes]
+    if slow:
+        lines.append(
+            f"advice: {counted(len(slow), 'cell')} trained more slowly than stored, in the median"
+            f" {np.median(slow):.2f} times as long; with --gate-speed that fails"
+        )
+    return lines

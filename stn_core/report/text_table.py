@@ -1,0 +1,89 @@
+"""Rows of text as a table, for a terminal or as Markdown, no wider than there is room."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from stn_core.errors import needs_extra
+
+with needs_extra("suite"):
+    from tabulate import MIN_PADDING, tabulate
+
+WIDTH = 120
+"""Of a table where nobody knows how wide the reader's window is: in a log, in a file."""
+
+WORDS = frozenset(
+    ("budget", "dataset", "model", "device", "best of dataset", "verdict", "finding", "caution")
+)
+"""The columns of words, which stand to the left; numbers stand to the right."""
+
+_GAP = 2
+"""Blanks between two columns."""
+
+
+def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:
+    """Rows as a table of tabulate's, words to the left and numbers to the right; "" of none.
+
+    Args:
+        rows: texts by column; each row has the same columns.
+        style: a format of tabulate's; of "simple" a long heading takes several lines.
+    """
+    if not rows:
+        return ""
+    names = list(rows[0])
+    headings = [_heading(rows, name) for name in names] if style == "simple" else names
+    text: str = tabulate(
+        [list(row.values()) for row in rows],
+        headers=headings,
+        tablefmt=style,
+        colalign=["left" if name in WORDS else "right" for name in names],
+        disable_numparse=True,
+    )
+    return text
+
+
+def fitting_columns(
+    rows: Sequence[Mapping[str, str]], width: int, droppable: Sequence[str]
+) -> tuple[list[dict[str, str]], list[str]]:
+    """The rows with as many of their columns as a width has room for.
+
+    Args:
+        rows: texts by column; each row has the same columns.
+        width: in characters.
+        droppable: the columns that may be left out, the first one first.
+
+    Returns:
+        The rows, and the names of the columns that were left out.
+    """
+    widths = {name: _width(rows, name) for name in (rows[0] if rows else ())}
+    left_out: list[str] = []
+    for name in droppable:
+        if sum(widths.values()) + _GAP * (len(widths) - 1) <= width:
+            break
+        if widths.pop(name, None) is not None:
+            left_out.append(name)
+    return [{name: row[name] for name in widths} for row in rows], left_out
+
+
+def counted(count: int, noun: str) -> str:
+    """How many there are of something: "1 run", "2 runs"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Names in one line, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _heading(rows: Sequence[Mapping[str, str]], name: str) -> str:
+    """The name of a column in as many lines as its values leave room for."""
+    room = max(len(row[name]) for row in rows) - MIN_PADDING
+    return textwrap.fill(name, max(room, *map(len, name.split())), break_on_hyphens=False)
+
+
+def _width(rows: Sequence[Mapping[str, str]], name: str) -> int:
+    """What tabulate makes the column of, which pads its headings."""
+    heading = max(map(len, _heading(rows, name).splitlines()))
+    return max(*(len(row[name]) for row in rows), heading + int(MIN_PADDING))

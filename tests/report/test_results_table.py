@@ -1,0 +1,177 @@
+"""The table says what the judgements say, in order."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.report.results_table import answer, remarks, results_table, tally
+from tests.examples import baseline, record
+
+
+def judgement(dataset, model, accuracies, verdict=Verdict.PASS, message=""):
+    records = tuple(record(seed, accuracy) for seed, accuracy in enumerate(accuracies))
+    stored = baseline([0.9, 0.9])
+    detectable = 1.0 if accuracies else None
+    key = f"smoke/{dataset}/{model}"
+    return Judgement(key, verdict, message, records, stored, detectable)
+
+
+SESSION = [
+    judgement("b", "worse", [0.80, 0.82]),
+    judgement("b", "better", [0.90, 0.92]),
+    judgement("b", "gone", [], Verdict.MISSING, "it did not run"),
+    judgement("a", "only", [0.95]),
+]
+TABLE = results_table(SESSION, 3)
+
+
+def test_what_fails_stands_first_then_the_best_of_each_dataset():
+    rows = [row.judgement.key.split("/")[1:] for row in TABLE.rows]
+    assert rows == [["b", "gone"], ["a", "only"], ["b", "better"], ["b", "worse"]]
+    assert TABLE.frame["model"].tolist() == ["gone", "only", "better", "worse"]
+
+
+def test_numbers_are_means_and_differences_in_points():
+    row = TABLE.frame.iloc[2]
+    assert row["accuracy_percent"] == 91.0
+    assert round(row["accuracy_sd_points"], 6) == round(100 * 0.02 / 2**0.5, 6)
+    assert round(row["difference_points"], 9) == 1.0
+    assert row["minimum_detectable_drop_points"] == 1.0
+    assert row["seconds_per_epoch"] == 2.0
+
+
+def test_the_verdict_stands_beside_the_model_and_headings_explain_themselves():
+    heading, *_ = TABLE.text(width=1000).split("---")
+    columns = list(TABLE.rows[0].texts)
+    assert columns[:3] == ["dataset", "model", "verdict"]
+    assert all(word in heading for column in columns for word in column.split())
+
+
+def test_text_has_every_cell_and_no_number_that_is_none():
+    lines = TABLE.text(width=1000).splitlines()
+    rows = lines[lines.index(next(line for line in lines if line.startswith("---"))) + 1 :]
+    assert [row.split()[1] for row in rows] == ["gone", "only", "better", "worse"]
+    assert "91.00 ± 1.41 (2)" in rows[2]
+    assert "+1.00" in rows[2]
+    assert "27,360" in rows[2]
+    assert rows[0].split() == ["b", "gone", "MISSING", "90.00", "±", "0.00", "(2)"]
+    assert "nan" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_a_table_is_as_wide_as_there_is_room_and_says_what_it_leaves_out(width):
+    text = TABLE.text(width)
+    assert max(map(len, text.splitlines())) <= width
+    table, _, left_out = text.partition("(also in table.csv: ")
+    assert ("images/s" in table) == (width == 200)
+    assert ("images/s" in left_out) == (width < 200)
+
+
+def test_a_narrow_table_keeps_model_verdict_and_accuracy():
+    narrow = TABLE.text(width=1)
+    for column in ("model", "verdict", "accuracy, %", "change,"):
+        assert column in narrow
+
+
+def test_only_what_needs_a_word_gets_one():
+    assert remarks(SESSION) == ["MISSING  smoke/b/gone: it did not run"]
+
+
+def test_what_is_said_of_many_is_said_once_and_failures_are_said_first():
+    many = [judgement("a", f"m{n}", [], Verdict.MISSING, "not run") for n in range(5)]
+    better = judgement("a", "better", [0.99], Verdict.IMPROVED, "a gain")
+    assert remarks(many[:2]) == ["MISSING  smoke/a/m0, smoke/a/m1: not run"]
+    assert remarks([better, *many]) == [
+        "MISSING  5 cells: not run",
+        "IMPROVED  smoke/a/better: a gain",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "sentence"),
+    [
+        (["PASS"], "The cell passes."),
+        (["PASS", "PASS (identical)", "IMPROVED"], "All 3 cells pass."),
+        (["PASS", "NEW", "NEW"], "1 of 3 cells passes; 2 NEW."),
+        (["NEW"], "Nothing was judged: 1 cell; 1 NEW."),
+        (
+            ["PASS", "PASS", "REGRESSED"],
+            "2 of 3 cells pass; 1 does not: m2 on d REGRESSED (2.10 points lost, test loss 9 %"
+            " higher).",
+        ),
+        (
+            ["MISSING"] * 5,
+            "0 of 5 cells pass; 5 do not: m0 on d MISSING (2.10 points lost, test loss 9 % higher),"
+            " m1 on d MISSING (2.10 points lost, test loss 9 % higher), m2 on d MISSING (2.10"
+            " points lost, test loss 9 % higher) and 2 more.",
+        ),
+    ],
+)
+def test_the_answer_is_one_sentence(verdicts, sentence):
+    why = "2.10 points lost (p = 1e-04, 3 seeds), test loss 9 % higher (p = 2e-05, 3 seeds)"
+    judgements = [
+        judgement("d", f"m{n}", [0.9], Verdict(verdict), "" if Verdict(verdict).passes else why)
+        for n, verdict in enumerate(verdicts)
+    ]
+    assert answer(judgements) == sentence
+
+
+def test_an_answer_stays_short_whatever_a_message_says():
+    crashed = judgement("d", "m", [], Verdict.CRASHED, "seed 0: " + "word " * 100)
+    assert len(answer([crashed])) < 200
+
+
+def test_files_hold_the_same(tmp_path):
+    TABLE.write(tmp_path)
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[0] == TABLE.answer
+    assert lines[2].startswith("| dataset")
+    assert len([line for line in lines if line.startswith("| ")]) == 1 + len(SESSION)
+    frame = pd.read_csv(tmp_path / "table.csv")
+    assert list(frame["model"]) == ["gone", "only", "better", "worse"]
+
+
+def of_dataset(judgements):
+    return results_table(judgements, 3).frame.set_index("model")["best_of_dataset"].to_dict()
+
+
+def test_the_best_of_each_dataset_are_marked():
+    clear = [judgement("c", "good", [0.97, 0.98, 0.975]), judgement("c", "bad", [0.1, 0.11, 0.12])]
+    close = [judgement("d", "one", [0.90, 0.92, 0.91]), judgement("d", "two", [0.91, 0.90, 0.92])]
+    tied = "tied for best"
+    assert of_dataset([*clear, *close]) == {"good": "best", "bad": "", "one": tied, "two": tied}
+
+
+def test_a_cell_that_repeats_its_baseline_is_compared_by_all_its_runs():
+    """One lucky seed of an unchanged model makes it no winner."""
+    lucky = dataclasses.replace(judgement("e", "lucky", [0.99], Verdict.IDENTICAL))
+    lucky = dataclasses.replace(lucky, baseline=baseline([0.50, 0.51] * 10))
+    steady = judgement("e", "steady", [0.90, 0.91, 0.92])
+    assert list(of_dataset([lucky, steady]).items()) == [("steady", "best"), ("lucky", "")]
+
+
+def test_the_tally_counts_runs_and_gives_advice_on_speed():
+    slow = dataclasses.replace(SESSION[3], slowdown=2.0)
+    assert tally(SESSION, 3) == [
+        "4 cells, 5 runs: 1 MISSING, 3 PASS; 4 runs skipped (stopped early)"
+    ]
+    one = dataclasses.replace(slow, records=slow.records[:1])
+    assert tally([one], 2)[0] == "1 cell, 1 run: 1 PASS; 1 run skipped (stopped early)"
+    assert tally([slow], 3)[1].startswith(
+        "advice: 1 cell trained more slowly than stored, in the m"
+    )
+
+
+def test_the_step_summary_is_appended(tmp_path):
+    page = tmp_path / "summary.md"
+    page.write_text("before\n")
+    TABLE.append_step_summary(page, "smoke")
+    text = page.read_text()
+    assert text.startswith(f"before\n## stn_core, budget smoke\n\n{TABLE.answer}\n\n| dataset")
+    assert "- MISSING  smoke/b/gone: it did not run" in text
+
+
+def test_nothing_gives_an_empty_table():
+    assert results_table([], 3).text() == ""
