@@ -24,6 +24,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.published import PUBLISHED
 from stn_core.report.session import Session
 from stn_core.session.cells import split_key
+from stn_core.session.file_names import file_stem
 
 with needs_extra("report"):
     from markupsafe import Markup
@@ -89,7 +90,7 @@ def _figures(place: str, images: str, found: _Place, draw: FigureFolder) -> list
     judgements = [judgement for those in measured.values() for judgement in those]
     if not judgements:
         return []
-    prefix = place.replace("/", "-") + ("-search" if images == "validation" else "")
+    prefix = file_stem(*place.split("/")) + ("-search" if images == "validation" else "")
     published = PUBLISHED if images == "test" else {}
     rows = _accuracies(place.partition("/")[2], measured, published)
     svg = draw(f"{prefix}-accuracy", "Accuracy by model", partial(accuracy_chart, rows, images))

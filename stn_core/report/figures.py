@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import needs_extra
 from stn_core.report.svg import for_file, for_page, to_svg
+from stn_core.session.file_names import safe_stem
 
 with needs_extra("report"):
     from matplotlib.figure import Figure
@@ -45,6 +45,5 @@ class FigureFolder:
             self.failures.append(f"{name} is not drawn: {type(error).__name__}: {error}")
             return ""
         if self._folder:
-            file = re.sub(r"[^\w.-]", "-", name)
-            write_at_once(self._folder / f"{file}.svg", for_file(svg))
+            write_at_once(self._folder / f"{safe_stem(name)}.svg", for_file(svg))
         return for_page(svg, html.escape(title, quote=True))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from pathlib import Path
+
+from stn_core.errors import printable
 
 PLAN_FILE = "session.json"
 RECORDS_FILE = "records.jsonl"
@@ -15,6 +20,46 @@ COMPARISON_FILE = "comparison.html"
 FIGURES_FOLDER = "figures"
 MODELS_FOLDER = "models"
 EMPTY_SHARD_FILE = "shard.empty"
+
+
+MOST_BYTES = 200
+"""Of a name without its ending: file systems take 255, and an ending or two come to it."""
+
+_UNFIT = re.compile(r'[/\\\\:*?"<>|]')
+
+
+def file_stem(*parts: str) -> str:
+    """The name of a file, without its ending, that belongs to something with several names.
+
+    The parts are joined by dashes. Where one has a dash itself, so that others would be joined to
+    the same, or where the name is no name for a file, a hash of the parts is added: different parts
+    never share a file.
+
+    Args:
+        parts: dataset, model and seed of a run, say; any texts.
+    """
+    name = "-".join(parts)
+    return name if _fits(name) and not any("-" in part for part in parts) else _hashed(name, parts)
+
+
+def safe_stem(name: str) -> str:
+    """A name for a file, without its ending: the name itself, or one with a hash where it is none.
+
+    Args:
+        name: any text.
+    """
+    return name if _fits(name) else _hashed(name, (name,))
+
+
+def _fits(name: str) -> bool:
+    is_clean = printable(name) == name and not _UNFIT.search(name)
+    return is_clean and 0 < len(name.encode()) < MOST_BYTES
+
+
+def _hashed(name: str, parts: tuple[str, ...]) -> str:
+    code = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+    readable = _UNFIT.sub("_", printable(name)).encode()[: MOST_BYTES - len(code) - 2]
+    return f"{readable.decode(errors='ignore')}-{code}"
 
 
 def lock_of(baselines: Path) -> Path:

@@ -26,6 +26,7 @@ from stn_core.schema import (
     shown,
 )
 from stn_core.session.cells import CellKey
+from stn_core.session.file_names import file_stem
 
 with needs_extra("suite"):
     from filelock import FileLock
@@ -146,8 +147,8 @@ class RunRecord:
 
     @property
     def run_name(self) -> str:
-        """``dataset-model-seed``: its name among the runs of a session, which has one budget."""
-        return f"{self.dataset}-{self.model}-{self.seed}"
+        """Its name among the runs of a session, which has one budget: ``dataset-model-seed``."""
+        return file_stem(self.dataset, self.model, str(self.seed))
 
     @property
     def validation_accuracy(self) -> float | None:

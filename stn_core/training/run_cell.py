@@ -20,12 +20,13 @@ import torch
 from torch import nn
 
 from stn_core.datasets import Dataset, load_dataset
-from stn_core.errors import UsageError, require_package
+from stn_core.errors import UsageError, one_line, require_package
 from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.saved_models import ModelConfiguration, save_model
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.cells import Cell
+from stn_core.session.file_names import file_stem
 from stn_core.session.records import RunRecord
 from stn_core.training.artifact_collection import collect_artifacts, film_of, fixed_batch
 from stn_core.training.checkpoint import Checkpoint, discard
@@ -168,7 +169,7 @@ def _release_memory(device: torch.device) -> None:
 
 def _reason(error: BaseException) -> str:
     """One line that says what happened; a user's own mistake needs no name of an exception."""
-    sentence = " ".join(str(error).split())[:300]
+    sentence = one_line(" ".join(str(error).split()), 300)
     return sentence if isinstance(error, UsageError) else f"{type(error).__name__}: {sentence}"
 
 
@@ -305,7 +306,8 @@ def _checkpoint(record: RunRecord, model: nn.Module, settings: RunSettings) -> C
 
 
 def _checkpoint_path(folder: Path, record: RunRecord) -> Path:
-    return folder / f"{record.key}-{record.seed}.safetensors"
+    name = file_stem(record.budget, record.dataset, record.model, str(record.seed))
+    return folder / f"{name}.safetensors"
 
 
 def _course(model: nn.Module, training: Training, device: torch.device) -> dict[str, Any]:

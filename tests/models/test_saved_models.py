@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import stn_core
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, printable
 from stn_core.models import register_model, registry
 from stn_core.models.checksummed_tensors import sealed
 from stn_core.models.saved_models import (
@@ -158,12 +158,12 @@ def configurations(draw: st.DrawFn) -> ModelConfiguration:
     return ModelConfiguration(
         model="tied",
         in_shape=shape,
-        class_names=draw(st.lists(st.text(), min_size=1, max_size=4).map(tuple)),
+        class_names=draw(st.lists(st.text().map(printable), min_size=1, max_size=4).map(tuple)),
         background=draw(numbers(shape[0])),
         mean=draw(numbers(shape[0])),
         std=draw(numbers(shape[0])),
-        seed=draw(st.integers(0)),
-        kept_epoch=draw(st.integers(1)),
+        seed=draw(st.integers(0, 2**53)),
+        kept_epoch=draw(st.integers(1, 2**53)),
         test_accuracy=draw(st.none() | st.floats(0, 1)),
         imports=draw(st.lists(st.text(), max_size=3).map(tuple)),
         **{name: draw(text) for name, text in texts.items()},
@@ -226,7 +226,7 @@ def test_files_that_are_something_else(path: Path) -> None:
     [
         ({"version": 2}, "of version 2 cannot be read; this is version 1"),
         ({"configuration": {"model": "tied"}}, "its configuration: in_shape is missing"),
-        ({"configuration": 7}, "its configuration: an object is due, not 7"),
+        ({"configuration": 7}, "its configuration: expected an object, not 7"),
     ],
 )
 def test_a_document_that_says_too_little(
@@ -240,12 +240,14 @@ def test_a_document_that_says_too_little(
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"in_shape": [2, 5]}, "in_shape must be tuple"),
-        ({"in_shape": [2, 5, 7.5]}, "in_shape must be tuple"),
-        ({"in_shape": (2, 0, 7)}, "in_shape is"),
-        ({"mean": ["a", "b"]}, "mean must be tuple"),
-        ({"mean": 0.5}, "mean must be tuple"),
-        ({"seed": "3"}, "seed must be int"),
+        ({"in_shape": [2, 5]}, "in_shape must be a list of length 3"),
+        ({"in_shape": [2, 5, 7.5]}, "must be a whole number, not 7.5"),
+        ({"in_shape": [2, 5, 10**400]}, "is out of range"),
+        ({"in_shape": [2, 5, 0]}, "must be 1 or more, not 0"),
+        ({"in_shape": (2, 0, 7)}, "must be 1 or more, not 0"),
+        ({"mean": ["a", "b"]}, "must be a number, not 'a'"),
+        ({"mean": 0.5}, "mean must be a list, not 0.5"),
+        ({"seed": "3"}, "seed must be a whole number, not '3'"),
         ({"background": (0.0,)}, "background has 1 values for images of 2 channel"),
         ({"colour": "red"}, "'colour' is not a field"),
     ],
