@@ -113,22 +113,13 @@ def cell_section(task: CellTask, draw: FigureFolder) -> CellSection:
     """Build a cell's section, within `drawing_style`."""
     judgement, shown = task.judgement, task.shown
     cell = split_key(judgement.key)
-<<<<<<< HEAD
-    prefix = judgement.key.replace("/", "-")
+    prefix = file_stem(*cell)
     if task.session:
         prefix = f"{task.session}-{prefix}"
     figures: list[Figure] = []
     if task.is_drawn:
         figures += _curves(prefix, judgement.records, draw)
     if task.is_drawn and shown:
-=======
-    shown = session.shown.get(judgement.key)
-    prefix = file_stem(*cell)
-    if named_session:
-        prefix = f"{session.name}-{prefix}"
-    figures = [*_curves(prefix, judgement.records, draw)]
-    if shown:
->>>>>>> 6f90480 (Files: different cells never share a name, and a long or odd name is one that a file can have)
         try:
             figures += _seen(prefix, judgement.records, shown, draw)
         except Exception as error:  # odd records must not cost the rest of the page
