@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 
 from stn_core.atomic_files import replaced_at_once
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, printable
 
 ARTIFACTS_VERSION = 1
+
+MOST_BYTES = 2**29
+"""Of a run's arrays in memory; those of a photograph dataset take some 40 MiB."""
 
 Part = TypeVar("Part", "Mistakes", "Warps")
 
@@ -90,6 +96,7 @@ class Artifacts:
 
 
 _KINDS = {
+    "version": ("i", 0),
     "digest": ("U", 0),
     "class_names": ("U", 1),
     "worst_images": ("u", 4),
@@ -146,28 +153,60 @@ def write_artifacts(path: Path, artifacts: Artifacts) -> None:
 
 
 def read_artifacts(path: Path) -> Artifacts:
-    """The arrays of a run.
+    """The arrays of a run; what a file would take is checked before it is unpacked.
 
     Raises:
-        UsageError: there is no such file, or it is damaged, of another version or not ours.
+        UsageError: there is no such file, or it is damaged, too large, of another version or not
+            ours.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with zipfile.ZipFile(path) as archive:
+            _check_headers(path, archive)
+        with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise UsageError(f"{path} is missing") from None
+    except UsageError:
+        raise
     except Exception as error:  # numpy and zipfile raise a dozen kinds over a damaged file
         raise UsageError(f"{path} cannot be read: {error}") from None
-    version = arrays.pop("version", None)
-    if version is None or version.shape != () or version != ARTIFACTS_VERSION:
+    if arrays.pop("version", None) != ARTIFACTS_VERSION:
         raise UsageError(f"{path} does not hold a run's arrays of version {ARTIFACTS_VERSION}")
     _check(path, arrays)
     return Artifacts(
-        str(arrays["digest"]),
-        arrays["class_names"],
+        printable(str(arrays["digest"])),
+        np.array([printable(str(name)) for name in arrays["class_names"]], dtype=np.str_),
         _part(path, Mistakes, arrays),
         _part(path, Warps, arrays),
     )
+
+
+def _check_headers(path: Path, archive: zipfile.ZipFile) -> None:
+    """See what would be unpacked before it is: 3 MiB can hold 3 GiB of zeros."""
+    size = 0
+    names = [member.filename for member in archive.infolist()]
+    for name in names:
+        known = _KINDS.get(name.removesuffix(".npy"))
+        if known is None or names.count(name) > 1:
+            raise UsageError(f"{path}: {name.removesuffix('.npy')!r} is unknown")
+        with archive.open(name) as stream:
+            dtype, shape = _header(stream)
+        if (dtype.kind, len(shape)) != known:
+            name = name.removesuffix(".npy")
+            raise UsageError(f"{path}: {name} is {dtype} with {len(shape)} axes")
+        size += math.prod(shape) * dtype.itemsize
+    if size > MOST_BYTES:
+        raise UsageError(
+            f"{path} would take {size / 2**20:,.0f} MiB, more than the {MOST_BYTES / 2**20:,.0f}"
+            " that a run's arrays may"
+        )
+
+
+def _header(stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """What an array's file says of it before its values."""
+    read = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+    shape, _, dtype = read[read_magic(stream)](stream)
+    return dtype, shape
 
 
 def _part(path: Path, kind: type[Part], arrays: dict[str, NDArray[Any]]) -> Part | None:
@@ -182,11 +221,6 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     for name in ("digest", "class_names"):
         if name not in arrays:
             raise UsageError(f"{path}: {name} is missing")
-    for name, array in arrays.items():
-        if name not in _KINDS:
-            raise UsageError(f"{path}: {name} is unknown")
-        if (array.dtype.kind, array.ndim) != _KINDS[name]:
-            raise UsageError(f"{path}: {name} is {array.dtype} with {array.ndim} axes")
     for names in _ALIKE:
         if len({len(arrays[name]) for name in names if name in arrays}) > 1:
             raise UsageError(f"{path}: {', '.join(names)} are not of one length")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -89,8 +90,26 @@ def test_nothing_is_unpickled(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         read_artifacts(path)
     np.savez(path, version=1, class_names=np.array([{}], dtype=object))
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="class_names is object with 1 axes"):
         read_artifacts(path)
+
+
+def test_what_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "a.npz"
+    many = replaced(batch=np.zeros((1, 1, 2**15, 2**15), np.uint8))
+    np.savez_compressed(path, **many)
+    assert path.stat().st_size < 2**21
+    tracemalloc.start()
+    with pytest.raises(UsageError, match=r"would take 1,024 MiB, more than the 512 that"):
+        read_artifacts(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**21
+    tracemalloc.stop()
+
+
+def test_names_that_control_a_terminal_are_escaped(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **replaced(class_names=np.array(["a\x1b[2J", "b\nall PASS", "ä"])))
+    assert list(read_artifacts(path).class_names) == ["a\\x1b[2J", "b\\nall PASS", "ä"]
 
 
 def replaced(**changes):
@@ -111,7 +130,7 @@ def replaced(**changes):
         ({"first_mistakes": np.array([[0, 0, 9, 0.5]] * 2)}, "first_mistakes names a class"),
         ({"theta": np.zeros((9, 0))}, "theta is empty"),
         ({"grid": None}, "grid is missing"),
-        ({"mood": np.zeros(3)}, "mood is unknown"),
+        ({"mood": np.zeros(3)}, "'mood' is unknown"),
         ({"batch": np.zeros((2, 1, 4, 5))}, "batch is float64 with 4 axes"),
         ({"batch_labels": np.zeros((2, 2), int)}, "batch_labels is int64 with 2 axes"),
         ({"batch_labels": np.array([0, 99])}, "batch_labels names a class that there is not"),
@@ -132,4 +151,4 @@ def test_every_array_is_checked():
     from stn_core.session.artifacts import _KINDS
 
     fields = [field.name for part in (Mistakes, Warps) for field in dataclasses.fields(part)]
-    assert set(_KINDS) == {"digest", "class_names", *fields}
+    assert set(_KINDS) == {"version", "digest", "class_names", *fields}
