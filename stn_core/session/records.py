@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,26 @@ class RunRecord:
         """Accuracy on the validation images with the weights that were kept, in [0, 1]."""
         return self.validation[self.kept_epoch - 1]["accuracy"] if self.kept_epoch else None
 
+    def without_details(self, shared: dict[str, Any]) -> RunRecord:
+        """The record as far as a verdict and the table need it, a twentieth of it in memory.
+
+        Confusion and mistakes are gone, and of the epochs all values but those of the one kept.
+
+        Args:
+            shared: environments and recipes of other records, which equal ones take the place of.
+        """
+        epochs: list[dict[str, float]] = [{}] * len(self.validation)
+        if self.kept_epoch:
+            epochs[self.kept_epoch - 1] = self.validation[self.kept_epoch - 1]
+        return replace(
+            self,
+            environment=shared.setdefault(repr(self.environment), self.environment),
+            recipe=shared.setdefault(repr(self.recipe), self.recipe),
+            confusion=None,
+            worst_mistakes=[],
+            validation=epochs,
+        )
+
     def to_json(self) -> str:
         """The record as one line of JSON."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
@@ -226,12 +246,15 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-def read_records(path: Path) -> tuple[list[RunRecord], list[str]]:
+def read_records(path: Path, *, with_details: bool = True) -> tuple[list[RunRecord], list[str]]:
     """The records of a file, and a sentence for every line that is none (a torn one, say).
 
-    A file that does not exist holds no records.
+    Args:
+        path: the file; one that does not exist holds no records.
+        with_details: records are whole; else as `RunRecord.without_details` leaves them.
     """
     records: list[RunRecord] = []
+    shared: dict[str, Any] = {}
     complaints: list[str] = []
     if not path.exists():
         return records, complaints
@@ -239,7 +262,8 @@ def read_records(path: Path) -> tuple[list[RunRecord], list[str]]:
         for number, line in enumerate(file, start=1):  # a line ends at a newline and nowhere else
             try:
                 values = parse_json(line.decode(errors="replace"), "")
-                records.append(RunRecord.from_dict(values))
+                record = RunRecord.from_dict(values)
+                records.append(record if with_details else record.without_details(shared))
             except NotJsonError:
                 complaints.append(f"{path}, line {number}: torn, left out")
             except UsageError as error:

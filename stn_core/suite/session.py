@@ -205,10 +205,13 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def read_all(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
-    """The records of several files, in their order, and a sentence for every line that is none."""
+    """The records of several files, in their order, and a sentence for every line that is none.
+
+    They are read for judging, without details: there may be tens of thousands.
+    """
     records, complaints = [], []
     for file in files:
-        found, torn = read_records(file)
+        found, torn = read_records(file, with_details=False)
         records += found
         complaints += torn
     return records, complaints

@@ -1,5 +1,6 @@
 """A record that was appended is there, whole, whoever else was writing."""
 
+import dataclasses
 import json
 import multiprocessing
 
@@ -206,3 +207,19 @@ def test_validation_accuracy_is_the_kept_epochs():
     epochs = [{"epoch": e, "train_loss": 1.0, "loss": 1.0, "accuracy": e / 10} for e in (1, 2, 3)]
     assert record(validation=epochs, kept_epoch=2).validation_accuracy == 0.2
     assert record(validation=[], kept_epoch=0).validation_accuracy is None
+
+
+def test_a_record_without_details_judges_and_tables_the_same(tmp_path):
+    epochs = [{"epoch": e, "train_loss": 1.0, "loss": 1.0, "accuracy": e / 10} for e in (1, 2, 3)]
+    mistake = {"index": 4, "label": 0, "predicted": 1, "confidence": 0.75}
+    many = {"confusion": [[1, 2], [3, 4]], "worst_mistakes": [mistake]}
+    path = tmp_path / "records.jsonl"
+    for seed in (0, 1):
+        append_record(path, record(seed, validation=epochs, kept_epoch=2, **many))
+    whole, _ = read_records(path)
+    brief, _ = read_records(path, with_details=False)
+    assert [run.validation_accuracy for run in brief] == [0.2, 0.2]
+    kept = {"confusion": None, "worst_mistakes": [], "validation": [{}, epochs[1], {}]}
+    assert brief == [dataclasses.replace(run, **kept) for run in whole]
+    assert brief[0].environment is brief[1].environment
+    assert brief[0].recipe is brief[1].recipe
