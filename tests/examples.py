@@ -3,7 +3,7 @@
 import numpy as np
 
 from stn_core.gate.baselines import BaselineRun, CellBaseline
-from stn_core.session.artifacts import Artifacts, Mistakes, Warps
+from stn_core.session.artifacts import Artifacts, Mistakes, WarpPictures
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.session.records import Environment, RunRecord
@@ -86,7 +86,7 @@ def artifacts(classes=3, images=2, size_hw=(4, 5), seed=0, digest="digest-0"):
             first_warped=pixels(images),
             calibration=np.array([[3.0, 0.5, 0.25], [5.0, 0.9, 1.0]]),
         ),
-        warps=Warps(
+        warps=WarpPictures(
             batch=pixels(images),
             batch_labels=labels,
             warped=pixels(images),

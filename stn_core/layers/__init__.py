@@ -5,7 +5,7 @@ from __future__ import annotations
 from stn_core.layers.coordconv import AddCoords, CoordConv1d, CoordConv2d, CoordConv3d
 from stn_core.layers.spatial_transformer import (
     SpatialTransformer,
-    Warped,
+    WarpedImages,
     zero_residual_head,
 )
 
@@ -15,6 +15,6 @@ __all__ = [
     "CoordConv2d",
     "CoordConv3d",
     "SpatialTransformer",
-    "Warped",
+    "WarpedImages",
     "zero_residual_head",
 ]

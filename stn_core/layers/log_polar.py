@@ -15,7 +15,7 @@ from stn_core.geometry.option_values import size_in_pixels
 from stn_core.geometry.precision import full_precision, working_dtype
 from stn_core.geometry.sampling import Padding, sample
 from stn_core.geometry.sampling.padding import check_padding
-from stn_core.layers.spatial_transformer import Warped
+from stn_core.layers.spatial_transformer import WarpedImages
 
 
 def largest_radius(size_hw: tuple[int, int]) -> float:
@@ -78,11 +78,11 @@ class PolarTransformer(nn.Module):
         """Images (B, C, H, W) to log-polar pictures (B, C, angles, radii)."""
         return self.transform(image).image
 
-    def transform(self, image: Tensor) -> Warped:
+    def transform(self, image: Tensor) -> WarpedImages:
         """The log-polar pictures, the grid they were read from, and as theta the origins (B, 2)."""
         origin = self.locate(image)
         grid = log_polar_grid(origin, (image.shape[-2], image.shape[-1]), self.out_hw)
-        return Warped(sample(image, grid, padding=self.padding), grid, origin)
+        return WarpedImages(sample(image, grid, padding=self.padding), grid, origin)
 
     def extra_repr(self) -> str:
         """The picture's size, for ``print(model)``."""

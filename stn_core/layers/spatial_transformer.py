@@ -18,8 +18,8 @@ from stn_core.geometry.warps import create_warp
 from stn_core.geometry.warps.base import Warp
 
 
-class Warped(NamedTuple):
-    """What a spatial transformer made of a batch.
+class WarpedImages(NamedTuple):
+    """What a spatial transformer made of a batch: the images, and where they were read.
 
     Attributes:
         image: (B, C, h, w), the warped images.
@@ -98,7 +98,7 @@ class SpatialTransformer(nn.Module):
         """Warp a batch: (B, C, H, W) to (B, C, h, w)."""
         return self.transform(image).image
 
-    def transform(self, image: Tensor) -> Warped:
+    def transform(self, image: Tensor) -> WarpedImages:
         """Warp a batch and tell how.
 
         Args:
@@ -129,14 +129,14 @@ class SpatialTransformer(nn.Module):
             )
         return residual
 
-    def warp_by(self, theta: Tensor, image: Tensor) -> Warped:
+    def warp_by(self, theta: Tensor, image: Tensor) -> WarpedImages:
         """Images (B, C, H, W) warped by theta (B, P), with their grid and theta."""
         height, width = self.out_size or image.shape[-2:]
         padding = self.edge if self.fill is None else self.fill
         warped, grid = warp_and_sample(
             image, self.warp, theta, (height, width), self.sampler, padding
         )
-        return Warped(warped, grid, theta)
+        return WarpedImages(warped, grid, theta)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

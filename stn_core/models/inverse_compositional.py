@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from stn_core.errors import UsageError
 from stn_core.geometry.option_values import whole_number
 from stn_core.geometry.sampling import Padding
 from stn_core.geometry.warps import Warp, create_warp, list_warps, warp_for
-from stn_core.layers.spatial_transformer import SpatialTransformer, Warped
+from stn_core.layers.spatial_transformer import SpatialTransformer, WarpedImages
 from stn_core.models.backbone import (
-    CLASSIFIER,
-    LOCALISATION,
+    CHANNELS,
+    HIDDEN,
+    KERNELS,
+    LOCALISATION_CHANNELS,
+    LOCALISATION_HIDDEN,
+    LOCALISATION_KERNELS,
     check_size,
     classifier,
+    classifier_stages,
     localisation,
+    localisation_stages,
     smallest_side,
 )
 from stn_core.models.registry import Background, ImageShape, register_model
@@ -69,7 +77,7 @@ class InverseCompositionalTransformer(SpatialTransformer):
         super().__init__(warp, localisation, sampler, padding)
         self.steps = whole_number("steps", steps, least=1)
 
-    def transform(self, image: Tensor) -> Warped:
+    def transform(self, image: Tensor) -> WarpedImages:
         """Warp a batch and tell how.
 
         Args:
@@ -103,12 +111,22 @@ def ic_stn(
     background: Background,
     warp: str | Warp = "affine",
     steps: int = 4,
+    sampler: str = "bilinear",
+    channels: Sequence[int] = CHANNELS,
+    kernels: Sequence[int] = KERNELS,
+    hidden: int = HIDDEN,
+    localisation_channels: Sequence[int] = LOCALISATION_CHANNELS,
+    localisation_kernels: Sequence[int] = LOCALISATION_KERNELS,
+    localisation_hidden: int = LOCALISATION_HIDDEN,
 ) -> nn.Module:
     """The STN whose localisation network looks ``steps`` times; with one step, the STN itself."""
-    smallest = max(smallest_side(CLASSIFIER), smallest_side(LOCALISATION))
-    check_size(in_shape[1:], smallest)
-    classify = classifier(in_shape, num_classes, coordconv=False, head="dense")
+    seeing = classifier_stages(channels, kernels)
+    locating = localisation_stages(localisation_channels, localisation_kernels)
+    check_size(in_shape[1:], max(smallest_side(seeing), smallest_side(locating)))
+    classify = classifier(in_shape, num_classes, stages=seeing, hidden=hidden)
     family = warp_for(warp, in_shape[1:])
-    locate = localisation(in_shape, family, coordconv=False)
-    transformer = InverseCompositionalTransformer(family, locate, steps, padding=background)
+    locate = localisation(in_shape, family, stages=locating, hidden=localisation_hidden)
+    transformer = InverseCompositionalTransformer(
+        family, locate, steps, sampler, padding=background
+    )
     return TransformedClassifier(transformer, classify)

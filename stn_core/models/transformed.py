@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from stn_core.errors import UsageError
 from stn_core.layers.spatial_transformer import SpatialTransformer
-from stn_core.layers.spatial_transformer import Warped as Warped
+from stn_core.layers.spatial_transformer import WarpedImages as WarpedImages
 
 
 @runtime_checkable
 class TransformsImages(Protocol):
     """A model that can show what it makes of its input before it classifies it."""
 
-    def transform(self, images: Tensor) -> Warped:
+    def transform(self, images: Tensor) -> WarpedImages:
         """Images ``(B, C, H, W)`` to the warped images, their sampling grid and theta."""
         ...
 
@@ -43,7 +43,7 @@ class TransformedClassifier(nn.Module):
         self.transformer = transformer
         self.classifier = classifier
 
-    def transform(self, images: Tensor) -> Warped:
+    def transform(self, images: Tensor) -> WarpedImages:
         """Images ``(B, C, H, W)`` to the warped images, their sampling grid and theta."""
         return self.transformer.transform(images)
 
@@ -71,7 +71,7 @@ class ParallelTransformers(nn.Module):
             raise UsageError("at least one transformer must look at the image")
         self.transformers = nn.ModuleList(transformers)
 
-    def transform(self, images: Tensor) -> Warped:
+    def transform(self, images: Tensor) -> WarpedImages:
         """What the first of them makes of images ``(B, C, H, W)``: pictures show no more."""
         first = self.transformers[0]
         assert isinstance(first, SpatialTransformer)

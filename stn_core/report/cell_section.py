@@ -23,7 +23,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.mosaics import film_strip, gallery, warp_figure
 from stn_core.report.results_table import ResultsTable
 from stn_core.report.session import Shown
-from stn_core.session.artifacts import Mistakes, Warps
+from stn_core.session.artifacts import Mistakes, WarpPictures
 from stn_core.session.cells import split_key
 from stn_core.session.file_names import file_stem
 from stn_core.session.records import RunRecord
@@ -256,7 +256,7 @@ def _short(name: str, most: int = 12) -> str:
 
 
 def _warps(
-    prefix: str, warps: Warps, classes: Sequence[str], draw: FigureFolder
+    prefix: str, warps: WarpPictures, classes: Sequence[str], draw: FigureFolder
 ) -> Iterator[Figure]:
     short = [_short(name) for name in classes]
     svg = draw(f"{prefix}-warps", "Images before and after", partial(warp_figure, warps, short))
@@ -274,7 +274,7 @@ def _warps(
         yield Figure("The warp as the training went on", "", Markup(svg))
 
 
-def _geometry(warps: Warps) -> str:
+def _geometry(warps: WarpPictures) -> str:
     """What the warps do to the area, in a few sentences."""
     outside = 100 * warps.outside
     finite = warps.least_det[np.isfinite(warps.least_det)]

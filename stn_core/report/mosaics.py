@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stn_core.errors import needs_extra
 from stn_core.report.svg import COLOURS, WIDTH, new_figure
-from stn_core.session.artifacts import Warps
+from stn_core.session.artifacts import WarpPictures
 
 with needs_extra("report"):
     from matplotlib import colormaps
@@ -57,7 +57,7 @@ def gallery(
     return figure
 
 
-def warp_figure(warps: Warps, class_names: Sequence[str]) -> Figure:
+def warp_figure(warps: WarpPictures, class_names: Sequence[str]) -> Figure:
     """Images before, with the sampling grid over them, and after; and the Jacobian's determinant.
 
     Args:
@@ -80,7 +80,7 @@ def warp_figure(warps: Warps, class_names: Sequence[str]) -> Figure:
     return figure
 
 
-def film_strip(warps: Warps) -> Figure:
+def film_strip(warps: WarpPictures) -> Figure:
     """Some of the warped batch as the training went on: a row a moment."""
     moments = np.unique(np.linspace(0, len(warps.film) - 1, FILM_ROWS).round().astype(int))
     frames = [_as_rgba(warps.film[moment, :FILM_COLUMNS]) for moment in moments]

@@ -21,7 +21,7 @@ ARTIFACTS_VERSION = 1
 MOST_BYTES = 2**29
 """Of a run's arrays in memory; those of a photograph dataset take some 40 MiB."""
 
-Part = TypeVar("Part", "Mistakes", "Warps")
+Part = TypeVar("Part", "Mistakes", "WarpPictures")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Mistakes:
 
 
 @dataclass(frozen=True, eq=False)
-class Warps:
+class WarpPictures:
     """What a model's transformer makes of validation images.
 
     Args:
@@ -92,7 +92,7 @@ class Artifacts:
     digest: str
     class_names: NDArray[np.str_]
     mistakes: Mistakes | None = None
-    warps: Warps | None = None
+    warps: WarpPictures | None = None
 
 
 _KINDS = {
@@ -177,7 +177,7 @@ def read_artifacts(path: Path) -> Artifacts:
         printable(str(arrays["digest"])),
         np.array([printable(str(name)) for name in arrays["class_names"]], dtype=np.str_),
         _part(path, Mistakes, arrays),
-        _part(path, Warps, arrays),
+        _part(path, WarpPictures, arrays),
     )
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from stn_core.datasets import Dataset
 from stn_core.models.normaliser import Normaliser
-from stn_core.models.transformed import TransformsImages, Warped
-from stn_core.session.artifacts import Artifacts, Mistakes, Warps
+from stn_core.models.transformed import TransformsImages, WarpedImages
+from stn_core.session.artifacts import Artifacts, Mistakes, WarpPictures
 from stn_core.training.evaluation import Evaluation
 from stn_core.training.loop import Training
 
@@ -128,19 +128,19 @@ def _columns(entries: Sequence[Mapping[str, float]], *names: str) -> NDArray[np.
 
 def _warps(
     model: TransformsImages, dataset: Dataset, normalise: Normaliser, training: Training
-) -> Warps:
+) -> WarpPictures:
     chosen = one_of_each_class(dataset.val.labels)
     batch = dataset.val.images[chosen]
     warped = _warp(model, batch, normalise)
     frames = sorted(training.frames.items())
     if frames[-1][0] != training.kept_epoch:  # early stopping went back to other weights
         frames.append((training.kept_epoch, warped.image))
-    return Warps(
+    return WarpPictures(
         batch=batch.numpy(),
         batch_labels=dataset.val.labels[chosen].numpy(),
         warped=warped.image.numpy(),
         grid=warped.grid.numpy(),
-        det=jacobian_determinant(warped.grid).numpy(),
+        det=finite_difference_determinant(warped.grid).numpy(),
         film=torch.stack([frame for _, frame in frames]).numpy(),
         film_epochs=np.array([epoch for epoch, _ in frames], np.int64),
         **_spread(model, dataset, normalise),
@@ -159,8 +159,8 @@ def _spread(model: TransformsImages, dataset: Dataset, normalise: Normaliser) ->
     return {"theta_labels": dataset.val.labels[chosen].numpy(), **columns}
 
 
-def _describe(warped: Warped) -> dict[str, Tensor]:
-    det = jacobian_determinant(warped.grid)
+def _describe(warped: WarpedImages) -> dict[str, Tensor]:
+    det = finite_difference_determinant(warped.grid)
     return {
         "theta": warped.theta,
         # A NaN is neither inside nor unfolded.
@@ -170,7 +170,7 @@ def _describe(warped: Warped) -> dict[str, Tensor]:
     }
 
 
-def jacobian_determinant(grid: Tensor) -> Tensor:
+def finite_difference_determinant(grid: Tensor) -> Tensor:
     """The determinant of a warp's Jacobian at the pixels of its grid, by central differences.
 
     Args:
@@ -189,7 +189,7 @@ def jacobian_determinant(grid: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _warp(model: TransformsImages, images: Tensor, normalise: Normaliser) -> Warped:
+def _warp(model: TransformsImages, images: Tensor, normalise: Normaliser) -> WarpedImages:
     """What a model's transformer makes of uint8 images, as uint8 on the CPU; its mode is kept."""
     assert isinstance(model, nn.Module)
     was_training = model.training
@@ -199,4 +199,4 @@ def _warp(model: TransformsImages, images: Tensor, normalise: Normaliser) -> War
     finally:
         model.train(was_training)
     pixels = normalise.pixels(warped.image).cpu()
-    return Warped(pixels, warped.grid.float().cpu(), warped.theta.float().cpu())
+    return WarpedImages(pixels, warped.grid.float().cpu(), warped.theta.float().cpu())

@@ -13,7 +13,7 @@ from torch import nn
 from stn_core.errors import UsageError
 from stn_core.geometry.sampling import list_samplers, sample
 from stn_core.geometry.warps import create_warp, list_warps
-from stn_core.layers import SpatialTransformer, Warped, zero_residual_head
+from stn_core.layers import SpatialTransformer, WarpedImages, zero_residual_head
 
 SIZE_HW = (9, 12)
 
@@ -54,7 +54,7 @@ def test_starts_at_the_identity_with_every_sampler(mode):
 def test_shapes(out_size):
     warped = transformer(nudge=0.1, out_size=out_size).transform(images())
     height, width = out_size or SIZE_HW
-    assert isinstance(warped, Warped)
+    assert isinstance(warped, WarpedImages)
     assert warped.image.shape == (3, 2, height, width)
     assert warped.grid.shape == (3, height, width, 2)
     assert warped.theta.shape == (3, 6)

@@ -14,7 +14,7 @@ from stn_core.errors import UsageError
 from stn_core.session.artifacts import (
     Artifacts,
     Mistakes,
-    Warps,
+    WarpPictures,
     artifacts_path,
     read_artifacts,
     write_artifacts,
@@ -150,5 +150,5 @@ def test_foreign_arrays_are_named(tmp_path, changes, complaint):
 def test_every_array_is_checked():
     from stn_core.session.artifacts import _KINDS
 
-    fields = [field.name for part in (Mistakes, Warps) for field in dataclasses.fields(part)]
+    fields = [field.name for part in (Mistakes, WarpPictures) for field in dataclasses.fields(part)]
     assert set(_KINDS) == {"version", "digest", "class_names", *fields}

@@ -17,7 +17,7 @@ from stn_core.training.artifact_collection import (
     MOST_FRAMES,
     collect_artifacts,
     film_of,
-    jacobian_determinant,
+    finite_difference_determinant,
     one_of_each_class,
 )
 from stn_core.training.evaluation import Evaluation, evaluate
@@ -141,7 +141,7 @@ def test_the_batch_shows_each_class_before_any_class_twice(labels):
 @given(thetas(create_warp("affine")))
 def test_the_area_of_an_affine_warp_is_that_of_its_matrix(theta):
     warp = create_warp("affine")
-    det = jacobian_determinant(warp.grid(theta, (5, 7)))
+    det = finite_difference_determinant(warp.grid(theta, (5, 7)))
     matrix = theta.reshape(-1, 2, 3)[..., :2]
     expected = torch.linalg.det(matrix)[:, None, None].expand_as(det)
     torch.testing.assert_close(det, expected)  # differences of a linear map are exact but rounding
