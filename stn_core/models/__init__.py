@@ -22,10 +22,13 @@ from stn_core.models.registry import (
     create_model,
     list_models,
     model_info,
+    model_name,
     register_model,
+    registered_name,
 )
 from stn_core.models.summary import summarize_model
 from stn_core.models.transformed import TransformedClassifier, TransformsImages
+from stn_core.models.variants import looks_like_variant, split_model_names
 
 __all__ = [
     "Background",
@@ -36,7 +39,11 @@ __all__ = [
     "convnet",
     "create_model",
     "list_models",
+    "looks_like_variant",
     "model_info",
+    "model_name",
     "register_model",
+    "registered_name",
+    "split_model_names",
     "summarize_model",
 ]

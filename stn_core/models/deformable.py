@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,15 @@ from stn_core.geometry.grids import pixel_to_normalised
 from stn_core.geometry.precision import working_dtype
 from stn_core.geometry.sampling import Padding, sample
 from stn_core.geometry.sampling.padding import check_padding
-from stn_core.models.backbone import CLASSIFIER, check_size, classifier, smallest_side
+from stn_core.models.backbone import (
+    CHANNELS,
+    HIDDEN,
+    KERNELS,
+    check_size,
+    classifier,
+    classifier_stages,
+    smallest_side,
+)
 from stn_core.models.registry import Background, ImageShape, register_model
 
 
@@ -104,15 +114,23 @@ class DeformableConv2d(nn.Module):
 
 
 @register_model(family="cnn", source="Zhu et al. 2019, arXiv 1811.11168", channels_last=True)
-def deform_cnn(in_shape: ImageShape, num_classes: int, background: Background) -> nn.Module:
+def deform_cnn(
+    in_shape: ImageShape,
+    num_classes: int,
+    background: Background,
+    channels: Sequence[int] = CHANNELS,
+    kernels: Sequence[int] = KERNELS,
+    hidden: int = HIDDEN,
+) -> nn.Module:
     """The CNN with deformable convolutions in place of both."""
-    check_size(in_shape[1:], smallest_side(CLASSIFIER))
-    network = classifier(in_shape, num_classes, coordconv=False, head="dense")
+    stages = classifier_stages(channels, kernels)
+    check_size(in_shape[1:], smallest_side(stages))
+    network = classifier(in_shape, num_classes, stages=stages, hidden=hidden)
     features = network.get_submodule("features")
     outside: Padding = background  # of the image; beyond a feature map there is nothing
     for name, layer in list(features.named_children()):
         if isinstance(layer, nn.Conv2d):
-            channels, side = (layer.in_channels, layer.out_channels), layer.kernel_size[0]
-            setattr(features, name, DeformableConv2d(*channels, side, outside))
+            widths, side = (layer.in_channels, layer.out_channels), layer.kernel_size[0]
+            setattr(features, name, DeformableConv2d(*widths, side, outside))
             outside = "zeros"
     return network

@@ -7,9 +7,12 @@ MNIST) and A.1 (addition). Where the paper gives a range of widths one of it is 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
 
 from torch import nn
 
+from stn_core.geometry.option_values import whole_number
 from stn_core.geometry.warps import Warp, warp_for
 from stn_core.layers.spatial_transformer import SpatialTransformer, zero_residual_head
 from stn_core.models.backbone import check_size
@@ -17,12 +20,13 @@ from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import ParallelTransformers, TransformedClassifier
 
 SOURCE = "Jaderberg et al. 2015, arXiv 1506.02025"
-WARPS = ("affine", "homography", "tps")
 
 FCN_WIDTH = 256  # the paper: 128 to 256
 CNN_CHANNELS = (32, 64)  # the paper: 32 to 64
 SMALLEST_UNPADDED = 24  # of which 9×9, pooling, 7×7 and pooling leave one pixel
 SMALLEST_LOCALISED = 28  # of which halving, 5×5, pooling and 5×5 leave one pixel
+
+Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
 POOLED_FROM = 40
 """Images with sides this long are halved after the warp, by average pooling.
@@ -143,6 +147,7 @@ def st_fcn(
         warp: a warp, or the name of a registered one.
         transformers: how many look at the image; the network sees what each of them makes of it.
     """
+    transformers = whole_number("transformers", transformers, least=1)
 
     def transformer() -> SpatialTransformer:
         family = warp_for(warp, in_shape[1:])
@@ -184,6 +189,12 @@ def _pooled_first(size_hw: tuple[int, int], classify: nn.Module) -> nn.Module:
     return nn.Sequential(layers) if pooled_size(size_hw) != size_hw else classify
 
 
+def _behind_a_transformer(*, channels_last: bool = False) -> Callable[[Builder], Builder]:
+    return register_model(
+        family="paper", source=SOURCE, starts_at_identity=True, channels_last=channels_last
+    )
+
+
 @register_model(family="paper", source=SOURCE)
 def fcn(in_shape: ImageShape, num_classes: int) -> nn.Module:
     """The paper's fully connected network, without a transformer."""
@@ -203,13 +214,43 @@ def st_fcn_double(in_shape: ImageShape, num_classes: int, background: Background
     return st_fcn(in_shape, num_classes, background, warp="affine", transformers=2)
 
 
-for _warp in WARPS:
-    for _build, _channels_last in ((st_fcn, False), (st_cnn, True)):
-        register_model(
-            name=f"{_build.__name__}_{_warp}",
-            family="paper",
-            source=SOURCE,
-            starts_at_identity=True,
-            channels_last=_channels_last,
-            switches={"warp": _warp},
-        )(_build)
+@_behind_a_transformer()
+def st_fcn_affine(
+    in_shape: ImageShape, num_classes: int, background: Background, transformers: int = 1
+) -> nn.Module:
+    """The fully connected network behind affine transformers."""
+    return st_fcn(in_shape, num_classes, background, warp="affine", transformers=transformers)
+
+
+@_behind_a_transformer()
+def st_fcn_homography(
+    in_shape: ImageShape, num_classes: int, background: Background, transformers: int = 1
+) -> nn.Module:
+    """The fully connected network behind transformers with homographies."""
+    return st_fcn(in_shape, num_classes, background, warp="homography", transformers=transformers)
+
+
+@_behind_a_transformer()
+def st_fcn_tps(
+    in_shape: ImageShape, num_classes: int, background: Background, transformers: int = 1
+) -> nn.Module:
+    """The fully connected network behind transformers with thin-plate splines."""
+    return st_fcn(in_shape, num_classes, background, warp="tps", transformers=transformers)
+
+
+@_behind_a_transformer(channels_last=True)
+def st_cnn_affine(in_shape: ImageShape, num_classes: int, background: Background) -> nn.Module:
+    """The convolutional network behind an affine transformer."""
+    return st_cnn(in_shape, num_classes, background, warp="affine")
+
+
+@_behind_a_transformer(channels_last=True)
+def st_cnn_homography(in_shape: ImageShape, num_classes: int, background: Background) -> nn.Module:
+    """The convolutional network behind a transformer with a homography."""
+    return st_cnn(in_shape, num_classes, background, warp="homography")
+
+
+@_behind_a_transformer(channels_last=True)
+def st_cnn_tps(in_shape: ImageShape, num_classes: int, background: Background) -> nn.Module:
+    """The convolutional network behind a transformer with a thin-plate spline."""
+    return st_cnn(in_shape, num_classes, background, warp="tps")

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stn_core.errors import UsageError
 from stn_core.geometry.grids import base_grid
 from stn_core.geometry.precision import working_dtype
 from stn_core.layers.log_polar import PolarTransformer
 from stn_core.models.backbone import (
-    CLASSIFIER,
+    CHANNELS,
+    HIDDEN,
+    KERNELS,
     Stage,
     check_size,
+    classifier_stages,
     conv_stack,
     dense_head,
     smallest_side,
@@ -105,15 +109,25 @@ def wrapped_width(stages: Sequence[Stage], picture_hw: tuple[int, int]) -> int:
 
 
 @register_model(family="stn", source="Esteves et al. 2018, arXiv 1709.01889", channels_last=True)
-def polar(in_shape: ImageShape, num_classes: int, background: Background) -> nn.Module:
+def polar(
+    in_shape: ImageShape,
+    num_classes: int,
+    background: Background,
+    channels: Sequence[int] = CHANNELS,
+    kernels: Sequence[int] = KERNELS,
+    hidden: int = HIDDEN,
+) -> nn.Module:
     """The CNN on a log-polar picture of the image about a predicted origin."""
-    check_size(in_shape[1:], smallest_side(CLASSIFIER))
-    picture_hw = picture_size(in_shape[1:], CLASSIFIER)
+    stages = classifier_stages(channels, kernels)
+    if any(stage.kernel_size % 2 == 0 for stage in stages):
+        raise UsageError(f"kernels that wrap around have a middle: odd sides, not {kernels}")
+    check_size(in_shape[1:], smallest_side(stages))
+    picture_hw = picture_size(in_shape[1:], stages)
     classify = nn.Sequential(
         OrderedDict(
-            features=wrapped_stack(in_shape[0], CLASSIFIER),
+            features=wrapped_stack(in_shape[0], stages),
             flatten=nn.Flatten(),
-            head=dense_head(wrapped_width(CLASSIFIER, picture_hw), num_classes),
+            head=dense_head(wrapped_width(stages, picture_hw), num_classes, hidden),
         )
     )
     transformer = PolarTransformer(OriginPredictor(in_shape[0]), picture_hw, background)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import inspect
 import math
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from stn_core.errors import UsageError
+from stn_core.models.variants import parse_variant, plain_value, variant_name
 from stn_core.registry import Registry
 
 ImageShape = tuple[int, int, int]
@@ -65,10 +67,14 @@ class ModelInfo:
 class _Entry:
     builder: Callable[..., nn.Module]
     info: ModelInfo
-    switches: Mapping[str, Any]
+    options: Mapping[str, Any]
+    """Name to default, which is `_NEEDED` where there is none."""
+    takes_any: bool
+    """Whether its builder takes options that it does not name."""
 
 
 _MODELS: Registry[_Entry] = Registry("model")
+_NEEDED = inspect.Parameter.empty
 
 
 @overload
@@ -83,7 +89,7 @@ def register_model(
     starts_at_identity: bool = ...,
     core: bool = ...,
     channels_last: bool = ...,
-    switches: Mapping[str, Any] | None = ...,
+    options: Mapping[str, Any] | None = ...,
 ) -> Callable[[Builder], Builder]: ...
 def register_model(
     builder: Builder | None = None,
@@ -96,14 +102,14 @@ def register_model(
     starts_at_identity: bool = False,
     core: bool = False,
     channels_last: bool = False,
-    switches: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Builder | Callable[[Builder], Builder]:
     """Make a builder known by name, as a decorator with or without arguments.
 
     A builder takes the image shape ``(C, H, W)`` and the number of classes, and returns a module
     that maps images ``(B, C, H, W)`` to logits ``(B, classes)``; it may be a module's class. Its
     further parameters are the model's options, by keyword; one called ``background`` receives the
-    value of an empty pixel::
+    value of an empty pixel. A person sets options in the model's name, as in ``"tiny[width=64]"``::
 
         @register_model(family="mlp")
         def tiny(in_shape, num_classes, width=32):
@@ -120,7 +126,8 @@ def register_model(
         starts_at_identity: an untrained model leaves its input where it is.
         core: part of a default run.
         channels_last: trained in that memory format.
-        switches: options that are set for good under this name, and no options of the model.
+        options: names and defaults of what a builder takes as ``**options``; without them it is
+            passed any option.
 
     Raises:
         UsageError: the name is taken.
@@ -129,7 +136,14 @@ def register_model(
     info = ModelInfo(family, source, patterns, starts_at_identity, core, channels_last)
 
     def register(function: Builder) -> Builder:
-        _MODELS.add(name or function.__name__, _Entry(function, info, switches or {}))
+        parameters = list(inspect.signature(function).parameters.values())
+        unnamed = [p for p in parameters if p.kind is p.VAR_KEYWORD]
+        # The first two are the shape and the classes.
+        named = {p.name: p.default for p in parameters[2:] if p not in unnamed}
+        named.pop("background", None)
+        takes_any = bool(unnamed) and options is None
+        entry = _Entry(function, info, {**named, **(options or {})}, takes_any)
+        _MODELS.add(name or function.__name__, entry)
         return function
 
     return register if builder is None else register(builder)
@@ -147,12 +161,45 @@ def list_models(pattern: str = "*", *, core: bool | None = None) -> list[str]:
 
 
 def model_info(name: str) -> ModelInfo:
-    """What is known of a registered model.
+    """What is known of a registered model, or of a variant of one, which is not ``core``.
 
     Raises:
-        UsageError: no model has that name.
+        UsageError: no model has that name or that option, or the name is malformed.
     """
-    return _MODELS[name].info
+    base, options = _split(name)
+    info = _MODELS[base].info
+    _check_options(base, options)
+    return dataclasses.replace(info, core=False) if options else info
+
+
+def model_name(name: str) -> str:
+    """The one name of a model or a variant, however it was spelled.
+
+    Options are sorted, numbers are written in one way, and what is the default is left out::
+
+        model_name("stn[ warp=tps, sampler=bilinear ]") == "stn[warp=tps]"
+
+    Raises:
+        UsageError: no model has that name or that option, or the name is malformed.
+    """
+    base, options = _split(name)
+    _check_options(base, options)
+    defaults = _MODELS[base].options
+    changed = {
+        option: value
+        for option, value in options.items()
+        if option not in defaults or not _same(value, defaults[option])
+    }
+    return variant_name(base, changed)
+
+
+def registered_name(name: str) -> str:
+    """The name under which a model, or the model that a variant is one of, is to be registered.
+
+    Raises:
+        UsageError: the name is malformed.
+    """
+    return _split(name)[0]
 
 
 def create_model(
@@ -165,7 +212,7 @@ def create_model(
     """Build a registered model, with the weights of a fresh start.
 
     Args:
-        name: a registered name.
+        name: a registered name, or that of a variant, such as ``"stn[warp=tps]"``.
         in_shape: channels C, height H and width W of an image.
         num_classes: number of classes K.
         background: value of an empty pixel after normalisation, one number or one per channel:
@@ -179,14 +226,20 @@ def create_model(
         UsageError: no model has that name or no such option, one that it needs is missing, or the
             shape is not one it admits.
     """
-    entry = _MODELS[name]
-    parameters = inspect.signature(entry.builder).parameters
+    base, named_options = _split(name)
+    entry = _MODELS[base]
     _check_shape(in_shape, num_classes, background)
-    _check_options(name, {n: p for n, p in parameters.items() if n not in entry.switches}, options)
-    if "background" in parameters:
+    for option in sorted(set(options) & set(named_options)):
+        raise UsageError(f"model {name!r}: the option {option!r} is given twice")
+    options = {**named_options, **options}
+    _check_options(base, options)
+    for option, default in entry.options.items():
+        if default is _NEEDED and option not in options:
+            raise UsageError(f"model {name!r} needs the option {option!r}")
+    if "background" in inspect.signature(entry.builder).parameters:
         options["background"] = background
     try:
-        model = entry.builder(in_shape, num_classes, **entry.switches, **options)
+        model = entry.builder(in_shape, num_classes, **options)
     except UsageError as error:
         raise UsageError(f"model {name!r}: {error}") from error
     if not isinstance(model, nn.Module):
@@ -218,19 +271,27 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
 
-def _check_options(
-    name: str, parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]
-) -> None:
-    """The first two parameters are the shape and the classes; what follows are options."""
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    known = sorted(set(list(parameters)[2:]) - {"background"})
-    for option in options:
-        if option not in known:
+def _split(name: str) -> tuple[str, dict[str, Any]]:
+    """A registered name and the options beside it; what is no text is left to the registry."""
+    if not isinstance(name, str) or name in _MODELS:
+        return name, {}
+    return parse_variant(name)
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise a UsageError where the model of that name does not have these options."""
+    entry = _MODELS[name]
+    for option, value in options.items():
+        if option not in entry.options and not entry.takes_any:
             raise UsageError(
                 f"model {name!r} has no option {option!r}; its options: "
-                f"{', '.join(known) or 'none'}"
+                f"{', '.join(sorted(entry.options)) or 'none'}"
             )
-    for option in known:
-        if option not in options and parameters[option].default is inspect.Parameter.empty:
-            raise UsageError(f"model {name!r} needs the option {option!r}")
+        if isinstance(entry.options.get(option), bool) and not isinstance(value, bool):
+            raise UsageError(f"model {name!r}: {option} is true or false, not {value!r}")
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether an option of a name has its default; 1 is not True."""
+    value, default = plain_value(value), plain_value(default)
+    return type(value) is type(default) and bool(value == default)

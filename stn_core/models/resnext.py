@@ -59,6 +59,8 @@ def resnext_32x4d(
         network.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         # As torchvision starts the one that this replaces.
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    if weights is not None and not isinstance(weights, (str, Path)):
+        raise UsageError(f"weights is the path of a file, not {weights!r}")
     if weights is not None:
         _load_all_but_the_head(network, Path(weights))
     return network
@@ -122,7 +124,7 @@ def resnext_stn(
     warp = create_warp("attention")
     small = (channels, height // factor, width // factor)
     locate = nn.Sequential(
-        OrderedDict(shrink=nn.AvgPool2d(factor), locate=localisation(small, warp, coordconv=False))
+        OrderedDict(shrink=nn.AvgPool2d(factor), locate=localisation(small, warp))
     )
     transformer = SpatialTransformer(warp, locate, padding=background)
     return TransformedClassifier(transformer, resnext_32x4d(in_shape, num_classes, weights, blocks))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stn_core.atomic_files import replaced_at_once
 from stn_core.errors import UsageError, needs_extra, printable
-from stn_core.models import create_model, list_models, model_info
+from stn_core.models import create_model, list_models, model_info, registered_name
 from stn_core.models.checksummed_tensors import read_sealed, sealed
 from stn_core.models.normaliser import Normaliser
 from stn_core.schema import Count, CountFrom1, Number, Share, checked
@@ -195,7 +195,7 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
 def _rebuilt(configuration: ModelConfiguration, weights: dict[str, Tensor]) -> nn.Module:
     """The model with these weights."""
     name = configuration.model
-    if name not in list_models():
+    if registered_name(name) not in list_models():
         imports = ",".join(configuration.imports)
         where = f" (its session had --import {imports})" if imports else ""
         raise UsageError(f"no model {name!r} is registered; import the module that does{where}")

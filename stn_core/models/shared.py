@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from stn_core.geometry.warps import Warp, warp_for
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models.backbone import (
+    CHANNELS,
     CLASSIFIER,
+    HIDDEN,
+    KERNELS,
+    LOCALISATION_HIDDEN,
+    Stage,
     check_size,
     dense_head,
     flat_width,
     localisation,
     smallest_side,
+    stages_of,
 )
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
-
-SHARED = tuple(replace(stage, dropout=0.0) for stage in CLASSIFIER)
-"""The classifier's stages without their dropout, which theta shall not feel."""
 
 
 class SharedClassifier(TransformedClassifier):
@@ -54,8 +57,10 @@ class SharedClassifier(TransformedClassifier):
         return logits
 
 
-def features_classifier(in_shape: ImageShape, num_classes: int) -> nn.Sequential:
-    """Features ``(B, 20, h, w)`` to logits: what the CNN has after its convolutions.
+def features_classifier(
+    in_shape: ImageShape, num_classes: int, stages: Sequence[Stage], hidden: int
+) -> nn.Sequential:
+    """What the stages make of an image to logits: what the CNN has after its convolutions.
 
     Dropout of whole channels stands here, after pooling and ReLU, and does the same as before them.
     """
@@ -63,7 +68,7 @@ def features_classifier(in_shape: ImageShape, num_classes: int) -> nn.Sequential
         OrderedDict(
             dropout=nn.Dropout2d(CLASSIFIER[-1].dropout),
             flatten=nn.Flatten(),
-            head=dense_head(flat_width(SHARED, in_shape[1:]), num_classes),
+            head=dense_head(flat_width(stages, in_shape[1:]), num_classes, hidden),
         )
     )
 
@@ -75,11 +80,21 @@ def features_classifier(in_shape: ImageShape, num_classes: int) -> nn.Sequential
     channels_last=True,
 )
 def stn_shared(
-    in_shape: ImageShape, num_classes: int, background: Background, warp: str | Warp = "affine"
+    in_shape: ImageShape,
+    num_classes: int,
+    background: Background,
+    warp: str | Warp = "affine",
+    sampler: str = "bilinear",
+    channels: Sequence[int] = CHANNELS,
+    kernels: Sequence[int] = KERNELS,
+    hidden: int = HIDDEN,
+    localisation_hidden: int = LOCALISATION_HIDDEN,
 ) -> nn.Module:
     """The STN that localises with the CNN's own convolutions."""
-    check_size(in_shape[1:], smallest_side(SHARED))
+    stages = stages_of(channels, kernels)  # without dropout, which theta shall not feel
+    check_size(in_shape[1:], smallest_side(stages))
     family = warp_for(warp, in_shape[1:])
-    locate = localisation(in_shape, family, coordconv=False, stages=SHARED)
-    transformer = SpatialTransformer(family, locate, padding=background)
-    return SharedClassifier(transformer, features_classifier(in_shape, num_classes))
+    locate = localisation(in_shape, family, stages=stages, hidden=localisation_hidden)
+    transformer = SpatialTransformer(family, locate, sampler, padding=background)
+    classify = features_classifier(in_shape, num_classes, stages, hidden)
+    return SharedClassifier(transformer, classify)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import nn
 
-from stn_core.models.backbone import convnet
+from stn_core.geometry.warps import Warp
+from stn_core.models.backbone import CHANNELS, KERNELS, LOCALISATION_OPTIONS, convnet
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.stn import COORDCONV, STN
 
@@ -12,9 +16,14 @@ SPINAL = "Kabir et al. 2020, arXiv 2007.03347"
 
 
 @register_model(family="spinal", source=SPINAL, core=True, channels_last=True)
-def spinal(in_shape: ImageShape, num_classes: int) -> nn.Module:
+def spinal(
+    in_shape: ImageShape,
+    num_classes: int,
+    channels: Sequence[int] = CHANNELS,
+    kernels: Sequence[int] = KERNELS,
+) -> nn.Module:
     """The CNN with six spinal layers of width 8 in place of its hidden layer."""
-    return convnet(in_shape, num_classes, head="spinal")
+    return convnet(in_shape, num_classes, head="spinal", channels=channels, kernels=kernels)
 
 
 @register_model(
@@ -23,11 +32,22 @@ def spinal(in_shape: ImageShape, num_classes: int) -> nn.Module:
     starts_at_identity=True,
     core=True,
     channels_last=True,
+    options={**LOCALISATION_OPTIONS, "channels": CHANNELS, "kernels": KERNELS},
 )
 def spinal_stn_coordcls(
-    in_shape: ImageShape, num_classes: int, background: Background
+    in_shape: ImageShape,
+    num_classes: int,
+    background: Background,
+    warp: str | Warp = "affine",
+    **options: Any,
 ) -> nn.Module:
     """The STN with CoordConv in the classifier and a spinal head."""
     return convnet(
-        in_shape, num_classes, background, warp="affine", coordconv_classifier=True, head="spinal"
+        in_shape,
+        num_classes,
+        background,
+        warp=warp,
+        coordconv_classifier=True,
+        head="spinal",
+        **options,
     )

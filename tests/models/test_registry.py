@@ -124,8 +124,13 @@ def test_an_option_without_a_default_must_be_given() -> None:
     assert isinstance(create_model("wide", (1, 2, 3), 4, width=5), nn.Linear)
 
 
-def test_switches_are_set_for_good_and_what_they_leave_are_options() -> None:
-    register_model(name="stn_spinal", switches={"warp": "affine", "head": "spinal"})(convnet)
+def test_a_builder_that_passes_options_on_names_them() -> None:
+    switches = ("coordconv_classifier", "coordconv_localisation")
+
+    @register_model(options={**dict.fromkeys(switches, False), "sampler": "bilinear"})
+    def stn_spinal(in_shape, num_classes, background, **options):  # type: ignore[no-untyped-def]
+        return convnet(in_shape, num_classes, background, warp="affine", head="spinal", **options)
+
     model = create_model("stn_spinal", (1, 28, 28), 10, sampler="antialiased")
     assert layers_of(model, SpinalHead)
     assert model.get_submodule("transformer").sampler == "antialiased"
@@ -145,7 +150,8 @@ def test_a_name_is_registered_once() -> None:
     [
         ({"name": "stn_cordloc"}, "unknown model 'stn_cordloc'; did you mean stn_coordloc"),
         ({"name": None}, "a model is one of cnn, .*; not None"),
-        ({"name": "cnn", "patch": 7}, "model 'cnn' has no option 'patch'; its options: none"),
+        ({"name": "fcn", "patch": 7}, "model 'fcn' has no option 'patch'; its options: none"),
+        ({"name": "cnn", "patch": 7}, "no option 'patch'; its options: channels, hidden, kernels"),
         ({"name": "vit", "pach": 7}, "model 'vit' has no option 'pach'; its options: patch"),
         ({"name": "cnn", "in_shape": (28, 28)}, r"in_shape is \(channels, height, width\)"),
         ({"name": "cnn", "in_shape": (0, 28, 28)}, r"each at least 1, not \(0, 28, 28\)"),
