@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_core.errors import UsageError
 from stn_core.geometry.option_values import whole_number
 from stn_core.geometry.warps.base import Warp
 from stn_core.geometry.warps.cpab_flow import drift, velocity_at
@@ -28,16 +29,20 @@ class CPAB(Warp):
 
     Convention:
         theta: velocities (x, y) in half-widths and half-heights per flow, vertex by vertex: first
-            the corners row by row (with a zero boundary only the inner ones), then the centres row
-            by row. With 3x3 cells and a zero boundary 26 numbers, with a free one 50.
+            the corners row by row (with a zero or a sliding boundary only the inner ones), then the
+            centres row by row; with a sliding boundary then the velocities along the edge of the
+            corners that lie on it: those of the top and the bottom from left to right (x), then of
+            the left and the right from top to bottom (y). With 3x3 cells and a zero boundary these
+            are 26 numbers, with a sliding one 34, with a free one 50.
         direction: output to input.
         outside: with a zero boundary points at or beyond the image's edge stay where they are; with
-            a free one they move like the nearest point of the edge.
+            a sliding or a free one they move like the nearest point of the edge, which a sliding
+            boundary lets move along the edge only; so the image's four corners stay.
         range: a field whose steepest triangle stretches by more than steps / 3 (the largest sum of
             |dv/dx| + |dv/dy| of a component, in cells per flow) is scaled down, as a whole and
             sample by sample, until it does not; ``velocity`` is the field that flows. So any theta
-            gives a map that keeps orientation and, with a zero boundary, the image, up to the
-            integration error. No default field of 3,600 (standard deviation 0.3) is scaled.
+            gives a map that keeps orientation and, unless the boundary is free, the image, up to
+            the integration error. No default field of 3,600 (standard deviation 0.3) is scaled.
         inverse: at -theta, up to the integration error.
         error: with 3x3 cells and 20 steps, against 400 steps, in widths of the image: at normal
             velocities of standard deviation 0.3 (points move by 0.21 half-widths rms) 2.3e-5 at the
@@ -60,9 +65,15 @@ class CPAB(Warp):
     Args:
         cells_x: cells along the width, at least 1.
         cells_y: cells along the height, at least 1.
-        zero_boundary: whether velocities vanish on the boundary of the image.
+        zero_boundary: whether velocities vanish on the boundary of the image; without it the
+            boundary is free.
+        sliding_boundary: in place of the zero boundary let points slide along the image's edge,
+            which they still do not cross.
         steps: steps of the integration, at least 1; 2 + 6 max(cells_x, cells_y) when omitted. They
             also set how steep a field may be.
+
+    Raises:
+        UsageError: a number below 1, or a boundary that is to slide and to be free.
     """
 
     name = "cpab"
@@ -74,6 +85,7 @@ class CPAB(Warp):
         cells_y: int = 3,
         zero_boundary: bool = True,
         steps: int | None = None,
+        sliding_boundary: bool = False,
     ) -> None:
         super().__init__()
         cells_x = whole_number("cpab: cells_x", cells_x, least=1)
@@ -82,12 +94,20 @@ class CPAB(Warp):
             steps = 2 + 6 * max(cells_x, cells_y)
         self.cells_x = cells_x
         self.cells_y = cells_y
-        self.zero_boundary = zero_boundary
+        if sliding_boundary and not zero_boundary:
+            raise UsageError(
+                "cpab: a boundary slides (sliding_boundary=True) or is free (zero_boundary=False),"
+                " not both"
+            )
+        self.zero_boundary = zero_boundary and not sliding_boundary
+        self.sliding_boundary = sliding_boundary
         self.steps = whole_number("cpab: steps", steps, least=1)
         border = -1 if zero_boundary else 1
         self._cells_xy = (cells_x, cells_y)
         self._corners_hw = (cells_y + border, cells_x + border)
         self.num_params = 2 * (self._corners_hw[0] * self._corners_hw[1] + cells_x * cells_y)
+        if sliding_boundary:
+            self.num_params += 2 * (cells_x - 1 + cells_y - 1)
 
     def velocity(self, theta: Tensor, xy: Tensor) -> Tensor:
         """The velocity field, scaled down where theta asks for a steeper one than the bound.
@@ -182,7 +202,8 @@ class CPAB(Warp):
         In cells per flow, the ring of outer cells included.
         """
         num_corners = self._corners_hw[0] * self._corners_hw[1]
-        x, y = theta.reshape(*theta.shape[:-1], self.num_params // 2, 2).unbind(-1)
+        num_vertices = num_corners + self.cells_x * self.cells_y
+        x, y = theta[..., : 2 * num_vertices].unflatten(-1, (num_vertices, 2)).unbind(-1)
         velocities = torch.stack((x * (self.cells_x / 2), y * (self.cells_y / 2)))
         leading = velocities.shape[:-1]
         corners = velocities[..., :num_corners].reshape(*leading, *self._corners_hw)
@@ -190,9 +211,28 @@ class CPAB(Warp):
         centres = F.pad(centres, (1, 1, 1, 1))
         if self.zero_boundary:
             return F.pad(corners, (2, 2, 2, 2)), centres
+        if self.sliding_boundary:
+            corners = F.pad(corners, (1, 1, 1, 1)) + self._along_the_edge(theta, 2 * num_vertices)
         corners = torch.cat((corners[..., :1, :], corners, corners[..., -1:, :]), dim=-2)
         corners = torch.cat((corners[..., :1], corners, corners[..., -1:]), dim=-1)
         rows = corners[..., :-1, :] + corners[..., 1:, :]
         means = (rows[..., :-1] + rows[..., 1:]) / 4
         inside = torch.ones(self.cells_y, self.cells_x, dtype=torch.bool, device=theta.device)
         return corners, torch.where(F.pad(inside, (1, 1, 1, 1)), centres, means)
+
+    def _along_the_edge(self, theta: Tensor, start: int) -> Tensor:
+        """Velocities (2, B, cells_y + 1, cells_x + 1) at the corners on the edge, 0 elsewhere.
+
+        In cells per flow, of a sliding boundary, whose numbers begin at ``start`` in theta.
+        """
+        inner_x, inner_y = self.cells_x - 1, self.cells_y - 1
+        edge = theta[..., start:]
+        top, bottom, left, right = edge.split((inner_x, inner_x, inner_y, inner_y), dim=-1)
+        # The first and the last row hold x, the first and the last column y; the corners stay.
+        rows = torch.stack((top, bottom), dim=-2) * (self.cells_x / 2)
+        columns = torch.stack((left, right), dim=-1) * (self.cells_y / 2)
+        between_rows = rows.new_zeros(*rows.shape[:-2], inner_y, inner_x)
+        between_columns = columns.new_zeros(*columns.shape[:-2], inner_y, inner_x)
+        along_x = torch.cat((rows[..., :1, :], between_rows, rows[..., 1:, :]), dim=-2)
+        along_y = torch.cat((columns[..., :1], between_columns, columns[..., 1:]), dim=-1)
+        return torch.stack((F.pad(along_x, (1, 1)), F.pad(along_y, (0, 0, 1, 1))))

@@ -27,9 +27,22 @@ INVERSE_TOLERANCE = {"cpab": 1e-4, "tps": 1e-6, "affine_diffeo": 1e-8, "homograp
 # change of slope: below 1e-2 per edge at the velocities drawn. The others are exact.
 GRADIENT_TOLERANCE = {"cpab": 1e-2}
 
-every_warp = pytest.mark.parametrize("name", list_warps())
+# An option that changes which maps a family has is put to the same laws.
+WITH_OPTIONS = {"cpab-sliding": {"sliding_boundary": True}}
+NAMES = [*list_warps(), *WITH_OPTIONS]
+
+
+def family_of(name):
+    return name.split("-")[0]
+
+
+def make(name, **options):
+    return create_warp(family_of(name), **WITH_OPTIONS.get(name, {}), **options)
+
+
+every_warp = pytest.mark.parametrize("name", NAMES)
 every_closed_under_composition = pytest.mark.parametrize(
-    "name", [n for n in list_warps() if create_warp(n).closed_under_composition]
+    "name", [n for n in NAMES if make(n).closed_under_composition]
 )
 few = settings(max_examples=15, deadline=None)
 
@@ -46,14 +59,14 @@ def draw_points(batch=3, count=5, seed=1, dtype=torch.float64):
 
 def small(name):
     """The warp, with as few steps as show its whole graph: CPAB's are unrolled."""
-    return create_warp(name, steps=2) if name == "cpab" else create_warp(name)
+    return make(name, steps=2) if family_of(name) == "cpab" else make(name)
 
 
 @every_warp
 @few
 @given(size_hw=sizes_hw(), dtype=dtypes())
 def test_identity_is_the_base_grid_bit_for_bit(name, size_hw, dtype):
-    warp = create_warp(name)
+    warp = make(name)
     theta = warp.identity(dtype=dtype)
     assert theta.shape == (warp.num_params,)
     assert torch.equal(warp.grid(theta[None], size_hw)[0], base_grid(size_hw, dtype=dtype))
@@ -63,7 +76,7 @@ def test_identity_is_the_base_grid_bit_for_bit(name, size_hw, dtype):
 @few
 @given(data=st.data(), size_hw=sizes_hw())
 def test_grid_is_points_at_the_pixel_centres(name, data, size_hw):
-    warp = create_warp(name)
+    warp = make(name)
     theta = data.draw(thetas(warp))
     grid = warp.grid(theta, size_hw)
     assert grid.shape == (2, *size_hw, 2)
@@ -77,9 +90,9 @@ def test_grid_is_points_at_the_pixel_centres(name, data, size_hw):
 @few
 @given(data=st.data(), xy=points_xy())
 def test_inverse_points_undo_points(name, data, xy):
-    warp = create_warp(name)
+    warp = make(name)
     theta = data.draw(thetas(warp))
-    tolerance = INVERSE_TOLERANCE.get(name, 1e-9)
+    tolerance = INVERSE_TOLERANCE.get(family_of(name), 1e-9)
     back = warp.inverse_points(theta, warp.points(theta, xy))
     torch.testing.assert_close(back, xy, atol=tolerance, rtol=0)
 
@@ -88,13 +101,13 @@ def test_inverse_points_undo_points(name, data, xy):
 @few
 @given(data=st.data(), xy=points_xy())
 def test_inverse_parameters_undo_the_map(name, data, xy):
-    warp = create_warp(name)
+    warp = make(name)
     theta = data.draw(thetas(warp))
     if not warp.closed_under_inversion:
         with pytest.raises(UsageError, match="use inverse_points"):
             warp.inverse(theta)
         return
-    tolerance = INVERSE_TOLERANCE.get(name, 1e-9)
+    tolerance = INVERSE_TOLERANCE.get(family_of(name), 1e-9)
     back = warp.points(warp.inverse(theta), warp.points(theta, xy))
     torch.testing.assert_close(back, xy, atol=tolerance, rtol=0)
     twice = warp.inverse(warp.inverse(theta))
@@ -105,7 +118,7 @@ def test_inverse_parameters_undo_the_map(name, data, xy):
 @few
 @given(data=st.data(), xy=points_xy())
 def test_composition_is_the_second_map_after_the_first(name, data, xy):
-    warp = create_warp(name)
+    warp = make(name)
     outer, inner = data.draw(thetas(warp)), data.draw(thetas(warp))
     if not warp.closed_under_composition:
         with pytest.raises(UsageError, match="apply points twice"):
@@ -124,7 +137,7 @@ def test_composition_is_the_second_map_after_the_first(name, data, xy):
 @few
 @given(data=st.data())
 def test_group_laws_on_the_parameters(name, data):
-    warp = create_warp(name)
+    warp = make(name)
     a, b, c = (data.draw(thetas(warp, reach=0.1)) for _ in range(3))
     identity = warp.identity(dtype=torch.float64).expand_as(a)
     close = {"atol": 1e-9, "rtol": 0}
@@ -140,22 +153,22 @@ def test_group_laws_on_the_parameters(name, data):
 @few
 @given(data=st.data(), xy=points_xy(batch=1, count=3))
 def test_jacobian_determinant_is_that_of_the_derivative(name, data, xy):
-    warp = create_warp(name)
+    warp = make(name)
     theta = data.draw(thetas(warp, batch=1))
     jacobian = torch.func.vmap(torch.func.jacrev(lambda p: warp.points(theta[0], p[None])[0]))(
         xy[0]
     )
     expected = torch.linalg.det(jacobian)[None]
-    tolerance = 2 * GRADIENT_TOLERANCE.get(name, 1e-9)
+    tolerance = 2 * GRADIENT_TOLERANCE.get(family_of(name), 1e-9)
     computed = warp.jacobian_determinant(theta, xy)
     torch.testing.assert_close(computed, expected, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("name", [n for n in list_warps() if create_warp(n).preserves_orientation])
+@pytest.mark.parametrize("name", [n for n in NAMES if make(n).preserves_orientation])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_families_that_say_so_preserve_orientation(name, data):
-    warp = create_warp(name)
+    warp = make(name)
     # Within THETA_RANGES, all parameters at their bounds included. CPAB's velocities of up to 0.3
     # half-widths are there of any sign from one vertex to the next.
     theta = data.draw(thetas(warp))
@@ -187,8 +200,8 @@ def test_the_law_of_orientation_sees_a_fold():
 
 @every_warp
 def test_gradcheck_of_theta_and_points(name):
-    warp = create_warp(name)
-    tolerance = GRADIENT_TOLERANCE.get(name, 1e-6)
+    warp = make(name)
+    tolerance = GRADIENT_TOLERANCE.get(family_of(name), 1e-6)
     for theta in (draw_theta(warp, 2), draw_theta(warp, 2, reach=0.0)):
         arguments = theta.requires_grad_(), draw_points(2, 3).requires_grad_()
         assert torch.autograd.gradcheck(warp.points, arguments, atol=tolerance)
@@ -196,8 +209,8 @@ def test_gradcheck_of_theta_and_points(name):
 
 @every_warp
 def test_gradcheck_of_the_inverse(name):
-    warp = create_warp(name)
-    tolerance = GRADIENT_TOLERANCE.get(name, 1e-6)
+    warp = make(name)
+    tolerance = GRADIENT_TOLERANCE.get(family_of(name), 1e-6)
     arguments = draw_theta(warp, 1).requires_grad_(), draw_points(1, 2).requires_grad_()
     assert torch.autograd.gradcheck(warp.inverse_points, arguments, atol=tolerance)
 
@@ -205,14 +218,14 @@ def test_gradcheck_of_the_inverse(name):
 # CPAB's leave out what passing an edge adds: tests/geometry/warps/test_cpab.py has their own law.
 @pytest.mark.parametrize("name", [name for name in list_warps() if name != "cpab"])
 def test_second_derivatives_are_right(name):
-    warp = create_warp(name)
+    warp = make(name)
     arguments = draw_theta(warp, 1).requires_grad_(), draw_points(1, 2).requires_grad_()
     assert torch.autograd.gradgradcheck(warp.points, arguments)
 
 
 @every_warp
 def test_first_and_second_derivatives_are_finite_at_the_identity(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta = draw_theta(warp, reach=0.0).requires_grad_()
     xy = base_grid((4, 6), dtype=torch.float64).flatten(0, 1).requires_grad_()
     # Unequal weights, so that no gradient cancels by symmetry.
@@ -239,7 +252,7 @@ def test_no_matrix_product_is_left_to_tf32(name):
 
 @every_warp
 def test_each_sample_is_treated_alone(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta, xy = draw_theta(warp), draw_points()
     together = warp.points(theta, xy)
     alone = torch.cat([warp.points(theta[i : i + 1], xy[i : i + 1]) for i in range(3)])
@@ -249,7 +262,7 @@ def test_each_sample_is_treated_alone(name):
 
 @every_warp
 def test_one_set_of_points_serves_the_whole_batch_and_vmap_agrees(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta, xy = draw_theta(warp), draw_points()
     shared = warp.points(theta, xy[0])
     torch.testing.assert_close(shared, warp.points(theta, xy[0].expand(3, -1, -1)))
@@ -267,16 +280,16 @@ def test_one_set_of_points_serves_the_whole_batch_and_vmap_agrees(name):
     )
 
 
-@pytest.mark.parametrize("name", [n for n in list_warps() if create_warp(n).closed_under_inversion])
+@pytest.mark.parametrize("name", [n for n in NAMES if make(n).closed_under_inversion])
 def test_vmap_of_the_inverse_agrees(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta = draw_theta(warp)
     torch.testing.assert_close(warp.inverse(theta), torch.func.vmap(warp.inverse)(theta))
 
 
 @every_closed_under_composition
 def test_vmap_of_the_composition_agrees(name):
-    warp = create_warp(name)
+    warp = make(name)
     outer, inner = draw_theta(warp), draw_theta(warp, seed=2)
     composed = torch.func.vmap(warp.compose)(outer, inner)
     torch.testing.assert_close(warp.compose(outer, inner), composed)
@@ -318,7 +331,7 @@ def test_the_compilers_default_backend_gives_the_same_values():
 
 @every_warp
 def test_low_precision_is_widened_to_float32(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta = draw_theta(warp, dtype=torch.float32)
     expected = warp.grid(theta, (3, 5))
     expected_points = warp.points(theta, base_grid((1, 5))[0])
@@ -331,13 +344,13 @@ def test_low_precision_is_widened_to_float32(name):
     exact = warp.grid(theta.double(), (3, 5))
     # float32 roundings, magnified by a system of condition under 100; CPAB may take an edge one
     # step earlier or later, which its error bounds.
-    atol = 2e-4 if name == "cpab" else 1e-5
+    atol = 2e-4 if family_of(name) == "cpab" else 1e-5
     torch.testing.assert_close(expected.double(), exact, atol=atol, rtol=0)
 
 
 @every_warp
 def test_copies_and_pickles_are_the_same_warp_without_state(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta = draw_theta(warp)
     buffer = io.BytesIO()
     torch.save(warp, buffer)
@@ -356,7 +369,7 @@ def test_copies_and_pickles_are_the_same_warp_without_state(name):
 @every_warp
 def test_everything_is_made_on_the_device_of_theta(name):
     # On the meta device an operation that mixes in a tensor of the CPU raises.
-    warp = create_warp(name).to("meta")
+    warp = make(name).to("meta")
     assert warp.identity(device="meta").is_meta
     theta = draw_theta(warp).to("meta")
     xy = draw_points().to("meta")
@@ -370,7 +383,7 @@ def test_everything_is_made_on_the_device_of_theta(name):
 def test_on_the_device(name, device):
     if device.type == "cpu":
         pytest.skip("the device is the CPU, which the other tests use")
-    warp = create_warp(name)
+    warp = make(name)
     theta, xy = draw_theta(warp, dtype=torch.float32), draw_points(dtype=torch.float32)
 
     def results(theta, xy):
@@ -386,7 +399,7 @@ def test_on_the_device(name, device):
         return *(value.detach().cpu() for value in values), gradient[0].cpu()
 
     # Roundings of float32, magnified as below; CPAB's derivatives may take an edge a step apart.
-    tolerance = GRADIENT_TOLERANCE.get(name, 1e-3)
+    tolerance = GRADIENT_TOLERANCE.get(family_of(name), 1e-3)
     torch.testing.assert_close(
         results(theta.to(device), xy.to(device)),
         results(theta, xy),
@@ -398,13 +411,13 @@ def test_on_the_device(name, device):
 
 @every_warp
 def test_validate_names_what_is_wrong(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta = draw_theta(warp)
     warp.validate(theta)
     warp.validate(theta[0])
     theta[1, 0] = torch.nan
     theta[2, 0] = torch.inf
-    with pytest.raises(UsageError, match=f"'{name}' holds 2 values that are not finite"):
+    with pytest.raises(UsageError, match=f"'{warp.name}' holds 2 values that are not finite"):
         warp.validate(theta)
     wrong = torch.zeros(2, warp.num_params + 1)
     for act in (
@@ -420,19 +433,26 @@ def test_validate_names_what_is_wrong(name):
 
 @every_warp
 def test_theta_and_points_of_different_batches_are_refused(name):
-    warp = create_warp(name)
+    warp = make(name)
     with pytest.raises(UsageError, match=r"must be of one batch; got \(3, .* and \(5, 4, 2\)"):
         warp.points(draw_theta(warp), draw_points(5, 4))
 
 
-WITH_EXPONENTIALS = ["affine_diffeo", "attention", "cpab", "homography_diffeo", "similarity"]
+WITH_EXPONENTIALS = [
+    "affine_diffeo",
+    "attention",
+    "cpab",
+    "cpab-sliding",
+    "homography_diffeo",
+    "similarity",
+]
 
 
 @pytest.mark.parametrize("size", [31.0, 33.0, 88.0, 1e3, 1e6])
 @pytest.mark.parametrize("name", WITH_EXPONENTIALS)
 def test_exponentials_of_far_parameters_stay_finite(name, size):
     """In float32, whose exponential overflows from 89 on."""
-    warp = create_warp(name)
+    warp = make(name)
     rows = torch.cat((torch.eye(warp.num_params), torch.ones(1, warp.num_params)))
     theta = size * torch.cat((rows, -rows))
     xy = base_grid((3, 4)).flatten(0, 1)
@@ -452,7 +472,7 @@ def test_exponentials_of_far_parameters_stay_finite(name, size):
 
 @pytest.mark.parametrize("name", ["attention", "similarity"])
 def test_a_log_scale_within_its_range_keeps_its_bits_and_one_beyond_is_held(name):
-    warp = create_warp(name)
+    warp = make(name)
     log_scale = torch.linspace(-32, 32, 1001).requires_grad_()
     theta = torch.nn.functional.pad(log_scale[:, None], (0, warp.num_params - 1))
     scale = warp.matrix(theta)[:, 0, 0]
@@ -467,7 +487,7 @@ def test_a_log_scale_within_its_range_keeps_its_bits_and_one_beyond_is_held(name
 
 @pytest.mark.parametrize("name", ["attention", "similarity"])
 def test_scales_beyond_the_range_are_composed_as_they_act(name):
-    warp = create_warp(name)
+    warp = make(name)
     outer, inner = warp.identity()[None].clone(), warp.identity()[None].clone()
     outer[0, 0], inner[0, 0] = 100.0, -40.0
     xy = base_grid((3, 4)).flatten(0, 1)
@@ -478,7 +498,7 @@ def test_scales_beyond_the_range_are_composed_as_they_act(name):
 
 @every_warp
 def test_an_empty_batch_has_an_empty_result(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta, xy = draw_theta(warp, batch=0), draw_points()[0]
     assert warp.grid(theta, (3, 5)).shape == (0, 3, 5, 2)
     assert warp.inverse_points(theta, xy).shape == (0, 5, 2)
@@ -487,7 +507,7 @@ def test_an_empty_batch_has_an_empty_result(name):
 
 @every_warp
 def test_nan_flows_through_and_stays_in_its_sample(name):
-    warp = create_warp(name)
+    warp = make(name)
     theta = draw_theta(warp)
     theta[1] = torch.nan
     grid = warp.grid(theta, (3, 5))

@@ -20,12 +20,13 @@ from tests.strategies import points_xy, thetas
 STATED_ERROR = 1e-4
 STATED_ERROR_THERE_AND_BACK = 2e-4
 
+ZERO, SLIDING, FREE = {}, {"sliding_boundary": True}, {"zero_boundary": False}
+
 warps = st.builds(
-    create_warp,
-    st.just("cpab"),
+    lambda boundary, **cells: create_warp("cpab", **boundary, **cells),
+    st.sampled_from([ZERO, SLIDING, FREE]),
     cells_x=st.integers(1, 4),
     cells_y=st.integers(1, 3),
-    zero_boundary=st.booleans(),
 )
 
 
@@ -41,20 +42,37 @@ def random_points(batch, count, seed=1):
 
 def vertex_velocities(warp, theta):
     """Theta as arrays of corner and centre velocities, the boundary filled in."""
-    border = 1 if warp.zero_boundary else 0
-    shape = (warp.cells_y + 1 - 2 * border, warp.cells_x + 1 - 2 * border, 2)
-    split = max(0, shape[0]) * max(0, shape[1]) * 2
+    border = 1 if warp.zero_boundary or warp.sliding_boundary else 0
+    inner_x, inner_y = warp.cells_x - 1, warp.cells_y - 1
+    shape = (inner_y + 2 - 2 * border, inner_x + 2 - 2 * border, 2)
+    split = shape[0] * shape[1] * 2
+    end = split + 2 * warp.cells_x * warp.cells_y
     corners = theta[:split].reshape(shape).numpy()
-    centres = theta[split:].reshape(warp.cells_y, warp.cells_x, 2).numpy()
-    return np.pad(corners, ((border, border), (border, border), (0, 0))), centres
+    centres = theta[split:end].reshape(warp.cells_y, warp.cells_x, 2).numpy()
+    corners = np.pad(corners, ((border, border), (border, border), (0, 0)))
+    if warp.sliding_boundary:
+        top, bottom, left, right = np.split(
+            theta[end:].numpy(), np.cumsum([inner_x, inner_x, inner_y])
+        )
+        corners[0, 1:-1, 0], corners[-1, 1:-1, 0] = top, bottom
+        corners[1:-1, 0, 1], corners[1:-1, -1, 1] = left, right
+    return corners, centres
 
 
 @pytest.mark.parametrize(
-    ("cells", "zero_boundary", "count"),
-    [((2, 2), True, 10), ((3, 3), True, 26), ((4, 4), True, 50), ((3, 3), False, 50)],
+    ("cells", "boundary", "count"),
+    [
+        ((2, 2), ZERO, 10),
+        ((3, 3), ZERO, 26),
+        ((4, 4), ZERO, 50),
+        ((3, 3), FREE, 50),
+        ((3, 3), SLIDING, 34),
+        ((1, 1), SLIDING, 2),
+        ((2, 4), SLIDING, 30),
+    ],
 )
-def test_number_of_parameters(cells, zero_boundary, count):
-    warp = create_warp("cpab", cells_x=cells[0], cells_y=cells[1], zero_boundary=zero_boundary)
+def test_number_of_parameters(cells, boundary, count):
+    warp = create_warp("cpab", cells_x=cells[0], cells_y=cells[1], **boundary)
     assert warp.num_params == count
 
 
@@ -93,9 +111,57 @@ def test_a_zero_boundary_keeps_the_edge_and_what_is_outside_in_place(data):
     assert inside.abs().max() <= 1 + STATED_ERROR
 
 
-@pytest.mark.parametrize("zero_boundary", [True, False])
-def test_the_flow_is_scipys(zero_boundary):
-    warp = create_warp("cpab", cells_x=3, cells_y=2, zero_boundary=zero_boundary)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), cells=st.tuples(st.integers(1, 4), st.integers(1, 4)))
+def test_points_slide_along_a_sliding_boundary_and_never_cross_it(data, cells):
+    warp = create_warp("cpab", cells_x=cells[0], cells_y=cells[1], sliding_boundary=True)
+    theta = data.draw(thetas(warp))
+    along = torch.linspace(-1, 1, 13, dtype=torch.float64)
+    for side in (-1, 1):
+        edge = torch.stack((along, torch.full_like(along, side)), dim=-1)
+        for axis, points in ((1, edge), (0, edge.flip(-1))):
+            mapped = warp.points(theta, points)
+            # Rounding may put a point of the edge into the triangle beside it, for one step.
+            assert (mapped[..., axis] - side).abs().max() <= STATED_ERROR
+            assert mapped.abs().max() <= 1 + STATED_ERROR
+    corners = torch.cartesian_prod(*2 * [torch.tensor([-1.0, 1.0], dtype=torch.float64)])
+    mapped = warp.points(theta, corners)
+    torch.testing.assert_close(mapped, corners.expand_as(mapped), atol=1e-13, rtol=0)
+    assert warp.points(theta, random_points(2, 50)).abs().max() <= 1 + STATED_ERROR
+
+
+def test_every_corner_on_a_sliding_boundary_has_a_parameter_that_moves_it():
+    warp, still = create_warp("cpab", sliding_boundary=True), create_warp("cpab")
+    third = 1 / 3
+    corners = [(-third, -1), (third, -1), (-third, 1), (third, 1)]
+    corners += [(-1, -third), (-1, third), (1, -third), (1, third)]
+    for number, corner in enumerate(corners):
+        theta = torch.zeros(1, warp.num_params, dtype=torch.float64)
+        theta[0, still.num_params + number] = 0.1
+        moved = warp.points(theta, torch.tensor([corners], dtype=torch.float64))[0]
+        moved = moved - torch.tensor(corners, dtype=torch.float64)
+        axis = 0 if abs(corner[1]) == 1 else 1
+        assert moved[number, axis] > 0.05
+        moved[number, axis] = 0
+        assert moved.abs().max() < 1e-9
+
+
+def test_a_sliding_boundary_at_rest_is_a_zero_boundary():
+    warp, still = create_warp("cpab", sliding_boundary=True), create_warp("cpab")
+    theta = random_theta(still, 0.2, batch=3)
+    xy = 1.2 * random_points(3, 40)
+    padded = torch.nn.functional.pad(theta, (0, warp.num_params - still.num_params))
+    torch.testing.assert_close(warp.points(padded, xy), still.points(theta, xy), rtol=0, atol=1e-12)
+
+
+def test_a_boundary_cannot_slide_and_be_free():
+    with pytest.raises(UsageError, match=r"slides .*or is free .*not both"):
+        create_warp("cpab", sliding_boundary=True, zero_boundary=False)
+
+
+@pytest.mark.parametrize("boundary", [ZERO, SLIDING, FREE], ids=["zero", "sliding", "free"])
+def test_the_flow_is_scipys(boundary):
+    warp = create_warp("cpab", cells_x=3, cells_y=2, **boundary)
     # Slow enough that points stay in the image, for which the oracle is written.
     theta = random_theta(warp, 0.2, batch=2)
     xy = 0.5 * random_points(2, 5)
