@@ -16,8 +16,6 @@ _CHANNEL_AXES: dict[int, tuple[int, ...]] = {1: (-1,), 2: (-2, -1), 3: (-2, -1, 
 
 Size: TypeAlias = int | tuple[int, ...]
 
-_PLAIN_FORWARDS = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
-
 
 def coordinate_channels(
     size: tuple[int, ...], with_r: bool, device: torch.device, dtype: torch.dtype
@@ -45,38 +43,27 @@ def coordinate_channels(
     return channels.to(dtype)
 
 
-# The channels that were made most lately, by the arguments of ``coordinate_channels``.
-_remembered: dict[tuple[tuple[int, ...], bool, torch.device, torch.dtype], Tensor] = {}
-_MOST_REMEMBERED = 64
+def _coordinates_of(image: Tensor, rank: int, with_r: bool) -> Tensor:
+    """``coordinate_channels`` that fit an image (B, C, *size) or (C, *size).
 
-
-def _shared_channels(
-    size: tuple[int, ...], with_r: bool, device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    """``coordinate_channels``, made once and then shared: not to be written to."""
-    key = (size, with_r, device, dtype)
-    channels = _remembered.get(key)
-    if channels is None:
-        # An inference tensor could not be used for training afterwards.
-        with torch.inference_mode(False):
-            channels = coordinate_channels(*key)
-        if _outlives_the_call(channels):
-            if len(_remembered) >= _MOST_REMEMBERED:
-                _remembered.pop(next(iter(_remembered)), None)
-            _remembered[key] = channels
-    return channels
-
-
-def _outlives_the_call(tensor: Tensor) -> bool:
-    """Whether a tensor holds numbers: a wrapper dies with the mode or transform that made it."""
-    return type(tensor) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    Raises:
+        UsageError: it has another number of axes, or its type holds no fractions.
+    """
+    if image.dim() not in (rank + 1, rank + 2):
+        raise UsageError(
+            f"coordinates of rank {rank} need an image with {rank} axes after the "
+            f"channels, not one of shape {tuple(image.shape)}"
+        )
+    if not image.is_floating_point():
+        raise UsageError(
+            f"coordinates lie between -1 and 1, which {image.dtype} cannot hold: convert the"
+            " image to floating point"
+        )
+    return coordinate_channels(tuple(image.shape[-rank:]), with_r, image.device, image.dtype)
 
 
 class AddCoords(nn.Module):
     """Appends the coordinates of every pixel to the channels of an image.
-
-    Coordinates are made once per size, device and dtype and then reused; they belong to no
-    ``state_dict``.
 
     Args:
         with_r: append also the distance from the centre (see ``coordinate_channels``).
@@ -99,26 +86,8 @@ class AddCoords(nn.Module):
         return self.rank + self.with_r
 
     def coordinates(self, image: Tensor) -> Tensor:
-        """The channels that fit an image, ``(num_channels, *size)``: a copy of one's own."""
-        return self._coordinates(image).clone()
-
-    def _coordinates(self, image: Tensor) -> Tensor:
-        """The channels that fit an image, shared with all others of its size: only to be read."""
-        if image.dim() not in (self.rank + 1, self.rank + 2):
-            raise UsageError(
-                f"coordinates of rank {self.rank} need an image with {self.rank} axes after the "
-                f"channels, not one of shape {tuple(image.shape)}"
-            )
-        if not image.is_floating_point():
-            raise UsageError(
-                f"coordinates lie between -1 and 1, which {image.dtype} cannot hold: convert the"
-                " image to floating point"
-            )
-        arguments = (tuple(image.shape[-self.rank :]), self.with_r, image.device, image.dtype)
-        # A compiler (or a tensor subclass that only pretends to hold numbers) must see them made.
-        if torch.compiler.is_compiling() or type(image) is not Tensor:
-            return coordinate_channels(*arguments)
-        return _shared_channels(*arguments)
+        """The channels that fit an image, ``(num_channels, *size)``."""
+        return _coordinates_of(image, self.rank, self.with_r)
 
     def forward(self, image: Tensor) -> Tensor:
         """Append the coordinates after the image's own channels.
@@ -129,13 +98,55 @@ class AddCoords(nn.Module):
         Returns:
             ``(B, C + num_channels, *size)``: row, column (, depth) (, r) last.
         """
-        coordinates = self._coordinates(image)
+        coordinates = self.coordinates(image)
         batched = coordinates.expand(*image.shape[: -self.rank - 1], *coordinates.shape)
         return torch.cat([image, batched], dim=-self.rank - 1)
 
     def extra_repr(self) -> str:
         """The arguments, for ``print(model)``."""
         return f"with_r={self.with_r}, rank={self.rank}"
+
+
+class _SplitConvolution(nn.modules.conv._ConvNd):
+    """A convolution that appends the coordinates to an image itself, without copying the image.
+
+    A convolution is a sum over channels, and the coordinates' part of it is the same for every
+    image of a batch: it is computed once. An image that has its coordinates already is convolved as
+    torch does. All of this is the layer's own forward, so that hooks (pruning has one) are called.
+    """
+
+    with_r: bool
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Convolve (B, C, *size) or (C, *size), with or without the coordinates' channels."""
+        rank = len(self.kernel_size)
+        if image.shape[-rank - 1] == self.in_channels:
+            return self._convolve(image, self.weight, self.bias)
+        if self.groups > 1:
+            with_coordinates = AddCoords(self.with_r, rank)(image)
+            return self._convolve(with_coordinates, self.weight, self.bias)
+        coordinates = _coordinates_of(image, rank, self.with_r)
+        channels = self.in_channels - coordinates.shape[0]
+        of_image, of_position = self.weight.tensor_split([channels], dim=1)
+        response = self._convolve(image, of_image, self.bias)
+        return response + self._convolve(coordinates, of_position, None)
+
+    def _convolve(self, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with this layer's stride, padding and dilation, and other weights."""
+        result: Tensor = self._conv_forward(image, weight, bias)
+        return result
+
+
+class _SplitConv1d(_SplitConvolution, nn.Conv1d):
+    pass
+
+
+class _SplitConv2d(_SplitConvolution, nn.Conv2d):
+    pass
+
+
+class _SplitConv3d(_SplitConvolution, nn.Conv3d):
+    pass
 
 
 class _CoordConv(nn.Module):
@@ -165,7 +176,7 @@ class _CoordConv(nn.Module):
 
     rank: ClassVar[int]
     # Each takes tuples of its own length, so what all of them take cannot be written down.
-    conv_type: ClassVar[Callable[..., nn.Conv1d | nn.Conv2d | nn.Conv3d]]
+    conv_type: ClassVar[Callable[..., _SplitConvolution]]
 
     def __init__(
         self,
@@ -184,6 +195,7 @@ class _CoordConv(nn.Module):
         with_r: bool = False,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.add_coords = AddCoords(with_r, self.rank)
         extra = self.add_coords.num_channels
         if groups > 1 and (in_channels + extra) % groups:
@@ -191,7 +203,7 @@ class _CoordConv(nn.Module):
                 f"groups={groups} does not divide {in_channels} image channels "
                 f"+ {extra} coordinate channels"
             )
-        self.conv = self.conv_type(
+        conv = self.conv_type(
             in_channels + extra,
             out_channels,
             kernel_size,
@@ -204,6 +216,8 @@ class _CoordConv(nn.Module):
             device,
             dtype,
         )
+        conv.with_r = with_r
+        self.conv: nn.Module = conv
 
     def forward(self, image: Tensor) -> Tensor:
         """Convolve.
@@ -214,51 +228,33 @@ class _CoordConv(nn.Module):
         Returns:
             (B, out_channels, *out_size), as torch's convolution of the same arguments.
         """
-        if self.conv.groups > 1 or self._conv_is_somebody_elses():
-            convolved: Tensor = self.conv(self.add_coords(image))
-            return convolved
-        # A convolution is a sum over channels, and the coordinates' part of it is the same for
-        # every image of the batch: it is computed once, and nothing is copied.
-        coordinates = self.add_coords._coordinates(image)
-        channels = self.conv.in_channels - coordinates.shape[0]
-        of_image, of_position = self.conv.weight.tensor_split([channels], dim=1)
-        response = self._convolve(image, of_image, self.conv.bias)
-        return response + self._convolve(coordinates, of_position, None)
-
-    def _conv_is_somebody_elses(self) -> bool:
-        """Whether calls of ``conv`` do more than convolve.
-
-        They may have hooks (pruning, say, sets its weight there), or another forward: of a subclass
-        that was put in its place (quantisation-aware training does), or patched in.
-        """
-        conv = self.conv
-        forward = conv._forward_pre_hooks or conv._forward_hooks
-        hooks = forward or conv._backward_pre_hooks or conv._backward_hooks
-        plain = type(conv).forward in _PLAIN_FORWARDS and "forward" not in vars(conv)
-        return bool(hooks) or not plain
-
-    def _convolve(self, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The convolution with this layer's stride, padding and dilation, and other weights."""
-        result: Tensor = self.conv._conv_forward(image, weight, bias)
-        return result
+        if image.shape[-self.rank - 1 : -self.rank] != (self.in_channels,):
+            raise UsageError(
+                f"this layer was made for images of {self.in_channels} channels with {self.rank} "
+                f"axes after them; got {tuple(image.shape)}"
+            )
+        if not isinstance(self.conv, _SplitConvolution):  # another layer was put in its place
+            image = self.add_coords(image)
+        convolved: Tensor = self.conv(image)
+        return convolved
 
 
 class CoordConv1d(_CoordConv):
     """``torch.nn.Conv1d`` that also sees the position (and r, its distance to the centre)."""
 
     rank = 1
-    conv_type = nn.Conv1d
+    conv_type = _SplitConv1d
 
 
 class CoordConv2d(_CoordConv):
     """``torch.nn.Conv2d`` that also sees row and column (and r, the distance to the centre)."""
 
     rank = 2
-    conv_type = nn.Conv2d
+    conv_type = _SplitConv2d
 
 
 class CoordConv3d(_CoordConv):
     """``torch.nn.Conv3d`` that also sees row, column and depth (and r)."""
 
     rank = 3
-    conv_type = nn.Conv3d
+    conv_type = _SplitConv3d
