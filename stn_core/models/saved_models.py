@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import os
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from stn_core.atomic_files import replaced_at_once
 from stn_core.errors import UsageError, needs_extra, printable
@@ -24,6 +28,9 @@ with needs_extra("data"):
 
 FORMAT_VERSION = 1
 """Of the file's document; a file of another is refused."""
+
+MOST_BUFFER_BYTES = 2**30
+"""A model whose buffers take more is not loaded; those of the largest take a thousandth of it."""
 
 _HOW_TO_SAVE = "pytest benchmarks --save-models writes such files"
 
@@ -114,7 +121,7 @@ class SavedModel:
         memory_format = model_info(self.configuration.model).memory_format
         return Normaliser.of(self.configuration, device, memory_format)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
         """How probable each class is: images ``(B, C, H, W)``, uint8, to ``(B, K)`` in [0, 1].
 
@@ -136,10 +143,17 @@ def save_model(path: Path, model: nn.Module, configuration: ModelConfiguration) 
 
     Raises:
         OSError: it cannot be written.
-        AttributeError, SafetensorError: the state has something that is no plain tensor.
+        TypeError, SafetensorError: the state has something that is neither a plain tensor nor of
+            JSON types.
     """
     document = {"version": FORMAT_VERSION, "configuration": dataclasses.asdict(configuration)}
-    content = sealed(document, model.state_dict())
+    state = model.state_dict()
+    extra = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+    if extra:
+        if json.loads(json.dumps(extra)) != extra:
+            raise TypeError(f"{', '.join(extra)}: extra state must be of JSON types")
+        document["extra_state"] = extra
+    content = sealed(document, {name: state[name] for name in state if name not in extra})
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_at_once(path) as unfinished:
         unfinished.write_bytes(content)
@@ -173,7 +187,9 @@ def read_saved_model(path: str | os.PathLike[str]) -> SavedModel:
         )
     try:
         configuration = ModelConfiguration.from_dict(document["configuration"])
-        return SavedModel(_rebuilt(configuration, weights), configuration)
+        _check_lengths(configuration)
+        extra = checked(dict[str, Any], document.get("extra_state", {}), "its extra state: ")
+        return SavedModel(_rebuilt(configuration, weights, extra), configuration)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 
@@ -182,9 +198,13 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a .safetensors file in it")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise UsageError(f"{path} is not a regular file")
         return read_sealed(path)
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}; {_HOW_TO_SAVE}") from None
+    except UsageError:
+        raise
     except (OSError, ValueError, SafetensorError) as error:
         raise UsageError(
             f"{path} is damaged or no saved model: {error}; copy it again, or train it again:"
@@ -192,7 +212,17 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
         ) from error
 
 
-def _rebuilt(configuration: ModelConfiguration, weights: dict[str, Tensor]) -> nn.Module:
+def _check_lengths(configuration: ModelConfiguration) -> None:
+    channels = configuration.in_shape[0]
+    for name in ("mean", "std", "background"):
+        count = len(getattr(configuration, name))
+        if count != channels:
+            raise UsageError(f"{name} has {count} values for images of {channels} channel(s)")
+
+
+def _rebuilt(
+    configuration: ModelConfiguration, weights: dict[str, Tensor], extra: dict[str, Any]
+) -> nn.Module:
     """The model with these weights."""
     name = configuration.model
     if registered_name(name) not in list_models():
@@ -200,17 +230,69 @@ def _rebuilt(configuration: ModelConfiguration, weights: dict[str, Tensor]) -> n
         where = f" (its session had --import {imports})" if imports else ""
         raise UsageError(f"no model {name!r} is registered; import the module that does{where}")
     with torch.random.fork_rng(devices=[]):  # its first weights are replaced: nobody's draws move
-        model = create_model(
-            name, configuration.in_shape, configuration.num_classes, configuration.background
-        )
-    model = model.cpu().to(memory_format=model_info(name).memory_format)
+        if misfits := _misfits(_sizes(configuration), weights):
+            raise _do_not_fit(configuration, misfits)
+        model = _fresh(configuration).cpu()
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict({**weights, **extra})
     except RuntimeError as error:
         _, _, misfits = str(error).partition("\n")  # the first line only says that there are some
+        raise _do_not_fit(configuration, " ".join(misfits.split())) from error
+    return model.to(memory_format=model_info(name).memory_format).eval()
+
+
+def _fresh(configuration: ModelConfiguration) -> nn.Module:
+    return create_model(
+        configuration.model,
+        configuration.in_shape,
+        configuration.num_classes,
+        configuration.background,
+    )
+
+
+def _sizes(configuration: ModelConfiguration) -> dict[str, tuple[int, ...]] | None:
+    """The shapes of the model's state by name, found without the memory that the model takes.
+
+    None for a model that cannot be built so, or that learns its sizes from its first images.
+    """
+    try:
+        with torch.device("meta"):
+            model = _fresh(configuration)
+    except UsageError:
+        raise
+    except Exception:  # a builder of one's own may read values, which there are none of
+        return None
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(is_lazy(tensor) for tensor in tensors):
+        return None
+    unsaved = sum(tensor.nbytes for tensor in model.buffers())
+    if unsaved > MOST_BUFFER_BYTES:
         raise UsageError(
-            f"its weights, saved by stn_core {configuration.stn_core}, do not fit the model"
-            f" {name!r} of today; take that version, or train it again"
-            f" ({' '.join(misfits.split())[:300]})"
-        ) from error
-    return model.eval()
+            f"the model {configuration.model!r} for images of {configuration.in_shape} needs"
+            f" {unsaved / 2**30:.0f} GiB beside its weights: is the file damaged?"
+        )
+    state = model.state_dict()
+    return {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _misfits(sizes: Mapping[str, tuple[int, ...]] | None, weights: Mapping[str, Tensor]) -> str:
+    """How the weights in a file differ from those of the model; "" where they do not."""
+    if sizes is None:
+        return ""
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    parts = [f"{name} is missing" for name in sizes.keys() - found.keys()]
+    parts += [f"{name} is not the model's" for name in found.keys() - sizes.keys()]
+    parts += [
+        f"{name} is {found[name]}, the model's is {sizes[name]}"
+        for name in sizes.keys() & found.keys()
+        if found[name] != sizes[name]
+    ]
+    return "; ".join(sorted(parts))
+
+
+def _do_not_fit(configuration: ModelConfiguration, misfits: str) -> UsageError:
+    return UsageError(
+        f"its weights, saved by stn_core {configuration.stn_core}, do not fit the model"
+        f" {configuration.model!r} of today; take that version, or train it again"
+        f" ({misfits[:300]})"
+    )

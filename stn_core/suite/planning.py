@@ -75,6 +75,8 @@ class Planning:
         _ = state.digests  # damaged ones are told now, like damaged baselines
         if not state.only_plans:
             state.claim_results()
+            if not options.from_records:
+                _ = state.engine  # it notes the settings of torch that every run starts from
         if options.resumes and not state.only_plans:
             check_folder(options.results)
         return Plan(

@@ -7,6 +7,7 @@ of one's own with ``pytest -p stn_core.suite.plugin``.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -17,14 +18,20 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement
 from stn_core.session.cells import Cell
+from stn_core.suite import hooks
 from stn_core.suite.options import SuiteOptions, add_options, read_options, thread_count
 from stn_core.suite.planning import Planning
-from stn_core.suite.reporting import Reporting, note_judgement
+from stn_core.suite.reporting import Reporting
 from stn_core.suite.state import SessionState
 from stn_core.suite.trainer import Trainer
 
 _STATE = pytest.StashKey[SessionState]()
 _TRAINER = pytest.StashKey[Trainer]()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare what a project can implement."""
+    pluginmanager.add_hookspecs(hooks)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,11 +100,4 @@ def _available_cores() -> int:
 def train_and_judge(request: pytest.FixtureRequest) -> Callable[[Cell], Judgement]:
     """Train a cell's seeds, keep every record, and return the verdict."""
     trainer = request.config.stash[_TRAINER]
-    properties = request.node.user_properties
-
-    def run(cell: Cell) -> Judgement:
-        judgement = trainer.train_and_judge(cell)
-        note_judgement(properties, judgement)
-        return judgement
-
-    return run
+    return functools.partial(trainer.train_and_judge, properties=request.node.user_properties)

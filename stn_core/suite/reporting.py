@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,9 +40,13 @@ from stn_core.suite.session import (
 )
 from stn_core.suite.state import SessionState
 
+if TYPE_CHECKING:
+    from stn_core.training.run_cell import RunResult
+
 # Properties of a test that carry something of its cell to the first process:
 _LINE = "stn_line"  # what is printed of it
 _DEAD = "stn_dead"  # why it could not be judged
+_NOTE = "stn_note"  # what went wrong beside a run, and in which one
 
 
 def note_judgement(properties: list[tuple[str, object]], judgement: Judgement) -> None:
@@ -49,6 +54,11 @@ def note_judgement(properties: list[tuple[str, object]], judgement: Judgement) -
     properties.append((_LINE, judgement.line))
     if judgement.verdict is Verdict.CRASHED:
         properties.append((_DEAD, [judgement.key, judgement.message]))
+
+
+def note_runs(properties: list[tuple[str, object]], result: RunResult) -> None:
+    """Write into a test's properties what went wrong beside a run of its cell."""
+    properties += [(_NOTE, [note, result.record.run_name]) for note in result.notes]
 
 
 class Reporting:
@@ -65,6 +75,7 @@ class Reporting:
         self._judgements: list[Judgement] = []
         self._table: ResultsTable | None = None
         self._notes: list[str] = []
+        self._runs_by_note: dict[str, list[str]] = collections.defaultdict(list)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -83,6 +94,8 @@ class Reporting:
                 self._state.tell([str(value)])
             elif name == _DEAD and isinstance(value, list):
                 self._dead[value[0]] = value[1]
+            elif name == _NOTE and isinstance(value, list):
+                self._runs_by_note[value[0]].append(value[1])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
@@ -227,6 +240,8 @@ class Reporting:
         yield ""
         yield from table.remarks
         yield from self._notes
+        for note, (first, *others) in self._runs_by_note.items():
+            yield f"{first}{f' and {len(others)} more' if others else ''}: {note}"
         if not (options.is_search or options.update_baselines or options.baselines.exists()):
             yield f"no baselines: there is no file {options.baselines}; nothing was compared"
         yield from table.tally

@@ -12,20 +12,14 @@ import pytest
 from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
-from stn_core.session.file_names import (
-    ARTIFACTS_FOLDER,
-    CHECKPOINTS_FOLDER,
-    MODELS_FOLDER,
-    RECORDS_FILE,
-    TENSORBOARD_FOLDER,
-    lock_of,
-)
+from stn_core.session.file_names import RECORDS_FILE, lock_of
 from stn_core.session.records import RunRecord
 from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.options import SuiteOptions
 from stn_core.suite.session import Plan, claim_folder, fitting_records, read_all
 
 if TYPE_CHECKING:
+    from stn_core.engines import Engine
     from stn_core.training.run_cell import RunSettings
 
 
@@ -138,7 +132,7 @@ class SessionState:
 
     @functools.cached_property
     def settings(self) -> RunSettings:
-        """Where this process trains and writes, and from which commit."""
+        """Where this process trains, and from which commit."""
         from stn_core.training.run_cell import RunSettings
 
         options = self.options
@@ -149,14 +143,16 @@ class SessionState:
             data_root=options.data_root,
             download=options.download,
             final=options.final,
-            checkpoints=str(options.results / CHECKPOINTS_FOLDER),
-            artifacts=str(options.results / ARTIFACTS_FOLDER),
-            models=str(options.results / MODELS_FOLDER) if options.save_models else None,
-            imports=options.imports,
-            tensorboard=str(options.results / TENSORBOARD_FOLDER) if options.tensorboard else None,
             commit=commit,
             dirty=dirty,
         )
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """What computes runs; made once the modules of one's own are imported."""
+        from stn_core.engines import InProcess
+
+        return InProcess()
 
     @functools.cached_property
     def given_records(self) -> tuple[list[RunRecord], list[str]]:

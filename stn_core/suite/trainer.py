@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell
-from stn_core.session.file_names import RECORDS_FILE
+from stn_core.session.file_names import (
+    ARTIFACTS_FOLDER,
+    CHECKPOINTS_FOLDER,
+    MODELS_FOLDER,
+    RECORDS_FILE,
+    TENSORBOARD_FOLDER,
+)
 from stn_core.session.records import RunRecord, append_record
+from stn_core.suite.reporting import note_judgement, note_runs
 from stn_core.suite.state import SessionState
+
+if TYPE_CHECKING:
+    from stn_core.engines import Task
+    from stn_core.training.callbacks import Callback
+    from stn_core.training.run_cell import RunResult
 
 
 class NotKeptError(Exception):
@@ -18,7 +33,7 @@ class NotKeptError(Exception):
 
 
 class Trainer:
-    """Trains cells in this process.
+    """Trains cells on the session's engine.
 
     Args:
         state: the session's.
@@ -27,18 +42,30 @@ class Trainer:
     def __init__(self, state: SessionState) -> None:
         self._state = state
 
-    def train_and_judge(self, cell: Cell) -> Judgement:
-        """Train as many of a cell's seeds as the verdict needs."""
+    def train_and_judge(self, cell: Cell, properties: list[tuple[str, object]]) -> Judgement:
+        """Train as many of a cell's seeds as the verdict needs.
+
+        Args:
+            cell: to train.
+            properties: of its test, which the first process reads.
+        """
         records = list(self._state.earlier_records.get(cell.key, ()))
         answer = self._judge(cell, records)
         while isinstance(answer, SeedsNeeded):
             if self._state.options.from_records:
-                return answer.closed()
+                answer = answer.closed()
+                break
             try:
-                records += self._train(cell, answer.seeds)
+                with self._shown():
+                    for result in self._state.engine.run(self._tasks(cell, answer.seeds)):
+                        self._keep(result)
+                        note_runs(properties, result)
+                        records.append(result.record)
             except NotKeptError as error:  # nothing would be kept of more
-                return answer.closed(Verdict.CRASHED, str(error))
+                answer = answer.closed(Verdict.CRASHED, str(error))
+                break
             answer = self._judge(cell, records)
+        note_judgement(properties, answer)
         return answer
 
     def _judge(self, cell: Cell, records: Sequence[RunRecord]) -> Judgement | SeedsNeeded:
@@ -46,28 +73,47 @@ class Trainer:
         data_hash = self._state.plan.data_hashes[cell.dataset]
         return self._state.judge.judge(cell, records, data_hash)
 
-    def _train(self, cell: Cell, seeds: Sequence[int]) -> list[RunRecord]:
-        from stn_core.training.observers import ProgressBar
-        from stn_core.training.run_cell import run_cell
+    def _tasks(self, cell: Cell, seeds: Sequence[int]) -> Iterator[Task]:
+        from stn_core.engines import Task
 
-        settings = self._state.settings
-        if not self._is_watched():
-            return run_cell(cell, seeds, settings, self._keep)
-        with self._uncaptured(), ProgressBar(cell.key, len(seeds) * cell.recipe.epochs) as bar:
-            return run_cell(cell, seeds, settings, self._keep, bar)
+        for seed in seeds:
+            yield Task(cell, seed, self._state.settings, self._callbacks)
 
-    def _keep(self, record: RunRecord) -> None:
+    @functools.cached_property
+    def _callbacks(self) -> tuple[Callback, ...]:
+        """What follows every run: what the command line asks for, then what hooks name."""
+        from stn_core.training import callbacks as library
+
+        options, config = self._state.options, self._state.config
+        folder = options.results
+        chosen: list[Callback] = [library.ShowProgress()] if self._is_watched() else []
+        chosen.append(library.KeepArtifacts(str(folder / ARTIFACTS_FOLDER)))
+        if options.tensorboard:
+            chosen.append(library.WriteTensorBoard(str(folder / TENSORBOARD_FOLDER)))
+        if options.save_models:
+            chosen.append(library.SaveModels(str(folder / MODELS_FOLDER), options.imports))
+        chosen += itertools.chain.from_iterable(config.hook.pytest_stn_callbacks(config=config))
+        return (*chosen, library.SaveCheckpoints(str(folder / CHECKPOINTS_FOLDER)))
+
+    def _keep(self, result: RunResult) -> None:
+        from stn_core.training.callbacks.base import tell_kept
+
         folder = self._state.options.results
         try:
-            append_record(folder / RECORDS_FILE, record)
+            append_record(folder / RECORDS_FILE, result.record)
         except OSError as error:
             reason = error.strerror or error
             raise NotKeptError(f"cannot write to {folder}: {reason}") from error
+        tell_kept(self._callbacks, result.record)
 
     def _is_watched(self) -> bool:
         """Whether a person sees what this process writes."""
         with self._uncaptured():  # pytest's capture stands between us and the terminal
             return not self._state.is_worker and sys.stderr.isatty()
+
+    def _shown(self) -> contextlib.AbstractContextManager[None]:
+        """While a bar is drawn pytest captures nothing."""
+        return self._uncaptured() if self._is_watched() else contextlib.nullcontext()
 
     def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
         capture = self._state.config.pluginmanager.get_plugin("capturemanager")

@@ -1,6 +1,7 @@
-"""Training: batches from resident images, the loop, early stopping, and who watches it."""
+"""Training: batches from resident images, the loop, early stopping, and what follows a run."""
 
 from stn_core.training.early_stopping import EarlyStopping
-from stn_core.training.loop import EpochResult, Observer, Training, train
+from stn_core.training.history import EpochResult, History
+from stn_core.training.loop import train
 
-__all__ = ["EarlyStopping", "EpochResult", "Observer", "Training", "train"]
+__all__ = ["EarlyStopping", "EpochResult", "History", "train"]

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from stn_core.training.weights import load_weights
+
 
 class EarlyStopping:
     """Remembers the best epoch.
@@ -41,7 +43,7 @@ class EarlyStopping:
     def restore(self, model: nn.Module) -> None:
         """Give the model the weights of the best epoch."""
         if self._best_weights:
-            model.load_state_dict(self._best_weights)
+            load_weights(model, self._best_weights)
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers, for `load_state_dict`."""

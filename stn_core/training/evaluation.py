@@ -102,7 +102,7 @@ class Evaluation:
         ]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: what a model keeps of a batch, a grid say, must be trainable
 def evaluate(
     model: nn.Module, images: Tensor, labels: Tensor, normalise: Callable[[Tensor], Tensor]
 ) -> Evaluation:

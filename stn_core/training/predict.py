@@ -97,7 +97,7 @@ def prediction_line(saved: SavedModel, image: Tensor, top: int) -> str:
     return ", ".join(f"{names[k]} ({100 * probability:.2f} %)" for k, probability in pairs)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def warped_image(saved: SavedModel, image: Tensor) -> Tensor:
     """What the model's transformer makes of an image: uint8 ``(C, H, W)`` to ``(C, h, w)``."""
     assert isinstance(saved.model, TransformsImages)

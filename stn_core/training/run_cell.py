@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import hashlib
+import itertools
 import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from stn_core.datasets import Dataset, load_dataset
-from stn_core.errors import UsageError, one_line, require_package
 from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
-from stn_core.models.saved_models import ModelConfiguration, save_model
-from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.cells import Cell
-from stn_core.session.file_names import file_stem
 from stn_core.session.records import RunRecord
-from stn_core.training.artifact_collection import collect_artifacts, film_of, fixed_batch
-from stn_core.training.checkpoint import Checkpoint, discard
+from stn_core.training.callbacks.base import Callback, Run, Watchers, reason_of, tell_kept
 from stn_core.training.devices import peak_memory_mb
 from stn_core.training.environment import describe_environment
-from stn_core.training.evaluation import Evaluation, evaluate
+from stn_core.training.evaluation import evaluate
 from stn_core.training.isolation import isolated
-from stn_core.training.loop import Observer, Training, train
-from stn_core.training.observers import together
-
-if TYPE_CHECKING:
-    from stn_core.training.tensorboard import TensorBoard
+from stn_core.training.logits import check_logits
+from stn_core.training.loop import train
+from stn_core.training.torch_settings import TorchSettings
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,15 +45,8 @@ class RunSettings:
         threads: torch's threads on the CPU; one keeps a seed's digest the same whatever else runs.
         data_root: the folder of the datasets that are not embedded.
         download: fetch a dataset that is missing.
-        final: spend the test set although the recipe is a search.
+        final: also evaluate on the test set where the recipe is a search.
         commit, dirty: the git checkout's, for the record.
-        checkpoints: the folder where an unfinished run, a crashed one too, keeps its state, and
-            goes on from it when the same run is asked for again; None where it need not.
-        checkpoint_seconds: how long a run trains at least from one checkpoint to the next.
-        artifacts: the folder for the arrays that pictures of a run need; None where none are drawn.
-        models: the folder where every good run leaves its model; None where it need not.
-        imports: what --import named, for the saved models to say.
-        tensorboard: the folder where every run gets one for TensorBoard; None where it need not.
     """
 
     device: str = "cpu"
@@ -70,12 +56,20 @@ class RunSettings:
     final: bool = False
     commit: str | None = None
     dirty: bool | None = None
-    checkpoints: str | None = None
-    checkpoint_seconds: float = 60.0
-    artifacts: str | None = None
-    models: str | None = None
-    imports: tuple[str, ...] = ()
-    tensorboard: str | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What comes back of one seed of a cell: plain data.
+
+    Args:
+        record: of the run.
+        notes: sentences on what went wrong beside it: callbacks that failed, settings of torch that
+            the run changed.
+    """
+
+    record: RunRecord
+    notes: tuple[str, ...] = ()
 
 
 def run_cell(
@@ -83,9 +77,9 @@ def run_cell(
     seeds: Iterable[int],
     settings: RunSettings | None = None,
     on_record: Callable[[RunRecord], None] | None = None,
-    on_epoch: Observer | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> list[RunRecord]:
-    """Train and measure a cell once a seed.
+    """Train and measure a cell once for each seed.
 
     A run that diverges or crashes gives a record that says so, and the next seed goes on.
 
@@ -94,24 +88,62 @@ def run_cell(
         seeds: whole numbers >= 0.
         settings: where; a CPU with one thread and no data root by default.
         on_record: called with each record the moment its seed is done.
-        on_epoch: told of each epoch, those of an interrupted run among them.
+        callbacks: what follows each run; see `stn_core.training.callbacks`.
 
     Raises:
-        UsageError: the dataset cannot be had, or TensorBoard's package is not installed.
+        UsageError: the dataset cannot be had.
     """
-    settings = settings or RunSettings()
-    if settings.tensorboard is not None:
-        require_package("tensorboard", "RunSettings.tensorboard", "tensorboard")
-    dataset = cached_dataset(cell.dataset, settings.data_root, settings.download)
+    settings, noted = settings or RunSettings(), TorchSettings.now()
     records = []
     for seed in seeds:
-        record = _run_seed(cell, seed, dataset, settings, on_epoch)
+        record = run_seed(cell, seed, settings, callbacks, noted).record
         records.append(record)
         if on_record:
             on_record(record)
-        if settings.checkpoints is not None and record.status != "crashed":
-            discard(_checkpoint_path(Path(settings.checkpoints), record))
+        tell_kept(callbacks, record)
     return records
+
+
+def run_seed(
+    cell: Cell,
+    seed: int,
+    settings: RunSettings,
+    callbacks: Sequence[Callback] = (),
+    torch_settings: TorchSettings | None = None,
+) -> RunResult:
+    """Train and measure one seed of a cell, and leave the process as it was.
+
+    Arguments as for `run_cell`, and the settings of torch that the run starts from: by default
+    those of now. Whoever keeps the record calls `tell_kept`.
+    """
+    dataset = cached_dataset(cell.dataset, settings.data_root, settings.download)
+    device = torch.device(settings.device)
+    with isolated(seed, device, settings.threads, torch_settings) as changes:
+        asked = _unfinished_record(cell, seed, dataset, settings)
+        run = Run(asked, dataset, device)
+        watchers = Watchers(callbacks, run)
+        try:
+            run.normalise = Normaliser.of(dataset, device, model_info(cell.model).memory_format)
+            run.model = prepare_model(cell.model, dataset, device)
+            show_two_images(run.model, dataset, run.normalise)
+            train(run.model, dataset, cell.recipe, seed, run.normalise, watchers)
+            run.record = replace(asked, **_training_fields(run))
+            if run.record.status == "ok" and (settings.final or not cell.is_search):
+                started = time.perf_counter()
+                test_images = dataset.test.images.to(device)
+                run.evaluation = evaluate(
+                    run.model, test_images, dataset.test.labels, run.normalise
+                )
+                run.record = replace(run.record, **_test_fields(run, started))
+            if run.record.status == "ok":
+                run.record = replace(run.record, digest=_digest(run))
+        except (Exception, SystemExit) as error:  # whatever a model does, the others go on
+            run.record = replace(asked, status="crashed", message=reason_of(error))
+        watchers.end()
+    record, notes = run.record, (*run.notes, *_notes_on_settings(changes))
+    del run, watchers
+    _release_memory(device)
+    return RunResult(record, notes)
 
 
 @functools.lru_cache(maxsize=4)
@@ -120,15 +152,12 @@ def cached_dataset(name: str, root: str | None, download: bool) -> Dataset:
     return load_dataset(name, root=root, download=download)
 
 
-def _run_seed(
-    cell: Cell,
-    seed: int,
-    dataset: Dataset,
-    settings: RunSettings,
-    on_epoch: Observer | None,
-) -> RunRecord:
+def _unfinished_record(cell: Cell, seed: int, dataset: Dataset, settings: RunSettings) -> RunRecord:
+    """What is asked for, and where."""
     device = torch.device(settings.device)
-    record = RunRecord(
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    return RunRecord(
         model=cell.model,
         dataset=cell.dataset,
         budget=cell.budget,
@@ -139,25 +168,33 @@ def _run_seed(
         data_hash=dataset.hash,
         environment=describe_environment(device, settings.threads, settings.commit, settings.dirty),
     )
-    board = _board(record, dataset, settings)
-    try:
-        with isolated(seed, device, settings.threads):
-            record = _train_and_measure(record, cell, dataset, device, settings, on_epoch, board)
-    except (Exception, SystemExit) as error:  # whatever a model does, the others go on
-        record = replace(record, status="crashed", message=_reason(error))
-    if board:
-        board.finish(record)
-    _release_memory(device)
-    return record
 
 
-def _board(record: RunRecord, dataset: Dataset, settings: RunSettings) -> TensorBoard | None:
-    """What shows a run in TensorBoard; None where nobody asked for it."""
-    if settings.tensorboard is None:
-        return None
-    from stn_core.training.tensorboard import TensorBoard  # its package may be missing
+def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Module:
+    """A fresh model for a dataset, on the device, in the memory format it is registered with.
 
-    return TensorBoard(Path(settings.tensorboard, record.run_name), fixed_batch(dataset))
+    Lazy layers learn their sizes from two images, so that every parameter is there.
+    """
+    model = create_model(
+        name,
+        in_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        background=dataset.normalised_background,
+    ).to(device)
+    if any(is_lazy(tensor) for tensor in itertools.chain(model.parameters(), model.buffers())):
+        show_two_images(model, dataset, Normaliser.of(dataset, device))
+    return model.to(memory_format=model_info(name).memory_format)
+
+
+@torch.no_grad()
+def show_two_images(model: nn.Module, dataset: Dataset, normalise: Normaliser) -> None:
+    """Let a model see two images before it is trained.
+
+    Raises:
+        UsageError: what it answers is not (2, classes).
+    """
+    images = dataset.val.images[:2].to(normalise.shift.device)
+    check_logits(model.eval()(normalise(images)), len(images), dataset.num_classes)
 
 
 def _release_memory(device: torch.device) -> None:
@@ -167,155 +204,28 @@ def _release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _reason(error: BaseException) -> str:
-    """One line that says what happened; a user's own mistake needs no name of an exception."""
-    sentence = one_line(" ".join(str(error).split()), 300)
-    return sentence if isinstance(error, UsageError) else f"{type(error).__name__}: {sentence}"
+def _notes_on_settings(changes: Sequence[str]) -> list[str]:
+    if not changes:
+        return []
+    note = f"it left settings of torch changed, which were set back: {', '.join(changes)}"
+    _warn_once(note)
+    return [note]
 
 
-def _train_and_measure(
-    record: RunRecord,
-    cell: Cell,
-    dataset: Dataset,
-    device: torch.device,
-    settings: RunSettings,
-    on_epoch: Observer | None,
-    board: TensorBoard | None,
-) -> RunRecord:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    model = prepare_model(cell.model, dataset, device)
-    normalise = Normaliser.of(dataset, device, model_info(cell.model).memory_format)
-    check_logits(model, dataset, normalise)
-    checkpoint = _checkpoint(record, model, settings)
-    shows_warps = settings.artifacts or settings.tensorboard
-    film = film_of(model, dataset, normalise, cell.recipe.epochs) if shows_warps else None
-    observer = together(board, on_epoch)
-    training = train(
-        model, dataset, cell.recipe, record.seed, normalise, observer, checkpoint, film
-    )
-    record = replace(record, **_course(model, training, device))
-    if training.divergence:
-        if board:
-            board.add_diverged_epoch(training)
-        return replace(record, status="diverged", message=training.divergence)
-    evaluation = None
-    if settings.final or not cell.is_search:
-        started = time.perf_counter()
-        evaluation = evaluate(model, dataset.test.images.to(device), dataset.test.labels, normalise)
-        if not math.isfinite(evaluation.cross_entropy):
-            return replace(record, status="diverged", message="the test loss was not finite")
-        record = replace(
-            record,
-            evaluate_seconds=time.perf_counter() - started,
-            test_images=len(evaluation.labels),
-            test_accuracy=evaluation.accuracy,
-            test_cross_entropy=evaluation.cross_entropy,
-            confusion=evaluation.confusion(),
-            worst_mistakes=evaluation.worst_mistakes(),
-        )
-    record = replace(record, digest=_digest(training, evaluation, record))
-    if settings.artifacts is not None:
-        with _spared(artifacts_path(Path(settings.artifacts), record.run_name)) as path:
-            artifacts = collect_artifacts(
-                model, dataset, normalise, training, evaluation, record.digest
-            )
-            write_artifacts(path, artifacts)
-    if settings.models is not None:
-        with _spared(Path(settings.models, f"{record.run_name}.safetensors")) as path:
-            save_model(path, model, _configuration(record, dataset, settings.imports))
-    return record
+@functools.cache
+def _warn_once(note: str) -> None:
+    """A line of the log for what every seed of a cell may do."""
+    _LOGGER.warning("a run changed its process: %s", note)
 
 
-@contextlib.contextmanager
-def _spared(path: Path) -> Iterator[Path]:
-    """A file beside the record: where it fails a line of the log says so, and the run is kept."""
-    try:
-        yield path
-    except Exception as error:  # a full disk, a state that is no tensors
-        _LOGGER.warning("%s could not be written: %s", path, error)
-
-
-def _configuration(
-    record: RunRecord, dataset: Dataset, imports: tuple[str, ...]
-) -> ModelConfiguration:
-    return ModelConfiguration(
-        model=record.model,
-        in_shape=dataset.image_shape,
-        class_names=dataset.class_names,
-        background=dataset.normalised_background,
-        mean=dataset.mean,
-        std=dataset.std,
-        dataset=record.dataset,
-        data_hash=record.data_hash,
-        budget=record.budget,
-        seed=record.seed,
-        recipe_hash=record.recipe_hash,
-        kept_epoch=record.kept_epoch,
-        test_accuracy=record.test_accuracy,
-        stn_core=record.environment.stn_core,
-        imports=imports,
-    )
-
-
-def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Module:
-    """A fresh model for a dataset, on the device, in the memory format it is registered with."""
-    model = create_model(
-        name,
-        in_shape=dataset.image_shape,
-        num_classes=dataset.num_classes,
-        background=dataset.normalised_background,
-    )
-    return model.to(device).to(memory_format=model_info(name).memory_format)
-
-
-@torch.inference_mode()
-def check_logits(model: nn.Module, dataset: Dataset, normalise: Normaliser) -> None:
-    """Let a model see two images before it is trained.
-
-    Raises:
-        UsageError: what it answers is not (2, classes).
-    """
-    images = dataset.val.images[:2].to(normalise.shift.device)
-    logits = model.eval()(normalise(images))
-    expected = (len(images), dataset.num_classes)
-    shape = tuple(getattr(logits, "shape", ()))
-    if shape != expected:
-        raise UsageError(f"the model must give logits of shape {expected}, not {shape}")
-
-
-def _checkpoint(record: RunRecord, model: nn.Module, settings: RunSettings) -> Checkpoint | None:
-    """The checkpoint of a run; another run's is told by the run's record and the model's shapes."""
-    if settings.checkpoints is None:
-        return None
-    environment = record.environment
-    shapes = {name: list(getattr(v, "shape", ())) for name, v in model.state_dict().items()}
-    owner = {
-        "cell": record.key,
-        "seed": record.seed,
-        "recipe": record.recipe_hash,
-        "data": record.data_hash,
-        "model": hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:12],
-        "environment": environment.key(),
-        "stn_core": environment.stn_core,
-        "commit": environment.commit,
-        "dirty": environment.dirty,
-    }
-    path = _checkpoint_path(Path(settings.checkpoints), record)
-    return Checkpoint(path, owner, settings.checkpoint_seconds)
-
-
-def _checkpoint_path(folder: Path, record: RunRecord) -> Path:
-    name = file_stem(record.budget, record.dataset, record.model, str(record.seed))
-    return folder / f"{name}.safetensors"
-
-
-def _course(model: nn.Module, training: Training, device: torch.device) -> dict[str, Any]:
+def _training_fields(run: Run) -> dict[str, Any]:
     """The fields of a record that the training alone decides."""
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    seconds = training.train_seconds
+    history = run.history
+    seconds = history.train_seconds
     return {
-        "parameters": parameters,
+        "status": "diverged" if history.divergence else "ok",
+        "message": history.divergence,
+        "parameters": sum(p.numel() for p in run.model.parameters() if p.requires_grad),
         "validation": [
             {
                 "epoch": result.epoch,
@@ -323,22 +233,38 @@ def _course(model: nn.Module, training: Training, device: torch.device) -> dict[
                 "loss": result.validation_loss,
                 "accuracy": result.validation_accuracy,
             }
-            for result in training.epochs
+            for result in history.epochs
         ],
-        "kept_epoch": training.kept_epoch,
+        "kept_epoch": history.kept_epoch,
         "train_seconds": seconds,
-        "images_per_second": training.images_seen / seconds if seconds else 0.0,
-        "peak_memory_mb": peak_memory_mb(device),
+        "images_per_second": history.images_seen / seconds if seconds else 0.0,
+        "peak_memory_mb": peak_memory_mb(run.device),
     }
 
 
-def _digest(training: Training, evaluation: Evaluation | None, record: RunRecord) -> str:
+def _test_fields(run: Run, started: float) -> dict[str, Any]:
+    """The fields of a record that the evaluation on the test images decides."""
+    evaluation = run.evaluation
+    assert evaluation
+    if not math.isfinite(evaluation.cross_entropy):
+        return {"status": "diverged", "message": "the test loss was not finite"}
+    return {
+        "evaluate_seconds": time.perf_counter() - started,
+        "test_images": len(evaluation.labels),
+        "test_accuracy": evaluation.accuracy,
+        "test_cross_entropy": evaluation.cross_entropy,
+        "confusion": evaluation.confusion(),
+        "worst_mistakes": evaluation.worst_mistakes(),
+    }
+
+
+def _digest(run: Run) -> str:
     """Sixteen hexadecimal digits of every step's loss, the predictions and the metrics."""
-    digest = hashlib.sha256()
-    for losses in training.step_losses:
+    digest, record = hashlib.sha256(), run.record
+    for losses in run.history.step_losses:
         digest.update(losses.numpy().astype(np.float32).tobytes())
-    if evaluation:
-        digest.update(evaluation.predictions.numpy().astype(np.int64).tobytes())
+    if run.evaluation:
+        digest.update(run.evaluation.predictions.numpy().astype(np.int64).tobytes())
     metrics = [record.test_accuracy, record.test_cross_entropy, record.validation]
     digest.update(json.dumps(metrics).encode())
     return digest.hexdigest()[:16]

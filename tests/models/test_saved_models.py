@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
 import pickle
+import resource
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -290,3 +292,70 @@ def test_a_full_disk_leaves_what_was_there(path: Path, monkeypatch: pytest.Monke
         save_model(path, trained(), dataclasses.replace(CONFIGURATION, seed=4))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+class WithExtraState(nn.Module):
+    """Keeps something beside its tensors, as metrics and quantisers do."""
+
+    def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(in_shape[0], num_classes)
+        self.extra: object = {"version": 3}
+
+    def get_extra_state(self) -> object:
+        return self.extra
+
+    def set_extra_state(self, state: object) -> None:
+        self.extra = state
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(images.mean(dim=(2, 3)))
+        return logits
+
+
+def test_extra_state_of_json_types_comes_back(tmp_path: Path) -> None:
+    register_model(name="tied_extra")(WithExtraState)
+    model = WithExtraState(SHAPE, 3)
+    model.extra = {"version": 4, "names": ["a", "b"]}
+    configuration = dataclasses.replace(CONFIGURATION, model="tied_extra")
+    try:
+        save_model(tmp_path / "a", model, configuration)
+        loaded = load_model(tmp_path / "a")
+        model.extra = {"pair": (1, 2)}  # JSON has no tuples
+        with pytest.raises(TypeError, match="must be of JSON types"):
+            save_model(tmp_path / "a", model, configuration)
+    finally:
+        registry._MODELS._entries.pop("tied_extra")
+    assert isinstance(loaded, WithExtraState)
+    assert loaded.extra == {"version": 4, "names": ["a", "b"]}
+    assert torch.equal(loaded.head.weight, model.head.weight)
+
+
+@pytest.mark.parametrize("name", ["cnn", "stn", "coordconv_cnn", "stn_cpab", "polar", "vit"])
+def test_sizes_that_a_file_claims_cost_no_memory(tmp_path: Path, name: str) -> None:
+    model = stn_core.create_model(name, (1, 28, 28), 3)
+    configuration = configuration_of(name, (1, 30_000, 30_000), 3)
+    save_model(tmp_path / "a", model, configuration)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.suppress(UsageError):  # one with no size of its own may load
+        load_model(tmp_path / "a")
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 300_000  # KiB; a grid alone of that size takes 7 million
+
+
+def test_a_layer_of_a_claimed_size_is_refused(tmp_path: Path) -> None:
+    model = stn_core.create_model("cnn", (1, 28, 28), 3)
+    save_model(tmp_path / "a", model, configuration_of("cnn", (1, 30_000, 30_000), 3))
+    assert_refused(tmp_path / "a", r"do not fit the model 'cnn' of today; .* the model's is \(")
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "background"])
+def test_a_value_for_each_channel(path: Path, name: str) -> None:
+    values = dataclasses.asdict(CONFIGURATION) | {name: (0.5,) * 3}
+    path.write_bytes(sealed({"version": 1, "configuration": values}, {}))
+    assert_refused(path, f"{name} has 3 values for images of 2 channel")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert_refused(tmp_path / "pipe", "is not a regular file")

@@ -53,10 +53,16 @@ def test_a_full_disk_costs_the_model_and_not_the_run(bench, pytester, monkeypatc
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("stn_core.training.run_cell.save_model", full)
+    monkeypatch.setattr("stn_core.training.callbacks.saved_models.save_model", full)
     session = bench(*select("tiny"), "--seeds", "1", "--save-models")
     assert session.ret == 0
-    session.stdout.fnmatch_lines(["1 cell, 1 run: 1 NEW", "models: 0 of 1 good runs left*"])
+    session.stdout.fnmatch_lines(
+        [
+            "digits-tiny-0: SaveModels failed: OSError: *No space left on device",
+            "1 cell, 1 run: 1 NEW",
+            "models: 0 of 1 good runs left*",
+        ]
+    )
 
 
 @pytest.mark.parametrize("option", ["--from-records", "--drop-vanished"])

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from stn_core.training.tensorboard import STEP_LOSS
+from stn_core.training.event_file import STEP_LOSS
 from tests.event_files import hyperparameters, scalars
 from tests.suite.sessions import select
 

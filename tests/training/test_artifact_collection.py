@@ -14,22 +14,25 @@ from stn_core.session.artifacts import artifacts_path, read_artifacts
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.artifact_collection import (
-    MOST_FRAMES,
     collect_artifacts,
-    film_of,
     finite_difference_determinant,
-    one_of_each_class,
 )
+from stn_core.training.callbacks import KeepArtifacts, Run, SaveCheckpoints
 from stn_core.training.evaluation import Evaluation, evaluate
-from stn_core.training.loop import Training
+from stn_core.training.film import MOST_FRAMES, Film
+from stn_core.training.history import History
+from stn_core.training.run_cell import run_seed
+from stn_core.training.warped_images import one_of_each_class
+from tests.examples import record
 from tests.strategies import thetas
+from tests.watching import OnEpoch
 
 CELL = Cell("stn", "digits", "smoke", Recipe(epochs=2, batch_size=100))
 
 
-def run(cell, tmp_path, **settings):
+def run(cell, tmp_path, *callbacks):
     """A record of seed 3, and the arrays that were kept of it."""
-    (record,) = run_cell(cell, [3], RunSettings(artifacts=str(tmp_path), **settings))
+    (record,) = run_cell(cell, [3], callbacks=[KeepArtifacts(str(tmp_path)), *callbacks])
     return record, read_artifacts(artifacts_path(tmp_path, record.run_name))
 
 
@@ -63,25 +66,33 @@ def test_the_film_ends_with_the_finished_warp_and_begins_without_one(kept):
 
 
 def test_the_film_of_a_training_that_went_back_ends_with_the_weights_that_were_kept():
-    digits = load_dataset("digits")
-    model = create_model("stn", digits.image_shape, 10)
-    normalise = Normaliser.of(digits, torch.device("cpu"))
-    film = film_of(model, digits, normalise, epochs=2)
-    other = film(0).flip(-1)
-    training = Training(kept_epoch=1, frames={0: other, 1: other, 2: other})
-    warps = collect_artifacts(model, digits, normalise, training, None, "digest").warps
+    run = run_of("stn")
+    run.history = History(kept_epoch=1)
+    film = Film(run)
+    film.take(0)
+    other = film.frames[0].flip(-1)
+    warps = collect_artifacts(run, {0: other, 1: other, 2: other}).warps
     assert warps.film_epochs.tolist() == [0, 1, 2, 1]
     assert np.array_equal(warps.film[-1], warps.warped)
 
 
+def run_of(name, epochs=2):
+    """A run of an untrained model on the digits."""
+    digits, cpu = load_dataset("digits"), torch.device("cpu")
+    run = Run(record(recipe=Recipe(epochs=epochs).to_dict()), digits, cpu)
+    run.model = create_model(name, digits.image_shape, 10)
+    run.normalise = Normaliser.of(digits, cpu)
+    return run
+
+
 def test_an_interrupted_training_keeps_its_film(kept, tmp_path):
-    def interrupt(result, training):
+    def interrupt(result, run):
         raise KeyboardInterrupt
 
-    settings = {"checkpoints": str(tmp_path / "checkpoints"), "checkpoint_seconds": 0}
+    saving = SaveCheckpoints(str(tmp_path / "checkpoints"), seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        run_cell(CELL, [3], RunSettings(artifacts=str(tmp_path), **settings), on_epoch=interrupt)
-    _, resumed = run(CELL, tmp_path, **settings)
+        run(CELL, tmp_path, saving, OnEpoch(interrupt))
+    _, resumed = run(CELL, tmp_path, saving)
     assert resumed.warps.film_epochs.tolist() == [0, 1, 2]
     assert np.array_equal(resumed.warps.film, kept[1].warps.film)
 
@@ -102,28 +113,33 @@ def test_a_full_disk_costs_the_pictures_and_not_the_run(tmp_path, monkeypatch, c
     def refuse(path, artifacts):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stn_core.training.run_cell.write_artifacts", refuse)
-    (record,) = run_cell(CELL, [3], RunSettings(artifacts=str(tmp_path)))
-    assert record.status == "ok"
+    monkeypatch.setattr("stn_core.training.callbacks.artifacts.write_artifacts", refuse)
+    result = run_seed(CELL, 3, RunSettings(), [KeepArtifacts(str(tmp_path))])
+    assert result.record.status == "ok"
+    assert "No space left" in result.notes[0]
     assert "No space left" in caplog.text
 
 
 def test_a_model_may_mean_something_else_by_transform(caplog):
-    digits = load_dataset("digits")
-    model = create_model("cnn", digits.image_shape, 10)
-    model.transform = lambda images: images
-    assert film_of(model, digits, Normaliser.of(digits, torch.device("cpu")), epochs=3) is None
-    assert "warps are not filmed: AttributeError" in caplog.text
+    run = run_of("cnn")
+    run.model.transform = lambda images: images
+    film = Film(run)
+    for epoch in range(3):
+        film.take(epoch)
+    assert film.frames == {}
+    (message,) = caplog.messages
+    assert message.startswith("warps are not filmed: AttributeError")
 
 
 def test_a_film_of_a_long_training_is_short_and_shows_both_ends():
-    digits = load_dataset("digits")
-    model = create_model("stn", digits.image_shape, 10).train()
-    film = film_of(model, digits, Normaliser.of(digits, torch.device("cpu")), epochs=57)
-    taken = [epoch for epoch in range(58) if film(epoch) is not None]
+    run = run_of("stn", epochs=57)
+    film = Film(run)
+    for epoch in range(58):
+        film.take(epoch)
+    taken = list(film.frames)
     assert len(taken) == MOST_FRAMES
     assert (taken[0], taken[-1]) == (0, 57)
-    assert model.training  # as it was
+    assert run.model.training  # as it was
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30))

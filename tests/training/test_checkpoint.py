@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import itertools
+import json
 import logging
 import os
 import tempfile
@@ -16,10 +17,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from stn_core.datasets import Split, load_dataset
+from stn_core.models.checksummed_tensors import read_sealed
 from stn_core.models.normaliser import Normaliser
+from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training import train
+from stn_core.training.callbacks import Run, SaveCheckpoints
+from stn_core.training.callbacks.base import Watchers
 from stn_core.training.checkpoint import Checkpoint, discard
+from tests.examples import record
+from tests.watching import OnEpoch
 
 OWNER = {"cell": "smoke/digits/cnn", "seed": 0, "commit": None}
 RECIPES = {
@@ -35,7 +42,7 @@ RECIPES = {
 }
 
 
-class InterruptionError(Exception):
+class InterruptionError(BaseException):
     pass
 
 
@@ -69,11 +76,25 @@ def network(seed, memory_format=torch.contiguous_format):
 
 
 def stop_after(epoch):
-    def on_epoch(result, training):
+    def stop(result, run):
         if result.epoch == epoch:
             raise InterruptionError
 
-    return on_epoch
+    return OnEpoch(stop)
+
+
+def follow(model, dataset, recipe, *callbacks):
+    """The training, followed by callbacks."""
+    run = Run(record(cell=Cell("own", "digits", "smoke", recipe)), dataset, torch.device("cpu"))
+    run.model, run.normalise = model, normaliser(model, dataset)
+    return train(model, dataset, recipe, 3, run.normalise, Watchers(callbacks, run))
+
+
+def normaliser(model, dataset):
+    """In the model's own memory format."""
+    channels_last = model[3].weight.is_contiguous(memory_format=torch.channels_last)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return Normaliser.of(dataset, torch.device("cpu"), memory_format)
 
 
 def train_in_pieces(path, dataset, recipe, memory_format=torch.contiguous_format):
@@ -82,23 +103,19 @@ def train_in_pieces(path, dataset, recipe, memory_format=torch.contiguous_format
     Returns:
         The model, the course of its training, and how many pieces it took.
     """
-    normalise = Normaliser.of(dataset, torch.device("cpu"), memory_format)
     for piece in itertools.count():
         model = network(piece, memory_format)
-        checkpoint = Checkpoint(path, OWNER, seconds=0)
+        callbacks = (SaveCheckpoints(str(path), seconds=0), stop_after(piece + 1))
         try:
-            training = train(
-                model, dataset, recipe, 3, normalise, stop_after(piece + 1), checkpoint
-            )
+            training = follow(model, dataset, recipe, *callbacks)
         except InterruptionError:
             continue
         return model, training, piece + 1
 
 
-def train_in_one(dataset, recipe, memory_format=torch.contiguous_format, checkpoint=None):
+def train_in_one(dataset, recipe, memory_format=torch.contiguous_format, *callbacks):
     model = network(0, memory_format)
-    normalise = Normaliser.of(dataset, torch.device("cpu"), memory_format)
-    return model, train(model, dataset, recipe, 3, normalise, checkpoint=checkpoint)
+    return model, follow(model, dataset, recipe, *callbacks)
 
 
 def course(training):
@@ -127,7 +144,7 @@ def test_interrupted_after_every_epoch_and_resumed_it_is_the_same_training(
     model, training = train_in_one(digits, recipe, memory_format)
     generator = torch.get_rng_state()
     resumed_model, resumed, pieces = train_in_pieces(
-        tmp_path / "deep" / "a.safetensors", digits, recipe, memory_format
+        tmp_path / "deep", digits, recipe, memory_format
     )
     assert pieces == len(training.epochs) + 1
     assert course(resumed) == course(training)
@@ -142,7 +159,7 @@ def test_the_recipe_of_patience_stops_early_and_not_at_its_best(digits):
 
 def test_interrupted_within_an_epoch_it_is_the_same_training(digits, tmp_path):
     recipe = RECIPES["adamw_one_cycle"]
-    path = tmp_path / "a.safetensors"
+    saving = SaveCheckpoints(str(tmp_path), seconds=0)
     model, training = train_in_one(digits, recipe)
     frail = network(0)
     steps = itertools.count(1)
@@ -152,34 +169,28 @@ def test_interrupted_within_an_epoch_it_is_the_same_training(digits, tmp_path):
             raise InterruptionError
 
     frail.register_forward_pre_hook(fail)
-    normalise = Normaliser.of(digits, torch.device("cpu"))
     with pytest.raises(InterruptionError):
-        train(frail, digits, recipe, 3, normalise, checkpoint=Checkpoint(path, OWNER, 0))
+        follow(frail, digits, recipe, saving)
+    (path,) = (file for file in tmp_path.rglob("*") if file.is_file())
+    saved = read_sealed(path)[0]["state"]
     seen = []
     resumed_model = network(5)
-    resumed = train(
-        resumed_model,
-        digits,
-        recipe,
-        3,
-        normalise,
-        lambda result, _: seen.append(result),
-        Checkpoint(path, OWNER, 0),
-    )
+    watching = OnEpoch(lambda result, _: seen.append(result))
+    resumed = follow(resumed_model, digits, recipe, saving, watching)
     assert course(resumed) == course(training)
     assert_same_weights(resumed_model, model)
     assert seen == resumed.epochs
     # The two epochs before are those of the file, measured once.
-    assert [result.train_seconds for result in seen[:2]] == [
-        result["train_seconds"] for result in Checkpoint(path, OWNER).load()["epochs"][:2]
-    ]
+    for result in seen[:2]:
+        assert repr(result.train_seconds) in json.dumps(saved)
 
 
 def test_saving_changes_nothing(digits, tmp_path):
     recipe = RECIPES["patience"]
     model, training = train_in_one(digits, recipe)
-    checkpoint = Checkpoint(tmp_path / "a.safetensors", OWNER, 0)
-    saving_model, saving = train_in_one(digits, recipe, checkpoint=checkpoint)
+    saving_model, saving = train_in_one(
+        digits, recipe, torch.contiguous_format, SaveCheckpoints(str(tmp_path), seconds=0)
+    )
     assert course(saving) == course(training)
     assert_same_weights(saving_model, model)
 
@@ -312,7 +323,11 @@ def test_a_full_disk_stops_nothing_and_costs_nothing(digits, saved, caplog, monk
     monkeypatch.setattr(os, "fsync", full)
     model, training = train_in_one(digits, RECIPES["sgd_momentum"])
     other = Checkpoint(saved.path, {**OWNER, "seed": 3}, 0)
-    saving_model, saving = train_in_one(digits, RECIPES["sgd_momentum"], checkpoint=other)
+    state = {"weights": torch.zeros(2)}
+    follower = OnEpoch(lambda result, run: other.maybe_save(lambda: state))
+    saving_model, saving = train_in_one(
+        digits, RECIPES["sgd_momentum"], torch.contiguous_format, follower
+    )
     assert course(saving) == course(training)
     assert_same_weights(saving_model, model)
     assert "could not be written: [Errno 28] No space left on device" in caplog.text

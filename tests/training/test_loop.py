@@ -12,7 +12,7 @@ from stn_core.datasets import AffineDistortion, Split, load_dataset
 from stn_core.datasets.keyed_random import Stream
 from stn_core.models.normaliser import Normaliser
 from stn_core.session.recipe import Recipe
-from stn_core.training import loop, train
+from stn_core.training import train, training_state
 from stn_core.training.batches import training_batches
 from stn_core.training.optimization import create_optimizer, create_scheduler
 
@@ -167,7 +167,7 @@ def test_training_ends_where_its_schedule_does(digits, monkeypatch):
         made.append(create_scheduler(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(loop, "create_scheduler", remembered)
+    monkeypatch.setattr(training_state, "create_scheduler", remembered)
     recipe = Recipe(epochs=3, batch_size=60, learning_rate=0.01)
     train(linear(), digits, recipe, seed=0, normalise=normaliser(digits))
     (scheduler,) = made

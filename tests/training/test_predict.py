@@ -18,10 +18,12 @@ from stn_core.models.normaliser import Normaliser
 from stn_core.models.saved_models import read_saved_model, save_model
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
+from stn_core.training.callbacks import SaveModels
 from stn_core.training.predict import main
-from stn_core.training.run_cell import RunSettings, run_cell
+from stn_core.training.run_cell import run_cell
 from stn_core.training.side_by_side import side_by_side
 from tests.configurations import configuration_of
+from tests.liveness import assert_depends_on_its_input
 
 CPU = ("--device", "cpu")
 Printed = pytest.CaptureFixture[str]
@@ -33,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predict")
     for model in ("stn", "cnn"):
         cell = Cell(model, "digits_rts", "smoke", Recipe(epochs=1))
-        run_cell(cell, [0], RunSettings(models=str(folder)))
+        run_cell(cell, [0], callbacks=[SaveModels(str(folder))])
     for number in range(4):
         Image.fromarray(digit(number)[0].numpy()).save(folder / f"{number}.png")
     return folder
@@ -71,6 +73,7 @@ def test_probabilities_are_the_softmax_of_the_models_logits(
     lines = capsys.readouterr().out.splitlines()
     dataset, model = load_dataset("digits_rts"), read_saved_model(stn).model
     normalise = Normaliser.of(dataset, torch.device("cpu"), torch.channels_last)
+    assert_depends_on_its_input(model, normalise(dataset.test.images[:20]))
     for number, (path, line) in enumerate(zip(paths, lines, strict=True)):
         expected = model(normalise(digit(number)[None])).detach().softmax(1)[0]
         assert line.startswith(f"{path}: ")

@@ -22,10 +22,14 @@ from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.suite.state import worker_number
 from stn_core.training import run_cell as running
+from stn_core.training.callbacks import SaveCheckpoints, SaveModels
 from stn_core.training.devices import resolve_device
 from stn_core.training.evaluation import evaluate
-from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell
+from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell, run_seed
+from tests.backgrounds import backgrounds_of
+from tests.liveness import assert_depends_on_its_input
 from tests.platforms import needs_posix_signals
+from tests.watching import OnEpoch
 
 RECIPE = Recipe(epochs=2, batch_size=100)
 UNRULY = (
@@ -157,13 +161,14 @@ def test_a_record_is_complete_and_plain():
 def test_each_record_is_handed_over_before_the_next_seed_starts():
     seen = []
 
-    def on_epoch(result, training):
+    def on_epoch(result, run):
         seen.append(("epoch", result.epoch))
 
     def on_record(record):
         seen.append(("record", record.seed))
 
-    run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [3, 4], None, on_record, on_epoch)
+    cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+    run_cell(cell, [3, 4], None, on_record, [OnEpoch(on_epoch)])
     assert seen == [("epoch", 1), ("record", 3), ("epoch", 1), ("record", 4)]
 
 
@@ -262,64 +267,67 @@ def test_an_unknown_dataset_is_a_usage_error():
 
 
 def test_keyboard_interrupt_is_not_swallowed():
-    def interrupt(result, training):
+    def interrupt(result, run):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_cell(CELL, [0], on_epoch=interrupt)
+        run_cell(CELL, [0], callbacks=[OnEpoch(interrupt)])
 
 
 CHECKPOINTED = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
 
 
+COMMITTED = RunSettings(commit="c0ffee")
+
+
 def interrupt_after(epoch):
-    def on_epoch(result, training):
+    def interrupt(result, run):
         if result.epoch == epoch:
             raise KeyboardInterrupt
 
-    return on_epoch
+    return OnEpoch(interrupt)
 
 
 @pytest.fixture
-def resumable(tmp_path):
-    """Settings that save after every epoch."""
-    return RunSettings(checkpoints=str(tmp_path), checkpoint_seconds=0, commit="c0ffee")
+def saving(tmp_path):
+    """What saves after every epoch."""
+    return SaveCheckpoints(str(tmp_path), seconds=0)
 
 
-def files(settings):
-    return [path for path in Path(settings.checkpoints).rglob("*") if path.is_file()]
+def files(saving):
+    return [path for path in Path(saving.folder).rglob("*") if path.is_file()]
 
 
 @pytest.fixture(scope="module")
 def undisturbed():
     """The record of the cell, trained in one."""
-    (record,) = run_cell(CHECKPOINTED, [4], RunSettings(commit="c0ffee"))
+    (record,) = run_cell(CHECKPOINTED, [4], COMMITTED)
     return unchanging(record)
 
 
-def test_an_interrupted_run_goes_on_and_gives_the_same_record(resumable, undisturbed, caplog):
+def test_an_interrupted_run_goes_on_and_gives_the_same_record(saving, undisturbed, caplog):
     with pytest.raises(KeyboardInterrupt):
-        run_cell(CHECKPOINTED, [4], resumable, on_epoch=interrupt_after(2))
-    (path,) = files(resumable)
+        run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving, interrupt_after(2)])
+    (path,) = files(saving)
     seen = []
     with caplog.at_level(logging.INFO, "stn_core"):
         (resumed,) = run_cell(
-            CHECKPOINTED, [4], resumable, lambda record: seen.append(path.exists())
+            CHECKPOINTED, [4], COMMITTED, lambda record: seen.append(path.exists()), [saving]
         )
     assert caplog.messages == [f"the training goes on from {path}"]
     assert unchanging(resumed) == undisturbed
     assert seen == [True]  # deleted when the record is safe, not before
-    assert files(resumable) == []
+    assert files(saving) == []
 
 
-def test_every_seed_has_a_checkpoint_of_its_own(resumable, undisturbed):
+def test_every_seed_has_a_checkpoint_of_its_own(saving, undisturbed):
     for seed in (4, 5):
         with pytest.raises(KeyboardInterrupt):
-            run_cell(CHECKPOINTED, [seed], resumable, on_epoch=interrupt_after(1))
-    assert len(files(resumable)) == 2
-    records = run_cell(CHECKPOINTED, [5, 4], resumable)
+            run_cell(CHECKPOINTED, [seed], COMMITTED, callbacks=[saving, interrupt_after(1)])
+    assert len(files(saving)) == 2
+    records = run_cell(CHECKPOINTED, [5, 4], COMMITTED, callbacks=[saving])
     assert unchanging(records[1]) == undisturbed
-    assert files(resumable) == []
+    assert files(saving) == []
 
 
 @pytest.mark.parametrize(
@@ -332,74 +340,74 @@ def test_every_seed_has_a_checkpoint_of_its_own(resumable, undisturbed):
     ],
 )
 def test_a_checkpoint_of_another_run_is_not_used(
-    resumable, caplog, monkeypatch, other, changes, named
+    saving, caplog, monkeypatch, other, changes, named
 ):
     def stop(*arguments):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_cell(CHECKPOINTED, [4], resumable, on_epoch=interrupt_after(1))
-    (path,) = files(resumable)
+        run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving, interrupt_after(1)])
+    (path,) = files(saving)
     monkeypatch.setattr("stn_core.training.loop.training_step", stop)
     seen = []
     with pytest.raises(KeyboardInterrupt):
         run_cell(
             other,
             [4],
-            dataclasses.replace(resumable, **changes),
-            on_epoch=lambda result, _: seen.append(result),
+            dataclasses.replace(COMMITTED, **changes),
+            callbacks=[saving, OnEpoch(lambda result, _: seen.append(result))],
         )
     assert caplog.messages == [f"{path} is of another {named} and not used"]
     assert seen == []
 
 
-def test_a_checkpoint_of_a_model_of_another_shape_is_not_used(resumable, caplog, monkeypatch):
+def test_a_checkpoint_of_a_model_of_another_shape_is_not_used(saving, caplog, monkeypatch):
     def build(name, in_shape, num_classes, background):
         return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, num_classes, bias=False))
 
     with pytest.raises(KeyboardInterrupt):
-        run_cell(CHECKPOINTED, [4], resumable, on_epoch=interrupt_after(1))
+        run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving, interrupt_after(1)])
     monkeypatch.setattr("stn_core.training.run_cell.create_model", build)
-    (record,) = run_cell(CHECKPOINTED, [4], resumable)
+    (record,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving])
     assert caplog.messages[0].endswith("is of another model and not used")
     assert (record.status, len(record.validation)) == ("ok", 3)
 
 
-def test_a_record_that_cannot_be_kept_leaves_the_checkpoint(resumable, undisturbed):
+def test_a_record_that_cannot_be_kept_leaves_the_checkpoint(saving, undisturbed):
     def full(record):
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        run_cell(CHECKPOINTED, [4], resumable, full)
-    assert len(files(resumable)) == 1
-    (record,) = run_cell(CHECKPOINTED, [4], resumable)
+        run_cell(CHECKPOINTED, [4], COMMITTED, full, [saving])
+    assert len(files(saving)) == 1
+    (record,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving])
     assert unchanging(record) == undisturbed
 
 
 def test_a_crash_leaves_its_checkpoint_to_the_next_attempt(
-    resumable, undisturbed, monkeypatch, caplog
+    saving, undisturbed, monkeypatch, caplog
 ):
     def fail(*arguments):
         raise RuntimeError("the test set burnt")
 
     with monkeypatch.context() as patched:
         patched.setattr("stn_core.training.run_cell.evaluate", fail)
-        (crashed,) = run_cell(CHECKPOINTED, [4], resumable)
+        (crashed,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving])
     assert (crashed.status, len(crashed.validation)) == ("crashed", 0)
-    (path,) = files(resumable)
+    (path,) = files(saving)
     with caplog.at_level(logging.INFO, "stn_core"):
-        (record,) = run_cell(CHECKPOINTED, [4], resumable)
+        (record,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving])
     assert caplog.messages == [f"the training goes on from {path}"]
     assert unchanging(record) == undisturbed
-    assert files(resumable) == []
+    assert files(saving) == []
 
 
-def test_a_divergence_leaves_no_checkpoint(resumable, monkeypatch):
+def test_a_divergence_leaves_no_checkpoint(saving, monkeypatch):
     unusable = SimpleNamespace(cross_entropy=math.nan)
     monkeypatch.setattr("stn_core.training.run_cell.evaluate", lambda *arguments: unusable)
-    (record,) = run_cell(CHECKPOINTED, [4], resumable)
+    (record,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving])
     assert (record.status, len(record.validation)) == ("diverged", 3)
-    assert files(resumable) == []
+    assert files(saving) == []
 
 
 KILLED = """
@@ -408,6 +416,7 @@ from stn_core import Cell, RunSettings, run_cell
 from stn_core.session.recipe import Recipe
 from stn_core.suite.state import worker_number
 from stn_core.training import loop
+from stn_core.training.callbacks import SaveCheckpoints
 
 steps_left = int(sys.argv[2])
 step = loop.training_step
@@ -423,39 +432,47 @@ def mortal_step(*arguments):
 
 loop.training_step = mortal_step
 cell = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
-run_cell(cell, [4], RunSettings(checkpoints=sys.argv[1], checkpoint_seconds=0, commit="c0ffee"))
+saving = SaveCheckpoints(sys.argv[1], seconds=0)
+run_cell(cell, [4], RunSettings(commit="c0ffee"), callbacks=[saving])
 """
 
 
 @needs_posix_signals
-def test_a_process_killed_within_an_epoch_is_taken_up_by_another(resumable, undisturbed, caplog):
+def test_a_process_killed_within_an_epoch_is_taken_up_by_another(saving, undisturbed, caplog):
     steps = len(cached_dataset("digits", None, False).train) // CHECKPOINTED.recipe.batch_size
     step = 2 * steps + steps // 2  # within the third epoch
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, resumable.checkpoints, str(step)],
+        [sys.executable, "-c", KILLED, saving.folder, str(step)],
         cwd=Path(__file__).parents[2],
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
     with caplog.at_level(logging.INFO, "stn_core"):
-        (resumed,) = run_cell(CHECKPOINTED, [4], resumable)
+        (resumed,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving])
     assert "goes on from" in caplog.text
     assert unchanging(resumed) == undisturbed
 
 
-WORSENING = Recipe(epochs=5, batch_size=100, learning_rate=0.3, schedule="constant", patience=3)
+LIVELY = Recipe(epochs=30, batch_size=100, schedule="constant", patience=1, min_delta=0.05)
 
 
 def test_a_saved_model_is_the_one_that_was_measured(tmp_path):
-    cell = Cell("cnn", "digits", "smoke", WORSENING)
-    settings = RunSettings(models=str(tmp_path / "models"), imports=("my_models",))
-    saving, plain = (unchanging(run_cell(cell, [4], s)[0]) for s in (settings, RunSettings()))
+    cell = Cell("stn", "digits", "smoke", LIVELY)
+    keeping = SaveModels(str(tmp_path / "models"), imports=("my_models",))
+    saving, plain = (
+        unchanging(run_cell(cell, [4], callbacks=callbacks)[0]) for callbacks in ([keeping], [])
+    )
     assert saving == plain
+    assert saving.test_accuracy > 0.5
     assert saving.kept_epoch < len(saving.validation)  # these are not the last weights
     (path,) = (tmp_path / "models").iterdir()
-    assert path.name == "digits-cnn-4.safetensors"
+    assert path.name == "digits-stn-4.safetensors"
     saved = read_saved_model(path)
-    test = cached_dataset("digits", None, False).test
+    dataset = cached_dataset("digits", None, False)
+    test = dataset.test
+    assert_depends_on_its_input(saved.model, saved.normalise(test.images[:20]))
+    (background,) = backgrounds_of(saved.model)
+    assert torch.equal(background, torch.tensor(dataset.normalised_background))
     again = evaluate(saved.model, test.images, test.labels, saved.normalise)
     assert again.cross_entropy == saving.test_cross_entropy
     shared = {name: getattr(saving, name) for name in SHARED}
@@ -480,15 +497,15 @@ SHARED = (
 @pytest.mark.parametrize(("final", "accuracy"), [(False, type(None)), (True, float)])
 def test_a_search_saves_its_model_too(tmp_path, final, accuracy):
     search = Cell("cnn", "digits", "smoke", Recipe(epochs=1), is_search=True)
-    run_cell(search, [0], RunSettings(models=str(tmp_path), final=final))
+    run_cell(search, [0], RunSettings(final=final), callbacks=[SaveModels(str(tmp_path))])
     (path,) = tmp_path.iterdir()
     assert type(read_saved_model(path).configuration.test_accuracy) is accuracy
 
 
 @pytest.mark.parametrize("model", ["says_nan", "falls_over"])
 def test_a_run_that_failed_saves_no_model(tmp_path, model):
-    settings = RunSettings(models=str(tmp_path))
-    (record,) = run_cell(Cell(model, "digits", "smoke", RECIPE), [0], settings)
+    saving = SaveModels(str(tmp_path))
+    (record,) = run_cell(Cell(model, "digits", "smoke", RECIPE), [0], callbacks=[saving])
     assert record.status != "ok"
     assert list(tmp_path.iterdir()) == []
 
@@ -496,18 +513,20 @@ def test_a_run_that_failed_saves_no_model(tmp_path, model):
 def test_a_test_loss_that_is_not_finite_saves_no_model(tmp_path, monkeypatch):
     unusable = SimpleNamespace(cross_entropy=math.nan)
     monkeypatch.setattr("stn_core.training.run_cell.evaluate", lambda *arguments: unusable)
-    (record,) = run_cell(CHECKPOINTED, [4], RunSettings(models=str(tmp_path)))
+    (record,) = run_cell(CHECKPOINTED, [4], callbacks=[SaveModels(str(tmp_path))])
     assert record.status == "diverged"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_that_cannot_be_written_costs_no_run(tmp_path, caplog):
     (tmp_path / "models").write_text("a file where the folder should be")
-    settings = RunSettings(models=str(tmp_path / "models"))
+    saving = SaveModels(str(tmp_path / "models"))
     cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
-    (record,) = run_cell(cell, [0], settings)
-    assert unchanging(record) == unchanging(run_cell(cell, [0])[0])
-    assert "digits-cnn-0.safetensors could not be written: " in caplog.text
+    result = run_seed(cell, 0, RunSettings(), [saving])
+    assert unchanging(result.record) == unchanging(run_cell(cell, [0])[0])
+    (note,) = result.notes
+    assert note.startswith("SaveModels failed: ")
+    assert f"digits-cnn-0: {note}" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "CPU", ""])

@@ -1,6 +1,5 @@
 """What TensorBoard shows is what a training and its record say, and it changes neither."""
 
-import contextlib
 import dataclasses
 import math
 import sys
@@ -10,15 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from stn_core import RunSettings, run_cell
+from stn_core import run_cell
 from stn_core.errors import UsageError
 from stn_core.session.artifacts import artifacts_path, read_artifacts
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
-from stn_core.training import tensorboard
-from stn_core.training.observers import together
-from stn_core.training.tensorboard import in_a_row
+from stn_core.training import event_file
+from stn_core.training.callbacks import KeepArtifacts, SaveCheckpoints, WriteTensorBoard
+from stn_core.training.event_file import in_a_row
 from tests.event_files import hyperparameters, images, scalars
+from tests.watching import OnEpoch
 
 SCALES = (("*", 1.0),)
 CELL = Cell("stn", "digits", "smoke", Recipe(epochs=3, batch_size=300, learning_rate_scales=SCALES))
@@ -31,11 +31,9 @@ DIVERGING = dataclasses.replace(
 )
 
 
-def run(cell, folder, on_epoch=None, **settings):
+def run(cell, folder, *callbacks):
     """The record of seed 3, and its folder for TensorBoard."""
-    (record,) = run_cell(
-        cell, [3], RunSettings(tensorboard=str(folder), **settings), on_epoch=on_epoch
-    )
+    (record,) = run_cell(cell, [3], callbacks=[WriteTensorBoard(str(folder)), *callbacks])
     return record, folder / f"{cell.dataset}-{cell.model}-3"
 
 
@@ -45,22 +43,22 @@ class Shown:
 
     record: object
     folder: object
-    training: object
+    history: object
     artifacts: object
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    trainings = []
+    histories = []
     tmp_path = tmp_path_factory.mktemp("shown")
     record, folder = run(
         CELL,
         tmp_path / "tensorboard",
-        lambda _, training: trainings.append(training),
-        artifacts=str(tmp_path),
+        OnEpoch(lambda _, run: histories.append(run.history)),
+        KeepArtifacts(str(tmp_path)),
     )
     artifacts = read_artifacts(artifacts_path(tmp_path, record.run_name))
-    return Shown(record, folder, trainings[-1], artifacts)
+    return Shown(record, folder, histories[-1], artifacts)
 
 
 def float32(values):
@@ -69,7 +67,7 @@ def float32(values):
 
 
 def test_every_steps_loss_stands_at_its_step(shown):
-    losses = torch.cat(shown.training.step_losses).tolist()
+    losses = torch.cat(shown.history.step_losses).tolist()
     assert scalars(shown.folder)["train/loss"] == list(enumerate(losses, start=1))
 
 
@@ -145,25 +143,25 @@ def test_showing_a_run_changes_no_number(shown):
 def test_an_epoch_can_be_watched_as_soon_as_it_is_over(tmp_path):
     seen = []
 
-    def watch(result, training):
+    def watch(result, run):
         written = scalars(tmp_path / "digits-stn-3")
         seen.append((len(written["train/loss"]), written["validation/loss"][-1][0]))
 
-    run(CELL, tmp_path, watch)
+    run(CELL, tmp_path, OnEpoch(watch))
     assert seen == [(3, 1), (6, 2), (9, 3)]
 
 
 def test_a_run_that_goes_on_is_shown_like_an_undisturbed_one(shown, tmp_path):
-    def interrupt(result, training):
+    def interrupt(result, run):
         if result.epoch == 2:
             raise KeyboardInterrupt
 
-    settings = {"checkpoints": str(tmp_path / "checkpoints"), "checkpoint_seconds": 0}
+    saving = SaveCheckpoints(str(tmp_path / "checkpoints"), seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        run(CELL, tmp_path, interrupt, **settings)
+        run(CELL, tmp_path, saving, OnEpoch(interrupt))
     folder = tmp_path / "digits-stn-3"
     assert [step for step, _ in scalars(folder)["validation/loss"]] == [1, 2]
-    run(CELL, tmp_path, **settings)
+    run(CELL, tmp_path, saving)
     resumed, undisturbed = scalars(folder), scalars(shown.folder)
     for written in (resumed, undisturbed):
         del written["final/train_seconds"]
@@ -211,19 +209,19 @@ def test_a_folder_that_cannot_be_made_costs_a_warning_and_not_the_run(shown, tmp
     record, _ = run(CELL, tmp_path)
     assert record.digest == shown.record.digest
     (message,) = caplog.messages
-    assert "could not be written" in message
+    assert message.startswith("digits-stn-3: WriteTensorBoard failed: FileExistsError: ")
 
 
 def test_a_disk_that_fills_up_costs_the_rest_of_the_file(shown, tmp_path, caplog, monkeypatch):
     writes = iter(range(9))
 
-    class Full(tensorboard.RecordWriter):
+    class Full(event_file.RecordWriter):
         def write(self, data):
             if next(writes, None) is None:
                 raise OSError(28, "No space left on device")
             super().write(data)
 
-    monkeypatch.setattr(tensorboard, "RecordWriter", Full)
+    monkeypatch.setattr(event_file, "RecordWriter", Full)
     record, folder = run(CELL, tmp_path)
     assert record.digest == shown.record.digest
     (message,) = caplog.messages
@@ -233,10 +231,11 @@ def test_a_disk_that_fills_up_costs_the_rest_of_the_file(shown, tmp_path, caplog
 
 
 def test_warps_that_are_no_images_cost_the_rest_of_the_file(shown, tmp_path, caplog, monkeypatch):
-    def film_of(*arguments):
-        return lambda epoch: torch.zeros(7)
+    class Broken(event_file.Film):
+        def take(self, epoch):
+            self.frames[epoch] = torch.zeros(7)
 
-    monkeypatch.setattr("stn_core.training.run_cell.film_of", film_of)
+    monkeypatch.setattr(event_file, "Film", Broken)
     record, folder = run(CELL, tmp_path)
     assert record.digest == shown.record.digest
     assert len(caplog.messages) == 1
@@ -245,14 +244,16 @@ def test_warps_that_are_no_images_cost_the_rest_of_the_file(shown, tmp_path, cap
 
 def test_without_its_package_a_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(UsageError, match=r"missing: pip install tensorboard$"):
+    with pytest.raises(
+        UsageError, match=r"is not installed: pip install 'stn-core\[tensorboard\]'$"
+    ):
         run(CELL, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_who_does_not_ask_needs_no_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    monkeypatch.delitem(sys.modules, "stn_core.training.tensorboard")
+    monkeypatch.delitem(sys.modules, "stn_core.training.event_file")
     (record,) = run_cell(DIVERGING, [3])
     assert record.status == "diverged"
 
@@ -264,18 +265,3 @@ def test_images_of_any_channels_stand_side_by_side(channels, shape):
     assert row.shape == shape
     planes = row.reshape(channels, 4, 6, 5)  # an oracle: the axes of what was put together
     assert torch.equal(planes.permute(2, 0, 1, 3), pixels)
-
-
-def test_observers_are_told_in_their_order():
-    seen = []
-
-    def first(result, training):
-        seen.append(("first", result, training))
-
-    def second(result, training):
-        seen.append(("second", result, training))
-        raise KeyboardInterrupt
-
-    with contextlib.suppress(KeyboardInterrupt):
-        together(None, first, second, first)("result", "training")
-    assert seen == [("first", "result", "training"), ("second", "result", "training")]

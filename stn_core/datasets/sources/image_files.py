@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,9 @@ with needs_extra("data"):
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's names of grey and of coloured pixels, by how many channels an image has."""
+
+MOST_PIXELS = 2**26
+"""Of an image file: 256 MiB in four channels."""
 
 _NUMBERS = ("I", "F")
 """Pillow's modes of numbers: nobody says which of them are black and white."""
@@ -53,10 +58,20 @@ def read_image(
 
 def _decoded(path: Path, mode: str, background: tuple[int, ...]) -> Image.Image:
     try:
-        with Image.open(path) as file:
+        if stat.S_ISFIFO(path.stat().st_mode):  # Pillow would wait for a writer
+            raise UsageError(f"{path} is not a regular file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we say it ourselves
+            file = Image.open(path)
+        with file:
+            _check_size(path, file)
             return _opaque(ImageOps.exif_transpose(file), mode, background)
+    except UsageError:
+        raise
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
+    except Image.DecompressionBombError:
+        raise UsageError(f"{path} is too large: the most is {MOST_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
         raise UsageError(f"{path} is no image, or in no format that Pillow reads") from None
     except OSError as error:
@@ -65,6 +80,15 @@ def _decoded(path: Path, mode: str, background: tuple[int, ...]) -> Image.Image:
     except Exception as error:  # each of Pillow's formats has damages and errors of its own
         reason = " ".join(str(error).split())
         raise UsageError(f"{path} cannot be read: {reason}") from error
+
+
+def _check_size(path: Path, image: Image.Image) -> None:
+    """Refuse an image by what its header says, before memory is taken for its pixels."""
+    if image.width * image.height > MOST_PIXELS:
+        raise UsageError(
+            f"{path} is {image.width} pixels wide and {image.height} high: too large, the most is"
+            f" {MOST_PIXELS:,} pixels"
+        )
 
 
 def _opaque(image: Image.Image, mode: str, background: tuple[int, ...]) -> Image.Image:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +153,27 @@ def test_a_torn_file_is_told_or_read_in_part(tmp_path: Path, suffix: str) -> Non
         except UsageError:
             refusals += 1
     assert refusals
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """The beginning of a PNG of a size that it claims, without any pixel."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [8_200, 9_500, 60_000])  # beyond Pillow's two limits as well
+def test_a_huge_image_is_refused_by_its_header(path: Path, side: int) -> None:
+    path.write_bytes(huge_png(side, side))
+    with pytest.raises(UsageError, match=r"too large.* most is 67,108,864 pixels$"):
+        read_image(path, GREY, BLACK[:1], resize=True)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is not a regular file"):
+        read_image(tmp_path / "pipe", GREY, BLACK[:1])

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stn_core.errors import needs_extra
 from stn_core.session.records import RunRecord
-from stn_core.training.loop import EpochResult, Training
+from stn_core.training.callbacks.base import Run, Watcher
+from stn_core.training.film import Film
+from stn_core.training.history import EpochResult, History
 
 with needs_extra("tensorboard"):
     from tensorboard.compat.proto.event_pb2 import Event
@@ -28,79 +30,80 @@ VALIDATION_ACCURACY = "validation/accuracy"
 BATCH = "warp/before"
 WARPED = "warp/after"
 
-_LOGGER = logging.getLogger(__name__)
 
-
-class TensorBoard:
-    """An observer that writes a run into an event file, which can be watched from epoch to epoch.
+class EventFile(Watcher):
+    """Writes a run into an event file, which can be watched from epoch to epoch.
 
     The global step of `train/loss` is the optimiser's, from 1; that of everything else is the
-    epoch, from 1, where 0 is the untrained model. A run that goes on from a checkpoint is told of
-    all its epochs again, and is written anew.
+    epoch, from 1, where 0 is the untrained model. A run that is resumed is written anew, from its
+    first epoch on.
 
     The file is open only while something is written, in the caller's own thread: torch's
-    `SummaryWriter` writes in another, in which nobody could catch what a full disk raises. What
-    cannot be written costs the rest of the file and a warning, not the run.
+    `SummaryWriter` writes in another, in which nobody could catch what a full disk raises.
 
     Args:
         folder: the run's own; event files of an earlier attempt are deleted.
-        batch: uint8 (B, C, H, W), the images that the training's frames show warped.
+        run: that is written.
     """
 
-    def __init__(self, folder: Path, batch: Tensor) -> None:
+    def __init__(self, folder: Path, run: Run) -> None:
         # A name of its own: a TensorBoard that watches has read half of the one it replaces.
         self._path = folder / f"events.out.tfevents.{time.time_ns()}"
-        self._batch = batch
-        self._refused = False
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for earlier in folder.glob("events.out.tfevents.*"):
-                earlier.unlink()
-        except OSError as error:
-            self._give_up(error)
+        self._run = run
+        self._film = Film(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        for earlier in folder.glob("events.out.tfevents.*"):
+            earlier.unlink()
         self._append([Event(wall_time=time.time(), file_version="brain.Event:2")])
 
-    def __call__(self, result: EpochResult, training: Training) -> None:
+    def start(self) -> None:
+        """Film the untrained model."""
+        self._film.take(0)
+
+    def epoch(self, result: EpochResult) -> None:
+        """Film and write an epoch."""
+        self._film.take(result.epoch)
+        self.replay(result)
+
+    def replay(self, result: EpochResult) -> None:
         """Write an epoch."""
         self._append(
             itertools.chain(
-                _step_losses(training, result.epoch),
+                _step_losses(self._run.history, result.epoch),
                 _validation(result),
-                self._pictures(training, result.epoch),
+                self._pictures(result.epoch),
             )
         )
 
-    def add_diverged_epoch(self, training: Training) -> None:
-        """Write the steps of the last epoch, which ended without a result."""
-        self._append(_step_losses(training, len(training.step_losses)))
-
-    def finish(self, record: RunRecord) -> None:
+    def end(self) -> None:
         """Write what the run was asked for, and what came out where it ended well."""
+        record, history = self._run.record, self._run.history
+        if len(history.step_losses) > len(history.epochs):  # the last epoch diverged
+            self._append(_step_losses(history, len(history.step_losses)))
         self._append(_event(summary, record.kept_epoch) for summary in _outcome(record))
 
-    def _pictures(self, training: Training, epoch: int) -> Iterator[Event]:
-        if epoch == 1 and training.frames:
-            yield _event(image(BATCH, in_a_row(self._batch), dataformats="CHW"), 0)
+    def state_dict(self) -> dict[str, Any]:
+        """The film; everything else is written anew."""
+        return self._film.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the film of the interrupted run."""
+        self._film.load_state_dict(state)
+
+    def _pictures(self, epoch: int) -> Iterator[Event]:
+        frames = self._film.frames
+        if epoch == 1 and frames:
+            yield _event(image(BATCH, in_a_row(self._film.batch), dataformats="CHW"), 0)
         for moment in (0, 1) if epoch == 1 else (epoch,):
-            if moment in training.frames:
-                frame = in_a_row(training.frames[moment])
+            if moment in frames:
+                frame = in_a_row(frames[moment])
                 yield _event(image(WARPED, frame, dataformats="CHW"), moment)
 
     def _append(self, events: Iterable[Event]) -> None:
-        if self._refused:
-            return
-        try:
-            with self._path.open("ab") as file:
-                writer = RecordWriter(file)
-                for event in events:
-                    writer.write(event.SerializeToString())
-        except Exception as error:  # a full disk, warped images that are none
-            self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        """Write no more: behind half an event nobody would read another."""
-        self._refused = True
-        _LOGGER.warning("%s could not be written: %s", self._path, error)
+        with self._path.open("ab") as file:
+            writer = RecordWriter(file)
+            for event in events:
+                writer.write(event.SerializeToString())
 
 
 def in_a_row(pixels: Tensor) -> Tensor:
@@ -121,9 +124,9 @@ def _event(summary: Summary, step: int) -> Event:
     return Event(wall_time=time.time(), step=step, summary=summary)
 
 
-def _step_losses(training: Training, epoch: int) -> Iterator[Event]:
-    steps_before = sum(len(losses) for losses in training.step_losses[: epoch - 1])
-    losses = training.step_losses[epoch - 1].tolist()
+def _step_losses(history: History, epoch: int) -> Iterator[Event]:
+    steps_before = sum(len(losses) for losses in history.step_losses[: epoch - 1])
+    losses = history.step_losses[epoch - 1].tolist()
     for step, loss in enumerate(losses, start=steps_before + 1):
         yield _event(scalar(STEP_LOSS, loss), step)
 

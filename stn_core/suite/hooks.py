@@ -1,0 +1,26 @@
+"""The hooks that a project can implement, in its conftest.py or a plugin of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from stn_core.training.callbacks import Callback
+
+
+@pytest.hookspec
+def pytest_stn_callbacks(config: pytest.Config) -> Sequence[Callback]:
+    """What is to follow every run of the session, beside what the command line asks for.
+
+    Called once in each process that trains, before its first run.
+
+    Args:
+        config: of the session.
+
+    Returns:
+        Callbacks; `stn_core.training.callbacks` says what they are told, and when.
+    """
+    raise NotImplementedError

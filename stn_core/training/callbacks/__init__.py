@@ -1,0 +1,19 @@
+"""What follows a run while it trains and when it ends; `base` says who is told what, and when."""
+
+from stn_core.training.callbacks.artifacts import KeepArtifacts
+from stn_core.training.callbacks.base import Callback, Run, Watcher
+from stn_core.training.callbacks.checkpoints import SaveCheckpoints
+from stn_core.training.callbacks.progress import ShowProgress
+from stn_core.training.callbacks.saved_models import SaveModels
+from stn_core.training.callbacks.tensorboard import WriteTensorBoard
+
+__all__ = [
+    "Callback",
+    "KeepArtifacts",
+    "Run",
+    "SaveCheckpoints",
+    "SaveModels",
+    "ShowProgress",
+    "Watcher",
+    "WriteTensorBoard",
+]

@@ -1,0 +1,82 @@
+"""Save the state of unfinished runs, so that the same run asked for again goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stn_core.session.file_names import file_stem
+from stn_core.session.records import RunRecord
+from stn_core.training.callbacks.base import Callback, Run, Watcher
+from stn_core.training.checkpoint import Checkpoint, discard
+from stn_core.training.history import EpochResult
+
+FORMAT = 2
+"""Of what a checkpoint holds; one of another format is not used."""
+
+
+@dataclass(frozen=True)
+class SaveCheckpoints(Callback):
+    """A run that is interrupted, or crashes, leaves its state and can be resumed.
+
+    Args:
+        folder: where.
+        seconds: how long a run trains at least from one checkpoint to the next; 0 saves after
+            every epoch.
+    """
+
+    last: ClassVar[bool] = True
+    folder: str
+    seconds: float = 60.0
+
+    def watch(self, run: Run) -> Watcher:
+        """What saves one run, and finds where it was interrupted."""
+        return _CheckpointSaver(self, run)
+
+    def record_kept(self, record: RunRecord) -> None:
+        """Delete the checkpoint of a run that is over; one that crashed may be resumed."""
+        if record.status != "crashed":
+            discard(self.path_of(record))
+
+    def path_of(self, record: RunRecord) -> Path:
+        """The file of a run."""
+        name = file_stem(record.budget, record.dataset, record.model, str(record.seed))
+        return Path(self.folder, f"{name}.safetensors")
+
+
+class _CheckpointSaver(Watcher):
+    def __init__(self, settings: SaveCheckpoints, run: Run) -> None:
+        self._settings = settings
+        self._run = run
+
+    def start(self) -> None:
+        path = self._settings.path_of(self._run.record)
+        self._file = Checkpoint(path, _owner(self._run), self._settings.seconds)
+        self._run.resumed_from = self._file.load()
+
+    def epoch(self, result: EpochResult) -> None:
+        self._file.maybe_save(self._run.state_dict)
+
+    def replay(self, result: EpochResult) -> None:
+        """Nothing: the checkpoint has that epoch."""
+
+
+def _owner(run: Run) -> dict[str, Any]:
+    """What tells a run's checkpoint from that of another: its record and its model's shapes."""
+    record, environment = run.record, run.record.environment
+    shapes = {name: list(getattr(v, "shape", ())) for name, v in run.model.state_dict().items()}
+    return {
+        "format": FORMAT,
+        "cell": record.key,
+        "seed": record.seed,
+        "recipe": record.recipe_hash,
+        "data": record.data_hash,
+        "model": hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:12],
+        "environment": environment.key(),
+        "stn_core": environment.stn_core,
+        "commit": environment.commit,
+        "dirty": environment.dirty,
+    }

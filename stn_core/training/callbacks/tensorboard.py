@@ -1,0 +1,32 @@
+"""Write runs for TensorBoard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stn_core.errors import require_package
+from stn_core.training.callbacks.base import Callback, Run, Watcher
+
+
+@dataclass(frozen=True)
+class WriteTensorBoard(Callback):
+    """Every run has a folder of its own, which TensorBoard can show while it trains.
+
+    Args:
+        folder: of those folders.
+
+    Raises:
+        UsageError: TensorBoard's package is not installed.
+    """
+
+    folder: str
+
+    def __post_init__(self) -> None:
+        require_package("tensorboard", "WriteTensorBoard", "tensorboard")
+
+    def watch(self, run: Run) -> Watcher:
+        """What writes one run."""
+        from stn_core.training.event_file import EventFile  # imports the package
+
+        return EventFile(Path(self.folder, run.record.run_name), run)

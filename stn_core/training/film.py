@@ -1,0 +1,54 @@
+"""The warps of a fixed batch, filmed while a model learns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from stn_core.models.transformed import TransformsImages
+from stn_core.training.callbacks.base import Run, reason_of
+from stn_core.training.warped_images import fixed_batch, warp
+
+_LOGGER = logging.getLogger(__name__)
+
+MOST_FRAMES = 12
+"""So many moments of a training are filmed."""
+
+
+class Film:
+    """What a model's transformer made of a fixed batch, before the first epoch and as it learnt.
+
+    Args:
+        run: whose model is filmed; one without a transformer gives no frames. The frames are
+            spread evenly over the epochs that its recipe allows.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.batch = fixed_batch(run.dataset)
+        self.frames: dict[int, Tensor] = {}
+        self._run = run
+        epochs = run.record.recipe["epochs"]
+        self._moments = set(np.linspace(0, epochs, MOST_FRAMES).round().astype(int).tolist())
+
+    def take(self, epoch: int) -> None:
+        """Film the model after an epoch, or before the first one (0), if that is a moment to."""
+        model = self._run.model
+        if epoch not in self._moments or not isinstance(model, TransformsImages):
+            return
+        try:
+            self.frames[epoch] = warp(model, self.batch, self._run.normalise).image
+        except Exception as error:  # a model of one's own may mean something else by `transform`
+            self._moments.clear()
+            _LOGGER.warning("warps are not filmed: %s", reason_of(error))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The frames, for `load_state_dict`."""
+        return {"frames": self.frames}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the film of the interrupted run."""
+        self.frames = dict(state["frames"])

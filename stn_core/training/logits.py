@@ -1,0 +1,42 @@
+"""What a model answers must be logits: one row for each image, one column for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from stn_core.errors import UsageError
+
+
+def check_logits(answer: object, images: int, classes: int | None = None) -> None:
+    """See that a model's answer is logits.
+
+    Args:
+        answer: for that many images.
+        images: how many.
+        classes: how many; None where any number will do.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not isinstance(answer, Tensor):
+        found = _in_words(answer)
+    elif (
+        answer.ndim != 2 or len(answer) != images or (classes or answer.shape[1]) != answer.shape[1]
+    ):
+        found = str(tuple(answer.shape))
+    else:
+        return
+    expected = f"({images}, {classes or 'classes'})"
+    raise UsageError(f"the model must give logits of shape {expected}, not {found}")
+
+
+def _in_words(answer: object) -> str:
+    if isinstance(answer, tuple):
+        return "a tuple"
+    if isinstance(answer, list):
+        return "a list"
+    if isinstance(answer, Mapping):
+        return "a dictionary"
+    return "None" if answer is None else f"a {type(answer).__name__}"

@@ -1,0 +1,41 @@
+"""What a model's transformer makes of images that a person will look at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stn_core.datasets import Dataset
+from stn_core.models.normaliser import Normaliser
+from stn_core.models.transformed import TransformsImages, WarpedImages
+
+BATCH_IMAGES = 10
+"""So many images are shown warped."""
+
+
+def fixed_batch(dataset: Dataset) -> Tensor:
+    """The validation images that are shown warped, uint8 (B, C, H, W)."""
+    return dataset.val.images[one_of_each_class(dataset.val.labels)]
+
+
+def one_of_each_class(labels: Tensor, count: int = BATCH_IMAGES) -> Tensor:
+    """Indices of the first image of each class, then of the second, until there are enough."""
+    order = torch.argsort(labels, stable=True)
+    sizes = torch.bincount(labels)
+    rank = torch.empty_like(labels)
+    rank[order] = torch.cat([torch.arange(int(size)) for size in sizes])
+    return torch.argsort(rank * len(sizes) + labels, stable=True)[:count]
+
+
+@torch.no_grad()
+def warp(model: TransformsImages, images: Tensor, normalise: Normaliser) -> WarpedImages:
+    """What a model's transformer makes of uint8 images, as uint8 on the CPU; its mode is kept."""
+    assert isinstance(model, nn.Module)
+    was_training = model.training
+    model.eval()
+    try:
+        warped = model.transform(normalise(images.to(normalise.shift.device)))
+    finally:
+        model.train(was_training)
+    pixels = normalise.pixels(warped.image).cpu()
+    return WarpedImages(pixels, warped.grid.float().cpu(), warped.theta.float().cpu())
