@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from stn_core.datasets import load_dataset as load_dataset
     from stn_core.datasets import register_dataset as register_dataset
     from stn_core.errors import UsageError as UsageError
+    from stn_core.geometry.pixel_matrices import from_pixel_matrix as from_pixel_matrix
+    from stn_core.geometry.pixel_matrices import to_pixel_matrix as to_pixel_matrix
     from stn_core.geometry.sampling import list_samplers as list_samplers
     from stn_core.geometry.sampling import sample as sample
     from stn_core.geometry.warp_image import warp_image as warp_image
@@ -47,6 +49,7 @@ _HOME = {
     "UsageError": "errors",
     "create_model": "models",
     "create_warp": "geometry.warps",
+    "from_pixel_matrix": "geometry.pixel_matrices",
     "get_budget": "session.budgets",
     "list_budgets": "session.budgets",
     "list_datasets": "datasets",
@@ -63,6 +66,7 @@ _HOME = {
     "run_cell": "training.run_cell",
     "sample": "geometry.sampling",
     "summarize_model": "models",
+    "to_pixel_matrix": "geometry.pixel_matrices",
     "warp_image": "geometry.warp_image",
 }
 

@@ -21,6 +21,12 @@ def base_grid(
 ) -> Tensor:
     """The centres of all pixels of an image: the grid that samples it unchanged.
 
+    >>> base_grid((1, 4))
+    tensor([[[-0.7500,  0.0000],
+             [-0.2500,  0.0000],
+             [ 0.2500,  0.0000],
+             [ 0.7500,  0.0000]]])
+
     Args:
         size_hw: height and width in pixels, both at least 1.
         device: where to put the grid.
@@ -43,6 +49,10 @@ def base_grid(
 def normalised_to_pixel(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """From normalised to pixel coordinates, in which pixel i has its centre at i.
 
+    >>> normalised_to_pixel(torch.tensor([[0.0, 0.0], [-1.0, 1.0]]), (4, 8))
+    tensor([[ 3.5000,  1.5000],
+            [-0.5000,  3.5000]])
+
     Args:
         xy: (..., 2) normalised.
         size_hw: height and width of the image in pixels.
@@ -60,6 +70,10 @@ def normalised_to_pixel(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 def pixel_to_normalised(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """From pixel coordinates, in which pixel i has its centre at i, to normalised ones.
+
+    >>> pixel_to_normalised(torch.tensor([[3.5, 1.5], [0.0, 0.0]]), (4, 8))
+    tensor([[ 0.0000,  0.0000],
+            [-0.8750, -0.7500]])
 
     Args:
         xy: (..., 2) in pixels.

@@ -12,6 +12,9 @@ from stn_core.errors import UsageError
 def positive_number(what: str, value: object) -> float:
     """A positive number, also one of numpy's.
 
+    >>> positive_number("the aspect", 1)
+    1.0
+
     Args:
         what: what the number is, in the user's words.
         value: what was given.
@@ -26,6 +29,9 @@ def positive_number(what: str, value: object) -> float:
 
 def whole_number(what: str, value: object, least: int) -> int:
     """A whole number, also one of numpy's.
+
+    >>> whole_number("the number of steps", 4, least=1)
+    4
 
     Args:
         what: what needs it and what it is, in the user's words.
@@ -42,6 +48,9 @@ def whole_number(what: str, value: object, least: int) -> int:
 
 def size_in_pixels(what: str, value: object) -> tuple[int, int]:
     """A height and a width in pixels, also numpy's.
+
+    >>> size_in_pixels("the output", [28, 35])
+    (28, 35)
 
     Args:
         what: what has that size, in the user's words.

@@ -9,7 +9,11 @@ from torch import Tensor
 
 
 def working_dtype(*values: Tensor) -> torch.dtype:
-    """The widest type among the values given, float32 at least."""
+    """The widest type among the values given, float32 at least.
+
+    >>> working_dtype(torch.zeros(1, dtype=torch.bfloat16))
+    torch.float32
+    """
     dtype = torch.float32
     for value in values:
         dtype = torch.promote_types(dtype, value.dtype)
@@ -17,12 +21,21 @@ def working_dtype(*values: Tensor) -> torch.dtype:
 
 
 def widest_dtype(device: torch.device) -> torch.dtype:
-    """The widest floating type of a device: float64, but on Apple's GPUs, which have none."""
+    """The widest floating type of a device: float64, but on Apple's GPUs, which have none.
+
+    >>> widest_dtype(torch.device("cpu"))
+    torch.float64
+    """
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def full_precision(values: Tensor) -> AbstractContextManager[object]:
     """Autocast switched off: in bfloat16 a grid of 224 pixels would be off by half a pixel.
+
+    >>> values = torch.ones(2, 2)
+    >>> with torch.autocast("cpu", torch.bfloat16), full_precision(values):
+    ...     (values @ values).dtype
+    torch.float32
 
     Args:
         values: any tensor on the device that computes.

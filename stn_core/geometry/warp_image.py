@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, overload
+
+import numpy as np
+import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_core.errors import UsageError
@@ -11,36 +16,69 @@ from stn_core.geometry.warps import warp_for
 from stn_core.geometry.warps.base import Warp
 
 
+@overload
 def warp_image(
     image: Tensor,
     warp: Warp | str,
     theta: Tensor,
+    size_hw: tuple[int, int] | None = ...,
+    mode: str = ...,
+    padding: Padding = ...,
+) -> Tensor: ...
+@overload
+def warp_image(
+    image: NDArray[np.uint8],
+    warp: Warp | str,
+    theta: Tensor | NDArray[Any],
+    size_hw: tuple[int, int] | None = ...,
+    mode: str = ...,
+    padding: Padding = ...,
+) -> NDArray[np.uint8]: ...
+def warp_image(
+    image: Tensor | NDArray[np.uint8],
+    warp: Warp | str,
+    theta: Tensor | NDArray[Any],
     size_hw: tuple[int, int] | None = None,
     mode: str = "bilinear",
     padding: Padding = "zeros",
-) -> Tensor:
+) -> Tensor | NDArray[np.uint8]:
     """Warp images by parameters given by hand.
 
     The values of theta are checked, which waits for the device; a network that predicts theta uses
     ``SpatialTransformer``, in which NaN flows through.
 
+    >>> from stn_core import warp_image
+    >>> photograph = np.arange(8, dtype=np.uint8).reshape(2, 4, 1)
+    >>> half_a_width = np.array([1.0, 0.0])  # the picture moves to the left
+    >>> warp_image(photograph, "translation", half_a_width, padding=99)[..., 0]
+    array([[ 2,  3, 99, 99],
+           [ 6,  7, 99, 99]], dtype=uint8)
+
     Args:
-        image: (B, C, H, W), floating point.
+        image: a tensor (B, C, H, W), floating point; or one image as an array, uint8, (H, W, C) or
+            (H, W), as Pillow, OpenCV and scikit-image have it.
         warp: a warp from ``create_warp``, or a family's name: then a turn is rigid in the image's
             pixels (see ``warp_for``).
-        theta: (B, P), or (P,) or (1, P) for all images.
+        theta: (B, P), or (P,) or (1, P) for all images; of an array it may be an array.
         size_hw: height and width of the result in pixels; the image's by default.
         mode: one of ``list_samplers()``.
-        padding: what lies outside the image, as in ``sample``.
+        padding: what lies outside the image, as in ``sample``; a fill of an array is in 0 to 255.
 
     Returns:
-        The warped images (B, C, h, w), in the images' dtype.
+        The warped images (B, C, h, w), in the images' dtype; of an array an array, uint8, (h, w, C)
+        or (h, w).
 
     Raises:
         UsageError: an unknown warp, mode or padding, theta of another family, of another batch or
             with a value that is not finite, a ``size_hw`` that is no size, or an image that
-            ``sample`` refuses.
+            ``sample`` refuses, or an array that is not uint8.
     """
+    if isinstance(theta, np.ndarray):
+        theta = torch.from_numpy(theta)
+    if isinstance(image, np.ndarray):
+        pixels = _pixels_of(image)
+        warped = warp_image(pixels, warp, theta, size_hw, mode, padding)
+        return _array_of(warped, channels=image.shape[2:])
     if image.ndim != 4:
         raise UsageError(f"warp_image needs images (B, C, H, W); got {tuple(image.shape)}")
     image_hw = (image.shape[-2], image.shape[-1])
@@ -56,6 +94,24 @@ def warp_image(
     return warp_and_sample(image, warp, theta, size_hw or image_hw, mode, padding)[0]
 
 
+def _pixels_of(image: NDArray[np.uint8]) -> Tensor:
+    """An array (H, W, C) or (H, W) as images (1, C, H, W)."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise UsageError(
+            f"an image that is an array is uint8, (H, W, C) or (H, W); got {image.dtype} of shape "
+            f"{image.shape}"
+        )
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).float()
+    return pixels.reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
+
+
+def _array_of(pixels: Tensor, channels: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Images (1, C, H, W) as an array (H, W, C), or (H, W) without an axis of channels."""
+    rounded = pixels[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+    array: NDArray[np.uint8] = rounded.reshape(*rounded.shape[:2], *channels).numpy(force=True)
+    return np.ascontiguousarray(array)
+
+
 def warp_and_sample(
     image: Tensor,
     warp: Warp,
@@ -65,6 +121,13 @@ def warp_and_sample(
     padding: Padding,
 ) -> tuple[Tensor, Tensor]:
     """Warp images and tell where each pixel was read; the values of theta are not looked at.
+
+    >>> from stn_core import create_warp
+    >>> warp = create_warp("affine")
+    >>> image, theta = torch.rand(1, 3, 4, 6), warp.identity()[None]
+    >>> warped, grid = warp_and_sample(image, warp, theta, (2, 3), "bilinear", "zeros")
+    >>> warped.shape, grid.shape
+    (torch.Size([1, 3, 2, 3]), torch.Size([1, 2, 3, 2]))
 
     Args:
         image: (B, C, H, W).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -94,3 +95,41 @@ def test_wrong_arguments_are_told_in_one_line(arguments, message):
 
 def test_it_is_public():
     assert "warp_image" in stn_core.__all__
+
+
+def photograph(*shape):
+    values = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0))
+    return values.to(torch.uint8).numpy()
+
+
+@pytest.mark.parametrize("shape", [(6, 9, 3), (6, 9, 1), (6, 9)])
+@pytest.mark.parametrize("size_hw", [None, (4, 7)])
+def test_an_array_is_warped_as_its_tensor_and_rounded(shape, size_hw):
+    image, warp = photograph(*shape), create_warp("affine")
+    theta = draw_theta(warp, 1)
+    pixels = torch.from_numpy(image).reshape(6, 9, -1).permute(2, 0, 1)[None].double()
+    expected = warp_image(pixels, warp, theta, size_hw, padding=7.0)[0].permute(1, 2, 0)
+    for given in (theta, theta.numpy(), theta[0].numpy()):
+        warped = warp_image(image, warp, given, size_hw, padding=7.0)
+        assert (warped.dtype, warped.shape[2:]) == (np.uint8, shape[2:])
+        difference = warped.reshape(expected.shape).astype(float) - expected.numpy()
+        assert np.abs(difference).max() <= 0.5 + 1e-3  # rounded from float32
+    assert np.array_equal(warp_image(image, warp, warp.identity()), image)
+
+
+def test_an_array_may_be_flipped_and_what_overshoots_is_held():
+    image = photograph(6, 9, 3)
+    flipped = image[::-1, :, ::-1]  # a view with negative strides, as from OpenCV's colours
+    theta = create_warp("affine").identity()
+    assert np.array_equal(warp_image(flipped, "affine", theta), flipped)
+    edge = np.zeros((4, 8), np.uint8)
+    edge[:, 4:] = 255
+    shifted = warp_image(edge, "translation", torch.tensor([0.1, 0.0]), mode="bicubic")
+    assert shifted[1, 1] == 0  # bicubic overshoots beside the edge, and wraps around in uint8
+    assert shifted[1, 6] == 255
+
+
+@pytest.mark.parametrize("image", [np.zeros((6, 9, 3)), np.zeros((2, 6, 9, 3), np.uint8)])
+def test_an_array_of_another_kind_is_refused(image):
+    with pytest.raises(UsageError, match=r"an array is uint8, \(H, W, C\) or \(H, W\); got "):
+        warp_image(image, "affine", create_warp("affine").identity())

@@ -32,12 +32,21 @@ for _sampler in (bilinear, nearest, bicubic, deterministic, linearized, antialia
 
 
 def list_samplers(pattern: str = "*") -> list[str]:
-    """The modes of ``sample`` that match a shell pattern, sorted."""
+    """The modes of ``sample`` that match a shell pattern, sorted.
+
+    >>> list_samplers("bi*")
+    ['bicubic', 'bilinear']
+    """
     return SAMPLERS.names(pattern)
 
 
 def check_sampler(name: object) -> None:
-    """Raise a UsageError unless a sampler has this name."""
+    """Raise a UsageError unless a sampler has this name.
+
+    >>> check_sampler("neerest")
+    Traceback (most recent call last):
+    stn_core.errors.UsageError: unknown sampler 'neerest'; did you mean nearest or deterministic?
+    """
     if not isinstance(name, str):
         raise UsageError(f"a sampler is one of {', '.join(list_samplers())}; not {name!r}")
     SAMPLERS[name]
@@ -47,6 +56,12 @@ def sample(
     image: Tensor, grid: Tensor, mode: str = "bilinear", padding: Padding = "zeros"
 ) -> Tensor:
     """Read an image at the places that a grid names.
+
+    >>> import torch
+    >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
+    >>> grid = torch.tensor([[[[0.0, 0.0], [0.5, 0.0], [3.0, 0.0]]]])  # the last lies outside
+    >>> sample(image, grid, padding=9.0)
+    tensor([[[[1.5000, 2.5000, 9.0000]]]])
 
     Positions and interpolation keep at least float32, and the wider dtype of image and grid, also
     under autocast; the result has the image's dtype. A position that is NaN gives NaN. An infinite

@@ -18,6 +18,20 @@ from stn_core.geometry.warps.thin_plate_spline import ThinPlateSpline
 def register_warp(family: type[Warp]) -> type[Warp]:
     """Class decorator: make a family available to ``create_warp`` under its ``name``.
 
+    ::
+
+        @register_warp
+        class Shear(MatrixWarp):
+            name = "shear"
+            num_params = 1
+
+            def matrix(self, theta):
+                return torch.eye(2, 3) + theta[..., None] * torch.tensor([[0.0, 1, 0], [0, 0, 0]])
+
+    >>> register_warp(Affine)
+    Traceback (most recent call last):
+    stn_core.errors.UsageError: the warp 'affine' is registered already; choose another name
+
     Args:
         family: a subclass of ``Warp`` whose options all have defaults.
 
@@ -30,6 +44,9 @@ def register_warp(family: type[Warp]) -> type[Warp]:
 
 def create_warp(name: str, **options: Any) -> Warp:
     """Build a warp.
+
+    >>> create_warp("tps", n=3)
+    ThinPlateSpline(name='tps', num_params=18)
 
     Args:
         name: one of ``list_warps()``.
@@ -55,6 +72,9 @@ def warp_for(warp: Warp | str, size_hw: tuple[int, int]) -> Warp:
     A family whose turns are rigid in a frame of some ``aspect`` gets the image's, so that a disc
     stays a disc on an image that is not square.
 
+    >>> warp_for("rotation", (20, 30)).aspect
+    1.5
+
     Args:
         warp: one that is made already, which is given back, or the name of a family.
         size_hw: height and width of the images in pixels.
@@ -78,7 +98,11 @@ def _options_of(family: type[Warp]) -> list[str]:
 
 
 def list_warps(pattern: str = "*") -> list[str]:
-    """The names of all families that match a shell pattern, sorted."""
+    """The names of all families that match a shell pattern, sorted.
+
+    >>> list_warps("*_diffeo")
+    ['affine_diffeo', 'homography_diffeo']
+    """
     return FAMILIES.names(pattern)
 
 

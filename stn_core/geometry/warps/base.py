@@ -14,7 +14,9 @@ from stn_core.geometry.warps.families import families_with
 class Warp(nn.Module):
     """A family of maps of the plane: parameters theta say where each output point looks.
 
-    A warp has no learnt state. Theta is data, one row a sample, and a sample never sees another's.
+    A warp has no learnt state. It is a module all the same, so that it moves with the network that
+    it is part of: a spline's constants lie on the network's device, for copying them at every step
+    would wait for the device. Theta is data, one row a sample, and a sample never sees another's.
     Every public method computes in float32 at least, whatever the types given and also under
     autocast; NaN and infinity in theta flow through to the result (``validate`` finds them).
 
@@ -49,6 +51,10 @@ class Warp(nn.Module):
     ) -> Tensor:
         """The parameters of the identity map.
 
+        >>> from stn_core import create_warp
+        >>> create_warp("affine").identity()
+        tensor([1., 0., 0., 0., 1., 0.])
+
         Returns:
             (P,), zeros unless the family says otherwise.
         """
@@ -56,6 +62,10 @@ class Warp(nn.Module):
 
     def points(self, theta: Tensor, xy: Tensor) -> Tensor:
         """Where output points look in the input.
+
+        >>> from stn_core import create_warp
+        >>> create_warp("translation").points(torch.tensor([[0.5, 0.0]]), torch.zeros(1, 2))
+        tensor([[[0.5000, 0.0000]]])
 
         Args:
             theta: (B, P); leading axes may be any that broadcast with those of xy, or none.
@@ -73,6 +83,12 @@ class Warp(nn.Module):
 
     def grid(self, theta: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """The sampling grid of an output image.
+
+        >>> from stn_core import create_warp
+        >>> warp = create_warp("attention")
+        >>> half_the_size = torch.tensor([[-0.69314718, 0.0, 0.0]])  # the logarithm of a half
+        >>> warp.grid(half_the_size, (1, 4))[0, 0, :, 0]
+        tensor([-0.3750, -0.1250,  0.1250,  0.3750])
 
         Args:
             theta: (B, P).
@@ -93,6 +109,11 @@ class Warp(nn.Module):
     def inverse_points(self, theta: Tensor, xy: Tensor) -> Tensor:
         """Which output points look at the given input points.
 
+        >>> from stn_core import create_warp
+        >>> warp, theta = create_warp("tps"), torch.full((1, 32), 0.1)
+        >>> warp.inverse_points(theta, torch.tensor([[0.1, 0.1]])).abs().max() < 1e-6
+        tensor(True)
+
         Args:
             theta: (B, P).
             xy: (B, N, 2) or (N, 2), in the input's frame.
@@ -106,6 +127,10 @@ class Warp(nn.Module):
 
     def inverse(self, theta: Tensor) -> Tensor:
         """The parameters of the inverse map.
+
+        >>> from stn_core import create_warp
+        >>> create_warp("affine").inverse(torch.tensor([[2.0, 0.0, 1.0, 0.0, 1.0, 0.0]]))
+        tensor([[ 0.5000, -0.0000, -0.5000, -0.0000,  1.0000,  0.0000]])
 
         Args:
             theta: (B, P).
@@ -125,6 +150,10 @@ class Warp(nn.Module):
 
         ``points(compose(theta_a, theta_b), xy) == points(theta_a, points(theta_b, xy))``.
 
+        >>> from stn_core import create_warp
+        >>> create_warp("rotation").compose(torch.tensor([[0.5]]), torch.tensor([[1.0]]))
+        tensor([[1.5000]])
+
         Args:
             theta_a: (B, P), the outer map.
             theta_b: (B, P), the inner map.
@@ -143,6 +172,11 @@ class Warp(nn.Module):
     def jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
         """By how much the map scales areas at each point; at most 0 where it folds.
 
+        >>> from stn_core import create_warp
+        >>> warp, theta = create_warp("affine"), torch.tensor([[2.0, 0.0, 0.0, 0.0, 3.0, 0.0]])
+        >>> warp.jacobian_determinant(theta, torch.zeros(1, 2))
+        tensor([[6.]])
+
         Args:
             theta: (B, P).
             xy: (B, N, 2) or (N, 2), in the output's frame.
@@ -158,6 +192,11 @@ class Warp(nn.Module):
         """Check parameters that a person passes; not for the compiled path, it reads the values.
 
         ``stn_core.warp_image`` calls it; a network's forward pass does not.
+
+        >>> from stn_core import create_warp
+        >>> create_warp("tps").validate(torch.tensor(31 * [0.0] + [torch.nan]))
+        Traceback (most recent call last):
+        stn_core.errors.UsageError: theta of the warp 'tps' holds 1 value that is not finite, of 32
 
         Args:
             theta: (B, P) or (P,).
