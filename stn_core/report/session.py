@@ -10,8 +10,9 @@ from stn_core.errors import UsageError
 from stn_core.gate.judgements import read_judgements
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report.folder import Asked, read_asked, read_session_records, record_files
+from stn_core.session.answers import last_of_each_seed
 from stn_core.session.artifacts import Artifacts, artifacts_path, read_artifacts
-from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
+from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE
 from stn_core.session.records import RunRecord
 
 NOT_JUDGED = "not judged: the session did not end"
@@ -49,19 +50,6 @@ class Session:
     shown: Mapping[str, Shown]
     asked: Asked
     complaints: tuple[str, ...]
-
-
-def session_folders(results: Path) -> list[Path]:
-    """The folders of sessions in a folder of results, the newest first: by their last run.
-
-    Args:
-        results: where the dated folders lie; it need not exist.
-    """
-    times: dict[Path, float] = {}
-    for name in (PLAN_FILE, RECORDS_FILE):
-        for file in results.glob(f"*/{name}"):
-            times[file.parent] = max(times.get(file.parent, 0.0), file.stat().st_mtime)
-    return sorted(times, key=lambda folder: (times[folder], folder), reverse=True)
 
 
 def read_session(folder: Path) -> Session:
@@ -107,13 +95,11 @@ def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]
         A judgement a cell that says that it is none, and sentences on runs that do not fit: those
         on another type of device than the cell's last one, of another recipe or of other data.
     """
-    by_key: dict[str, dict[int, RunRecord]] = {}
-    for record in records:
-        by_key.setdefault(record.key, {})[record.seed] = record
+    by_key = last_of_each_seed((record.key, record) for record in records)
     judgements, complaints = [], []
     for key, runs in by_key.items():
-        last = _kind(list(runs.values())[-1])
-        fitting = tuple(record for record in runs.values() if _kind(record) == last)
+        last = _kind(runs[-1])
+        fitting = tuple(record for record in runs if _kind(record) == last)
         judgements.append(Judgement(key, Verdict.NEW, NOT_JUDGED, records=fitting))
         if others := len(runs) - len(fitting):
             complaints.append(f"{key}: {others} runs of another device, recipe or data left out")

@@ -11,6 +11,7 @@ from typing import Any
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.report.folder import read_asked, read_session_records
+from stn_core.session.answers import last_of_each_seed
 from stn_core.session.cells import CellKey, split_key
 from stn_core.session.file_names import RECORDS_FILE
 from stn_core.session.records import Environment, RunRecord, read_records
@@ -135,7 +136,8 @@ def _read_file(path: Path) -> tuple[list[RunRecord], list[str]]:
 def _of_records(path: Path, records: Sequence[RunRecord], complaints: list[str]) -> Source:
     kept = []
     cells = []
-    for place, runs in sorted(_last_of_each_seed(records).items()):
+    by_place = last_of_each_seed((_place(record), record) for record in records)
+    for place, runs in sorted(by_place.items()):
         good, left_out = _fit_for_comparison(runs)
         complaints += [f"{'/'.join(place[:3])}: {reason}" for reason in left_out]
         if good:
@@ -151,17 +153,8 @@ def _of_records(path: Path, records: Sequence[RunRecord], complaints: list[str])
     )
 
 
-def _last_of_each_seed(
-    records: Iterable[RunRecord],
-) -> dict[tuple[str, str, str, str], list[RunRecord]]:
-    """The records that count, by budget, dataset, model and device, in the order of the file."""
-    by_place: dict[tuple[str, str, str, str], dict[int, RunRecord]] = {}
-    for record in records:
-        place = (record.budget, record.dataset, record.model, record.environment.device_type)
-        seeds = by_place.setdefault(place, {})
-        seeds.pop(record.seed, None)  # or the run that failed would lend its place in the order
-        seeds[record.seed] = record
-    return {place: list(seeds.values()) for place, seeds in by_place.items()}
+def _place(record: RunRecord) -> tuple[str, str, str, str]:
+    return record.budget, record.dataset, record.model, record.environment.device_type
 
 
 def _fit_for_comparison(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:

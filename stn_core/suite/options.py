@@ -282,7 +282,7 @@ def _resumed_folder(text: str, invocation_folder: Path, parent: Path) -> Path:
         if not (folder / PLAN_FILE).is_file():
             raise UsageError(f"--resume: {folder} is no session's folder; there is no {PLAN_FILE}")
         return folder
-    from stn_core.report.session import session_folders
+    from stn_core.session.folder import session_folders
 
     for folder in session_folders(parent):
         if (folder / PLAN_FILE).is_file():

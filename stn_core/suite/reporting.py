@@ -26,10 +26,10 @@ from stn_core.session.file_names import (
     RECORDS_FILE,
     REPORT_FILE,
 )
+from stn_core.session.folder import discard_folder
 from stn_core.suite.session import (
     Plan,
     code_doubts,
-    discard_folder,
     drop_baselines,
     fitting_records,
     judge_session,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
-import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,11 @@ from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.report.folder import Asked, read_asked
 from stn_core.report.sources import commit_name, several_commits
-from stn_core.schema import json_object
+from stn_core.schema import checked, json_object, read_json
+from stn_core.session.answers import Question, answering_records
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import PLAN_FILE, lock_of
+from stn_core.session.folder import next_number
 from stn_core.session.records import RunRecord, read_records
 from stn_core.suite.options import SuiteOptions
 
@@ -59,26 +59,6 @@ class Plan:
     def budget(self) -> str:
         """The budget of every cell."""
         return self.cells[0].budget
-
-
-def claim_folder(folder: Path) -> Path:
-    """Make a session's folder, under a name that no other session has.
-
-    Args:
-        folder: its name, where that is free; else it gets a number: "_2", "_3" …
-
-    Raises:
-        UsageError: it cannot be made.
-    """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for claimed in _names(folder):
-            with contextlib.suppress(FileExistsError):  # who makes it has it, whoever looked first
-                claimed.mkdir(parents=True)
-                break
-    except OSError as error:
-        raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
-    return claimed
 
 
 def check_folder(folder: Path) -> None:
@@ -131,10 +111,9 @@ def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
 def _plan_content(folder: Path) -> dict[str, Any]:
     """What a session's plan holds, options included; nothing where it cannot be read."""
     try:
-        text = (folder / PLAN_FILE).read_text(encoding="utf-8")
-        content = json_object(json.loads(text), "")
+        content = json_object(read_json(folder / PLAN_FILE, is_text=False), "")
         return {**json_object(content.get("options", {}), ""), **content}
-    except (OSError, ValueError):
+    except UsageError:
         return {}
 
 
@@ -143,24 +122,6 @@ def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         value = [f"{name}={setting}" for name, setting in value.items()]
     return value if isinstance(value, str) else ",".join(map(str, value)) or "none"
-
-
-def _names(folder: Path) -> Iterator[Path]:
-    yield folder
-    yield from (folder.with_name(f"{folder.name}_{number}") for number in itertools.count(2))
-
-
-def discard_folder(folder: Path, *, with_parent: bool) -> None:
-    """Take a folder away that was made for a session in which nothing was selected.
-
-    Args:
-        folder: of the session.
-        with_parent: the folder of all sessions goes too.
-    """
-    with contextlib.suppress(OSError):  # somebody put something into it
-        folder.rmdir()
-        if with_parent:
-            folder.parent.rmdir()
 
 
 def written_at(folder: Path) -> int:
@@ -177,6 +138,7 @@ def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequenc
     earlier, _ = read_asked(folder) if options.resumes else (Asked(), [])
     variables = {name: value for name, value in os.environ.items() if name.startswith("STN_")}
     content = {
+        "number": next_number(folder.parent),
         "command": earlier.command or list(command),
         "environment": earlier.environment if earlier.command else variables,
         "options": dataclasses.asdict(options),
@@ -188,20 +150,17 @@ def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequenc
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan of a session's folder, None where no cell was planned."""
+    """The plan of a session's folder, None where no cell was planned.
+
+    Raises:
+        UsageError: it is damaged; the line names the field.
+    """
     path = folder / PLAN_FILE
     if not path.exists() or not path.stat().st_size:
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    rules = content["rules"]
-    return Plan(
-        cells=tuple(Cell.from_dict(values) for values in content["cells"]),
-        rules=Rules(**{**rules, "seeds": tuple(rules["seeds"]), "looks": tuple(rules["looks"])}),
-        device=content["device"],
-        code=tuple(content["code"]) if content["code"] else None,
-        data_hashes=content["data_hashes"],
-        vanished=content["vanished"],
-    )
+    content = json_object(read_json(path, is_text=False), f"{path}: ")
+    names = [entry.name for entry in dataclasses.fields(Plan)]
+    return checked(Plan, {name: content[name] for name in names if name in content}, f"{path}: ")
 
 
 def read_all(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
@@ -262,66 +221,16 @@ def fitting_records(
 ) -> tuple[dict[str, list[RunRecord]], list[str]]:
     """The records that answer a plan's cells, by cell, and sentences on those that do not fit.
 
-    Of several records of one seed the last one counts: a run that failed may have been run again.
-
     Args:
         plan: what is asked.
         judge: which seeds a cell may spend.
         records: in the order in which they were written.
     """
-    cells = {cell.key: cell for cell in plan.cells}
-    seeds = {cell.key: judge.seeds(cell) for cell in plan.cells}
-    fitting: dict[str, dict[int, RunRecord]] = {key: {} for key in cells}
-    misfits: collections.Counter[str] = collections.Counter()
-    not_asked: dict[str, list[int]] = collections.defaultdict(list)
-    for record in records:
-        cell = cells.get(record.key)
-        if cell is None:
-            continue
-        if record.seed not in seeds[cell.key]:
-            not_asked[cell.key].append(record.seed)
-        elif reason := _misfit(plan, cell, record):
-            misfits[f"{record.key}: {reason}"] += 1
-        else:
-            fitting[record.key][record.seed] = record
-    by_key = {key: list(runs.values()) for key, runs in fitting.items()}
-    left_out = [f"{reason}; {count} records left out" for reason, count in misfits.items()]
-    left_out += [
-        f"{key}: {len(others)} records of other seeds ({_seeds_text(others)}) left out"
-        for key, others in not_asked.items()
+    questions = [
+        Question(cell, judge.seeds(cell), plan.device, plan.data_hashes[cell.dataset], plan.code)
+        for cell in plan.cells
     ]
-    return by_key, left_out
-
-
-def _seeds_text(seeds: Iterable[int]) -> str:
-    """Seeds as --seeds takes them: "0, 3-5"."""
-    runs: list[list[int]] = []
-    for seed in sorted(set(seeds)):
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
-        else:
-            runs.append([seed])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def _misfit(plan: Plan, cell: Cell, record: RunRecord) -> str:
-    """Why a record is no answer to a cell, "" where it is one."""
-    environment = record.environment
-    if environment.device_type != plan.device:
-        return f"device is {environment.device_type!r}, asked is {plan.device!r}"
-    asked: dict[str, object] = {
-        "recipe_hash": cell.recipe.hash(),
-        "is_search": cell.is_search,
-    }
-    if plan.data_hashes[cell.dataset]:  # else nobody looked at the data
-        asked["data_hash"] = plan.data_hashes[cell.dataset]
-    for name, value in asked.items():
-        if getattr(record, name) != value:
-            return f"{name} is {getattr(record, name)!r}, asked is {value!r}"
-    code = (environment.stn_core, environment.commit, environment.dirty)
-    if plan.code and code != plan.code:
-        return f"version, commit and dirty are {code}, asked are {plan.code}"
-    return ""
+    return answering_records(questions, records)
 
 
 def code_doubts(by_key: Mapping[str, Sequence[RunRecord]]) -> list[str]:

@@ -13,10 +13,11 @@ from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
 from stn_core.session.file_names import RECORDS_FILE, lock_of
+from stn_core.session.folder import claim_folder
 from stn_core.session.records import RunRecord
 from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.options import SuiteOptions
-from stn_core.suite.session import Plan, claim_folder, fitting_records, read_all
+from stn_core.suite.session import Plan, fitting_records, read_all
 
 if TYPE_CHECKING:
     from stn_core.engines import Engine

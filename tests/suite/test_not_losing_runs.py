@@ -13,8 +13,8 @@ import pytest
 
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
+from stn_core.session.folder import claim_folder
 from stn_core.suite.plugin import session_options
-from stn_core.suite.session import claim_folder
 from tests.examples import environment, record
 from tests.platforms import needs_posix_signals
 from tests.suite.sessions import command, commit, exactly, select, tables
@@ -172,11 +172,10 @@ def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
 
 
 def test_the_last_session_is_the_one_that_ran_last(pytester):
-    for name, second in (("2026-01-02", 20), ("2026-01-01", 30), ("2026-01-03", 10)):
+    for name, number in (("2026-01-02", 2), ("2026-01-01", 3), ("2026-01-03", 1)):
         plan = pytester.path / "results" / name / "session.json"
         plan.parent.mkdir(parents=True)
-        plan.touch()
-        os.utime(plan, (second, second))
+        plan.write_text(f'{{\n "number": {number},')
     (pytester.path / "results" / "records only").mkdir()
     (pytester.path / "results" / "records only" / "records.jsonl").touch()
     config = pytester.parseconfigure("-p", "stn_core.suite.plugin", "--resume", "last")

@@ -1,0 +1,121 @@
+"""A session's folder: made for one session, in use by one at a time, and in order among the others.
+
+Which session is the last is what the sessions say of themselves: each notes in its plan the number
+that follows all those beside it. Clocks are set back, and files are copied and touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stn_core.atomic_files import is_unfinished
+from stn_core.errors import UsageError, needs_extra
+from stn_core.session.file_names import LOCK_FILE, PLAN_FILE, RECORDS_FILE
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+
+def claim_folder(folder: Path) -> Path:
+    """Make a session's folder, under a name that no other session has.
+
+    Args:
+        folder: its name, where that is free; else it gets a number: "_2", "_3" …
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for claimed in _names(folder):
+            with contextlib.suppress(FileExistsError):  # who makes it has it, whoever looked first
+                claimed.mkdir(parents=True)
+                break
+    except OSError as error:
+        raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
+    return claimed
+
+
+def _names(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from (folder.with_name(f"{folder.name}_{number}") for number in itertools.count(2))
+
+
+def hold_folder(folder: Path) -> BaseFileLock:
+    """Keep a folder for the session of this process, until the lock is released or it ends.
+
+    What a killed session left half written there is removed.
+
+    Raises:
+        UsageError: another session is running in it, or it cannot be written to.
+    """
+    with needs_extra("suite"):
+        from filelock import FileLock, Timeout
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        if not folder.is_dir():
+            raise UsageError(f"there is no results folder {folder}")
+        lock.acquire(blocking=False)
+        for left in folder.rglob("*.tmp"):
+            if is_unfinished(left.name):
+                left.unlink(missing_ok=True)
+    except Timeout:
+        raise UsageError(
+            f"{folder}: another session is running in it; wait for its end, or stop it"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
+    return lock
+
+
+def discard_folder(folder: Path, *, with_parent: bool) -> None:
+    """Take a folder away that was made for a session in which nothing was selected.
+
+    Args:
+        folder: of the session.
+        with_parent: the folder of all sessions goes too.
+    """
+    with contextlib.suppress(OSError):  # somebody put something into it
+        (folder / LOCK_FILE).unlink(missing_ok=True)
+        folder.rmdir()
+        if with_parent:
+            folder.parent.rmdir()
+
+
+def session_folders(results: Path) -> list[Path]:
+    """The folders of sessions in a folder of results, the last one that ran first.
+
+    Args:
+        results: where the dated folders lie; it need not exist.
+    """
+    folders = {
+        file.parent for name in (PLAN_FILE, RECORDS_FILE) for file in results.glob(f"*/{name}")
+    }
+    return sorted(folders, key=_order, reverse=True)
+
+
+def next_number(results: Path) -> int:
+    """The number of a session that begins or is resumed: above those of all sessions beside it."""
+    return 1 + max(map(_number, session_folders(results)), default=0)
+
+
+def _order(folder: Path) -> tuple[int, str, int]:
+    """By number, and where there is none by name: the date, and "_10" after "_9"."""
+    name, separator, last = folder.name.rpartition("_")
+    is_counted = bool(separator) and last.isdecimal() and last.isascii()
+    return _number(folder), name if is_counted else folder.name, int(last) if is_counted else 1
+
+
+def _number(folder: Path) -> int:
+    """What a session says of its place in the order; 0 of one that says nothing."""
+    try:
+        with (folder / PLAN_FILE).open("rb") as file:
+            found = re.match(rb'\s*\{\s*"number":\s*(\d{1,15}),', file.read(100))
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
