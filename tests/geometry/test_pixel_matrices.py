@@ -1,18 +1,19 @@
-"""Pixel matrices against the libraries that use them, or against their conventions written out."""
+"""Pixel matrices against OpenCV, scikit-image and torchvision, which warp by them."""
 
 from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
-import scipy.ndimage
+import skimage.transform
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from stn_core import create_warp, from_pixel_matrix, sample, to_pixel_matrix, warp_image
+from stn_core import create_warp, from_pixel_matrix, to_pixel_matrix, warp_image
 from stn_core.errors import UsageError
 from stn_core.geometry.grids import normalised_to_pixel
 from tests.strategies import points_xy, sizes_hw, thetas
@@ -60,22 +61,6 @@ def test_there_and_back_is_the_matrix(name, convention):
     torch.testing.assert_close(back / back[..., -1:, -1:], matrix / matrix[..., -1:, -1:])
 
 
-def test_scipys_affine_transform_warps_by_the_matrix_of_skimage():
-    """As scikit-image does inside, with rows before columns."""
-    image, warp = image_of(9, 12), create_warp("affine")
-    matrix = to_pixel_matrix(warp.matrix(AFFINE)[0], (9, 12), (7, 15), convention="skimage")
-    rows_first = np.vstack((matrix.numpy(), [[0, 0, 1]]))[[1, 0, 2]][:, [1, 0, 2]]
-    # SciPy reads 0 beyond the last pixel's centre, where ours fades out over half a pixel.
-    padded = torch.nn.functional.pad(image, (2, 2, 2, 2))
-    shift = np.array([[1, 0, 2], [0, 1, 2], [0, 0, 1.0]])
-    for channel in (0, 1):
-        theirs = scipy.ndimage.affine_transform(
-            padded[0, channel].numpy(), shift @ rows_first, output_shape=(7, 15), order=1
-        )
-        ours = warp_image(image, warp, AFFINE, (7, 15))[0, channel]
-        np.testing.assert_allclose(ours.numpy(), theirs, rtol=0, atol=1e-12)
-
-
 def test_torchvisions_perspective_warps_by_the_matrix_of_torchvision():
     image, warp = image_of(9, 12).float(), create_warp("homography")
     matrix = to_pixel_matrix(warp.matrix(HOMOGRAPHY)[0], (9, 12), convention="torchvision")
@@ -98,17 +83,41 @@ def test_torchvisions_rotation_is_a_turn_about_the_middle_in_its_pixels():
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
-def test_opencvs_matrix_takes_the_input_to_the_output():
-    """Its convention written out: dst(M (x, y)) = src(x, y), pixel i at i."""
-    image = torch.zeros(1, 1, 6, 9, dtype=torch.float64)
-    image[0, 0, 2, 3] = 1
-    scaled = np.array([[2.0, 0, 1], [0, 1, -1]])  # the pixel at (3, 2) goes to (7, 1)
-    matrix = from_pixel_matrix(scaled, (6, 9), (5, 11), convention="opencv")
-    grid = create_warp("affine").grid(matrix.flatten()[None], (5, 11))
-    warped = sample(image, grid)[0, 0]
-    assert warped[1, 7] == pytest.approx(1)
-    assert [warped[1, 6], warped[1, 8]] == pytest.approx([0.5, 0.5])
-    assert warped.sum() == pytest.approx(2)
+def square(matrix):
+    """A matrix (2, 3) or (3, 3) as (3, 3)."""
+    return torch.eye(3, dtype=torch.float64).index_copy(0, torch.arange(len(matrix)), matrix)
+
+
+@pytest.mark.parametrize(("name", "theta"), [("affine", AFFINE), ("homography", HOMOGRAPHY)])
+def test_scikit_image_warps_by_its_matrix(name, theta):
+    image, warp = image_of(9, 12), create_warp(name)
+    matrix = to_pixel_matrix(warp.matrix(theta)[0], (9, 12), (7, 15), convention="skimage")
+    # It reads 0 beyond the last pixel's centre, where ours fades out over half a pixel.
+    padded = torch.nn.functional.pad(image, (2, 2, 2, 2))[0].permute(1, 2, 0)
+    by_two = np.array([[1, 0, 2], [0, 1, 2], [0, 0, 1.0]])
+    theirs = skimage.transform.warp(
+        padded.numpy(), by_two @ square(matrix).numpy(), output_shape=(7, 15), order=1
+    )
+    ours = warp_image(image, warp, theta, (7, 15))[0].permute(1, 2, 0)
+    np.testing.assert_allclose(ours.numpy(), theirs, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "theta"), [("affine", AFFINE), ("homography", HOMOGRAPHY)])
+def test_opencv_warps_by_its_matrix(name, theta):
+    # A smooth image: OpenCV rounds positions to 1/32 of a pixel.
+    rows, columns = torch.meshgrid(
+        torch.arange(36, dtype=torch.float64), torch.arange(48, dtype=torch.float64), indexing="ij"
+    )
+    image = (3 + torch.sin(rows / 6) + torch.cos(columns / 8))[None, None]
+    warp = create_warp(name)
+    matrix = to_pixel_matrix(warp.matrix(theta)[0], (36, 48), (28, 60), convention="opencv")
+    function = cv2.warpAffine if name == "affine" else cv2.warpPerspective
+    theirs = function(image[0, 0].numpy(), matrix.numpy(), (60, 28), flags=cv2.INTER_LINEAR)
+    ours = warp_image(image, warp, theta, (28, 60))[0, 0].numpy()
+    covers = warp_image(torch.ones_like(image), warp, theta, (28, 60))[0, 0].numpy() == 1
+    assert 0.2 < covers.mean() < 1
+    # 1/64 of a pixel along both axes, at slopes of at most 1/6 and 1/8 a pixel.
+    assert np.abs(ours - theirs)[covers].max() < (1 / 6 + 1 / 8) / 64 + 1e-6
 
 
 @pytest.mark.parametrize(
