@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, printable
 from stn_core.report.text_table import WIDTH
 from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
 
@@ -109,7 +109,7 @@ def _show_progress(done: int, count: int) -> None:
 
 def _complain(complaints: Sequence[str]) -> None:
     for complaint in complaints:
-        print(complaint, file=sys.stderr)
+        print(printable(complaint), file=sys.stderr)
 
 
 if __name__ == "__main__":

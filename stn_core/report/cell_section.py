@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from stn_core.errors import needs_extra
+from stn_core.errors import needs_extra, printable
 from stn_core.gate.verdict import Judgement, accuracy_text
 from stn_core.report.charts import (
     MOST_NUMBERED_CLASSES,
@@ -252,6 +252,7 @@ def _caption(classes: Sequence[str], label: float, predicted: float, confidence:
 
 
 def _short(name: str, most: int = 12) -> str:
+    name = printable(name)
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 

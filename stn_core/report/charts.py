@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stn_core.errors import needs_extra
 from stn_core.gate.intervals import Difference
+from stn_core.report.label_placement import place_labels
 from stn_core.report.svg import COLOURS, WIDTH, new_figure
 
 with needs_extra("report"):
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
     from scipy import stats
 
@@ -57,6 +61,16 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     return mean, float(quantile * sample.std(ddof=1) / np.sqrt(len(sample)))
 
 
+def bounded_interval(percent: ArrayLike) -> tuple[float, float, float]:
+    """Mean of accuracies in per cent and the ends of its 95 % interval, none beyond 0 to 100.
+
+    The ends of a single value are nan.
+    """
+    mean, half = mean_interval(percent)
+    low, high = np.clip([mean - half, mean + half], 0.0, 100.0)
+    return mean, float(low), float(high)
+
+
 def accuracy_chart(rows: Sequence[Accuracies], measured_on: str) -> Figure:
     """Every seed as a dot, the mean with its 95 % interval, the baseline, published numbers.
 
@@ -91,21 +105,21 @@ def _seeds(axes: Axes, values: Sequence[float], place: float, colour: str, prefi
     percent = 100 * np.array(values)
     jitter = np.resize([-0.08, 0.0, 0.08], len(percent))  # so that equal values are seen
     axes.plot(percent, place + jitter, ".", color=colour, alpha=0.6, label=f"{prefix}a seed")
-    mean, half = mean_interval(percent)
-    if math.isnan(half):
+    mean, low, high = bounded_interval(percent)
+    if math.isnan(low):
         return
     axes.errorbar(
-        mean, place, xerr=half, fmt="|", color=colour, capsize=3, markersize=11,
-        label=f"{prefix}mean, 95 % interval",
+        mean, place, xerr=[[mean - low], [high - mean]], fmt="|", color=colour, capsize=3,
+        markersize=11, label=f"{prefix}mean, 95 % interval",
     )  # fmt: skip
 
 
 def _reference(axes: Axes, row: Accuracies, place: float) -> None:
     if row.baseline:
-        mean, half = mean_interval([100 * value for value in row.baseline])
-        half = 0.0 if math.isnan(half) else half
+        mean, low, high = bounded_interval([100 * value for value in row.baseline])
+        ends = [[0.0], [0.0]] if math.isnan(low) else [[mean - low], [high - mean]]
         axes.errorbar(
-            mean, place + 0.3, xerr=half, fmt="D", color=COLOURS[7], markersize=4, capsize=2,
+            mean, place + 0.3, xerr=ends, fmt="D", color=COLOURS[7], markersize=4, capsize=2,
             markerfacecolor="none", label="baseline: mean, 95 % interval",
         )  # fmt: skip
     for value in row.published.values():
@@ -163,16 +177,12 @@ def cost_chart(points: Sequence[Cost], label: str) -> Figure:
         points: a model each.
         label: of the cost's axis.
     """
-    figure, axes = new_figure(WIDTH, 3.0)
+    figure, axes = new_figure(WIDTH, 3.0 + 0.06 * max(len(points) - 12, 0))
     front = pareto_front(points)
     axes.plot([p.cost for p in front], [100 * p.accuracy for p in front], "-", color=COLOURS[0])
     for point in points:
         colour = COLOURS[0] if point in front else COLOURS[7]
         axes.plot(point.cost, 100 * point.accuracy, "o", color=colour, markersize=5)
-        axes.annotate(
-            point.model, (point.cost, 100 * point.accuracy), (4, 3), textcoords="offset points",
-            fontsize=7,
-        )  # fmt: skip
     axes.set_xscale("log")
     costs = [point.cost for point in points]
     is_wide = max(costs) > 10 * min(costs)
@@ -185,7 +195,35 @@ def cost_chart(points: Sequence[Cost], label: str) -> Figure:
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, 0.0), min(high, 101.0))
     axes.grid(alpha=0.2)
+    _label_points(axes, sorted(points, key=lambda point: point not in front))
     return figure
+
+
+def _label_points(axes: Axes, points: Sequence[Cost]) -> None:
+    """Name the points of a chart whose limits are set, the first ones nearest to their points."""
+    figure = axes.get_figure(root=True)
+    assert figure
+    canvas: Any = FigureCanvasAgg(figure)  # whose stubs leave the renderer untyped
+    renderer = canvas.get_renderer()
+    figure.draw_without_rendering()  # which lays it out
+    labels = [
+        axes.annotate(
+            point.model, (point.cost, 100 * point.accuracy), (0, 0), textcoords="offset points",
+            fontsize=7, arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": COLOURS[7],
+                                    "shrinkA": 0, "shrinkB": 2},
+        )
+        for point in points
+    ]  # fmt: skip
+    sizes = np.array([Text.get_window_extent(one, renderer).size for one in labels]) + 2
+    places = axes.transData.transform([(p.cost, 100 * p.accuracy) for p in points])
+    start = axes.bbox.min
+    corners = place_labels(places - start, sizes, (axes.bbox.width, axes.bbox.height))
+    for label, place, corner in zip(labels, places - start, corners, strict=True):
+        label.set_in_layout(False)
+        if corner is None:
+            label.remove()
+        else:
+            label.set_position(tuple((corner + 1 - place) * 72 / figure.dpi))
 
 
 Course = Sequence[Mapping[str, float]]

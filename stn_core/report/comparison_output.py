@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError, needs_extra
+from stn_core.errors import UsageError, needs_extra, printable
 from stn_core.gate.intervals import Difference
 from stn_core.gate.verdict import accuracy_text
 from stn_core.report.cell_section import Figure
@@ -144,7 +144,7 @@ def comparison_answer(comparisons: Sequence[CellComparison]) -> str:
         if one.finding is Finding.A_BETTER and one.accuracy_points
     ]
     named = f"; worse in B: {first_few(worse)}" if worse else ""
-    return f"{counted(len(comparisons), 'cell')}: {said}{named}."
+    return printable(f"{counted(len(comparisons), 'cell')}: {said}{named}.")
 
 
 def comparison_lines(comparisons: Sequence[CellComparison]) -> list[str]:
@@ -178,7 +178,7 @@ def _loss_lines(comparisons: Sequence[CellComparison]) -> list[str]:
             rest = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             lines.append(
                 f"the test loss of B is {loss}, its accuracy was not found {accuracy}:"
-                f" {', '.join(keys[:3])}{rest}"
+                f" {printable(', '.join(keys[:3]))}{rest}"
             )
     return lines
 
@@ -236,7 +236,7 @@ def _differences(comparisons: Sequence[CellComparison]) -> list[tuple[str, Diffe
     ]
     names = (*several, "dataset", "model")
     return [
-        (" ".join(getattr(one, name) for name in names), one.accuracy_points)
+        (printable(" ".join(getattr(one, name) for name in names)), one.accuracy_points)
         for one in comparisons
         if one.accuracy_points and math.isfinite(one.accuracy_points.low)
     ]
@@ -245,8 +245,8 @@ def _differences(comparisons: Sequence[CellComparison]) -> list[tuple[str, Diffe
 def side_lines(a: Source, b: Source) -> list[str]:
     """What the two sides are, and in what environments they differ."""
     differ = environments_differ(a, b)
-    lines = [f"A: {a.line}", f"B: {b.line}"]
-    return [*lines, f"they differ in {differ}"] if differ else lines
+    lines = [f"A: {a.line}", f"B: {b.line}", *([f"they differ in {differ}"] if differ else [])]
+    return [printable(line) for line in lines]
 
 
 def comparison_page_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stn_core.errors import needs_extra
+from stn_core.errors import needs_extra, printable
 from stn_core.gate.verdict import Judgement
 from stn_core.report.cell_section import Figure
 from stn_core.report.charts import (
@@ -130,7 +130,9 @@ def _accuracies(
             if judgement.baseline:
                 stored[model] = judgement.baseline.accuracies
     rows = [
-        Accuracies(model, found, stored.get(model, ()), published.get((dataset, model), {}))
+        Accuracies(
+            printable(model), found, stored.get(model, ()), published.get((dataset, model), {})
+        )
         for model, found in groups.items()
     ]
     return sorted(rows, key=lambda row: -max(float(np.mean(v)) for v in row.groups.values()))
@@ -156,7 +158,7 @@ def _costs(
 
 
 def _called(judgement: Judgement, session: str, several: bool) -> str:
-    model = split_key(judgement.key).model
+    model = printable(split_key(judgement.key).model)
     return f"{model}, {session}" if several else model
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from stn_core.errors import needs_extra
+from stn_core.errors import needs_extra, printable
 
 with needs_extra("report"):
     import jinja2
 
 from stn_core.report.text_table import WORDS
+
+
+def _safe(value: Any) -> Any:
+    """A text of a file with what turns or breaks a line escaped; our own markup as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def render(template: str, **content: Any) -> str:
@@ -20,6 +25,7 @@ def render(template: str, **content: Any) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_safe,
     )
     environment.globals["words"] = WORDS
     return environment.get_template(template).render(**content)

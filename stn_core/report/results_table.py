@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stn_core.atomic_files import append_text, write_at_once
-from stn_core.errors import needs_extra
+from stn_core.errors import needs_extra, printable
 from stn_core.gate.best_model import tied_with_best
 from stn_core.gate.statistics import log_error, log_error_floor
 from stn_core.gate.verdict import Judgement, Verdict, accuracy_text
@@ -119,9 +119,9 @@ def results_table(judgements: Sequence[Judgement], most_seeds: int) -> ResultsTa
             ResultsRow(one, _texts(one, row)) for one, row in zip(ranked, numbers, strict=True)
         ),
         frame=pd.DataFrame(numbers),
-        answer=answer(ranked),
-        remarks=tuple(remarks(judgements)),
-        tally=tuple(tally(judgements, most_seeds)),
+        answer=printable(answer(ranked)),
+        remarks=tuple(map(printable, remarks(judgements))),
+        tally=tuple(map(printable, tally(judgements, most_seeds))),
     )
 
 

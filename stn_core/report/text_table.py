@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from stn_core.errors import needs_extra
+from stn_core.errors import needs_extra, printable
 
 with needs_extra("suite"):
     from tabulate import MIN_PADDING, tabulate
@@ -32,6 +32,7 @@ def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:
     if not rows:
         return ""
     names = list(rows[0])
+    rows = [{name: _safe(text, style) for name, text in row.items()} for row in rows]
     headings = [_heading(rows, name) for name in names] if style == "simple" else names
     text: str = tabulate(
         [list(row.values()) for row in rows],
@@ -75,6 +76,12 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
     """Names in one line, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def _safe(text: str, style: str) -> str:
+    """A text of a file that forges neither a line nor a column."""
+    text = printable(text)
+    return text.replace("|", "\\|") if style == "github" else text
 
 
 def _heading(rows: Sequence[Mapping[str, str]], name: str) -> str:

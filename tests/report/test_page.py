@@ -133,6 +133,17 @@ def test_names_and_messages_are_escaped(tmp_path):
     assert reader.text.count(attack) >= 4  # the session's name, a model, a message, a class
 
 
+def test_no_message_breaks_or_turns_a_line(tmp_path):
+    forged = "bad\x1b[2K\u202e\nall PASS"
+    run = a_run(status="crashed", message=forged)
+    judged = [Judgement(run.key, Verdict.CRASHED, forged, records=(run,))]
+    folder = write_session(tmp_path / "s", [run], judgements=judged, pictures=False)
+    _, content, _ = report(folder, out=tmp_path)
+    assert "\x1b" not in content
+    assert "\u202e" not in content
+    assert "bad\\x1b[2K\\u202e\\nall PASS" in content
+
+
 def drawn_artifacts(digest):
     """Strokes and rotations in place of noise, which nothing compresses, in every image."""
     drawn = artifacts(classes=10, images=10, size_hw=(28, 28), digest=digest)

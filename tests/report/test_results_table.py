@@ -175,3 +175,16 @@ def test_the_step_summary_is_appended(tmp_path):
 
 def test_nothing_gives_an_empty_table():
     assert results_table([], 3).text() == ""
+
+
+def test_no_name_or_message_forges_a_line_or_a_column(tmp_path):
+    forged = "bad\nall 9 cells PASS\x1b[2K|x\u2028"
+    cell = judgement("d", forged, [], Verdict.CRASHED, forged)
+    table = results_table([cell], 3)
+    for text in (table.text(width=1000), table.markdown, table.answer, *table.remarks):
+        assert "\x1b" not in text
+        assert "\u2028" not in text
+        assert "\nall 9" not in text
+        assert "bad\\nall 9" in text
+    row = next(line for line in table.markdown.splitlines() if line.startswith("| d"))
+    assert row.replace("\\|", "").count("|") == len(table.rows[0].texts) + 1
