@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import json
 import math
@@ -77,7 +78,7 @@ class CellBaseline:
         """The runs' accuracies, in [0, 1]."""
         return [run.accuracy for run in self.runs]
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits of all that is held, so that nothing passes for another."""
         values = json.dumps(dataclasses.asdict(self), sort_keys=True)

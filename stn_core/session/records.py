@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -82,6 +83,10 @@ class Environment:
 
     def key(self) -> str:
         """Eight hexadecimal digits, equal where the same code must give the same digest."""
+        return self._key
+
+    @functools.cached_property
+    def _key(self) -> str:
         values = self.place()
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
