@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import os
 import pickle
 
+import pytest
 import torch
 
 from stn_core.engines import Engine, InProcess, Task
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
+from stn_core.training import loop
 from stn_core.training.callbacks import KeepArtifacts, SaveCheckpoints, SaveModels, ShowProgress
 from stn_core.training.run_cell import RunResult, RunSettings, run_cell
 
@@ -60,3 +64,18 @@ def test_every_run_starts_from_the_settings_that_torch_had_when_the_engine_was_m
         torch.set_float32_matmul_precision("highest")
     assert after.record.environment == before.record.environment
     assert after.record.digest == before.record.digest
+
+
+def test_few_functions_lie_between_an_engine_and_a_training_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    roads = []
+
+    def step(*arguments: object) -> None:
+        ours = [frame for frame in inspect.stack() if f"{os.sep}stn_core{os.sep}" in frame.filename]
+        roads.append([frame.function for frame in ours if frame.function[0] != "<"])
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(loop, "training_step", step)
+    list(InProcess().run([Task(CELL, 0, RunSettings())]))
+    assert roads == [["train_epoch", "train", "run_seed", "run"]]

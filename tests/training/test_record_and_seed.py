@@ -14,6 +14,7 @@ from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.batches import training_batches
 from stn_core.training.run_cell import run_cell
+from tests.liveness import assert_depends_on_its_input
 
 RECIPE = Recipe(
     optimizer="sgd", learning_rate=0.1, schedule="constant", weight_decay=0.0, epochs=2,
@@ -43,7 +44,7 @@ def test_a_record_is_what_its_seed_gives_by_hand(seed: int) -> None:
                 with torch.no_grad():
                     for parameter in model.parameters():
                         parameter -= 0.1 * parameter.grad
-                losses.append(float(loss))
+                losses.append(float(loss.detach()))
             noted = record.validation[epoch - 1]
             # The optimiser's fused update rounds otherwise.
             assert noted["train_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
@@ -54,4 +55,4 @@ def test_a_record_is_what_its_seed_gives_by_hand(seed: int) -> None:
     assert record.test_accuracy == pytest.approx(float(right), abs=2 / len(digits.test))
     loss = F.cross_entropy(logits, digits.test.labels)
     assert record.test_cross_entropy == pytest.approx(float(loss), rel=1e-3)
-    assert record.test_accuracy > 0.3  # it learnt something: two dead networks would agree as well
+    assert_depends_on_its_input(model, normalise(digits.test.images[:20]))
