@@ -12,12 +12,13 @@ def device(pytestconfig: pytest.Config):
     Of several cards the workers get one after the other, as in a session of trainings.
     """
     from stn_core.errors import UsageError
-    from stn_core.suite.state import worker_number
+    from stn_core.suite.context import worker_number
+    from stn_core.suite.options import CommandLine
     from stn_core.training.devices import resolve_device
 
     worker = worker_number(getattr(pytestconfig, "workerinput", {}))
     try:
-        return resolve_device(pytestconfig.getoption("--device") or "auto", worker)
+        return resolve_device(CommandLine(pytestconfig)["device"] or "auto", worker)
     except UsageError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -37,6 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what the robustness benchmark found, in whatever processes."""
+    if "robustness" not in terminalreporter.config.getoption("-m"):
+        return
     from stn_core.suite.plugin import session_options
 
     found = session_options(terminalreporter.config).results / "robustness.csv"

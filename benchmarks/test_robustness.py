@@ -18,9 +18,9 @@ from stn_core.datasets import Split, check_dataset
 from stn_core.errors import UsageError
 from stn_core.models import list_models, model_info
 from stn_core.models.normaliser import Normaliser
-from stn_core.session.user_modules import import_models
 from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.plugin import results_folder, session_options
+from stn_core.suite.session_options import import_users_modules
 from stn_core.training import train
 from stn_core.training.isolation import isolated
 from stn_core.training.robustness import CHANGES, robustness
@@ -36,9 +36,9 @@ def pytest_generate_tests(metafunc):
     if "robustness" not in metafunc.config.getoption("-m"):  # test_accuracy tells what is wrong
         metafunc.parametrize(("dataset_name", "model_name"), [])
         return
-    options = session_options(metafunc.config)
     try:
-        import_models(options.imports, metafunc.config.invocation_params.dir)
+        import_users_modules(metafunc.config)
+        options = session_options(metafunc.config)
         for dataset in options.datasets:
             check_dataset(dataset, options.data_root, options.download)
     except UsageError as error:
@@ -60,7 +60,7 @@ def test_robustness(dataset_name, model_name, pytestconfig, device, keep):
     images = "validation" if options.is_search and not options.final else "test"
     judged = dataset.val if images == "validation" else dataset.test
     judged = Split(judged.images.to(device), judged.labels)
-    for seed in options.seeds if pytestconfig.getoption("--seeds") else SEEDS:
+    for seed in options.seeds if options.names_seeds else SEEDS:
         with isolated(seed, device, options.threads):
             model = prepare_model(model_name, dataset, device)
             training = train(model, dataset, recipe, seed, normalise)

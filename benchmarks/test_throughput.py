@@ -22,6 +22,7 @@ from stn_core.models.normaliser import Normaliser
 from stn_core.session.budgets import PREDECESSOR
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
+from stn_core.suite.plugin import session_options
 from stn_core.training import train
 from stn_core.training.isolation import isolated
 from stn_core.training.run_cell import RunSettings, prepare_model, run_cell
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.throughput
 def images(pytestconfig):
     """6,400 training images: MNIST's where there is MNIST, else digits repeated."""
     try:
-        dataset = load_dataset("mnist", root=pytestconfig.getoption("--data-root"))
+        dataset = load_dataset("mnist", root=session_options(pytestconfig).data_root)
     except UsageError:
         dataset = load_dataset("digits")
     index = torch.arange(IMAGES) % len(dataset.train)
@@ -171,7 +172,7 @@ def ratio_text(values, others):
 
 def test_time_to_accuracy(pytestconfig, device):
     """`stn` to 98.7 % on MNIST, a fixed number of epochs, validation and test included."""
-    root = pytestconfig.getoption("--data-root")
+    root = session_options(pytestconfig).data_root
     try:
         load_dataset("mnist", root=root)
     except UsageError as error:

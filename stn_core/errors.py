@@ -1,12 +1,14 @@
-"""The one error for mistakes that a user can mend, its usual sentences, and text that is safe."""
+"""The one error for mistakes that a user can mend, its usual sentences, and what is safe to use."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
 import importlib.util
+import os
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 MOST_CHARACTERS = 1500
 """A longer message is shortened in the middle: nobody reads a screen of one line."""
@@ -97,3 +99,16 @@ def require_package(name: str, wanted_by: str, extra: str) -> None:
 
 def _not_installed(name: str, extra: str) -> UsageError:
     return UsageError(f"{name} is not installed: pip install 'stn-core[{extra}]'")
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """A path as a user writes it, with ``~`` and ``~name`` for a home folder.
+
+    Raises:
+        UsageError: nobody knows that home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        home = os.fspath(path).partition("/")[0]
+        raise UsageError(f"{path}: the home folder of {home!r} is unknown") from None

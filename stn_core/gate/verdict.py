@@ -24,11 +24,18 @@ class Verdict(enum.StrEnum):
     MISSING = "MISSING"
     DIVERGED = "DIVERGED"
     CRASHED = "CRASHED"
+    SKIPPED = "SKIPPED"
 
     @property
     def passes(self) -> bool:
         """Whether a session with this verdict may succeed."""
-        return self in (Verdict.IDENTICAL, Verdict.PASS, Verdict.IMPROVED, Verdict.NEW)
+        return self in (
+            Verdict.IDENTICAL,
+            Verdict.PASS,
+            Verdict.IMPROVED,
+            Verdict.NEW,
+            Verdict.SKIPPED,
+        )
 
 
 @dataclass(frozen=True)

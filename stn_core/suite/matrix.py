@@ -13,7 +13,7 @@ from stn_core.gate.baselines import Baselines
 from stn_core.models import list_models, model_info
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell, split_key
-from stn_core.suite.options import SuiteOptions
+from stn_core.suite.session_options import SuiteOptions
 
 _DROP_IT = "drop its entry by --drop-vanished"
 

@@ -6,18 +6,19 @@ import sys
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stn_core.errors import UsageError, needs_extra
 from stn_core.gate.judge import Rules
+from stn_core.gate.metrics import MIN_DROP_POINTS
 from stn_core.gate.verdict import Judgement
 from stn_core.report.results_table import remarks
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import EMPTY_SHARD_FILE
-from stn_core.session.user_modules import import_models
 from stn_core.suite.checkout import git_failure
+from stn_core.suite.options import CORE_MARKER
 from stn_core.suite.session import (
     Plan,
     check_folder,
@@ -27,7 +28,10 @@ from stn_core.suite.session import (
     read_plan,
     write_plan,
 )
-from stn_core.suite.state import SessionState
+from stn_core.suite.session_options import import_users_modules
+
+if TYPE_CHECKING:
+    from stn_core.suite.context import SessionContext
 
 with needs_extra("suite"):
     from filelock import FileLock
@@ -37,55 +41,60 @@ class Planning:
     """The hooks that run before anything trains.
 
     Args:
-        state: the session's; its plan is made here.
+        context: the process's; its plan is made here.
     """
 
-    def __init__(self, state: SessionState) -> None:
-        self._state = state
-        self._announced = False
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self._has_announced = False
 
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Parametrize a test that takes `cell` over the matrix."""
-        if "cell" not in metafunc.fixturenames:
-            return
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test once for each cell of the matrix."""
+        context = self._context
+        try:
+            plan = context.plan = context.plan or self._plan_matrix()
+        except UsageError as error:
+            raise pytest.Collector.CollectError(context.spell(str(error))) from None
         from stn_core.models import model_info
 
-        try:
-            plan = self._state.plan = self._state.plan or self._plan_matrix()
-        except UsageError as error:
-            raise pytest.Collector.CollectError(str(error)) from None
+        own_core = not any(line == CORE_MARKER for line in metafunc.config.getini("markers"))
         parameters = [
             pytest.param(
-                cell, id=cell.id, marks=pytest.mark.core if model_info(cell.model).core else ()
+                cell,
+                id=cell.id,
+                marks=pytest.mark.core if model_info(cell.model).core and not own_core else (),
             )
             for cell in plan.cells
         ]
-        metafunc.parametrize("cell", parameters)
+        metafunc.parametrize("cell", parameters, indirect=True)
 
     def _plan_matrix(self) -> Plan:
         """The whole matrix, with everything checked that can be told without training."""
         from stn_core.suite import matrix
 
-        state, options = self._state, self._state.options
+        context = self._context
+        import_users_modules(context.config)
+        options = context.options
         if options.resumes:
-            check_resumed(options.results, options, state.device.partition(":")[0])
-        import_models(options.imports, state.config.invocation_params.dir)
+            check_resumed(options.results, options, context.device.partition(":")[0])
         cells = matrix.plan_cells(options)
         device, data_hashes = self._device_and_data()
-        _ = state.digests  # damaged ones are told now, like damaged baselines
-        if not state.only_plans:
-            state.claim_results()
+        _ = context.digests  # damaged ones are told now, like damaged baselines
+        if not context.only_plans:
+            context.claim_results()
             if not options.from_records:
-                _ = state.engine  # it notes the settings of torch that every run starts from
-        if options.resumes and not state.only_plans:
+                _ = context.engine  # it notes the settings of torch that every run starts from
+        if options.resumes and not context.only_plans:
             check_folder(options.results)
         return Plan(
             cells=tuple(cells),
             rules=Rules(
                 seeds=options.seeds,
                 looks=options.looks,
-                matrix_size=matrix.budget_matrix_size(cells, state.stored, options.budget),
-                min_drop_points=options.min_drop_points,
+                matrix_size=matrix.budget_matrix_size(cells, context.stored, options.budget),
+                min_drop_points=(
+                    MIN_DROP_POINTS if options.min_drop_points is None else options.min_drop_points
+                ),
                 settles_identical=options.settles_identical,
                 gates_speed=options.gates_speed,
                 are_named=options.names_seeds,
@@ -93,16 +102,16 @@ class Planning:
             device=device,
             code=None if options.from_records else self._code(),
             data_hashes=data_hashes,
-            vanished={} if options.is_search else matrix.vanished_cells(options, state.stored),
+            vanished={} if options.is_search else matrix.vanished_cells(options, context.stored),
         )
 
     def _device_and_data(self) -> tuple[str, dict[str, str]]:
         """The type of device, and a hash by dataset; "" where no data are looked at."""
-        state, options = self._state, self._state.options
+        context, options = self._context, self._context.options
         if options.from_records:
-            return describe_records(*state.given_records, options)
-        device = state.device.partition(":")[0]
-        if state.only_plans:
+            return describe_records(*context.given_records, options)
+        device = context.device.partition(":")[0]
+        if context.only_plans:
             return device, dict.fromkeys(options.datasets, "")
         if options.update_baselines:
             self._check_checkout()
@@ -110,20 +119,20 @@ class Planning:
 
     def _check_checkout(self) -> None:
         """See that new baselines can be traced to a commit, where there is one."""
-        commit, dirty = self._state.checkout
+        commit, dirty = self._context.checkout
         if dirty:
             raise UsageError(
                 "--update-baselines: the checkout has uncommitted changes; commit them first,"
                 " so that the values can be traced to a commit"
             )
-        folder = self._state.config.rootpath
+        folder = self._context.config.rootpath
         if commit is None and (says := git_failure(folder)):
             raise UsageError(f"--update-baselines: git fails in {folder}: {says}")
 
     def _data_hashes(self) -> dict[str, str]:
         from stn_core.training.run_cell import cached_dataset
 
-        options = self._state.options
+        options = self._context.options
         root, download, names = options.data_root, options.download, options.datasets
         if not (root and download):
             return {name: cached_dataset(name, root, download).hash for name in names}
@@ -133,85 +142,97 @@ class Planning:
 
     def _code(self) -> tuple[str, str | None, bool | None]:
         """The code that trains here; on --resume only its own records count."""
-        return version("stn-core"), *self._state.checkout
+        return version("stn-core"), *self._context.checkout
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Keep this shard's cells; what fails untrained comes first, then what takes longest.
-
-        So that no worker is left alone with a long cell at the end.
-        """
-        state = self._state
-        if not state.plan:
+        """Keep this shard's cells, and put them in an order; every other test keeps its place."""
+        context = self._context
+        if not context.plan:
             return
         from stn_core.suite.matrix import share
 
-        device = state.plan.device
-        mine = share(state.plan.cells, state.stored, device, state.options.shard)
-        others = [item for item in items if (cell := _cell_of(item)) and cell not in mine]
+        mine = share(context.plan.cells, context.stored, context.plan.device, context.options.shard)
+        others = [item for item in items if (cell := cell_of(item)) and cell not in mine]
         if others:
-            items[:] = [item for item in items if item not in others]
-            if not items and not state.only_plans:  # more shards than cells
-                (state.options.results / EMPTY_SHARD_FILE).touch()
+            items[:] = [item for item in items if (cell := cell_of(item)) is None or cell in mine]
+            if not items and not context.only_plans:  # more shards than cells
+                (context.options.results / EMPTY_SHARD_FILE).touch()
             config.hook.pytest_deselected(items=others)
+        self._order_cells(items)
+
+    def _order_cells(self, items: list[pytest.Item]) -> None:
+        """What fails untrained comes first, then what takes longest.
+
+        So that no worker is left alone with a long cell at the end.
+        """
+        context = self._context
+        assert context.plan
+        device = context.plan.device
         hopeless = {judgement.key for judgement in self._told_untrained()}
+        places = [place for place, item in enumerate(items) if cell_of(item)]
 
         def urgency(item: pytest.Item) -> tuple[bool, float]:
-            cell = _cell_of(item)
-            if cell is None:
-                return False, 0.0
-            return cell.key in hopeless, state.stored.expected_seconds(cell.key, device)
+            cell = cell_of(item)
+            assert cell
+            return cell.key in hopeless, context.stored.expected_seconds(cell.key, device)
 
-        items.sort(key=urgency, reverse=True)
+        ordered = sorted((items[place] for place in places), key=urgency, reverse=True)
+        for place, item in zip(places, ordered, strict=True):
+            items[place] = item
 
     def _told_untrained(self) -> list[Judgement]:
         """The failures that are known before anything trains."""
-        plan = self._state.plan
-        if plan is None or self._state.only_plans:
+        plan = self._context.plan
+        if plan is None or self._context.only_plans:
             return []
-        return judge_untrained(plan, self._state.judge)
+        return judge_untrained(plan, self._context.judge)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what is going to run."""
-        state = self._state
-        selected = {cell for item in session.items if (cell := _cell_of(item))}
-        if not state.plan:
+        context = self._context
+        if not context.plan:
             return
-        cells = tuple(cell for cell in state.plan.cells if cell in selected)
-        state.plan = replace(state.plan, cells=cells)
-        if state.only_plans or not cells:
+        context.tests = {item.nodeid: cell for item in session.items if (cell := cell_of(item))}
+        selected = set(context.tests.values())
+        cells = tuple(cell for cell in context.plan.cells if cell in selected)
+        plan = context.plan = replace(context.plan, cells=cells)
+        if context.only_plans or not cells:
             return
-        command = state.worker_input.get("mainargv", sys.argv)
-        if not state.worker_input.get("stn_is_planned"):
-            write_plan(state.options.results, state.plan, state.options, command)
+
+        def write() -> None:
+            command = context.worker_input.get("mainargv", sys.argv)
+            write_plan(context.options.results, plan, context.options, command)
+
+        if context.agreement:
+            tests = {test: cells.index(cell) for test, cell in context.tests.items()}
+            context.agreement.note_tests(tests, write)
+        else:
+            write()
+            context.has_written_plan = True
         self._announce_failures()
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self) -> None:
+    def learn_from_workers(self) -> None:
         """Under xdist the first process learns the plan from the first worker that has one."""
-        if not self._announced:
-            self._state.plan = read_plan(self._state.options.results)
-            self._announce_failures()
+        context = self._context
+        agreed = context.join_workers()
+        if self._has_announced or not agreed or not agreed.tests:
+            return
+        plan = context.plan = read_plan(context.options.results)
+        assert plan
+        context.tests = {test: plan.cells[place] for test, place in agreed.tests.items()}
+        self._announce_failures()
 
     def _announce_failures(self) -> None:
-        self._announced = True
-        self._state.tell(remarks(self._told_untrained()))
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell an xdist worker what all of them must agree on, whenever it starts."""
-        try:
-            self._state.claim_results()
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
-        node.workerinput["stn_results"] = str(self._state.options.results)
-        node.workerinput["stn_checkout"] = self._state.checkout
-        node.workerinput["stn_is_planned"] = self._announced  # it replaces one that died
+        self._has_announced = True
+        self._context.tell(remarks(self._told_untrained()))
 
 
-def _cell_of(item: pytest.Item) -> Cell | None:
+def cell_of(item: pytest.Item) -> Cell | None:
+    """The cell that a test runs on, None of a test that takes none of ours."""
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("cell") if callspec else None
+    cell = callspec.params.get("cell") if callspec else None
+    return cell if isinstance(cell, Cell) else None

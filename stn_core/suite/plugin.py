@@ -1,8 +1,11 @@
 """The pytest plugin: gives tests their `cell`, trains it, judges it, and prints the table.
 
 A test that takes the `cell` fixture is parametrized over the session's matrix. Under xdist the
-workers train and append records; the first process reads them and prints. Use it in a repository
-of one's own with ``pytest -p stn_core.suite.plugin``.
+workers train and append records; the first process reads them and prints. Installing the package
+is enough to have it.
+
+pytest imports this in every project that has the package installed, so it imports the standard
+library and pytest alone: the rest is loaded when a test takes a cell.
 """
 
 from __future__ import annotations
@@ -11,76 +14,92 @@ import functools
 import os
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stn_core.errors import UsageError
-from stn_core.gate.verdict import Judgement
-from stn_core.session.cells import Cell
-from stn_core.suite import hooks
-from stn_core.suite.options import SuiteOptions, add_options, read_options, thread_count
-from stn_core.suite.planning import Planning
-from stn_core.suite.reporting import Reporting
-from stn_core.suite.state import SessionState
-from stn_core.suite.trainer import Trainer
-
-_STATE = pytest.StashKey[SessionState]()
-_TRAINER = pytest.StashKey[Trainer]()
+if TYPE_CHECKING:
+    from stn_core.gate.verdict import Judgement
+    from stn_core.session.cells import Cell
+    from stn_core.suite.session_options import SuiteOptions
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare what a project can implement."""
+    from stn_core.suite import hooks
+
     pluginmanager.add_hookspecs(hooks)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the suite's options."""
-    add_options(parser)
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the options."""
+    from stn_core.suite.options import PREFIX, SHORT_NAMES_PLUGIN, declare_options
+
+    has_short_names = pluginmanager.hasplugin(SHORT_NAMES_PLUGIN)
+    declare_options(parser, ["", PREFIX] if has_short_names else [PREFIX])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Generator[None, Any, Any]:
+    """A conftest.py with an option of the same name gets one line, not a traceback."""
+    try:
+        return (yield)
+    except Exception as error:
+        from stn_core.suite.options import clash_line
+
+        line = clash_line(error)
+        if not line:
+            raise
+        raise pytest.UsageError(line) from None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options; a mistake in them ends the session here, in one line."""
-    config.addinivalue_line("markers", "core: one of the models that `make bench` runs")
+    """Check options that were given; a mistake in them ends the session here, in one line."""
+    from stn_core.suite.options import CORE_MARKER, CommandLine, respelled
+
+    if not _has_marker(config, "core"):
+        config.addinivalue_line("markers", CORE_MARKER)
+
+    if not CommandLine(config).given or hasattr(config, "workerinput"):
+        return
+    from stn_core.errors import UsageError
+    from stn_core.suite.session_options import check_early
+
     try:
-        options = read_options(config)
+        check_early(config)
     except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
-    if getattr(config.option, "maxschedchunk", 1) is None:
-        config.option.maxschedchunk = 1  # a cell is long: no worker may hoard them
-    state = config.stash[_STATE] = SessionState(config, options)
-    config.stash[_TRAINER] = Trainer(state)
-    config.pluginmanager.register(Planning(state), "stn_core_planning")
-    config.pluginmanager.register(Reporting(state), "stn_core_reporting")
+        raise pytest.UsageError(respelled(str(error), config)) from None
 
 
-def session_options(config: pytest.Config) -> SuiteOptions:
-    """What a session was asked to do."""
-    return config.stash[_STATE].options
-
-
-def results_folder(config: pytest.Config) -> Path:
-    """The folder of a session that leaves results, made; the same in all of its processes."""
-    config.stash[_STATE].claim_results()
-    return config.stash[_STATE].options.results
+def _has_marker(config: pytest.Config, name: str) -> bool:
+    return any(line.partition(":")[0].strip() == name for line in config.getini("markers"))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """What trains nothing collects only; said before xdist asks what there is to hand out."""
-    if config.getoption("--plan") or config.getoption("--drop-vanished"):
+    if config.getoption("stn_plan") or config.getoption("stn_drop_vanished"):
         config.option.collectonly = True
     return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto`: as many workers as the cards' memory holds and there are cores for."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """`-n auto`: as many workers as the cards' memory holds and there are cores for.
+
+    Only where the plugin was asked for: other sessions get xdist's own answer.
+    """
+    from stn_core.errors import UsageError
+    from stn_core.suite.options import CommandLine
+
+    given = CommandLine(config)
+    if not (given.given or any(name.startswith("stn_core.") for name in config.option.plugins)):
+        return None
     try:
-        cores = max(1, _available_cores() // thread_count(config))
+        device, threads = given["device"] or "auto", given["threads"] or 1
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-    device = config.getoption("--device") or "auto"
+    cores = max(1, _available_cores() // threads)
     if device == "cpu":
         return cores
     from stn_core.training.devices import trainings_that_fit
@@ -96,8 +115,89 @@ def _available_cores() -> int:
     return os.cpu_count() or 1
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker what it cannot know: what the user wrote by hand, and when."""
+    from stn_core.suite.options import XDIST_SESSION, options_by_hand, start_time
+
+    node.config.stash[XDIST_SESSION] = node.workerinput["testrunuid"]
+    node.workerinput["stn_options_by_hand"] = options_by_hand(node.config)
+    node.workerinput["stn_start_time"] = start_time(node.config)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """The first process learns from its workers that there are cells."""
+    from stn_core.suite.context import join_workers
+
+    join_workers(node.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind of what xdist's processes told each other."""
+    from stn_core.suite.options import XDIST_SESSION
+
+    if XDIST_SESSION in config.stash:
+        from stn_core.suite.context import leave_workers
+
+        leave_workers(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize a test that takes this plugin's `cell` over the matrix."""
+    if "cell" in metafunc.fixturenames and _takes_our_cell(metafunc):
+        from stn_core.suite.context import context_of
+
+        context_of(metafunc.config).planning.parametrize(metafunc)
+
+
+def _takes_our_cell(metafunc: pytest.Metafunc) -> bool:
+    """Whether `cell` is this plugin's: a project's own fixture or parameter of that name wins."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs["argnames"]
+        names = names.split(",") if isinstance(names, str) else names
+        if "cell" in (name.strip() for name in names):
+            return False
+    # As pytest does for parametrized fixtures: an override counts unless it asks for what it
+    # overrides. There is no public way to ask which fixture a request resolves to.
+    for definition in reversed(metafunc._arg2fixturedefs.get("cell", ())):
+        if definition.func.__module__ == __name__:
+            return True
+        if "cell" not in definition.argnames:
+            return False
+    return False
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest) -> Cell:
+    """One model on one dataset within the session's budget; a test runs once for each."""
+    if not hasattr(request, "param"):
+        pytest.fail("take `cell` as an argument of the test", pytrace=False)
+    given: Cell = request.param
+    return given
+
+
 @pytest.fixture
 def train_and_judge(request: pytest.FixtureRequest) -> Callable[[Cell], Judgement]:
     """Train a cell's seeds, keep every record, and return the verdict."""
-    trainer = request.config.stash[_TRAINER]
+    from stn_core.suite.context import context_of
+
+    trainer = context_of(request.config).trainer
     return functools.partial(trainer.train_and_judge, properties=request.node.user_properties)
+
+
+def session_options(config: pytest.Config) -> SuiteOptions:
+    """What a session was asked to do."""
+    from stn_core.suite.context import context_of
+
+    return context_of(config).options
+
+
+def results_folder(config: pytest.Config) -> Path:
+    """The folder of a session that leaves results, made; the same in all of its processes."""
+    from stn_core.suite.context import context_of
+
+    context = context_of(config)
+    context.claim_results()
+    return context.options.results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -36,24 +37,25 @@ from stn_core.suite.session import (
     read_all,
     read_plan,
     update_baselines,
-    written_at,
 )
-from stn_core.suite.state import SessionState
 
 if TYPE_CHECKING:
+    from stn_core.suite.context import SessionContext
     from stn_core.training.run_cell import RunResult
 
-# Properties of a test that carry something of its cell to the first process:
-_LINE = "stn_line"  # what is printed of it
-_DEAD = "stn_dead"  # why it could not be judged
-_NOTE = "stn_note"  # what went wrong beside a run, and in which one
+_LINE = "stn_line"
+"""The property of a test that carries to the first process what is printed of its cell."""
+_CRASH = "stn_crash"
+"""The same for why a cell could not be judged."""
+_NOTE = "stn_note"
+"""The same for what went wrong beside a run, and in which one."""
 
 
 def note_judgement(properties: list[tuple[str, object]], judgement: Judgement) -> None:
     """Write into a test's properties what the first process is to know of its cell."""
     properties.append((_LINE, judgement.line))
     if judgement.verdict is Verdict.CRASHED:
-        properties.append((_DEAD, [judgement.key, judgement.message]))
+        properties.append((_CRASH, judgement.message))
 
 
 def note_runs(properties: list[tuple[str, object]], result: RunResult) -> None:
@@ -65,13 +67,13 @@ class Reporting:
     """The hooks that run as cells end, and after the last one.
 
     Args:
-        state: the session's.
+        context: the process's.
     """
 
-    def __init__(self, state: SessionState) -> None:
-        self._state = state
-        self._dead: dict[str, str] = {}
-        self._earlier_plan_at = written_at(state.options.results) if state.options.resumes else 0
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self._crashed: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
         self._judgements: list[Judgement] = []
         self._table: ResultsTable | None = None
         self._notes: list[str] = []
@@ -80,55 +82,75 @@ class Reporting:
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """A cell's line takes the place of its dot."""
-        if report.when == "call" and any(name == _LINE for name, _ in report.user_properties):
+        has_line = any(name == _LINE for name, _ in report.user_properties)
+        if report.when == "call" and has_line and not hasattr(report, "wasxfail"):
             return report.outcome, "", report.outcome.upper()
         return None
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Print a line as each cell ends."""
-        if self._state.is_worker or report.when != "call":
+        """Print a line as each cell ends, and note why one could not be judged."""
+        cell = self._context.tests.get(report.nodeid)
+        if self._context.is_worker or cell is None:
+            return
+        if report.skipped:
+            self._skipped[cell.key] = skip_reason(report)
+        if report.when != "call":
             return
         for name, value in report.user_properties:
             if name == _LINE:
-                self._state.tell([str(value)])
-            elif name == _DEAD and isinstance(value, list):
-                self._dead[value[0]] = value[1]
+                self._context.tell([str(value)])
+            elif name == _CRASH:
+                self._crashed[cell.key] = str(value)
             elif name == _NOTE and isinstance(value, list):
                 self._runs_by_note[value[0]].append(value[1])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
         """A worker died over a test: its cell says so, the others go on in a new worker."""
-        for cell in self._state.plan.cells if self._state.plan else ():
-            if crashitem.endswith(f"[{cell.id}]"):
-                self._dead[cell.key] = "its worker process died: killed, or out of memory?"
+        cell = self._context.tests.get(crashitem)
+        if cell:
+            self._crashed[cell.key] = "its worker process died: killed, or out of memory?"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Judge the whole session; its exit status says what the verdicts say."""
-        state, options = self._state, self._state.options
-        if state.is_worker:
+        context = self._context
+        if context.is_worker:
             return
-        if state.only_plans:
-            drops = options.drop_vanished and state.plan
-            if drops and not self._succeeds("baselines", self._drop_vanished):
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if context.only_plans:
+            if context.plan and context.options.drop_vanished:
+                self._finish_dropping(session)
             return
-        if not state.has_folder:
-            return
-        folder = options.results
-        # On --resume an earlier session's plan stands there until this one writes its own.
-        planned = written_at(folder) != self._earlier_plan_at
-        plan = state.plan = read_plan(folder) if planned else None
+        context.join_workers()
+        if context.has_written_plan:
+            self._finish_judging(session)
+        elif context.made_folder:
+            self._finish_without_cells(session)
+
+    def _finish_dropping(self, session: pytest.Session) -> None:
+        if not self._succeeds("baselines", self._drop_vanished):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _finish_without_cells(self, session: pytest.Session) -> None:
+        """Nothing was selected: the folder goes, and an empty share of the cells is no failure."""
+        folder = self._context.options.results
+        if (folder / EMPTY_SHARD_FILE).exists():
+            (folder / EMPTY_SHARD_FILE).unlink()
+            session.exitstatus = pytest.ExitCode.OK
+        discard_folder(folder, with_parent=self._context.made_parent)
+
+    def _finish_judging(self, session: pytest.Session) -> None:
+        context, options = self._context, self._context.options
+        plan = context.plan = read_plan(options.results)
         if plan is None:
-            if (folder / EMPTY_SHARD_FILE).exists():
-                (folder / EMPTY_SHARD_FILE).unlink()
-                session.exitstatus = pytest.ExitCode.OK
-            discard_folder(folder, with_parent=state.made_parent)
+            self._notes.append(
+                f"nothing was judged: the session's plan is gone from {options.results}"
+            )
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return
         self._judge_session(plan)
-        self._write_tables()
+        self._write_tables(plan)
         passed = all(judgement.verdict.passes for judgement in self._judgements)
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             if options.update_baselines:
@@ -142,22 +164,25 @@ class Reporting:
 
     def _judge_session(self, plan: Plan) -> None:
         """Judge every cell from what was written, and note what has to be said of the records."""
-        state = self._state
-        own, torn = read_all([state.options.results / RECORDS_FILE])
-        given, torn_given = state.given_records
-        by_key, misfits = fitting_records(plan, state.judge, [*given, *own])
-        self._judgements = judge_session(plan, state.judge, by_key, self._dead)
+        context = self._context
+        own, torn = read_all([context.options.results / RECORDS_FILE])
+        given, torn_given = context.given_records
+        by_key, misfits = fitting_records(plan, context.judge, [*given, *own])
+        self._judgements = [
+            dataclasses.replace(one, message=context.spell(one.message))
+            for one in judge_session(plan, context.judge, by_key, self._crashed, self._skipped)
+        ]
         self._notes += [*torn, *torn_given, *misfits]
-        if state.options.from_records:
+        if context.options.from_records:
             self._notes += code_doubts(by_key)
-        if state.options.resumes and state.checkout[1]:
+        if context.options.resumes and context.checkout[1]:
             self._notes.append(
                 "resumed in a checkout with uncommitted changes: was the code the same?"
             )
 
-    def _write_tables(self) -> None:
-        options = self._state.options
-        table = self._table = results_table(self._judgements, options.looks[-1])
+    def _write_tables(self, plan: Plan) -> None:
+        options = self._context.options
+        table = self._table = results_table(self._judgements, plan.rules.looks[-1])
         try:
             write_judgements(options.results / JUDGEMENTS_FILE, self._judgements)
             table.write(options.results)
@@ -169,7 +194,7 @@ class Reporting:
 
     def _write_report(self) -> None:
         """Draw the page, which no session fails for."""
-        folder = self._state.options.results
+        folder = self._context.options.results
         page = folder / REPORT_FILE
         try:
             from stn_core.report.session_page import write_report
@@ -182,14 +207,14 @@ class Reporting:
             self._notes.append(f"report: {page}{lacks}")
 
     def _update_baselines(self) -> str:
-        return update_baselines(self._state.options.baselines, self._judgements)
+        return update_baselines(self._context.options.baselines, self._judgements)
 
     def _drop_vanished(self) -> str:
-        assert self._state.plan
-        return drop_baselines(self._state.options.baselines, self._state.plan.vanished)
+        assert self._context.plan
+        return drop_baselines(self._context.options.baselines, self._context.plan.vanished)
 
     def _update_digests(self) -> str:
-        cache = self._state.options.digest_cache
+        cache = self._context.options.digest_cache
         assert cache
         write_digests(cache, self._judgements)
         return f"digests written to {cache}"
@@ -205,35 +230,33 @@ class Reporting:
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         """Print the table, and a line for whatever needs one."""
-        state, options = self._state, self._state.options
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and state.config.option.keyword:
+        context = self._context
+        keyword = context.config.option.keyword
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and context.plan and keyword:
             from stn_core.suite.matrix import unknown_words
 
-            for line in unknown_words(state.config.option.keyword, options.datasets):
-                terminalreporter.write_line(line)
-        if state.only_plans and state.plan:
-            if state.plan.cells:
-                terminalreporter.section(f"plan, budget {options.budget}")
-                terminalreporter.write_line(self._plan_table(state.plan))
-            for line in self._notes:
-                terminalreporter.write_line(line)
+            context.tell(unknown_words(keyword, context.options.datasets))
+        if context.only_plans and context.plan and context.plan.cells:
+            terminalreporter.section(f"plan, budget {context.options.budget}")
+            context.tell([self._plan_table(context.plan)])
         if self._table and self._judgements:
-            terminalreporter.section(f"results, budget {options.budget}")
+            terminalreporter.section(f"results, budget {context.options.budget}")
             width = shutil.get_terminal_size((WIDTH, 0)).columns
-            for line in self._results(self._table, width):
-                terminalreporter.write_line(line)
+            context.tell(self._results(self._table, width))
+        else:
+            context.tell(self._notes)
 
     def _plan_table(self, plan: Plan) -> str:
         """What is still to be trained; with --resume and --from-records, beside what is there."""
-        state = self._state
+        context = self._context
         left = {
-            cell.key: state.judge.seeds_left(cell, state.earlier_records[cell.key])
+            cell.key: context.judge.seeds_left(cell, context.earlier_records[cell.key])
             for cell in plan.cells
         }
-        return plan_table(plan.cells, left, state.stored, plan.device)
+        return plan_table(plan.cells, left, context.stored, plan.device)
 
     def _results(self, table: ResultsTable, width: int) -> Iterator[str]:
-        options = self._state.options
+        options = self._context.options
         yield table.answer
         yield ""
         yield table.text(width)
@@ -251,7 +274,15 @@ class Reporting:
 
     def _saved_models(self) -> str:
         """How many of the good runs left a model: earlier ones may not have, nor on a full disk."""
-        folder = self._state.options.results / MODELS_FOLDER
+        folder = self._context.options.results / MODELS_FOLDER
         good = [run for one in self._judgements for run in one.records if run.status == "ok"]
         saved = sum((folder / f"{run.run_name}.safetensors").exists() for run in good)
         return f"models: {saved} of {len(good)} good runs left theirs in {folder}"
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """Why a test was skipped or expected to fail, as the user put it."""
+    if hasattr(report, "wasxfail"):
+        return f"expected to fail: {report.wasxfail.removeprefix('reason: ')}".removesuffix(": ")
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")

@@ -29,7 +29,7 @@ from stn_core.session.cells import Cell
 from stn_core.session.file_names import PLAN_FILE, lock_of
 from stn_core.session.folder import next_number
 from stn_core.session.records import RunRecord, read_records
-from stn_core.suite.options import SuiteOptions
+from stn_core.suite.session_options import SuiteOptions
 
 with needs_extra("suite"):
     from filelock import FileLock
@@ -122,12 +122,6 @@ def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         value = [f"{name}={setting}" for name, setting in value.items()]
     return value if isinstance(value, str) else ",".join(map(str, value)) or "none"
-
-
-def written_at(folder: Path) -> int:
-    """When the plan in a folder was written, in ns; 0 where there is none."""
-    path = folder / PLAN_FILE
-    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
@@ -251,7 +245,11 @@ def code_doubts(by_key: Mapping[str, Sequence[RunRecord]]) -> list[str]:
 
 
 def judge_session(
-    plan: Plan, judge: Judge, by_key: Mapping[str, Sequence[RunRecord]], dead: Mapping[str, str]
+    plan: Plan,
+    judge: Judge,
+    by_key: Mapping[str, Sequence[RunRecord]],
+    crashed: Mapping[str, str],
+    skipped: Mapping[str, str],
 ) -> list[Judgement]:
     """A verdict for every planned cell and every baseline whose cell no longer exists.
 
@@ -259,13 +257,16 @@ def judge_session(
         plan: the session's.
         judge: of its rules.
         by_key: the records of each cell.
-        dead: why no verdict came back for a cell, by key: its worker died, say.
+        crashed: why no verdict came back for a cell, by key: its worker died, say.
+        skipped: why pytest skipped a cell, by key.
     """
     judgements = []
     for cell in plan.cells:
         answer = judge.judge(cell, by_key[cell.key], plan.data_hashes[cell.dataset])
-        if isinstance(answer, SeedsNeeded):
-            why = dead.get(cell.key)
+        if cell.key in skipped:
+            answer = Judgement(cell.key, Verdict.SKIPPED, skipped[cell.key])
+        elif isinstance(answer, SeedsNeeded):
+            why = crashed.get(cell.key)
             answer = answer.closed(Verdict.CRASHED, why) if why else answer.closed()
         judgements.append(answer)
     return judgements + judge_vanished(plan)

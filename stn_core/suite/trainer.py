@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import sys
@@ -20,10 +21,10 @@ from stn_core.session.file_names import (
 )
 from stn_core.session.records import RunRecord, append_record
 from stn_core.suite.reporting import note_judgement, note_runs
-from stn_core.suite.state import SessionState
 
 if TYPE_CHECKING:
     from stn_core.engines import Task
+    from stn_core.suite.context import SessionContext
     from stn_core.training.callbacks import Callback
     from stn_core.training.run_cell import RunResult
 
@@ -36,11 +37,11 @@ class Trainer:
     """Trains cells on the session's engine.
 
     Args:
-        state: the session's.
+        context: the process's.
     """
 
-    def __init__(self, state: SessionState) -> None:
-        self._state = state
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
 
     def train_and_judge(self, cell: Cell, properties: list[tuple[str, object]]) -> Judgement:
         """Train as many of a cell's seeds as the verdict needs.
@@ -49,15 +50,15 @@ class Trainer:
             cell: to train.
             properties: of its test, which the first process reads.
         """
-        records = list(self._state.earlier_records.get(cell.key, ()))
+        records = list(self._context.earlier_records.get(cell.key, ()))
         answer = self._judge(cell, records)
         while isinstance(answer, SeedsNeeded):
-            if self._state.options.from_records:
+            if self._context.options.from_records:
                 answer = answer.closed()
                 break
             try:
                 with self._shown():
-                    for result in self._state.engine.run(self._tasks(cell, answer.seeds)):
+                    for result in self._context.engine.run(self._tasks(cell, answer.seeds)):
                         self._keep(result)
                         note_runs(properties, result)
                         records.append(result.record)
@@ -65,26 +66,27 @@ class Trainer:
                 answer = answer.closed(Verdict.CRASHED, str(error))
                 break
             answer = self._judge(cell, records)
+        answer = dataclasses.replace(answer, message=self._context.spell(answer.message))
         note_judgement(properties, answer)
         return answer
 
     def _judge(self, cell: Cell, records: Sequence[RunRecord]) -> Judgement | SeedsNeeded:
-        assert self._state.plan
-        data_hash = self._state.plan.data_hashes[cell.dataset]
-        return self._state.judge.judge(cell, records, data_hash)
+        assert self._context.plan
+        data_hash = self._context.plan.data_hashes[cell.dataset]
+        return self._context.judge.judge(cell, records, data_hash)
 
     def _tasks(self, cell: Cell, seeds: Sequence[int]) -> Iterator[Task]:
         from stn_core.engines import Task
 
         for seed in seeds:
-            yield Task(cell, seed, self._state.settings, self._callbacks)
+            yield Task(cell, seed, self._context.settings, self._callbacks)
 
     @functools.cached_property
     def _callbacks(self) -> tuple[Callback, ...]:
         """What follows every run: what the command line asks for, then what hooks name."""
         from stn_core.training import callbacks as library
 
-        options, config = self._state.options, self._state.config
+        options, config = self._context.options, self._context.config
         folder = options.results
         chosen: list[Callback] = [library.ShowProgress()] if self._is_watched() else []
         chosen.append(library.KeepArtifacts(str(folder / ARTIFACTS_FOLDER)))
@@ -98,7 +100,7 @@ class Trainer:
     def _keep(self, result: RunResult) -> None:
         from stn_core.training.callbacks.base import tell_kept
 
-        folder = self._state.options.results
+        folder = self._context.options.results
         try:
             append_record(folder / RECORDS_FILE, result.record)
         except OSError as error:
@@ -109,12 +111,12 @@ class Trainer:
     def _is_watched(self) -> bool:
         """Whether a person sees what this process writes."""
         with self._uncaptured():  # pytest's capture stands between us and the terminal
-            return not self._state.is_worker and sys.stderr.isatty()
+            return not self._context.is_worker and sys.stderr.isatty()
 
     def _shown(self) -> contextlib.AbstractContextManager[None]:
         """While a bar is drawn pytest captures nothing."""
         return self._uncaptured() if self._is_watched() else contextlib.nullcontext()
 
     def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
-        capture = self._state.config.pluginmanager.get_plugin("capturemanager")
+        capture = self._context.config.pluginmanager.get_plugin("capturemanager")
         return capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()

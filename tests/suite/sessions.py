@@ -72,7 +72,7 @@ def session(*arguments):
     """The arguments of a session of the suite with these models."""
     plugin = [
         "-p",
-        "stn_core.suite.plugin",
+        "stn_core.suite.short_options",
         "-p",
         "no:cacheprovider",
         "-p",

@@ -178,7 +178,7 @@ def test_the_last_session_is_the_one_that_ran_last(pytester):
         plan.write_text(f'{{\n "number": {number},')
     (pytester.path / "results" / "records only").mkdir()
     (pytester.path / "results" / "records only" / "records.jsonl").touch()
-    config = pytester.parseconfigure("-p", "stn_core.suite.plugin", "--resume", "last")
+    config = pytester.parseconfigure("-p", "stn_core.suite.short_options", "--resume", "last")
     assert session_options(config).results.name == "2026-01-01"
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.suite.options import parse_seeds, parse_shard
+from stn_core.suite.options import read_seeds, read_shard
 from stn_core.suite.plugin import pytest_xdist_auto_num_workers
 
 
@@ -20,43 +20,44 @@ from stn_core.suite.plugin import pytest_xdist_auto_num_workers
     ],
 )
 def test_seeds(text, seeds):
-    assert parse_seeds(text) == seeds
+    assert read_seeds(text) == seeds
 
 
 @pytest.mark.parametrize(
     "text", ["", "0", "-1", "a", "3,3", "1-3,2", "5-3", "1.5", ",", "9" * 12, "1-" + "9" * 12]
 )
 def test_seeds_that_make_no_sense(text):
-    with pytest.raises(UsageError, match="--seeds"):
-        parse_seeds(text)
+    with pytest.raises(UsageError, match="expected a count"):
+        read_seeds(text)
 
 
 def test_shards():
-    assert parse_shard("2/3") == (2, 3)
+    assert read_shard("2/3") == (2, 3)
 
 
 @pytest.mark.parametrize("text", ["", "2", "0/3", "4/3", "1/0", "-1/2", "a/b", "1/2/3"])
 def test_shards_that_do_not_exist(text):
-    with pytest.raises(UsageError, match="--shard"):
-        parse_shard(text)
+    with pytest.raises(UsageError, match="expected K/N"):
+        read_shard(text)
 
 
 class FakeConfig:
     """As much of pytest's config as the number of workers depends on."""
 
-    def __init__(self, **options):
+    def __init__(self, *plugins, **options):
         self.options = options
+        self.option = SimpleNamespace(plugins=list(plugins))
 
     def getoption(self, name):
-        return self.options.get(name.removeprefix("--"))
+        return self.options.get(name.removeprefix("stn_"))
 
 
 @pytest.mark.parametrize(
     ("options", "gibibytes_of_cards", "workers"),
     [
         ({"device": "cpu"}, [], 8),
-        ({"device": "cpu", "threads": "3"}, [], 2),
-        ({"device": "cpu", "threads": "99"}, [], 1),
+        ({"device": "cpu", "threads": 3}, [], 2),
+        ({"device": "cpu", "threads": 99}, [], 1),
         ({}, [], 8),
         ({}, [4, 4], 2),
         ({"device": "cuda"}, [4] * 16, 8),
@@ -65,7 +66,7 @@ class FakeConfig:
         ({"device": "cuda"}, [80, 4], 2),
         ({"device": "cuda"}, [24, 24], 6),
         ({"device": "cuda"}, [80], 8),
-        ({"device": "cuda", "threads": "4"}, [80], 2),
+        ({"device": "cuda", "threads": 4}, [80], 2),
         ({"device": "cuda:1"}, [80, 4], 1),
         ({"device": "cuda:0"}, [40, 4], 5),
         ({"device": "cuda:2"}, [80, 80], 1),
@@ -82,11 +83,15 @@ def test_auto_oversubscribes_neither_cores_nor_cards(
         "torch.cuda.get_device_properties",
         lambda card: SimpleNamespace(total_memory=gibibytes_of_cards[card] * 2**30),
     )
-    assert pytest_xdist_auto_num_workers(FakeConfig(**options)) == workers
+    assert pytest_xdist_auto_num_workers(FakeConfig("stn_core.suite.plugin", **options)) == workers
 
 
 def test_cards_that_cannot_be_used_count_for_nothing(monkeypatch):
     monkeypatch.setattr("stn_core.suite.plugin._available_cores", lambda: 8)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # the driver is too old
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    assert pytest_xdist_auto_num_workers(FakeConfig()) == 8
+    assert pytest_xdist_auto_num_workers(FakeConfig("stn_core.suite.plugin")) == 8
+
+
+def test_auto_is_left_to_xdist_where_nobody_asked_for_the_plugin():
+    assert pytest_xdist_auto_num_workers(FakeConfig("acme")) is None

@@ -58,7 +58,7 @@ def acme_net(in_shape, num_classes):
 CONFIGURATION = """
 [tool.pytest.ini_options]
 testpaths = ["gate"]
-addopts = "-p stn_core.suite.plugin --import acme --dataset acme_stripes -k acme_net"
+addopts = "-p stn_core.suite.short_options --import acme --dataset acme_stripes -k acme_net"
 """
 CONFTEST = """
 def pytest_report_header():

@@ -20,7 +20,7 @@ from stn_core.models import register_model
 from stn_core.models.saved_models import read_saved_model
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
-from stn_core.suite.state import worker_number
+from stn_core.suite.context import worker_number
 from stn_core.training import run_cell as running
 from stn_core.training.callbacks import SaveCheckpoints, SaveModels
 from stn_core.training.devices import resolve_device
@@ -414,7 +414,7 @@ KILLED = """
 import os, signal, sys
 from stn_core import Cell, RunSettings, run_cell
 from stn_core.session.recipe import Recipe
-from stn_core.suite.state import worker_number
+from stn_core.suite.context import worker_number
 from stn_core.training import loop
 from stn_core.training.callbacks import SaveCheckpoints
 

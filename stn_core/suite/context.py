@@ -1,10 +1,11 @@
-"""What a running session knows: what was asked, planned and stored, each looked up once."""
+"""What one pytest process knows of its session: asked, planned and stored, each looked up once."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +16,46 @@ from stn_core.gate.judge import Judge
 from stn_core.session.file_names import RECORDS_FILE, lock_of
 from stn_core.session.folder import claim_folder
 from stn_core.session.records import RunRecord
+from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
-from stn_core.suite.options import SuiteOptions
+from stn_core.suite.options import XDIST_SESSION, respelled
 from stn_core.suite.session import Plan, fitting_records, read_all
+from stn_core.suite.session_options import SuiteOptions, read_options
 
 if TYPE_CHECKING:
     from stn_core.engines import Engine
+    from stn_core.session.cells import Cell
+    from stn_core.suite.planning import Planning
+    from stn_core.suite.reporting import Reporting
+    from stn_core.suite.trainer import Trainer
     from stn_core.training.run_cell import RunSettings
+
+_CONTEXT = pytest.StashKey["SessionContext"]()
+
+
+def context_of(config: pytest.Config) -> SessionContext:
+    """The context of this process; from when it is first asked for, its hooks take part."""
+    if _CONTEXT not in config.stash:
+        context = config.stash[_CONTEXT] = SessionContext(config)
+        config.pluginmanager.register(context.planning, "stn_core_planning")
+        config.pluginmanager.register(context.reporting, "stn_core_reporting")
+    return config.stash[_CONTEXT]
+
+
+def join_workers(config: pytest.Config) -> None:
+    """Take part, as xdist's first process, in a session whose workers found cells."""
+    if _CONTEXT in config.stash or Agreement(config.stash[XDIST_SESSION]).read():
+        context_of(config).planning.learn_from_workers()
+        scheduler: Any = getattr(config.pluginmanager.get_plugin("dsession"), "sched", None)
+        if getattr(scheduler, "maxschedchunk", 1) is None:
+            scheduler.maxschedchunk = 1  # a cell is long: no worker may hoard them
+
+
+def leave_workers(config: pytest.Config) -> None:
+    """Remove what the processes of a session agreed on, after the last worker has ended."""
+    agreement = context_of(config).agreement if _CONTEXT in config.stash else None
+    if agreement and not context_of(config).is_worker:
+        agreement.discard()
 
 
 def worker_number(worker_input: Mapping[str, Any]) -> int:
@@ -29,20 +63,50 @@ def worker_number(worker_input: Mapping[str, Any]) -> int:
     return int(worker_input.get("workerid", "gw0").removeprefix("gw"))
 
 
-class SessionState:
+class SessionContext:
     """What the hooks of one pytest process share.
 
     Args:
         config: pytest's.
-        options: what the session was asked to do.
     """
 
-    def __init__(self, config: pytest.Config, options: SuiteOptions) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.options = options
         self.plan: Plan | None = None
-        self.has_folder = self.is_worker or options.resumes
+        self.tests: dict[str, Cell] = {}
+        self.has_written_plan = False
+        self.made_folder = False
         self.made_parent = False
+
+    @functools.cached_property
+    def planning(self) -> Planning:
+        """The hooks that run before anything trains."""
+        from stn_core.suite.planning import Planning
+
+        return Planning(self)
+
+    @functools.cached_property
+    def reporting(self) -> Reporting:
+        """The hooks that run as cells end, and after the last one."""
+        from stn_core.suite.reporting import Reporting
+
+        return Reporting(self)
+
+    @functools.cached_property
+    def trainer(self) -> Trainer:
+        """What trains and judges the cells of this process."""
+        from stn_core.suite.trainer import Trainer
+
+        return Trainer(self)
+
+    @functools.cached_property
+    def options(self) -> SuiteOptions:
+        """What the session was asked to do."""
+        return read_options(self.config)
+
+    def spell(self, text: str) -> str:
+        """A message with the options in it spelled as the session offers them."""
+        return respelled(text, self.config)
 
     @property
     def is_worker(self) -> bool:
@@ -61,20 +125,46 @@ class SessionState:
         collects_only: bool = self.config.option.collectonly
         return collects_only
 
+    @functools.cached_property
+    def agreement(self) -> Agreement | None:
+        """What xdist's processes agree on, None where there is one process alone."""
+        in_first_process = self.config.stash.get(XDIST_SESSION, None)
+        name = self.worker_input.get("testrunuid", in_first_process)
+        return Agreement(name) if name else None
+
     def claim_results(self) -> None:
-        """Make the folder that no other session writes into, once; a worker is told which it is.
+        """Make the folder that no other session writes into, once for all processes of the session.
 
         Until then its name is only proposed: another session of the same second may take it.
 
         Raises:
             UsageError: it cannot be made.
         """
+        if self.agreement:
+            self._adopt(self.agreement.decide(self._decide))
+        elif not self.made_folder and not self.options.resumes:
+            self._adopt(self._decide())
+
+    def _decide(self) -> Agreed:
         proposed = self.options.results
-        if self.has_folder:
-            return
-        self.made_parent = not proposed.parent.exists()
-        self.options = replace(self.options, results=claim_folder(proposed))
-        self.has_folder = True
+        made_parent = not proposed.parent.exists()
+        commit, dirty = self.checkout
+        results = proposed if self.options.resumes else claim_folder(proposed)
+        return Agreed(str(results), made_parent, commit, dirty)
+
+    def _adopt(self, agreed: Agreed) -> None:
+        self.options = replace(self.options, results=Path(agreed.results))
+        self.checkout = agreed.commit, agreed.dirty
+        self.made_folder = not self.options.resumes
+        self.made_parent = agreed.made_parent
+        self.has_written_plan = bool(agreed.tests)
+
+    def join_workers(self) -> Agreed | None:
+        """Take over what the workers agreed on, None as long as they have not."""
+        agreed = self.agreement.read() if self.agreement else None
+        if agreed:
+            self._adopt(agreed)
+        return agreed
 
     def tell(self, lines: Iterable[str]) -> None:
         """Write lines among pytest's own; a worker has nobody to tell."""
@@ -83,17 +173,15 @@ class SessionState:
             return
         for line in lines:
             terminal.ensure_newline()
-            terminal.write_line(line)
+            terminal.write_line(self.spell(line))
 
     @functools.cached_property
     def checkout(self) -> tuple[str | None, bool | None]:
         """Commit and dirty flag as the session found them; what it leaves there changes neither.
 
-        A worker that starts late, in place of one that died, may find a core file.
+        A worker that starts late, in place of one that died, may find a core file: it takes the
+        flag that was agreed on.
         """
-        told: tuple[str | None, bool | None] | None = self.worker_input.get("stn_checkout")
-        if told:
-            return told
         options = self.options
         written = [options.baselines, lock_of(options.baselines), options.results.parent]
         if options.digest_cache:
@@ -114,7 +202,7 @@ class SessionState:
 
     @functools.cached_property
     def judge(self) -> Judge:
-        """The judge of the plan; a session that measures anew is not held against old values."""
+        """The judge of the plan; a session that measures anew ignores old values."""
         assert self.plan
         return Judge(
             self.plan.rules,

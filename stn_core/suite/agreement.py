@@ -1,0 +1,77 @@
+"""What the processes of a session agree on under xdist, where no process knows the others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from stn_core.errors import needs_extra
+
+with needs_extra("suite"):
+    from filelock import FileLock
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What the first worker that plans decides for all.
+
+    Args:
+        results: the session's folder.
+        made_parent: whether the folder around it was made too.
+        commit, dirty: the checkout as the session found it.
+        tests: by the id of each test of a cell, the cell's place in the plan; empty before the plan
+            is written.
+    """
+
+    results: str
+    made_parent: bool
+    commit: str | None
+    dirty: bool | None
+    tests: dict[str, int] = field(default_factory=dict)
+
+
+class Agreement:
+    """A small file that lives as long as the session; nothing is written where nobody plans.
+
+    Args:
+        session_id: xdist's name of the session, the same in all of its processes.
+    """
+
+    def __init__(self, session_id: str) -> None:
+        self._path = Path(tempfile.gettempdir()) / f"stn_core-{session_id}.json"
+        self._lock = FileLock(self._path.with_suffix(".lock"))
+
+    def read(self) -> Agreed | None:
+        """What was agreed on, None where nothing was yet."""
+        if not self._path.exists():
+            return None
+        with self._lock:
+            return Agreed(**json.loads(self._path.read_text(encoding="utf-8")))
+
+    def decide(self, make: Callable[[], Agreed]) -> Agreed:
+        """What was agreed on; the first that asks makes it."""
+        with self._lock:
+            if not self._path.exists():
+                self._write(make())
+            return Agreed(**json.loads(self._path.read_text(encoding="utf-8")))
+
+    def note_tests(self, tests: dict[str, int], write_plan: Callable[[], None]) -> None:
+        """Write the plan, once, and note which test is of which of its cells."""
+        with self._lock:
+            agreed = Agreed(**json.loads(self._path.read_text(encoding="utf-8")))
+            if not agreed.tests:
+                write_plan()
+                self._write(replace(agreed, tests=tests))
+
+    def _write(self, agreed: Agreed) -> None:
+        self._path.write_text(json.dumps(asdict(agreed)), encoding="utf-8")
+
+    def discard(self) -> None:
+        """Remove the file, after the last worker has ended."""
+        for path in (self._path, self._path.with_suffix(".lock")):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()

@@ -1,0 +1,282 @@
+"""What a session was asked to do, as plain data, checked together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stn_core.errors import UsageError, require_package
+from stn_core.session.budgets import PREDECESSOR, Budget, get_budget, list_budgets
+from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
+from stn_core.session.recipe import Recipe
+from stn_core.session.user_modules import import_models
+from stn_core.suite.options import OPTIONS, CommandLine
+
+
+@dataclass(frozen=True)
+class SuiteOptions:
+    """What a session was asked to do.
+
+    Args:
+        device: as the user wrote it.
+        budget: a known budget.
+        datasets: names, not yet looked up.
+        seeds: of every cell, in the order in which they are run.
+        looks: after how many of them a cell is looked at.
+        names_seeds: whether the user asked for exactly these seeds.
+        data_root: the datasets' folder, None where nobody named one.
+        download, update_baselines, drop_vanished, update_digests, final, save_models: flags.
+        tensorboard: whether TensorBoard is to show each run.
+        settles_identical: a run that repeats the stored one settles its cell.
+        gates_speed: a slower training fails.
+        writes_report: report.html is written at the end.
+        min_drop_points: a smaller drop never fails; None for the usual value.
+        baselines: the file.
+        digest_cache: the file, None without one.
+        results: this session's folder; its own from when it is claimed, maybe by another name.
+        resumes: whether that folder holds an earlier session's records.
+        from_records: files of records that are judged instead of training.
+        shard: (K, N), the K-th of N shares; (1, 1) is everything.
+        threads: torch's.
+        imports: modules or files that register what is the user's own.
+        recipe_name: "fast" or "predecessor".
+        overrides: recipe fields that the command line changes.
+    """
+
+    device: str
+    budget: str
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    looks: tuple[int, ...]
+    names_seeds: bool
+    data_root: str | None
+    download: bool
+    update_baselines: bool
+    drop_vanished: bool
+    update_digests: bool
+    final: bool
+    save_models: bool
+    tensorboard: bool
+    settles_identical: bool
+    gates_speed: bool
+    writes_report: bool
+    min_drop_points: float | None
+    baselines: Path
+    digest_cache: Path | None
+    results: Path
+    resumes: bool
+    from_records: tuple[Path, ...]
+    shard: tuple[int, int]
+    threads: int
+    imports: tuple[str, ...]
+    recipe_name: str
+    overrides: dict[str, Any]
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the shipped recipes are overridden."""
+        return self.recipe_name != "fast" or bool(self.overrides)
+
+    def recipe(self, dataset: str, family: str) -> Recipe:
+        """The recipe of a cell, overrides included."""
+        shipped = get_budget(self.budget).recipe_for(dataset, family)
+        return (PREDECESSOR if self.recipe_name == "predecessor" else shipped).replace(
+            self.overrides
+        )
+
+
+def import_users_modules(config: pytest.Config) -> None:
+    """Import what ``--import`` names, so that the models, data and budgets in it are registered.
+
+    Raises:
+        UsageError: there is no such module, or it fails to import.
+    """
+    given = CommandLine(config)
+    import_models(given["import"] or (), given.folder("import"))
+
+
+def read_options(config: pytest.Config) -> SuiteOptions:
+    """The options of a pytest session; a budget that is not built in needs the user's modules.
+
+    Raises:
+        UsageError: one of them makes no sense.
+    """
+    given = CommandLine(config)
+    check_together(given)
+    name = given["budget"] or "smoke"
+    if name not in list_budgets():
+        import_users_modules(config)
+    budget = get_budget(name)
+    seeds, looks = _seeds_and_looks(given, budget)
+    root = given.path("data-root")
+    return SuiteOptions(
+        device=given["device"] or "auto",
+        budget=name,
+        datasets=given["dataset"] or budget.datasets,
+        seeds=seeds,
+        looks=looks,
+        names_seeds=given["seeds"] is not None,
+        data_root=str(root) if root else None,
+        download=given["download"],
+        update_baselines=given["update-baselines"],
+        drop_vanished=given["drop-vanished"],
+        update_digests=given["update-digests"],
+        final=given["final"],
+        save_models=given["save-models"],
+        tensorboard=given["tensorboard"],
+        settles_identical=not given["no-identical"],
+        gates_speed=given["gate-speed"],
+        writes_report=not given["no-report"],
+        min_drop_points=given["min-drop"],
+        baselines=given.path("baselines") or given.default_folder / "baselines.json",
+        digest_cache=given.path("digest-cache"),
+        results=_results_folder(given),
+        resumes=given["resume"] is not None,
+        from_records=_records_files(given),
+        shard=given["shard"] or (1, 1),
+        threads=given["threads"] or 1,
+        imports=given["import"] or (),
+        recipe_name=given["recipe"] or "fast",
+        overrides=_overrides(given),
+    )
+
+
+def check_early(config: pytest.Config) -> None:
+    """Check what is given on the command line before anything is collected or a worker starts.
+
+    A variable may complete what is given; a wrong one is no concern of a session without cells.
+
+    Raises:
+        UsageError: options make no sense together, or a file is missing.
+    """
+    try:
+        check_together(CommandLine(config, environment={}))
+    except UsageError:
+        check_together(CommandLine(config))
+
+
+def check_together(given: CommandLine) -> None:
+    """See that options go together and that what they name is there.
+
+    Raises:
+        UsageError: they do not, or it is not.
+    """
+    datasets = given["dataset"] or ()
+    if len(set(datasets)) < len(datasets):
+        raise UsageError("--dataset names a dataset twice")
+    Recipe().replace(_overrides(given))
+    _records_files(given)
+    if given["resume"]:
+        _resumed_folder(given)
+    if given["update-digests"]:
+        _check_digest_cache(given.path("digest-cache"))
+    if given["from-records"] and given["resume"]:
+        raise UsageError("--from-records trains nothing, so there is nothing to --resume")
+    if given["from-records"] and given["save-models"]:
+        raise UsageError("--from-records trains nothing, so there is no model to --save-models of")
+    if given["tensorboard"]:
+        _check_tensorboard(given)
+    if given["drop-vanished"]:
+        _check_drop(given)
+    baselines = given.path("baselines")
+    if given["update-baselines"]:
+        _check_update(given, baselines or given.default_folder / "baselines.json")
+    elif baselines and not baselines.is_file():
+        raise UsageError(f"--baselines: there is no file {baselines}")
+
+
+def _is_search(given: CommandLine) -> bool:
+    return (given["recipe"] or "fast") != "fast" or bool(_overrides(given))
+
+
+def _check_update(given: CommandLine, baselines: Path) -> None:
+    if _is_search(given):
+        raise UsageError("--update-baselines takes the shipped recipes: drop the overrides")
+    if given["seeds"] and len(given["seeds"]) < 2:
+        raise UsageError("--update-baselines needs two or more seeds")
+    if not os.access(baselines.parent, os.W_OK):
+        raise UsageError(f"--update-baselines: cannot write into {baselines.parent}")
+
+
+def _check_digest_cache(cache: Path | None) -> None:
+    """What will be written can be: told before anything trains."""
+    if not cache:
+        raise UsageError("--update-digests needs --digest-cache FILE")
+    nearest = next(folder for folder in cache.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UsageError(f"--update-digests: cannot write into {nearest}")
+
+
+def _check_tensorboard(given: CommandLine) -> None:
+    if given["from-records"] or given["drop-vanished"]:
+        other = "--from-records" if given["from-records"] else "--drop-vanished"
+        raise UsageError(f"{other} trains nothing, so there is nothing for --tensorboard to show")
+    require_package("tensorboard", "--tensorboard", "tensorboard")
+
+
+def _check_drop(given: CommandLine) -> None:
+    if given["update-baselines"] or given["update-digests"] or given["save-models"]:
+        raise UsageError("--drop-vanished trains nothing that could be written; use it alone")
+    if _is_search(given):
+        raise UsageError("--drop-vanished takes the shipped recipes: drop the overrides")
+    path = given.path("baselines") or given.default_folder / "baselines.json"
+    if not path.is_file():
+        raise UsageError(f"--drop-vanished: there is no file {path}")
+
+
+def _seeds_and_looks(given: CommandLine, budget: Budget) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The seeds that a cell may run, and after how many it is looked at.
+
+    Seeds that the user names are all run and looked at once; so are a baseline's.
+    """
+    seeds: tuple[int, ...] | None = given["seeds"]
+    if seeds is None and not given["update-baselines"]:
+        return tuple(range(budget.looks[-1])), budget.looks
+    seeds = seeds or tuple(range(budget.baseline_seeds))
+    return seeds, (len(seeds),)
+
+
+def _overrides(given: CommandLine) -> dict[str, Any]:
+    values = {option.field: given[name] for name, option in OPTIONS.items() if option.field}
+    overrides = {field: value for field, value in values.items() if value is not None}
+    return overrides | dict(given["set"] or ())
+
+
+def _records_files(given: CommandLine) -> tuple[Path, ...]:
+    """The files of --from-records; a folder stands for the records in it."""
+    files = []
+    for name in given["from-records"] or ():
+        path = given.folder("from-records") / name
+        path = path / RECORDS_FILE if path.is_dir() else path
+        if not path.is_file():
+            raise UsageError(f"--from-records: there is no file {path}")
+        files.append(path)
+    return tuple(files)
+
+
+def _results_folder(given: CommandLine) -> Path:
+    """The session's folder, an earlier session's or one to be made."""
+    if given["resume"]:
+        return _resumed_folder(given)
+    parent = given.path("results-dir") or given.default_folder / "results"
+    return parent / given.start_time
+
+
+def _resumed_folder(given: CommandLine) -> Path:
+    """The folder that --resume names; the last session is the one that ran last."""
+    if given["resume"] != "last":
+        folder: Path = given.folder("resume") / given["resume"]
+        if not (folder / PLAN_FILE).is_file():
+            raise UsageError(f"--resume: {folder} is no session's folder; there is no {PLAN_FILE}")
+        return folder
+    from stn_core.session.folder import session_folders
+
+    parent = given.path("results-dir") or given.default_folder / "results"
+    for folder in session_folders(parent):
+        if (folder / PLAN_FILE).is_file():
+            return folder
+    raise UsageError(f"--resume last: there is no session in {parent}")
