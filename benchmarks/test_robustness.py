@@ -55,7 +55,7 @@ def pytest_generate_tests(metafunc):
 def test_robustness(dataset_name, model_name, pytestconfig, device, keep):
     options = session_options(pytestconfig)
     dataset = cached_dataset(dataset_name, options.data_root, options.download)
-    recipe = options.recipe(dataset_name, model_info(model_name).family)
+    recipe = options.recipe(dataset_name, model_info(model_name).family, model_name)
     normalise = Normaliser.of(dataset, device, model_info(model_name).memory_format)
     images = "validation" if options.is_search and not options.final else "test"
     judged = dataset.val if images == "validation" else dataset.test

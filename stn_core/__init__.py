@@ -31,8 +31,10 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from stn_core.models import summarize_model as summarize_model
     from stn_core.models.saved_models import load_model as load_model
     from stn_core.models.saved_models import read_saved_model as read_saved_model
+    from stn_core.session.budgets import Budget as Budget
     from stn_core.session.budgets import get_budget as get_budget
     from stn_core.session.budgets import list_budgets as list_budgets
+    from stn_core.session.budgets import register_budget as register_budget
     from stn_core.session.cells import Cell as Cell
     from stn_core.session.recipe import Recipe as Recipe
     from stn_core.session.records import RunRecord as RunRecord
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from stn_core.training.run_cell import run_cell as run_cell
 
 _HOME = {
+    "Budget": "session.budgets",
     "Cell": "session.cells",
     "Dataset": "datasets",
     "Recipe": "session.recipe",
@@ -60,6 +63,7 @@ _HOME = {
     "load_model": "models.saved_models",
     "model_info": "models",
     "read_saved_model": "models.saved_models",
+    "register_budget": "session.budgets",
     "register_dataset": "datasets",
     "register_model": "models",
     "register_warp": "geometry.warps",

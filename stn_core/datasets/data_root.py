@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, user_path
 
 PASS_IT = "pass it as root=, with --data-root or as STN_DATA"
 """What to do about a data folder that is another, or none: in Python, or with the benchmarks."""
@@ -14,7 +14,7 @@ PASS_IT = "pass it as root=, with --data-root or as STN_DATA"
 
 def data_folder(root: str | os.PathLike[str] | None) -> Path | None:
     """The data folder as a path, with ``~`` for the user's home."""
-    return None if root is None else Path(root).expanduser()
+    return None if root is None else user_path(root)
 
 
 def is_file(path: Path) -> bool:

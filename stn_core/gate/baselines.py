@@ -24,7 +24,6 @@ from stn_core.schema import (
     json_object,
     read_versioned,
 )
-from stn_core.session.budgets import get_budget
 from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
@@ -238,11 +237,7 @@ def read_baselines(path: Path) -> Baselines:
 
 def _read_cell(key: str, values: Any, environments: Mapping[str, Any]) -> CellBaseline:
     where = f"{key}: "
-    budget = split_key(key).budget
-    try:
-        get_budget(budget)
-    except UsageError as error:
-        raise UsageError(f"{where}{error}") from None
+    split_key(key)
     cell = checked_cell(values, where)
     for number, run in enumerate(cell.runs, start=1):
         _check_environment(run, environments, f"{where}run {number}: ")

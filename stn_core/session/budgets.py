@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stn_core.errors import UsageError
 from stn_core.registry import Registry
 from stn_core.session.recipe import Recipe
 
@@ -36,8 +37,12 @@ class Budget:
             that matches overrules an earlier one.
         by_family: fields that a family of models changes, after the dataset's; by patterns of its
             name in the same way.
-        by_dataset_and_family: fields that a family changes on some datasets, last; by pairs of both
-            patterns.
+        by_dataset_and_family: fields that a family changes on some datasets, after both; by pairs
+            of both patterns.
+        by_model: fields that a model changes, last; by patterns of its name.
+
+    Raises:
+        UsageError: it names no dataset, no look or too few seeds.
     """
 
     name: str
@@ -48,9 +53,19 @@ class Budget:
     by_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     by_family: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     by_dataset_and_family: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    by_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def recipe_for(self, dataset: str, family: str) -> Recipe:
-        """The shipped recipe of a dataset and a model family."""
+    def __post_init__(self) -> None:
+        where = f"the budget {self.name!r}"
+        if not self.name or not self.datasets:
+            raise UsageError(f"{where} needs a name and one or more datasets")
+        if not self.looks or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 1:
+            raise UsageError(f"{where} needs looks of rising seed counts, such as (3, 6, 10)")
+        if self.baseline_seeds < 2:
+            raise UsageError(f"{where} needs baseline_seeds of 2 or more")
+
+    def recipe_for(self, dataset: str, family: str, model: str = "") -> Recipe:
+        """The shipped recipe of a model of some family on a dataset."""
         changes: dict[str, Any] = {}
         for pattern, of_dataset in self.by_dataset.items():
             if fnmatch.fnmatchcase(dataset, pattern):
@@ -61,6 +76,9 @@ class Budget:
         for patterns, of_both in self.by_dataset_and_family.items():
             if all(map(fnmatch.fnmatchcase, (dataset, family), patterns)):
                 changes |= of_both
+        for pattern, of_model in self.by_model.items():
+            if fnmatch.fnmatchcase(model, pattern):
+                changes |= of_model
         return self.recipe.replace(changes)
 
 
@@ -163,6 +181,16 @@ for _budget in (
     ),
 ):
     _BUDGETS.add(_budget.name, _budget)
+
+
+def register_budget(budget: Budget) -> Budget:
+    """Make a budget of one's own known by its name, for ``--budget`` and for baselines.
+
+    Raises:
+        UsageError: the name is taken, or has a slash in it.
+    """
+    _BUDGETS.add(budget.name, budget)
+    return budget
 
 
 def get_budget(name: str) -> Budget:

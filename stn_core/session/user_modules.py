@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, user_path
 
 
 def import_models(names: Iterable[str], folder: Path) -> None:
@@ -24,7 +24,7 @@ def import_models(names: Iterable[str], folder: Path) -> None:
     for name in names:
         try:
             if name.endswith(".py"):
-                _import_file(folder / name)
+                _import_file(folder / user_path(name))
             else:
                 if str(folder) not in sys.path:
                     sys.path.insert(0, str(folder))

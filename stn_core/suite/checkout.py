@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,8 +57,12 @@ def git_failure(folder: Path) -> str:
     """What git says where it fails in a folder, so that nobody knows the state of the checkout.
 
     Returns:
-        Its first line; "" where it answers, where there is no checkout, and without git.
+        Its first line, or that there is no git to ask; "" where it answers, and where there is no
+        checkout.
     """
+    is_checkout = any((parent / ".git").exists() for parent in (folder.resolve() / ".git").parents)
+    if is_checkout and shutil.which("git") is None:
+        return "git is not installed"
     for question in (("rev-parse", "--git-dir"), ("status", "--porcelain")):
         answer = _ask_git(folder, *question)
         if answer and answer.returncode:

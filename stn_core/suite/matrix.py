@@ -32,7 +32,7 @@ def plan_cells(options: SuiteOptions) -> list[Cell]:
             model=model,
             dataset=dataset,
             budget=options.budget,
-            recipe=options.recipe(dataset, model_info(model).family),
+            recipe=options.recipe(dataset, model_info(model).family, model),
             is_search=options.is_search,
         )
         for dataset in options.datasets

@@ -267,6 +267,8 @@ class Reporting:
             yield f"{first}{f' and {len(others)} more' if others else ''}: {note}"
         if not (options.is_search or options.update_baselines or options.baselines.exists()):
             yield f"no baselines: there is no file {options.baselines}; nothing was compared"
+        if all(one.verdict is Verdict.SKIPPED for one in self._judgements):
+            yield "nothing was judged: every cell was skipped"
         yield from table.tally
         if options.save_models:
             yield self._saved_models()

@@ -81,9 +81,9 @@ class SuiteOptions:
         """Whether the shipped recipes are overridden."""
         return self.recipe_name != "fast" or bool(self.overrides)
 
-    def recipe(self, dataset: str, family: str) -> Recipe:
+    def recipe(self, dataset: str, family: str, model: str) -> Recipe:
         """The recipe of a cell, overrides included."""
-        shipped = get_budget(self.budget).recipe_for(dataset, family)
+        shipped = get_budget(self.budget).recipe_for(dataset, family, model)
         return (PREDECESSOR if self.recipe_name == "predecessor" else shipped).replace(
             self.overrides
         )

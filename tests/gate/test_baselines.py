@@ -134,10 +134,6 @@ def _run(values):
         ),
         (lambda v: _run(v).update(colour="red"), f"{KEY}: run 2: 'colour' is not a field"),
         (lambda v: _cell(v).update(notes=""), f"{KEY}: 'notes' is not a field"),
-        (
-            lambda v: v["cells"].update({"smok/a/b": _cell(v)}),
-            "smok/a/b: unknown budget 'smok'; did you mean smoke",
-        ),
         (lambda v: v["cells"].update({"//": _cell(v)}), "'//' is not budget/dataset/model"),
         (lambda v: _run(v).update(accuracy="high"), f"{KEY}: run 2: accuracy must be a number"),
         (lambda v: _run(v).update(accuracy=97.0), f"{KEY}: run 2: accuracy must be in"),
@@ -222,3 +218,9 @@ def test_the_time_stored_of_a_device_orders_its_cells():
     assert both.expected_seconds(KEY, "cuda") == pytest.approx(0.1)
     assert stored().expected_seconds(KEY, "cuda") == float("inf")
     assert stored().expected_seconds("smoke/digits/another", "cpu") == float("inf")
+
+
+def test_a_budget_that_nobody_has_registered_here_keeps_its_baselines(tmp_path):
+    path = tmp_path / "baselines.json"
+    write_baselines(path, stored(key="acme_nightly/digits/cnn"))
+    assert list(read_baselines(path).cells) == ["acme_nightly/digits/cnn"]

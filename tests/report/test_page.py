@@ -13,12 +13,12 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.__main__ import main
 from stn_core.report.session import read_session
 from stn_core.report.session_page import write_report
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.session.records import append_record
+from stn_core.suite.commands import main
 from tests.examples import artifacts, environment
 from tests.report.folders import a_run, write_session
 
@@ -177,8 +177,8 @@ def test_thirty_cells_of_digits_stay_below_five_megabytes(tmp_path):
 
 def test_the_report_never_imports_torch(folder, tmp_path):
     code = (
-        "import sys; from stn_core.report.__main__ import main;"
-        f"status = main([{str(folder)!r}, '--out', {str(tmp_path)!r}]);"
+        "import sys; from stn_core.suite.commands import main;"
+        f"status = main(['report', {str(folder)!r}, '--out', {str(tmp_path)!r}]);"
         "sys.exit(status or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -381,7 +381,7 @@ def test_photographs_stay_light(tmp_path):
 def test_a_folder_without_a_record_is_refused_in_one_line(tmp_path, content, capsys):
     if content is not None:
         (tmp_path / RECORDS_FILE).write_text(content)
-    assert main([str(tmp_path)]) == 1
+    assert main(["report", str(tmp_path)]) == 1
     said = capsys.readouterr()
     assert said.err.startswith(f"{tmp_path} holds no results")
     assert said.err.count("\n") == 1
@@ -389,7 +389,7 @@ def test_a_folder_without_a_record_is_refused_in_one_line(tmp_path, content, cap
 
 
 def test_of_several_folders_the_readable_ones_are_shown(fresh, tmp_path, capsys):
-    assert main([str(fresh), str(tmp_path / "nowhere"), "--out", str(tmp_path)]) == 0
+    assert main(["report", str(fresh), str(tmp_path / "nowhere"), "--out", str(tmp_path)]) == 0
     assert f"there is no results folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
     assert (tmp_path / "report.html").exists()
 
@@ -407,7 +407,7 @@ def test_the_command_compares_two_sides_in_text_and_on_a_page(folder, tmp_path, 
     other = write_session(
         tmp_path / "b", [a_run(seed, accuracy=0.5 + 0.01 * seed) for seed in (3, 4, 5)]
     )
-    assert main(["--compare", str(folder), str(other), "--out", str(tmp_path)]) == 0
+    assert main(["compare", str(folder), str(other), "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "A better" in said
     assert "only in A" in said
@@ -419,20 +419,22 @@ def test_the_command_compares_two_sides_in_text_and_on_a_page(folder, tmp_path, 
 
 def test_two_equal_sides_are_compared_too(folder, tmp_path, capsys):
     out = tmp_path / "new"
-    assert main(["--compare", str(folder), str(folder), "--out", str(out)]) == 0
+    assert main(["compare", str(folder), str(folder), "--out", str(out)]) == 0
     assert "2 identical" in capsys.readouterr().out
     assert (out / "comparison.html").exists()
 
 
 def test_sides_that_cannot_be_compared_are_refused_in_one_line(folder, tmp_path, capsys):
-    assert main(["--compare", str(folder), str(tmp_path / "nowhere")]) == 1
+    assert main(["compare", str(folder), str(tmp_path / "nowhere")]) == 1
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
     assert "nowhere" in said.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "--compare", "b", "c"]])
-def test_the_command_takes_folders_or_two_sides(arguments, capsys):
+@pytest.mark.parametrize(
+    "arguments", [[], ["report"], ["compare", "a"], ["report", "a", "--compare", "b"], ["reprot"]]
+)
+def test_a_command_that_makes_no_sense_is_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
-    assert "name results folders, or two sides after --compare" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("usage: stn")

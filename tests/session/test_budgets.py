@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from stn_core.session.budgets import get_budget, list_budgets
+from stn_core.errors import UsageError
+from stn_core.session.budgets import get_budget, list_budgets, register_budget
 
 
 @pytest.mark.parametrize("name", list_budgets())
@@ -57,3 +58,35 @@ def test_distorted_sets_train_longer_than_the_plain_one():
     assert quick.recipe_for("fashion_mnist", "stn") == quick.recipe_for("mnist", "stn")
     assert quick.recipe_for("mnist_rts", "stn").epochs > quick.recipe_for("mnist", "stn").epochs
     assert quick.recipe_for("fashion_mnist_e", "stn") == quick.recipe_for("mnist_e", "stn")
+
+
+def test_a_models_own_fields_come_last():
+    budget = dataclasses.replace(
+        get_budget("smoke"),
+        by_family={"cnn": {"epochs": 3, "batch_size": 7}},
+        by_model={"cnn_small*": {"epochs": 5}},
+    )
+    assert budget.recipe_for("digits", "cnn", "cnn").epochs == 3
+    assert budget.recipe_for("digits", "cnn", "cnn_small").epochs == 5
+    assert budget.recipe_for("digits", "cnn", "cnn_small").batch_size == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"datasets": ()}, "needs a name and one or more datasets"),
+        ({"name": ""}, "needs a name and one or more datasets"),
+        ({"looks": ()}, "needs looks of rising seed counts"),
+        ({"looks": (6, 3)}, "needs looks of rising seed counts"),
+        ({"looks": (0, 3)}, "needs looks of rising seed counts"),
+        ({"baseline_seeds": 1}, "needs baseline_seeds of 2 or more"),
+    ],
+)
+def test_a_budget_that_could_judge_nothing_is_refused(changes, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        dataclasses.replace(get_budget("smoke"), **changes)
+
+
+def test_a_budget_is_registered_once():
+    with pytest.raises(UsageError, match="the budget 'smoke' is registered already"):
+        register_budget(get_budget("smoke"))

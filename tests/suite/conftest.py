@@ -8,6 +8,7 @@ import pytest
 
 from stn_core.datasets import registry as datasets
 from stn_core.models import registry as models
+from stn_core.session import budgets
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.run_cell import run_cell
@@ -36,7 +37,7 @@ def run_here(all_imported, pytester, monkeypatch):
 
     def run(*arguments):
         with monkeypatch.context() as patched, warnings.catch_warnings():
-            for registry in (models._MODELS, datasets._DATASETS):
+            for registry in (models._MODELS, datasets._DATASETS, budgets._BUDGETS):
                 patched.setattr(registry, "_entries", dict(registry._entries))
             # A module that is written anew within a second would be taken for its bytecode.
             patched.setattr(sys, "dont_write_bytecode", True)

@@ -55,14 +55,41 @@ def acme_net(in_shape, num_classes):
         nn.Linear(32, num_classes),
     )
 '''
+BUDGETS = """
+from stn_core import Budget, Recipe, register_budget
+
+register_budget(
+    Budget(
+        name="acme_commit",
+        datasets=("acme_stripes",),
+        looks=(3, 6, 10),
+        baseline_seeds=8,
+        recipe=Recipe(batch_size=64, epochs=10),
+        by_model={"acme_*": {"epochs": 8, "label_smoothing": 0.05}},
+    )
+)
+"""
 CONFIGURATION = """
 [tool.pytest.ini_options]
-testpaths = ["gate"]
-addopts = "-p stn_core.suite.short_options --import acme --dataset acme_stripes -k acme_net"
+testpaths = ["unit", "gate"]
+addopts = "--stn-import acme --stn-budget acme_commit -k 'acme_net or nucleus'"
 """
 CONFTEST = """
-def pytest_report_header():
-    return "acme's own conftest was read"
+import pytest
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="microscope")
+
+def pytest_report_header(config):
+    return f"acme's own conftest was read, its device is {config.getoption('--device')}"
+"""
+UNIT = """
+import pytest
+
+@pytest.fixture
+def cell(): return {"nucleus": 1}
+
+def test_nucleus(cell): assert cell["nucleus"] == 1
 """
 
 
@@ -70,10 +97,12 @@ def pytest_report_header():
 def repository(pytester):
     """A committed repository that has nothing of this one but the installed package."""
     files = {
-        "acme/__init__.py": "from acme import data, models\n",
+        "acme/__init__.py": "from acme import budgets, data, models\n",
+        "acme/budgets.py": BUDGETS,
         "acme/data.py": DATA,
         "acme/models.py": MODELS,
         "gate/test_accuracy.py": GATE,
+        "unit/test_cells.py": UNIT,
         "conftest.py": CONFTEST,
         "pyproject.toml": CONFIGURATION,
         ".gitignore": "results/\n.*.lock\n__pycache__/\n.pytest_cache/\nstdout\nstderr\n",
@@ -87,28 +116,44 @@ def repository(pytester):
 
 
 def test_the_gate_catches_a_regression_of_a_foreign_model(pytester, run_here, repository):
-    python = (sys.executable, "-m", "pytest", "--device", "cpu")
-    measured = pytester.run(*python, "--update-baselines", "--seeds", "8", timeout=600)
+    ours = ("--device", "scope", "--stn-device", "cpu")
+    # The entry point alone brings the plugin: nothing names it.
+    measured = pytester.run(
+        sys.executable, "-m", "pytest", *ours, "--stn-update-baselines", timeout=600
+    )
     assert measured.ret == 0
-    measured.stdout.fnmatch_lines(["acme's own conftest was read", "1 cell,*: 1 NEW"])
+    measured.stdout.fnmatch_lines(
+        ["acme's own conftest was read, its device is scope", "1 cell, 8 runs: 1 NEW"]
+    )
+    measured.assert_outcomes(passed=2, deselected=measured.parseoutcomes()["deselected"])
     stored = json.loads((repository / "baselines.json").read_text())
-    assert list(stored["cells"]) == ["smoke/acme_stripes/acme_net"]
-    assert stored["cells"]["smoke/acme_stripes/acme_net"]["commit"] == (
+    assert list(stored["cells"]) == ["acme_commit/acme_stripes/acme_net"]
+    assert stored["cells"]["acme_commit/acme_stripes/acme_net"]["commit"] == (
         git(repository, "rev-parse", "HEAD").strip()
     )
+    (records,) = repository.glob("results/*/records.jsonl")
+    recipe = json.loads(records.read_text().splitlines()[0])["recipe"]
+    assert (recipe["epochs"], recipe["label_smoothing"]) == (8, 0.05)
     commit(repository)
     assert git(repository, "show", "--name-only", "--format=").split() == ["baselines.json"]
 
-    unchanged = run_here("--device", "cpu")
+    unchanged = pytester.run(sys.executable, "-m", "pytest", *ours, timeout=600)
     assert unchanged.ret == 0
     unchanged.stdout.fnmatch_lines(["1 cell,*: 1 PASS (identical)*"])
 
     models = repository / "acme" / "models.py"
     models.write_text(MODELS.replace("KERNEL_SIZE = 3", "KERNEL_SIZE = 1"))  # sees no direction
     commit(repository)
-    worse = run_here("--device", "cpu")
+    worse = pytester.run(sys.executable, "-m", "pytest", *ours, timeout=600)
     assert worse.ret == 1
     worse.stdout.fnmatch_lines(
-        ["REGRESSED  smoke/acme_stripes/acme_net: *", "1 cell,*: 1 REGRESSED*"]
+        ["REGRESSED  acme_commit/acme_stripes/acme_net: *", "1 cell,*: 1 REGRESSED*"]
     )
     worse.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_budget_that_no_module_registers_is_told_when_the_matrix_is_planned(
+    pytester, run_here, repository
+):
+    wrong = run_here("-p", "stn_core.suite.plugin", "--stn-budget", "acme_comit")
+    wrong.stdout.fnmatch_lines(["unknown budget 'acme_comit'; did you mean acme_commit?"])

@@ -30,7 +30,7 @@ def test_every_good_run_leaves_a_model_that_another_process_can_use(bench, pytes
     (model,) = pytester.path.glob("results/*/models/digits-tiny-1.safetensors")
     assert read_sealed(model)[0]["configuration"]["imports"] == ["my_models"]
     Image.fromarray(load_dataset("digits").test.images[0, 0].numpy()).save("digit.png")
-    command = [sys.executable, "-m", "stn_core.training.predict", str(model), "digit.png"]
+    command = [sys.executable, "-m", "stn_core", "predict", str(model), "digit.png"]
     command += ["--import", "my_models"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("digit.png: ")

@@ -21,7 +21,7 @@ from pathlib import Path
 from torch import Tensor
 
 from stn_core.atomic_files import replaced_at_once
-from stn_core.errors import needs_extra
+from stn_core.errors import UsageError, needs_extra, user_path
 
 with needs_extra("data"):
     import safetensors.torch
@@ -74,10 +74,11 @@ def cache_folder() -> Path | None:
     """
     chosen = os.environ.get("STN_CACHE")
     try:
-        return Path(chosen).expanduser() if chosen else _user_cache_folder() / "stn_core"
+        return user_path(chosen) if chosen else _user_cache_folder() / "stn_core"
+    except UsageError as error:
+        _LOGGER.warning("STN_CACHE is %s; nothing is kept", error)
+        return None
     except RuntimeError:  # there is no home to be found
-        if chosen:
-            _LOGGER.warning("STN_CACHE is %s, a home that nobody has; nothing is kept", chosen)
         return None
 
 

@@ -1,8 +1,4 @@
-"""Ask a saved model what it sees in image files.
-
-Images become grey or coloured as the model needs them, transparent pixels show the background that
-it was trained with. Nothing is inverted: a model that learnt white digits on black wants them so.
-"""
+"""What ``stn predict`` does: asks a saved model what it sees in image files."""
 
 from __future__ import annotations
 
@@ -21,34 +17,6 @@ from stn_core.models.saved_models import SavedModel, read_saved_model
 from stn_core.session.user_modules import import_models
 from stn_core.training.devices import resolve_device
 from stn_core.training.side_by_side import side_by_side
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stn_core.training.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", metavar="MODEL", help="a file that --save-models wrote")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="image files")
-    parser.add_argument("--top", metavar="K", type=int, default=3, help="how many classes (3)")
-    parser.add_argument("--resize", action="store_true", help="stretch images of another size")
-    parser.add_argument(
-        "--warped",
-        metavar="FOLDER",
-        type=Path,
-        help="where to draw each image beside what the model's transformer makes of it",
-    )
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        metavar="NAME,...",
-        default="",
-        help="modules or files that register models",
-    )
-    return parser.parse_args(arguments)
 
 
 def open_model(arguments: argparse.Namespace) -> SavedModel:
@@ -119,14 +87,13 @@ def write_picture(path: Path, saved: SavedModel, image: Tensor) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def main(command_line: Sequence[str] | None = None) -> int:
-    """Print a line for each image; 1 where anything asked for could not be had."""
-    arguments = parse_arguments(command_line)
-    try:
-        saved = open_model(arguments)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 1
+def predict(arguments: argparse.Namespace) -> int:
+    """Print a line for each image; 1 where an image could not be read or drawn.
+
+    Raises:
+        UsageError: the model cannot be had.
+    """
+    saved = open_model(arguments)
     draws = arguments.warped is not None and isinstance(saved.model, TransformsImages)
     if arguments.warped and not draws:
         name = saved.configuration.model
@@ -145,7 +112,3 @@ def main(command_line: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             status = 1
     return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,8 +18,8 @@ from stn_core.models.normaliser import Normaliser
 from stn_core.models.saved_models import read_saved_model, save_model
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
+from stn_core.suite.commands import main
 from stn_core.training.callbacks import SaveModels
-from stn_core.training.predict import main
 from stn_core.training.run_cell import run_cell
 from stn_core.training.side_by_side import side_by_side
 from tests.configurations import configuration_of
@@ -62,7 +62,7 @@ def digit(number: int) -> Tensor:
 
 
 def arguments(*given: str | Path) -> list[str]:
-    return [*map(str, given), *CPU]
+    return ["predict", *map(str, given), *CPU]
 
 
 def test_probabilities_are_the_softmax_of_the_models_logits(
@@ -181,7 +181,7 @@ def test_mistakes_are_told_in_one_line(
         ((cnn, image, "--import", "no_such_module"), "--import no_such_module: ModuleNotFound"),
         ((pairs, image), "its images have 2 channels, no file has"),
     ):
-        assert main([*CPU, *map(str, given)]) == 1
+        assert main(arguments(*given)) == 1
         printed = capsys.readouterr()
         assert complaint in printed.err
         assert (printed.out, len(printed.err.splitlines())) == ("", 1)

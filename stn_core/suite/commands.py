@@ -1,0 +1,164 @@
+"""The command ``stn``: pages of finished sessions, comparisons, predictions, plans."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stn_core.errors import UsageError, printable, user_path
+from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line; what it finds holds the function to call as `run`."""
+    parser = argparse.ArgumentParser(prog="stn", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_report(commands.add_parser("report", help="write the page of one session or of several"))
+    _add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
+    _add_predict(commands.add_parser("predict", help="ask a saved model what it sees in images"))
+    _add_plan(commands.add_parser("plan", help="show what pytest would train", add_help=False))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 1 where anything that was asked for could not be had."""
+    given, rest = make_parser().parse_known_args(arguments)
+    if rest and given.run is not _plan:
+        make_parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    given.rest = rest
+    try:
+        status: int = given.run(given)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return status
+
+
+def _path(text: str) -> Path:
+    try:
+        return user_path(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.description = f"Write {REPORT_FILE}, and {FIGURES_FOLDER}/ beside it."
+    parser.add_argument("results", nargs="+", type=_path, help="results folders")
+    parser.add_argument(
+        "--out", type=_path, help="the folder to write into (default: a single session's own)"
+    )
+    parser.add_argument(
+        "--draw",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="of more than 60 cells only those that fail and the best of each dataset are drawn:"
+        " also draw those whose dataset-model contains one of these names ('all' for every cell)",
+    )
+    parser.set_defaults(run=_report)
+
+
+def _report(given: argparse.Namespace) -> int:
+    from stn_core.report.session_page import write_report
+
+    folder: Path = given.out or (given.results[0] if len(given.results) == 1 else Path())
+    page, figures = folder / REPORT_FILE, folder / FIGURES_FOLDER
+    draw = [name for names in given.draw for name in names.split(",") if name]
+    _complain(write_report(given.results, page, figures, draw=draw, on_progress=_show_progress))
+    print(page)
+    return 0
+
+
+def _show_progress(done: int, count: int) -> None:
+    """A line that a terminal writes over; a log gets one for every tenth."""
+    if sys.stderr.isatty():
+        print(f"\rdrew {done} of {count} cells", end="\n" * (done == count), file=sys.stderr)
+    elif count >= 10 and done * 10 // count > (done - 1) * 10 // count:
+        print(f"drew {done} of {count} cells", file=sys.stderr)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.description = f"Print a table, and write it with figures to {COMPARISON_FILE}."
+    sides = "a results folder, a file of records or a baselines file"
+    parser.add_argument("a", metavar="A", type=_path, help=sides)
+    parser.add_argument("b", metavar="B", type=_path, help="what it is compared with, likewise")
+    parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from stn_core.report.comparison import compare_sources
+    from stn_core.report.comparison_output import (
+        comparison_answer,
+        comparison_lines,
+        comparison_table,
+        side_lines,
+        write_comparison,
+    )
+    from stn_core.report.sources import read_source
+    from stn_core.report.text_table import WIDTH
+
+    a, b = read_source(given.a), read_source(given.b)
+    comparisons = compare_sources(a, b)
+    _complain([*a.complaints, *b.complaints])
+    table = comparison_table(comparisons, shutil.get_terminal_size((WIDTH, 0)).columns)
+    lines = [comparison_answer(comparisons), "", *side_lines(a, b), "", table, ""]
+    print("\n".join([*lines, *comparison_lines(comparisons)]))
+    page = given.out / COMPARISON_FILE
+    write_comparison(a, b, comparisons, page, given.out / FIGURES_FOLDER)
+    print(page)
+    return 0
+
+
+def _complain(complaints: Sequence[str]) -> None:
+    for complaint in complaints:
+        print(printable(complaint), file=sys.stderr)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Images become grey or coloured as the model needs them, and transparent pixels show the"
+        " background that it was trained with. Nothing is inverted: a model that learned white"
+        " digits on black expects them so."
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", type=_path, help="a file that --save-models wrote"
+    )
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=_path, help="image files")
+    parser.add_argument("--top", metavar="K", type=int, default=3, help="how many classes (3)")
+    parser.add_argument("--resize", action="store_true", help="stretch images of another size")
+    parser.add_argument(
+        "--warped",
+        metavar="FOLDER",
+        type=_path,
+        help="where to draw each image beside what the model's transformer makes of it",
+    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="NAMES",
+        default="",
+        help="modules or files that register models, comma-separated",
+    )
+    parser.set_defaults(run=_predict)
+
+
+def _predict(given: argparse.Namespace) -> int:
+    from stn_core.suite.predict import predict
+
+    return predict(given)
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_plan)
+
+
+def _plan(given: argparse.Namespace) -> int:
+    """Everything after the word goes to pytest: ``stn plan benchmarks -m core``."""
+    import pytest
+
+    return int(pytest.main(["--stn-plan", *given.rest]))

@@ -1,0 +1,240 @@
+"""The plugin in projects that have names, tests and options of their own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.suite.sessions import GATE, git
+
+pytest_plugins = ["pytester"]
+
+TRAINED = ("-p", "no:cacheprovider", "--stn-device", "cpu", "--stn-no-report", "--stn-seeds", "1")
+ONE = ("--stn-set", "epochs=1", "-k", "digits-cnn]")
+
+
+def loaded_after(code, *arguments):
+    """The modules that a fresh process has loaded."""
+    code = f"import sys; {code}; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+    return set(done.stderr.decode().split())
+
+
+HEAVY = {"torch", "pandas", "scipy", "numpy", "filelock", "matplotlib"}
+
+
+def test_importing_the_plugin_loads_pytest_alone():
+    before = loaded_after("import pytest")
+    added = loaded_after("import stn_core.suite.plugin") - before
+    foreign = {name for name in added if name.split(".")[0] not in sys.stdlib_module_names}
+    assert foreign == {"stn_core", "stn_core.suite", "stn_core.suite.plugin"}
+
+
+def test_a_session_without_cells_loads_no_more(tmp_path):
+    (tmp_path / "test_ours.py").write_text("def test_ours(): pass\n")
+    run = "import pytest; assert not pytest.main(sys.argv[1:])"
+    loaded = loaded_after(run, "-q", "-p", "no:randomly", str(tmp_path), "--rootdir", str(tmp_path))
+    assert "stn_core.suite.plugin" in loaded  # by its entry point
+    assert not loaded & HEAVY
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("stn_core.")}
+    assert rooms == {"suite", "errors"}
+
+
+def test_a_fixture_of_the_project_called_cell_wins(pytester, run_here):
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture
+        def cell(): return {"nucleus": 1}
+        def test_nucleus(cell): assert cell["nucleus"] == 1
+        @pytest.mark.parametrize("cell", ["A1", "B2"])
+        def test_sheet(cell): assert isinstance(cell, str)
+        @pytest.mark.parametrize("row, cell", [(1, "A1")])
+        def test_row(row, cell): assert isinstance(cell, str)
+        """,
+        test_hook="def test_grid(cell): assert cell == 7",
+    )
+    pytester.makeconftest(
+        """
+        def pytest_generate_tests(metafunc):
+            if metafunc.module.__name__ == "test_hook":
+                metafunc.parametrize("cell", [7])
+        """
+    )
+    run_here("-p", "stn_core.suite.plugin").assert_outcomes(passed=5)
+
+
+def test_a_fixture_that_takes_our_cell_and_changes_it_gets_every_cell(pytester, run_here):
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture
+        def cell(cell): return cell.dataset
+        def test_dataset(cell): assert cell == "digits"
+        """
+    )
+    result = run_here("-p", "stn_core.suite.plugin", "-k", "digits-cnn] or digits-stn]")
+    result.assert_outcomes(passed=2, deselected=result.parseoutcomes()["deselected"])
+
+
+def test_a_marker_of_the_project_called_core_is_not_put_on_cells(pytester, run_here):
+    pytester.makepyfile(test_bench=GATE, test_own="import pytest\n@pytest.mark.core\ndef test(): 0")
+    pytester.makeini("[pytest]\nmarkers = core: the core of our own\n")
+    result = run_here("-p", "stn_core.suite.plugin", "-m", "core")
+    result.assert_outcomes(passed=1, deselected=result.parseoutcomes()["deselected"])
+
+
+@pytest.mark.parametrize("n", [(), ("-n", "1")])
+def test_a_wrong_variable_disturbs_no_session_without_cells(pytester, run_here, monkeypatch, n):
+    for name in ("BUDGET", "SEEDS", "SHARD", "RESUME", "BASELINES", "THREADS", "DATA"):
+        monkeypatch.setenv(f"STN_{name}", "~nobody_at_all/nonsense")
+    pytester.makepyfile("def test_ours(): pass")
+    result = run_here("-p", "stn_core.suite.plugin", "--stn-device", "cpu", *n)
+    result.assert_outcomes(passed=1)
+    assert not (pytester.path / "results").exists()
+
+
+def test_a_wrong_variable_is_named_where_cells_are_asked_for(pytester, run_here, monkeypatch):
+    pytester.makepyfile(test_bench=GATE)
+    monkeypatch.setenv("STN_SEEDS", "few")
+    result = run_here("-p", "stn_core.suite.plugin")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["STN_SEEDS: expected a count or a list*, not 'few'"])
+
+
+def test_options_of_the_project_live_beside_ours(pytester, run_here):
+    pytester.makeconftest(
+        """
+        def pytest_addoption(parser):
+            for name in ("device", "seeds", "epochs", "lr", "dataset", "resume", "set", "plan"):
+                parser.addoption(f"--{name}", default="theirs")
+        """
+    )
+    pytester.makepyfile("def test_ours(pytestconfig): assert pytestconfig.getoption('lr') == '7'")
+    run_here("-p", "stn_core.suite.plugin", "--lr", "7", "--stn-lr=0.1").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "option", "line"),
+    [
+        ("stn_core.suite.short_options", "--device", "*leave out '-p *' and write --stn-device*"),
+        ("stn_core.suite.plugin", "--stn-device", "--stn-device is an option of stn_core: *"),
+    ],
+)
+def test_a_clash_is_one_line(pytester, run_here, plugin, option, line):
+    pytester.makeconftest(f"def pytest_addoption(parser): parser.addoption('{option}')")
+    pytester.makepyfile("def test_ours(): pass")
+    result = run_here("-p", plugin)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {line}"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "spelling"),
+    [("stn_core.suite.short_options", "--"), ("stn_core.suite.plugin", "--stn-")],
+)
+def test_messages_name_the_spelling_that_the_session_offers(pytester, run_here, plugin, spelling):
+    pytester.makepyfile(test_bench=GATE)
+    result = run_here("-p", plugin, f"{spelling}dataset", "mnist")
+    result.stdout.fnmatch_lines([f"*{spelling}download*"])
+    early = run_here("-p", plugin, f"{spelling}update-digests")
+    early.stderr.fnmatch_lines([f"ERROR: {spelling}update-digests needs {spelling}digest-cache*"])
+
+
+@pytest.mark.parametrize(
+    "order", [("plugin", "short_options"), ("short_options", "plugin"), ("short_options",)]
+)
+def test_short_names_are_there_in_whatever_order_the_plugins_come(pytester, order):
+    chosen = [word for name in order for word in ("-p", f"stn_core.suite.{name}")]
+    config = pytester.parseconfig(*chosen, "--seeds", "3,5", "--stn-lr", "0.5", "--set", "epochs=2")
+    assert config.getoption("--stn-seeds") == config.getoption("--seeds") == (3, 5)
+    assert config.getoption("--lr") == 0.5
+    assert config.getoption("stn_set") == [("epochs", 2)]
+
+
+def test_other_tests_keep_their_places(pytester, run_here):
+    unit = "def test_first(): pass\ndef test_second(): pass\n"
+    pytester.makepyfile(
+        **{
+            "a_unit/test_unit": unit,
+            "b_gate/test_gate": "import pytest\ndef test_before(): pass\n" + GATE,
+            "c_unit/test_last": unit,
+        }
+    )
+    result = run_here("-p", "stn_core.suite.plugin", "--collect-only", "-q", "a_unit", ".")
+    tests = [line.rpartition("/")[2] for line in result.outlines if "::" in line]
+    others = [test.partition("::")[2] for test in tests if "accuracy" not in test]
+    assert others == ["test_first", "test_second", "test_before", "test_first", "test_second"]
+    places = [place for place, test in enumerate(tests) if "accuracy" in test]
+    assert places == list(range(3, 3 + len(places)))
+    assert len(places) > 9
+
+
+SKIPPING = {
+    "a mark": "pytest.mark.skip(reason='need --runslow')",
+    "expected to fail": "pytest.mark.xfail(reason='known to be slow', run=False)",
+}
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"), [("a mark", "need --runslow"), ("expected to fail", "*known to be slow*")]
+)
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_a_skipped_cell_says_so_and_the_session_passes(pytester, run_here, mark, reason, workers):
+    pytester.makepyfile(test_bench=GATE)
+    pytester.makeconftest(
+        f"""
+        import pytest
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.add_marker({SKIPPING[mark]})
+        """
+    )
+    result = run_here("-p", "stn_core.suite.plugin", *TRAINED, "-k", "digits-cnn]", *workers)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"*SKIPPED*smoke/digits/cnn*{reason}*"])
+    result.stdout.fnmatch_lines(["nothing was judged: every cell was skipped"])
+
+
+def test_what_a_configuration_file_names_is_looked_for_beside_it(pytester, run_here, monkeypatch):
+    pytester.makepyfile(acme="from stn_core import register_model\nregister_model(lambda: 0, 'a')")
+    pytester.makefile(
+        ".ini",
+        pytest="[pytest]\naddopts = -p stn_core.suite.plugin --stn-results-dir=out"
+        " --stn-data-root=data --stn-digest-cache=cache.json\n",
+    )
+    inner = pytester.mkdir("inner")
+    monkeypatch.chdir(inner)
+    from stn_core.suite.session_options import read_options
+
+    config = pytester.parseconfig("--stn-baselines=mine.json", "--stn-digest-cache=own.json")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("STN_RESUME", "")
+        (inner / "mine.json").write_text("{}")
+        options = read_options(config)
+    assert options.results.parent == pytester.path / "out"
+    assert options.data_root == str(pytester.path / "data")
+    assert options.digest_cache == inner / "own.json"  # the command's own words win
+    assert options.baselines == inner / "mine.json"
+
+
+PATHS = ("data-root", "baselines", "results-dir", "digest-cache", "resume", "from-records")
+
+
+@pytest.mark.parametrize("option", [*PATHS, "import"])
+def test_a_home_that_nobody_has_is_one_line(pytester, run_here, option):
+    pytester.makepyfile(test_bench=GATE)
+    result = run_here("-p", "stn_core.suite.plugin", f"--stn-{option}=~no_such_user/x.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*argument --stn-*: *home folder of '~no_such_user' is unknown"])
+
+
+def test_no_baselines_from_a_checkout_without_a_git_program(pytester, run_here, monkeypatch):
+    pytester.makepyfile(test_bench=GATE)
+    git(pytester.path, "init", "--quiet")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    result = run_here("-p", "stn_core.suite.plugin", *TRAINED[:-2], "--stn-update-baselines")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["--stn-update-baselines: *git* is not installed*"])
+    assert not (pytester.path / "baselines.json").exists()
