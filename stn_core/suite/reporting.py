@@ -82,8 +82,9 @@ class Reporting:
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """A cell's line takes the place of its dot."""
-        has_line = any(name == _LINE for name, _ in report.user_properties)
-        if report.when == "call" and has_line and not hasattr(report, "wasxfail"):
+        if report.when != "call" or hasattr(report, "wasxfail"):
+            return None
+        if any(name == _LINE for name, _ in report.user_properties):
             return report.outcome, "", report.outcome.upper()
         return None
 

@@ -62,7 +62,7 @@ def digit(number: int) -> Tensor:
 
 
 def arguments(*given: str | Path) -> list[str]:
-    return ["predict", *map(str, given), *CPU]
+    return ["predict", *CPU, *map(str, given)]
 
 
 def test_probabilities_are_the_softmax_of_the_models_logits(
