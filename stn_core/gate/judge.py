@@ -365,6 +365,10 @@ def _reasons(judgement: Judgement, decisions: Mapping[Metric, Decision]) -> str:
     for metric, decision in decisions.items():
         chance = min(decision.p_value, 1 - decision.p_value)
         evidence = f"p = {max(chance, 1e-99):.0e}, {decision.looked_at} seeds"
+        if decision.outcome is Outcome.ROSE and judgement.baseline:
+            stored = judgement.baseline.runs
+            where = metric.baseline_in_words(stored, decision.stored_mean, decision.limit)
+            evidence += f"; {where}"
         reasons.append(f"{_change(metric, decision, judgement)} ({evidence})")
     return ", ".join(reasons)
 

@@ -75,6 +75,25 @@ class Metric(enum.StrEnum):
             return f"test loss {100 * abs(higher):.0f} % {'higher' if higher > 0 else 'lower'}"
         return f"training took {math.exp(change):.2f} times as long as stored"
 
+    def baseline_in_words(self, runs: Sequence[BaselineRun], mean: float, limit: float) -> str:
+        """What runs were compared with: "baseline 97.95 %, limit 0.84 points".
+
+        Args:
+            runs: the baseline's.
+            mean: of their badness.
+            limit: the largest rise of the mean badness that passes.
+        """
+        limit = min(limit, 30.0)  # too few stored runs, and nothing is large enough
+        if self is Metric.ACCURACY:
+            accuracy = 100 * float(np.mean([run.accuracy for run in runs]))
+            points = min(100 * math.exp(mean) * math.expm1(limit), 100.0)
+            return f"baseline {accuracy:.2f} %, limit {points:.2f} points"
+        if self is Metric.LOSS:
+            loss = float(np.mean([run.cross_entropy for run in runs]))
+            return f"baseline {loss:.4f}, limit {100 * math.expm1(limit):.0f} %"
+        seconds = float(np.mean([run.train_seconds for run in runs]))
+        return f"baseline {seconds:.1f} s, limit {math.exp(limit):.2f} times"
+
 
 VALUES = (Metric.ACCURACY, Metric.LOSS)
 """What a digest covers; speed is none of it."""

@@ -314,6 +314,8 @@ class Decision:
         seeds_wanted: looked_at, or the next look's number of seeds where the outcome is UNCLEAR.
         rise: mean badness of the values looked at less the yardstick's; nan before the first look.
         p_value: one-sided, of a rise as large by chance; nan before the first look.
+        limit: a larger rise at this look is a regression; nan before the first look.
+        stored_mean: the mean badness that the rise is from.
     """
 
     outcome: Outcome
@@ -321,6 +323,8 @@ class Decision:
     seeds_wanted: int
     rise: float
     p_value: float
+    limit: float
+    stored_mean: float
 
 
 def decide(
@@ -346,7 +350,7 @@ def decide(
     """
     reached = [look for look in looks if look <= len(values)]
     if not reached:
-        return Decision(Outcome.UNCLEAR, 0, looks[0], math.nan, math.nan)
+        return Decision(Outcome.UNCLEAR, 0, looks[0], math.nan, math.nan, math.nan, yardstick.mean)
     rises = np.array([np.mean(values[:look]) - yardstick.mean for look in reached])
     bounds = _limits_of(yardstick, looks, level, floor, futility)
     stop, outcome = settle(rises, bounds)
@@ -360,6 +364,8 @@ def decide(
         seeds_wanted=reached[last] if ended else looks[len(reached)],
         rise=float(rises[last]),
         p_value=float(p_value),
+        limit=float(bounds.rose[last]),
+        stored_mean=yardstick.mean,
     )
 
 

@@ -1,6 +1,7 @@
 """Each verdict where it is due, and only there; judging is a replay of looks."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -312,3 +313,16 @@ def test_accuracies_in_words():
     assert accuracy_text([0.95, 0.97]) == "96.00 ± 1.41 (2)"
     assert accuracy_text([0.95]) == "95.00 (1)"
     assert accuracy_text([]) == ""
+
+
+def test_a_regression_says_what_it_was_compared_with_and_which_limit_it_crossed():
+    judgement = judge(runs(0.90, 0.91, 0.90))
+    words = r"([\d.]+) points lost .*baseline ([\d.]+) %, limit ([\d.]+) points"
+    found = re.search(words, judgement.message)
+    lost, mean, limit = map(float, found.groups())
+    assert mean == round(100 * np.mean(judgement.baseline.accuracies), 2)
+    assert 0.3 <= limit < lost
+    # Just inside of the limit a drop passes, just outside it does not.
+    for points, verdict in ((0.8 * limit, Verdict.PASS), (1.25 * limit, Verdict.REGRESSED)):
+        near = runs(*[mean / 100 - points / 100] * 3)
+        assert judge(near, rules=dataclasses.replace(THREE, looks=(3,))).verdict is verdict

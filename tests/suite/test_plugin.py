@@ -67,7 +67,7 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     assert worse.ret == 1
     worse.stdout.fnmatch_lines(
         [
-            "REGRESSED  smoke/digits/tiny: * points lost (p = *, * seed*)",
+            "REGRESSED  smoke/digits/tiny: * points lost (p = *, * seed*; baseline 99.90 %, limit *",
             "1 cell, * run*: 1 REGRESSED*",
             "FAILED *",
         ]
@@ -247,7 +247,7 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         (["--import", "no_such_module"], "--import no_such_module: ModuleNotFoundError*"),
         (["--results-dir", "test_bench.py"], "cannot write results to *"),
         (["--results-dir", "test_bench.py", "-n", "1"], "cannot write results to *"),
-        (["--baselines", "test_bench.py"], "* is not JSON*"),
+        (["--baselines", "test_bench.py"], "* not JSON: *"),
         (["--baselines", "typo.json"], "--baselines: there is no file *typo.json"),
         (["--dataset", "digits,digits"], "--dataset names a dataset twice"),
         (["--update-baselines", "--seeds", "1"], "--update-baselines needs two or more seeds"),
@@ -268,8 +268,8 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         (["--drop-vanished"], "--drop-vanished: there is no file *baselines.json"),
         (["--drop-vanished", "--update-baselines"], "--drop-vanished trains nothing*"),
         (["--drop-vanished", "--epochs", "2"], "--drop-vanished takes the shipped recipes*"),
-        (["--digest-cache", "test_bench.py"], "* is not a digest cache; delete it"),
-        (["--digest-cache", "test_bench.py", "--plan"], "* is not a digest cache; delete it"),
+        (["--digest-cache", "test_bench.py"], "* not JSON: *; delete it"),
+        (["--digest-cache", "test_bench.py", "--plan"], "* not JSON: *; delete it"),
     ],
 )
 def test_a_mistake_gets_one_line_and_no_traceback(pytester, run_here, arguments, complaint):
