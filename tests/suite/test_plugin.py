@@ -67,7 +67,7 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     assert worse.ret == 1
     worse.stdout.fnmatch_lines(
         [
-            "REGRESSED  smoke/digits/tiny: * points lost (p = *, * seed*; baseline 99.90 %, limit *",
+            "REGRESSED  smoke/digits/tiny: * points lost (p = *; baseline 99.90 %, limit *",
             "1 cell, * run*: 1 REGRESSED*",
             "FAILED *",
         ]
