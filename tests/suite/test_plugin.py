@@ -31,7 +31,7 @@ def test_new_cells_pass_and_leave_everything_behind(bench, pytester):
             "smoke/digits/tiny  * (3)  NEW: no baseline  * s",
             "*results, budget smoke*",
             "dataset * model * verdict * accuracy, % *",
-            "digits * tiny* ± * (3) * NEW *",
+            "digits * tiny * NEW * ± * (3) *",
             "2 cells, 6 runs: 2 NEW",
         ]
     )
