@@ -391,7 +391,8 @@ def _advice(cell: Cell, judgement: Judgement, better: Mapping[Metric, Decision])
     looked_at = stored + [record.seed for record in judgement.records]
     first = 100 * (1 + max(looked_at) // 100)
     last = first - 1 + max(len(stored), get_budget(cell.budget).baseline_seeds)
+    select = f"--model '{cell.model}'" if "[" in cell.model else f"-k '{cell.id}]'"
     return (
         f"{doubt}accept with fresh seeds: pytest benchmarks --budget {cell.budget} --dataset"
-        f" {cell.dataset} -k '{cell.id}]' --seeds {first}-{last} --update-baselines"
+        f" {cell.dataset} {select} --seeds {first}-{last} --update-baselines"
     )

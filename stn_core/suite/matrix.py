@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stn_core.datasets import check_dataset, list_datasets
-from stn_core.errors import unknown_name
+from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.baselines import Baselines
-from stn_core.models import list_models, model_info
+from stn_core.models import (
+    list_models,
+    looks_like_variant,
+    model_info,
+    model_name,
+    split_model_names,
+)
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell, split_key
 from stn_core.suite.session_options import SuiteOptions
@@ -36,9 +42,27 @@ def plan_cells(options: SuiteOptions) -> list[Cell]:
             is_search=options.is_search,
         )
         for dataset in options.datasets
-        for model in list_models()
+        for model in _models(options)
         if model_info(model).suits(dataset)
     ]
+
+
+def _models(options: SuiteOptions) -> list[str]:
+    """The models that the command line names, each once; every registered one where it names none.
+
+    Raises:
+        UsageError: a name, a pattern or an option of a variant matches nothing.
+    """
+    if not options.models:
+        return list_models()
+    chosen: list[str] = []
+    for name in split_model_names(options.models):
+        is_pattern = set("*?[") & set(name) and not looks_like_variant(name)
+        found = list_models(name) if is_pattern else [model_name(name)]
+        if not found:
+            raise unknown_name("model", name, list_models())
+        chosen += found
+    return list(dict.fromkeys(chosen))
 
 
 def share(
@@ -103,7 +127,6 @@ def vanished_cells(options: SuiteOptions, baselines: Baselines) -> dict[str, str
     that it knows nothing of: neither registered nor a file in the data root. A dataset that is
     there may have a baseline and be left out.
     """
-    models = set(list_models())
     is_whole = set(options.datasets) >= set(get_budget(options.budget).datasets)
     vanished = {}
     for key in baselines.cells:
@@ -111,11 +134,19 @@ def vanished_cells(options: SuiteOptions, baselines: Baselines) -> dict[str, str
         if budget != options.budget:
             continue
         if dataset in options.datasets:
-            if model not in models or not model_info(model).suits(dataset):
+            if not _suits(model, dataset):
                 vanished[key] = f"the baseline's model is gone; --import it, or {_DROP_IT}"
         elif is_whole and not options.from_records and not _exists(dataset, options.data_root):
             vanished[key] = f"the baseline's dataset is gone; name its --data-root, or {_DROP_IT}"
     return vanished
+
+
+def _suits(model: str, dataset: str) -> bool:
+    """Whether there is such a model, or such a variant of one, and it suits a dataset."""
+    try:
+        return model_info(model).suits(dataset)
+    except UsageError:
+        return False
 
 
 def _exists(dataset: str, root: str | None) -> bool:

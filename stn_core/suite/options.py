@@ -191,6 +191,14 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "STN_DATASET",
         ),
         Option(
+            "model",
+            "models to run, comma-separated, with options in brackets: 'stn[warp=tps],cnn'"
+            " (default: all that fit the datasets)",
+            str,
+            "NAMES",
+            "STN_MODEL",
+        ),
+        Option(
             "seeds",
             "exactly this many seeds per cell, or these: 5, 10-14 or 0,3,7 (default: as many as"
             " the verdict needs)",

@@ -24,6 +24,7 @@ class SuiteOptions:
     Args:
         device: as the user wrote it.
         budget: a known budget.
+        models: names, not yet looked up, as the user wrote them; "" for all.
         datasets: names, not yet looked up.
         seeds: of every cell, in the order in which they are run.
         looks: after how many of them a cell is looked at.
@@ -49,6 +50,7 @@ class SuiteOptions:
 
     device: str
     budget: str
+    models: str
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
     looks: tuple[int, ...]
@@ -116,6 +118,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
     return SuiteOptions(
         device=given["device"] or "auto",
         budget=name,
+        models=given["model"] or "",
         datasets=given["dataset"] or budget.datasets,
         seeds=seeds,
         looks=looks,
