@@ -1,7 +1,7 @@
 """The command line: every option declared once, with the function that reads its value.
 
 Importing this costs next to nothing: it happens in every session of every project that has the
-package installed.
+package installed. The file is long because most of it is a table.
 """
 
 from __future__ import annotations
