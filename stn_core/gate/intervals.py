@@ -103,16 +103,29 @@ def margin(first: Spread, second: Spread, level: float) -> FloatArray:
     Returns:
         The half widths; nan where neither sample has two values.
     """
+    error, degrees = error_of_difference(first, second)
+    return np.asarray(stats.t.isf(level / 2, degrees) * error)
+
+
+def error_of_difference(first: Spread, second: Spread) -> tuple[FloatArray, FloatArray]:
+    """The standard error of the difference of two means and its degrees of freedom.
+
+    Args:
+        first, second: as of `margin`, which says why no variance is below the common one.
+
+    Returns:
+        Both of the shape that the spreads have; nan where neither sample has two values.
+    """
     together = first.degrees + second.degrees
     if not together:
         shape = np.broadcast_shapes(first.credible.shape, second.credible.shape)
-        return np.full(shape, np.nan)
+        return np.full(shape, np.nan), np.full(shape, np.nan)
     common = (first.degrees * first.credible + second.degrees * second.credible) / together
     parts = [np.maximum(spread.credible, common) / spread.runs for spread in (first, second)]
-    degrees: npt.ArrayLike = together
+    error = np.sqrt(parts[0] + parts[1])
     if first.degrees and second.degrees:
-        degrees = satterthwaite(parts[0], parts[1], first.degrees, second.degrees)
-    return np.asarray(stats.t.isf(level / 2, degrees) * np.sqrt(parts[0] + parts[1]))
+        return error, satterthwaite(parts[0], parts[1], first.degrees, second.degrees)
+    return error, np.full(error.shape, float(together))
 
 
 def satterthwaite(

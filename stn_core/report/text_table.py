@@ -14,7 +14,17 @@ WIDTH = 120
 """Of a table where nobody knows how wide the reader's window is: in a log, in a file."""
 
 WORDS = frozenset(
-    ("budget", "dataset", "model", "device", "best of dataset", "verdict", "finding", "caution")
+    (
+        "budget",
+        "dataset",
+        "model",
+        "device",
+        "best of dataset",
+        "verdict",
+        "finding",
+        "caution",
+        "other model",
+    )
 )
 """The columns of words, which stand to the left; numbers stand to the right."""
 

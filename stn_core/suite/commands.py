@@ -62,11 +62,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(given: argparse.Namespace) -> int:
+    from stn_core.report.model_pairs import split_names
     from stn_core.report.session_page import write_report
 
     folder: Path = given.out or (given.results[0] if len(given.results) == 1 else Path())
     page, figures = folder / REPORT_FILE, folder / FIGURES_FOLDER
-    draw = [name for names in given.draw for name in names.split(",") if name]
+    draw = [name for names in given.draw for name in split_names(names)]
     _complain(write_report(given.results, page, figures, draw=draw, on_progress=_show_progress))
     print(page)
     return 0
@@ -84,12 +85,54 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.description = f"Print a table, and write it with figures to {COMPARISON_FILE}."
     sides = "a results folder, a file of records or a baselines file"
     parser.add_argument("a", metavar="A", type=_path, help=sides)
-    parser.add_argument("b", metavar="B", type=_path, help="what it is compared with, likewise")
+    parser.add_argument(
+        "b", metavar="B", nargs="?", type=_path, help="what it is compared with, likewise"
+    )
+    parser.add_argument(
+        "--models",
+        metavar="NAMES",
+        help="instead of B: compare these models of A with each other on each dataset ('all' for"
+        " all of them); the table also goes to models.csv",
+    )
+    parser.add_argument(
+        "--margin",
+        metavar="POINTS",
+        type=float,
+        help="with --models: a pair whose interval lies within ± this many points is equivalent",
+    )
     parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
     parser.set_defaults(run=_compare)
 
 
 def _compare(given: argparse.Namespace) -> int:
+    if bool(given.models) == bool(given.b):
+        raise UsageError("stn compare takes two sides, A and B, or one side and --models")
+    return _compare_models(given) if given.models else _compare_sides(given)
+
+
+def _compare_models(given: argparse.Namespace) -> int:
+    from stn_core.report.model_pairs import (
+        compare_models,
+        pairs_answer,
+        pairs_table,
+        split_names,
+        write_pairs,
+    )
+    from stn_core.report.sources import read_source
+    from stn_core.report.text_table import WIDTH
+
+    source = read_source(given.a)
+    names = [] if given.models == "all" else split_names(given.models)
+    pairs, complaints = compare_models(source, names, given.margin)
+    _complain([*source.complaints, *complaints])
+    table = pairs_table(pairs, shutil.get_terminal_size((WIDTH, 0)).columns)
+    print("\n".join([pairs_answer(pairs), "", table, ""]))
+    write_pairs(pairs, given.out / "models.csv")
+    print(given.out / "models.csv")
+    return 0
+
+
+def _compare_sides(given: argparse.Namespace) -> int:
     from stn_core.report.comparison import compare_sources
     from stn_core.report.comparison_output import (
         comparison_answer,

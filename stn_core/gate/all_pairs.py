@@ -1,0 +1,121 @@
+"""The models of one dataset against each other: every pair, with simultaneous intervals."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from stn_core.errors import needs_extra
+from stn_core.gate.intervals import Difference, Spread, error_of_difference
+from stn_core.gate.statistics import FloatArray, Values
+
+with needs_extra("suite"):
+    from scipy import interpolate, stats
+
+CONFIDENCE = 0.95
+"""The chance that all the intervals of a dataset hold their true differences."""
+
+MOST_SEEDS = 1000
+"""More than this nobody trains to settle a pair."""
+
+_NODES = 1 / np.array([np.inf, 60, 20, 10, 6, 4, 2.8, 2, 1.4, 1])
+"""1 / degrees at which the studentized range is computed; between them it is interpolated."""
+
+
+def differences_of_all_pairs(
+    values: Mapping[str, Values], floors: Mapping[str, float], confidence: float = CONFIDENCE
+) -> dict[tuple[str, str], Difference]:
+    """The mean of each model less that of each other one, with simultaneous intervals.
+
+    Games and Howell (1976, J. Educ. Stat. 1): the studentized range over Welch's error with
+    Satterthwaite's degrees, as `scipy.stats.tukey_hsd(equal_var=False)` computes it; but no
+    variance counts as less than its floor, nor as less than the one that a pair has in common
+    (`intervals.margin` says why). So an interval is never narrower than scipy's.
+
+    Args:
+        values: of each model, one value or more, on a scale where differences make sense.
+        floors: a model's least credible standard deviation, > 0.
+        confidence: in (0, 1), that all the intervals hold.
+
+    Returns:
+        By (first, second) in the order of the models, the first one's mean less the second one's;
+        the ends are nan where neither has two values.
+    """
+    spreads = {name: _spread(sample, floors[name]) for name, sample in values.items()}
+    pairs = {}
+    for first, second in itertools.combinations(values, 2):
+        estimate = float(np.mean(values[first]) - np.mean(values[second]))
+        error, degrees = error_of_difference(spreads[first], spreads[second])
+        half = float(_quantile(len(values), confidence, degrees) * error)
+        pairs[first, second] = Difference(estimate, estimate - half, estimate + half)
+    return pairs
+
+
+def seeds_to_settle(
+    first: Values,
+    second: Values,
+    floors: tuple[float, float],
+    target: float,
+    *,
+    models: int,
+    confidence: float = CONFIDENCE,
+) -> int | None:
+    """How many seeds each of two models needs until half their interval is within a target.
+
+    The spreads are taken to stay what they are; no model needs fewer seeds than it has.
+
+    Args:
+        first, second: the values so far.
+        floors: as of `differences_of_all_pairs`.
+        target: a difference > 0: the one that was seen, or a margin.
+        models: how many are compared.
+        confidence: as of `differences_of_all_pairs`.
+
+    Returns:
+        None where no spread is known, or where more than `MOST_SEEDS` are needed.
+    """
+    known = [_spread(sample, floor) for sample, floor in zip((first, second), floors, strict=True)]
+    if not sum(one.degrees for one in known) or not target > 0:
+        return None
+    variances = [float(one.credible) for one in known if one.degrees]
+    pooled = max(variances)  # stands for a model of a single run
+
+    def is_settled(seeds: int) -> bool:
+        grown = [
+            Spread(float(one.credible) if one.degrees else pooled, max(seeds, one.runs), one.floors)
+            for one in known
+        ]
+        error, degrees = error_of_difference(*grown)
+        return float(_quantile(models, confidence, degrees) * error) <= target
+
+    fewest, most = 2, MOST_SEEDS
+    if not is_settled(most):
+        return None
+    while fewest < most:
+        middle = (fewest + most) // 2
+        fewest, most = (fewest, middle) if is_settled(middle) else (middle + 1, most)
+    return fewest
+
+
+def _spread(sample: Values, floor: float) -> Spread:
+    variance = float(np.var(sample, ddof=1)) if len(sample) > 1 else 0.0
+    return Spread(variance, len(sample), floor)
+
+
+def _quantile(models: int, confidence: float, degrees: npt.ArrayLike) -> FloatArray:
+    """What a standard error is multiplied with: the studentized range's quantile over root 2."""
+    curve = _quantiles(models, confidence)
+    return np.asarray(np.exp(curve(1 / np.maximum(degrees, 1.0))))
+
+
+@functools.lru_cache(maxsize=64)
+def _quantiles(models: int, confidence: float) -> interpolate.PchipInterpolator:
+    """Logarithms by 1 / degrees: scipy takes some milliseconds for each, and models have pairs."""
+    degrees = np.append(1e6, 1 / _NODES[1:])
+    exact = stats.studentized_range.ppf(confidence, max(models, 2), degrees) / math.sqrt(2)
+    return interpolate.PchipInterpolator(_NODES, np.log(exact))

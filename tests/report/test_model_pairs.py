@@ -1,0 +1,85 @@
+"""Models of one dataset are compared with each other, and with no model of another."""
+
+import pandas as pd
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.report.model_pairs import (
+    PairFinding,
+    compare_models,
+    pairs_answer,
+    pairs_table,
+    split_names,
+)
+from stn_core.suite.commands import main
+from tests.report.folders import a_run, write_session
+from tests.report.test_comparison import cell, source
+
+GOOD, POOR = [0.97, 0.975, 0.98], [0.90, 0.91, 0.905]
+SIDE = source(
+    cell(GOOD, "good", losses=[0.1, 0.11, 0.105]),
+    cell(POOR, "poor", losses=[0.3, 0.31, 0.32]),
+    cell([0.965, 0.98, 0.97], "near", losses=[0.1, 0.12, 0.11]),
+    cell(GOOD, "good", dataset="e"),
+)
+
+
+def by_names(pairs):
+    return {(pair.first.model, pair.second.model): pair for pair in pairs}
+
+
+def test_each_pair_of_a_dataset_is_named_once_the_better_first():
+    pairs, complaints = compare_models(SIDE)
+    found = by_names(pairs)
+    assert list(found) == [("good", "near"), ("good", "poor"), ("near", "poor")]
+    assert complaints == ["smoke/e: only good, nothing to compare"]
+    assert found["good", "poor"].finding is PairFinding.BETTER
+    assert found["good", "poor"].points.estimate == pytest.approx(7.0)
+    assert found["good", "poor"].loss_percent.high < 0
+    near = found["good", "near"]
+    assert near.finding is PairFinding.NOT_DISTINGUISHABLE
+    assert near.seeds > 3
+    assert found["good", "poor"].seeds is None
+
+
+def test_within_a_margin_models_are_equivalent():
+    pairs, _ = compare_models(SIDE, ["good", "near"], margin_points=10.0)
+    (pair,) = pairs
+    assert pair.finding is PairFinding.EQUIVALENT
+    assert "1 is equivalent" in pairs_answer(pairs)
+
+
+def test_a_single_run_a_side_has_no_interval_and_is_not_distinguishable():
+    pairs, _ = compare_models(source(cell([0.2], "a"), cell([0.9], "b")))
+    assert pairs[0].finding is PairFinding.NOT_DISTINGUISHABLE
+    assert pairs[0].seeds is None
+    assert "[n/a]" in pairs_table(pairs, width=1000)
+
+
+def test_other_data_are_left_out_and_told():
+    other = cell(GOOD, "elsewhere", data_hash="other")
+    pairs, complaints = compare_models(source(*SIDE.cells, other))
+    assert len(pairs) == 3
+    assert complaints[0] == "smoke/d/elsewhere: measured on other data, left out"
+
+
+def test_what_cannot_be_compared_is_one_line():
+    with pytest.raises(UsageError, match="did you mean good"):
+        compare_models(SIDE, ["goo"])
+    with pytest.raises(UsageError, match="no dataset has two of these models"):
+        compare_models(SIDE, ["good"])
+
+
+def test_names_in_brackets_keep_their_commas():
+    assert split_names("stn[a=b,c=(1,2)],cnn,") == ["stn[a=b,c=(1,2)]", "cnn"]
+
+
+def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys):
+    runs = [a_run(seed, model) for model in ("stn", "cnn") for seed in (0, 1)]
+    folder = write_session(tmp_path / "s", runs, pictures=False)
+    assert main(["compare", str(folder), "--models", "stn,cnn", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("0 of 1 pair of models differ; 1 is not distinguishable.")
+    frame = pd.read_csv(tmp_path / "models.csv")
+    assert frame["finding"].tolist() == ["not distinguishable"]
+    assert frame["low_points"].iloc[0] < 0 < frame["high_points"].iloc[0]
