@@ -81,7 +81,8 @@ def discard_folder(folder: Path, *, with_parent: bool) -> None:
         with_parent: the folder of all sessions goes too.
     """
     with contextlib.suppress(OSError):  # somebody put something into it
-        (folder / LOCK_FILE).unlink(missing_ok=True)
+        if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+            (folder / LOCK_FILE).unlink()
         folder.rmdir()
         if with_parent:
             folder.parent.rmdir()

@@ -14,7 +14,7 @@ from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
 from stn_core.session.file_names import RECORDS_FILE, lock_of
-from stn_core.session.folder import claim_folder
+from stn_core.session.folder import claim_folder, hold_folder
 from stn_core.session.records import RunRecord
 from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
@@ -23,6 +23,8 @@ from stn_core.suite.session import Plan, fitting_records, read_all
 from stn_core.suite.session_options import SuiteOptions, read_options
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
     from stn_core.engines import Engine
     from stn_core.session.cells import Cell
     from stn_core.suite.planning import Planning
@@ -58,6 +60,12 @@ def leave_workers(config: pytest.Config) -> None:
         agreement.discard()
 
 
+def release_results(config: pytest.Config) -> None:
+    """Leave the results folder, at the end of a process, to whoever resumes the session."""
+    if _CONTEXT in config.stash:
+        context_of(config).release_results()
+
+
 def worker_number(worker_input: Mapping[str, Any]) -> int:
     """Which of xdist's workers a process is, from what xdist tells it; 0 where there are none."""
     return int(worker_input.get("workerid", "gw0").removeprefix("gw"))
@@ -77,6 +85,7 @@ class SessionContext:
         self.has_written_plan = False
         self.made_folder = False
         self.made_parent = False
+        self._lock: BaseFileLock | None = None
 
     @functools.cached_property
     def planning(self) -> Planning:
@@ -133,23 +142,30 @@ class SessionContext:
         return Agreement(name) if name else None
 
     def claim_results(self) -> None:
-        """Make the folder that no other session writes into, once for all processes of the session.
+        """Make the folder that no other session writes into, once for all processes of the session,
+        and hold it: under xdist the worker that decides does, until it ends.
 
         Until then its name is only proposed: another session of the same second may take it.
 
         Raises:
-            UsageError: it cannot be made.
+            UsageError: it cannot be made, or another session is running in the one to resume.
         """
         if self.agreement:
             self._adopt(self.agreement.decide(self._decide))
-        elif not self.made_folder and not self.options.resumes:
+        elif self._lock is None:
             self._adopt(self._decide())
+
+    def release_results(self) -> None:
+        """Leave the folder to whoever resumes the session."""
+        if self._lock:
+            self._lock.release()
 
     def _decide(self) -> Agreed:
         proposed = self.options.results
         made_parent = not proposed.parent.exists()
         commit, dirty = self.checkout
         results = proposed if self.options.resumes else claim_folder(proposed)
+        self._lock = hold_folder(results)
         return Agreed(str(results), made_parent, commit, dirty)
 
     def _adopt(self, agreed: Agreed) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind of what xdist's processes told each other."""
     from stn_core.suite.options import XDIST_SESSION
 
+    if "stn_core.suite.context" in sys.modules:
+        from stn_core.suite.context import release_results
+
+        release_results(config)
     if XDIST_SESSION in config.stash:
         from stn_core.suite.context import leave_workers
 

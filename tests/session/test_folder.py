@@ -96,3 +96,4 @@ def test_a_folder_is_discarded_with_its_lock_and_not_with_what_somebody_put_ther
     discard_folder(tmp_path / "empty", with_parent=True)
     discard_folder(tmp_path / "full", with_parent=True)
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+    assert (tmp_path / "full" / LOCK_FILE).exists()  # it may be in use

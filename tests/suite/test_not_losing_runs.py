@@ -13,7 +13,7 @@ import pytest
 
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
-from stn_core.session.folder import claim_folder
+from stn_core.session.folder import claim_folder, hold_folder
 from stn_core.suite.plugin import session_options
 from tests.examples import environment, record
 from tests.platforms import needs_posix_signals
@@ -93,6 +93,20 @@ def test_a_kill_while_the_baselines_are_written_costs_nothing(bench, pytester):
     (folder,) = folders(pytester)
     assert (folder / "records.jsonl").read_text().count("\n") == 2  # nothing was trained again
     assert not list(pytester.path.glob("baselines.json.*"))
+
+
+def test_a_session_that_is_running_is_not_resumed(bench, pytester):
+    assert bench(*select("tiny"), "--seeds", "1").ret == 0
+    (folder,) = folders(pytester)
+    lock = hold_folder(folder)  # as a session does that runs
+    for workers in ((), ("-n", "1")):
+        second = bench(*select("tiny"), "--seeds", "2", "--resume", "last", *workers)
+        assert second.ret != 0
+        text = second.stdout.str() + second.stderr.str()
+        assert f"{folder}: another session is running in it; wait for its end, or stop it" in text
+    assert (folder / "records.jsonl").read_text().count("\n") == 1
+    lock.release()
+    assert bench(*select("tiny"), "--seeds", "2", "--resume", "last").ret == 0
 
 
 def test_a_run_that_failed_is_run_again(bench, pytester):
