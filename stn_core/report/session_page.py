@@ -87,18 +87,23 @@ def _results(session: Session, table: ResultsTable | None) -> _Results:
 
 
 def _tasks(results: Sequence[_Results], draw: Sequence[str]) -> list[CellTask]:
-    """The sections of cells that the page has, in its order."""
+    """The sections of cells that the page has, in its order.
+
+    Their records are those that the page has read: a table that was made for judging has none of
+    their curves.
+    """
     several = len(results) > 1
     return [
         CellTask(
             session=one.session.name if several else "",
             anchor=one.anchors[row.judgement.key],
-            judgement=row.judgement,
+            judgement=read.get(row.judgement.key, row.judgement),
             shown=one.session.shown.get(row.judgement.key),
             is_drawn=row.judgement.key in drawn,
         )
         for one in results
         for drawn in [cells_to_draw(one.table, draw)]
+        for read in [{judgement.key: judgement for judgement in one.session.judgements}]
         for row in one.table.rows
         if row.judgement.records
     ]

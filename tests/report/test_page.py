@@ -13,6 +13,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.report.results_table import results_table
 from stn_core.report.session import read_session
 from stn_core.report.session_page import write_report
 from stn_core.session.artifacts import artifacts_path, write_artifacts
@@ -107,6 +108,16 @@ def test_every_figure_is_a_file_too(page, folder):
 def test_the_same_session_gives_the_same_page(page, folder, tmp_path):
     again = report(folder, out=tmp_path)
     assert again[1] == page[1]
+
+
+def test_a_table_made_for_judging_costs_no_picture(page, folder, tmp_path):
+    judgements = [
+        dataclasses.replace(one, records=tuple(run.without_details({}) for run in one.records))
+        for one in read_session(folder).judgements
+    ]
+    again = tmp_path / "again" / "report.html"
+    assert not write_report([folder], again, table=results_table(judgements, most_seeds=2))
+    assert again.read_text().count("<svg") == page[1].count("<svg")
 
 
 def test_names_and_messages_are_escaped(tmp_path):
