@@ -18,10 +18,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-import msgspec
-from msgspec import Meta
+from stn_core.errors import UsageError, needs_extra, one_line, printable
 
-from stn_core.errors import UsageError, one_line, printable
+with needs_extra("suite"):
+    import msgspec
+    from msgspec import Meta
 
 Kind = TypeVar("Kind")
 

@@ -19,7 +19,7 @@ import stn_core
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = sorted(Path(stn_core.__file__).parent.rglob("*.py"))
-CORE = {"msgspec", "numpy", "torch"}
+CORE = {"numpy", "torch"}
 
 
 def canonical(name: str) -> str:
@@ -149,7 +149,7 @@ for name, use in {
     "summary": lambda: stn_core.summarize_model(model, (1, 28, 28)),
     "run_cell": lambda: stn_core.run_cell,
     "report": lambda: importlib.import_module("stn_core.report.svg"),
-    "suite": lambda: importlib.import_module("stn_core.suite.session"),
+    "gate": lambda: importlib.import_module("stn_core.gate.statistics"),
 }.items():
     try:
         use()
@@ -174,7 +174,7 @@ def test_the_core_is_enough_to_warp_a_picture_and_to_build_a_model() -> None:
         "summary": "suite",
         "run_cell": "data",
         "report": "report",
-        "suite": "suite",
+        "gate": "suite",
     }.items():
         assert re.fullmatch(
             rf"(model 'resnext': )?[\w.]+ is not installed: pip install 'stn-core\[{extra}\]'",
