@@ -9,10 +9,10 @@ from pathlib import Path
 from stn_core.errors import UsageError
 from stn_core.gate.judgements import read_judgements
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.folder import Asked, read_asked, read_session_records, record_files
 from stn_core.session.answers import last_of_each_seed
 from stn_core.session.artifacts import Artifacts, artifacts_path, read_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE
+from stn_core.session.plan import Asked, read_asked, read_session_records, record_files
 from stn_core.session.records import RunRecord
 
 NOT_JUDGED = "not judged: the session did not end"

@@ -10,10 +10,10 @@ from typing import Any
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
-from stn_core.report.folder import read_asked, read_session_records
 from stn_core.session.answers import last_of_each_seed
 from stn_core.session.cells import CellKey, split_key
 from stn_core.session.file_names import RECORDS_FILE
+from stn_core.session.plan import read_asked, read_session_records
 from stn_core.session.records import Environment, RunRecord, read_records
 
 

@@ -1,17 +1,16 @@
-"""A session's folder: what was planned, what came back, and the verdicts that follow from both."""
+"""A session: what is planned, what came back, and the verdicts that follow from both."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stn_core.atomic_files import remove_unfinished, write_at_once
+from stn_core.atomic_files import remove_unfinished
 from stn_core.errors import UsageError, needs_extra
 from stn_core.gate.baselines import (
     Baselines,
@@ -21,13 +20,12 @@ from stn_core.gate.baselines import (
 )
 from stn_core.gate.judge import Judge, Rules
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
-from stn_core.report.folder import Asked, read_asked
 from stn_core.report.sources import commit_name, several_commits
-from stn_core.schema import checked, json_object, read_json
+from stn_core.schema import checked, json_object
 from stn_core.session.answers import Question, answering_records
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import PLAN_FILE, lock_of
-from stn_core.session.folder import next_number
+from stn_core.session.plan import read_plan_file, write_plan_file
 from stn_core.session.records import RunRecord, read_records
 from stn_core.suite.session_options import SuiteOptions
 
@@ -111,7 +109,7 @@ def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
 def _plan_content(folder: Path) -> dict[str, Any]:
     """What a session's plan holds, options included; nothing where it cannot be read."""
     try:
-        content = json_object(read_json(folder / PLAN_FILE, is_text=False), "")
+        content = read_plan_file(folder) or {}
         return {**json_object(content.get("options", {}), ""), **content}
     except UsageError:
         return {}
@@ -125,22 +123,10 @@ def _in_words(value: Any) -> str:
 
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
-    """Write what was asked for beside what will come back. Every xdist worker writes the same.
-
-    A session that is taken up again keeps the command that began it.
-    """
-    earlier, _ = read_asked(folder) if options.resumes else (Asked(), [])
-    variables = {name: value for name, value in os.environ.items() if name.startswith("STN_")}
-    content = {
-        "number": next_number(folder.parent),
-        "command": earlier.command or list(command),
-        "environment": earlier.environment if earlier.command else variables,
-        "options": dataclasses.asdict(options),
-        **dataclasses.asdict(plan),
-        "cells": [cell.to_dict() for cell in plan.cells],
-    }
-    text = json.dumps(content, indent=1, default=str)
-    write_at_once(folder / PLAN_FILE, text + "\n")
+    """Write what was asked for beside what will come back."""
+    planned = {**dataclasses.asdict(plan), "cells": [cell.to_dict() for cell in plan.cells]}
+    asked = dataclasses.asdict(options)
+    write_plan_file(folder, planned, asked, command, resumes=options.resumes)
 
 
 def read_plan(folder: Path) -> Plan | None:
@@ -149,12 +135,12 @@ def read_plan(folder: Path) -> Plan | None:
     Raises:
         UsageError: it is damaged; the line names the field.
     """
-    path = folder / PLAN_FILE
-    if not path.exists() or not path.stat().st_size:
+    content = read_plan_file(folder)
+    if content is None:
         return None
-    content = json_object(read_json(path, is_text=False), f"{path}: ")
     names = [entry.name for entry in dataclasses.fields(Plan)]
-    return checked(Plan, {name: content[name] for name in names if name in content}, f"{path}: ")
+    planned = {name: content[name] for name in names if name in content}
+    return checked(Plan, planned, f"{folder / PLAN_FILE}: ")
 
 
 def read_all(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:

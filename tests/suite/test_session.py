@@ -105,10 +105,10 @@ def test_a_run_that_was_run_again_counts_once_and_as_it_came_out_last():
 
 def test_a_dead_worker_is_a_crash_and_nothing_else_is():
     dead = {CELL.key: "killed"}
-    (crashed,) = judge_session(PLAN, JUDGE, {CELL.key: []}, dead)
+    (crashed,) = judge_session(PLAN, JUDGE, {CELL.key: []}, dead, {})
     assert (crashed.verdict, crashed.message) == (Verdict.CRASHED, "killed")
     everything = [record(seed) for seed in range(3)]
-    (revived,) = judge_session(PLAN, JUDGE, {CELL.key: everything}, dead)
+    (revived,) = judge_session(PLAN, JUDGE, {CELL.key: everything}, dead, {})
     assert revived.verdict is Verdict.NEW
 
 

@@ -1,14 +1,20 @@
-"""What lies in a session's folder: what was asked of it, the records it made or was given."""
+"""What a session set out to do, and the records it made or was given: written and read here."""
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
+from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError, printable
 from stn_core.schema import checked, json_object, read_json
 from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
+from stn_core.session.folder import next_number
 from stn_core.session.records import RunRecord, read_records
 
 
@@ -39,6 +45,47 @@ class Asked:
         program = Path(self.command[0]).name
         start = ["python", "-m", "pytest"] if program == "__main__.py" else [program]
         return printable(" ".join([*variables, shlex.join([*start, *self.command[1:]])]))
+
+
+def write_plan_file(
+    folder: Path,
+    plan: Mapping[str, Any],
+    options: Mapping[str, Any],
+    command: Sequence[str],
+    *,
+    resumes: bool,
+) -> None:
+    """Write what was asked for beside what will come back. Every xdist worker writes the same.
+
+    Args:
+        folder: of the session.
+        plan, options: what is planned, and what was asked for; text stands for what JSON lacks.
+        command: the command line.
+        resumes: an earlier session lies in the folder; the command that began it is kept.
+    """
+    earlier, _ = read_asked(folder) if resumes else (Asked(), [])
+    variables = {name: value for name, value in os.environ.items() if name.startswith("STN_")}
+    content = {
+        "number": next_number(folder.parent),
+        "command": earlier.command or list(command),
+        "environment": earlier.environment if earlier.command else variables,
+        "options": dict(options),
+        **plan,
+    }
+    text = json.dumps(content, indent=1, default=str)
+    write_at_once(folder / PLAN_FILE, text + "\n")
+
+
+def read_plan_file(folder: Path) -> dict[str, Any] | None:
+    """What a session's plan holds, None where no cell was planned.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    path = folder / PLAN_FILE
+    if not path.exists() or not path.stat().st_size:
+        return None
+    return json_object(read_json(path, is_text=False), f"{path}: ")
 
 
 def read_asked(folder: Path) -> tuple[Asked, list[str]]:
