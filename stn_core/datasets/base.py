@@ -110,6 +110,7 @@ class Dataset:
         distortion: what happens to the training images afresh each epoch, or None.
         hash: 16 hex digits over the source images and labels of all splits, the version of the
             split and, of a distorted set, the distortion and what it does to each fixed image.
+        notes: how files of a user's own became this dataset, in one line; "" for the others.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Dataset:
     background: tuple[float, ...]
     distortion: Distortion | None
     hash: str
+    notes: str = ""
 
     @property
     def num_classes(self) -> int:

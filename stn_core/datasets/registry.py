@@ -1,4 +1,4 @@
-"""Datasets by name: registered ones, any .npz in the data folder, and both of them distorted."""
+"""Datasets by name: registered ones, files in the data folder, and both of them distorted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.datasets.base import Dataset
-from stn_core.datasets.data_root import data_folder, is_file
-from stn_core.datasets.distortions.distorted_sets import KINDS, check_distortable, distorted
-from stn_core.datasets.sources.keras_npz import check_npz, load_npz, npz_channels
+from stn_core.datasets.data_root import data_folder
+from stn_core.datasets.distortions.distorted_sets import (
+    KINDS,
+    check_distortable,
+    distorted,
+    distorted_shape,
+)
+from stn_core.datasets.sources.by_name import Source, can_be_file, find_source, npz_file
 from stn_core.errors import UsageError, unknown_name
 from stn_core.registry import Registry
 
 Builder = Callable[[Path | None, bool], Dataset]
 """Makes a dataset from the data folder, or None, and whether missing files may be fetched."""
+
+Shape = tuple[int, int, int]
+"""(C, H, W) of a dataset's images."""
 
 Check = Callable[[Path | None, bool], None]
 """Raises a UsageError where the builder, called with the same arguments, could not succeed."""
@@ -28,6 +36,7 @@ class _Entry:
     check: Check
     channels: Callable[[], int | None]
     is_distorted: bool = False
+    shape: Callable[[], Shape | None] = lambda: None
 
 
 _DATASETS: Registry[_Entry] = Registry("dataset")
@@ -76,16 +85,21 @@ def list_datasets(pattern: str = "*") -> list[str]:
 
 
 def load_dataset(
-    name: str, root: str | os.PathLike[str] | None = None, download: bool = False
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
 ) -> Dataset:
     """Load a dataset.
 
     Args:
-        name: a registered name, or that of a file ``<root>/<name>.npz`` in the Keras layout; or
-            one of these of grey images, then "_" and how it is distorted: ``r``, ``rts``, ``p``,
-            ``e``, ``tc`` or ``add`` (see `distorted_sets`).
+        name: a registered name, or that of files in ``root``: ``<root>/<name>.npz``, or a folder
+            ``<root>/<name>`` of images or of idx or .mat files; ``torchvision:<class>``; or one of
+            these of grey images, then "_" and how it is distorted: ``r``, ``rts``, ``p``, ``e``,
+            ``tc`` or ``add`` (see `distorted_sets`). docs/datasets.md lists the formats.
         root: the data folder; None where the dataset needs none.
         download: whether missing files may be fetched into ``root``.
+        image_size: (height, width) that a folder's images are resized to; None: what they all have.
 
     Raises:
         UsageError: the name is unknown, files are missing or damaged, or what should be distorted
@@ -93,16 +107,22 @@ def load_dataset(
     """
     folder = data_folder(root)
     with _hidden_file_told(name, folder):
-        return _entry(name, folder).build(folder, download)
+        return _entry(name, folder, download, image_size).build(folder, download)
 
 
 def check_dataset(
-    name: str, root: str | os.PathLike[str] | None = None, download: bool = False
-) -> None:
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
+) -> Shape | None:
     """Say, without loading it, whether `load_dataset` with the same arguments will find its data.
 
-    Names, files, sizes, headers and labels are looked at and no image, within a second; but
-    CIFAR-10's batches hold labels and images in one pickle, and all of it is read.
+    Names, files, sizes and headers are looked at and no image; but CIFAR-10's batches hold labels
+    and images in one pickle, and all of it is read.
+
+    Returns:
+        (C, H, W) of its images, where it is a user's own and the files say it; else None.
 
     Raises:
         UsageError: the name is unknown, files are missing or damaged, or what should be distorted
@@ -110,46 +130,42 @@ def check_dataset(
     """
     folder = data_folder(root)
     with _hidden_file_told(name, folder):
-        _entry(name, folder).check(folder, download)
+        entry = _entry(name, folder, download, image_size)
+        entry.check(folder, download)
+        return entry.shape()
 
 
-def _entry(name: str, root: Path | None) -> _Entry:
+def _entry(
+    name: str, root: Path | None, download: bool, image_size: tuple[int, int] | None
+) -> _Entry:
     """How to make a dataset; an error if nobody knows."""
-    known = _registered_or_file(name, root)
-    if known:
-        return known
+
+    def known(name: str) -> _Entry | None:
+        if not isinstance(name, str) or name in _DATASETS:
+            return _DATASETS[name]
+        source = find_source(name, root, download, image_size)
+        return _source_entry(name, source) if source else None
+
+    entry = known(name)
+    if entry:
+        return entry
     plain_name, _, kind = name.rpartition("_")
-    plain = _registered_or_file(plain_name, root) if kind in KINDS else None
+    plain = known(plain_name) if kind in KINDS else None
     if plain:
         return _distorted_entry(name, kind, plain_name, plain)
     raise _unknown(name, [name, plain_name] if kind in KINDS else [name], root)
 
 
-def _registered_or_file(name: str, root: Path | None) -> _Entry | None:
-    if not isinstance(name, str) or name in _DATASETS:
-        return _DATASETS[name]
-    path = _npz_file(name, root)
-    return _file_entry(name, path) if path else None
+def _source_entry(name: str, source: Source) -> _Entry:
+    def channels() -> int | None:
+        shape = source.shape()
+        return shape[0] if shape else None
 
-
-def _npz_file(name: str, root: Path | None) -> Path | None:
-    """The .npz file of that name in the data folder, where there is one."""
-    if root is None or not _can_be_file(name):
-        return None
-    path = root / f"{name}.npz"
-    return path if is_file(path) else None
-
-
-def _can_be_file(name: str) -> bool:
-    """Whether a name is one and no path: it also names records and artifacts."""
-    return name != "" and name == Path(name).name and name.isprintable()
-
-
-def _file_entry(name: str, path: Path) -> _Entry:
     return _Entry(
-        lambda root, download: load_npz(name, path),
-        lambda root, download: check_npz(path),
-        lambda: npz_channels(path),
+        lambda root, download: source.load(name),
+        lambda root, download: None,  # asking for its shape looks at all headers
+        channels,
+        shape=source.shape,
     )
 
 
@@ -165,7 +181,11 @@ def _distorted_entry(name: str, kind: str, plain_name: str, plain: _Entry) -> _E
         refuse_what_cannot_be_distorted()
         plain.check(root, download)
 
-    return _Entry(build, check, plain.channels, is_distorted=True)
+    def shape() -> Shape | None:
+        plain_shape = plain.shape()
+        return distorted_shape(kind, plain_shape) if plain_shape else None
+
+    return _Entry(build, check, plain.channels, is_distorted=True, shape=shape)
 
 
 @contextmanager
@@ -187,7 +207,7 @@ def _hidden_file_told(name: str, root: Path | None) -> Iterator[None]:
 def _hidden_file(name: str, root: Path | None) -> Path | None:
     """The .npz file with the name of a registered dataset, where there is one to be seen."""
     try:
-        return _npz_file(name, root) if name in _DATASETS else None
+        return npz_file(name, root) if name in _DATASETS else None
     except UsageError:  # the folder may not be looked into, which the dataset's own error says
         return None
 
@@ -195,8 +215,10 @@ def _hidden_file(name: str, root: Path | None) -> Path | None:
 def _unknown(name: str, file_names: list[str], root: Path | None) -> UsageError:
     """The error for a name that is neither registered nor that of any of these files."""
     in_root = [] if root is None else [path.stem for path in root.glob("*.npz")]
+    if root is not None and root.is_dir():
+        in_root += [path.name for path in root.iterdir() if path.is_dir()]
     error = unknown_name("dataset", name, {*_DATASETS, *in_root})
-    files = " or ".join(f"{each}.npz" for each in file_names if _can_be_file(each))
+    files = " or ".join(f"{each}.npz" for each in file_names if can_be_file(each))
     if not files:
         return error
     if root is None:

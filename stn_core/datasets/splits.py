@@ -54,6 +54,32 @@ def carve_validation(images: Tensor, labels: Tensor) -> tuple[Split, Split]:
     Returns:
         Train and validation; no image is in both.
     """
+    train, val = validation_indices(labels)
+    return Split(images[train], labels[train]), Split(images[val], labels[val])
+
+
+def validation_indices(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The indices of train and of validation; arguments as for `carve_validation`."""
     order = stratified_order(labels)
     val, train = order.tensor_split([min(MAX_VALIDATION, len(labels) // 10)])
-    return Split(images[train], labels[train]), Split(images[val], labels[val])
+    return train, val
+
+
+def keep_every_class(labels: Tensor, train: Tensor, val: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the classes that would only validate back to train.
+
+    Args:
+        labels: as for `carve_validation`.
+        train: indices from `validation_indices`.
+        val: likewise.
+
+    Returns:
+        Train and validation, and the classes that were given back. Where that leaves nothing to
+        validate with, validation shares its images with train.
+    """
+    lost = torch.tensor(sorted(set(labels[val].tolist()) - set(labels[train].tolist())))
+    if not len(lost):
+        return train, val, lost
+    given_back = torch.isin(labels[val], lost)
+    kept = val[~given_back]
+    return torch.cat([train, val[given_back]]), kept if len(kept) else val, lost

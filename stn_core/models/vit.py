@@ -16,6 +16,9 @@ from stn_core.models.registry import ImageShape, register_model
 USUAL_PATCHES = (7, 8, 10)
 """Sides of a patch, in the order in which they are tried where none is given."""
 
+OTHER_PATCHES = range(4, 17)
+"""What is tried after these, for images that none of them divides."""
+
 
 class VisionTransformer(nn.Module):
     """Patches as tokens, pre-norm transformer blocks, logits from the class token.
@@ -98,19 +101,21 @@ def choose_patch(size_hw: tuple[int, int], patch: int | tuple[int, int] | None) 
 
     Args:
         size_hw: height and width of the image.
-        patch: a side, height and width, or None for the first of 7, 8 and 10 that divides.
+        patch: a side, height and width, or None for the first of 7, 8 and 10 that divides, else the
+            divisor of the side that is nearest to 8, 4 to 16.
 
     Raises:
         UsageError: the patch is none, or it, or each of the usual ones, fails to divide the image.
     """
     height, width = size_hw
     if patch is None:
-        sides = [next((p for p in USUAL_PATCHES if side % p == 0), 0) for side in size_hw]
+        choices = (*USUAL_PATCHES, *sorted(OTHER_PATCHES, key=lambda side: abs(side - 8)))
+        sides = [next((p for p in choices if side % p == 0), 0) for side in size_hw]
         if 0 in sides:
-            usual, smallest = " or ".join(map(str, USUAL_PATCHES)), min(USUAL_PATCHES)
+            least, most = min(choices), max(choices)
             raise UsageError(
-                f"no patch of side {usual} divides an image of {height}x{width}: give the "
-                f"option patch, or an image whose sides they divide, {smallest}x{smallest} or more"
+                f"no patch of side {least} to {most} divides an image of {height}x{width}: give "
+                "the option patch, or an image whose sides one divides"
             )
         return sides[0], sides[1]
     given = list(patch) if isinstance(patch, Sequence) else [patch, patch]

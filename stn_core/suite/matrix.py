@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stn_core.datasets import check_dataset, list_datasets
 from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.baselines import Baselines
 from stn_core.models import (
+    create_model,
     list_models,
     looks_like_variant,
     model_info,
@@ -24,15 +25,25 @@ from stn_core.suite.session_options import SuiteOptions
 _DROP_IT = "drop its entry by --drop-vanished"
 
 
-def plan_cells(options: SuiteOptions) -> list[Cell]:
+def plan_cells(options: SuiteOptions, say: Callable[[str], None] = lambda line: None) -> list[Cell]:
     """Every cell of the matrix, checked so far that each dataset can be had.
+
+    Args:
+        options: the session's.
+        say: told in a line each which models are left out.
 
     Raises:
         UsageError: a dataset is unknown or missing.
     """
+    unsuitable: dict[str, dict[str, str]] = {}
     if not options.from_records:  # which can be judged where there are no data
         for dataset in options.datasets:
-            check_dataset(dataset, root=options.data_root, download=options.download)
+            shape = check_dataset(dataset, root=options.data_root, download=options.download)
+            models = [name for name in _models(options) if model_info(name).suits(dataset)]
+            left_out = unsuitable_models(models, shape) if shape else {}
+            for reason in left_out.values():
+                say(f"left out on {dataset}: {reason}")
+            unsuitable[dataset] = left_out
     return [
         Cell(
             model=model,
@@ -43,7 +54,7 @@ def plan_cells(options: SuiteOptions) -> list[Cell]:
         )
         for dataset in options.datasets
         for model in _models(options)
-        if model_info(model).suits(dataset)
+        if model_info(model).suits(dataset) and model not in unsuitable.get(dataset, {})
     ]
 
 
@@ -63,6 +74,25 @@ def _models(options: SuiteOptions) -> list[str]:
             raise unknown_name("model", name, list_models())
         chosen += found
     return list(dict.fromkeys(chosen))
+
+
+def unsuitable_models(names: Sequence[str], shape: tuple[int, int, int]) -> dict[str, str]:
+    """Why models cannot be made for images of a shape, by name; those that can be are not in it.
+
+    A builder that fails otherwise than by a UsageError is to crash in its cell, where it is seen.
+    """
+    import torch
+
+    reasons = {}
+    with torch.random.fork_rng(devices=[]):
+        for name in names:
+            try:
+                create_model(name, shape, num_classes=2)
+            except UsageError as error:
+                reasons[name] = str(error)
+            except Exception:
+                continue
+    return reasons
 
 
 def share(

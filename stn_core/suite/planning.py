@@ -77,7 +77,7 @@ class Planning:
         options = context.options
         if options.resumes:
             check_resumed(options.results, options, context.device.partition(":")[0])
-        cells = matrix.plan_cells(options)
+        cells = matrix.plan_cells(options, lambda line: context.tell([line]))
         device, data_hashes = self._device_and_data()
         _ = context.digests  # damaged ones are told now, like damaged baselines
         if not context.only_plans:

@@ -29,6 +29,9 @@ def test_patches_and_a_linear_layer_are_a_strided_convolution() -> None:
         ((32, 32), None, (8, 8)),
         ((28, 32), None, (7, 8)),
         ((56, 40), None, (7, 8)),
+        ((33, 45), None, (11, 9)),
+        ((16, 60), None, (8, 10)),
+        ((45, 60), None, (9, 10)),
         ((28, 36), 4, (4, 4)),
         ((28, 36), (14, 9), (14, 9)),
     ],
@@ -44,7 +47,7 @@ def test_each_side_of_a_patch_is_chosen_on_its_own(
 @pytest.mark.parametrize(
     ("size", "patch", "message"),
     [
-        ((28, 31), None, "no patch of side 7 or 8 or 10 divides an image of 28x31"),
+        ((28, 31), None, "no patch of side 4 to 16 divides an image of 28x31"),
         ((28, 30), 7, "a patch of 7x7 does not divide an image of 28x30"),
         ((28, 30), (4, 7), "a patch of 4x7 does not divide an image of 28x30"),
         ((28, 30), (0, 7), "a patch's side must be a whole number of at least 1; got 0"),

@@ -3,13 +3,16 @@
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines
+from stn_core.models import create_model, list_models, model_info
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
-from stn_core.suite.matrix import share, vanished_cells
+from stn_core.suite.matrix import plan_cells, share, vanished_cells
 from tests.examples import baseline
 
 OWN = get_budget("smoke").datasets
@@ -75,3 +78,40 @@ def test_shards_are_dealt_by_the_times_of_their_own_device():
     stored = Baselines({cell.key: measured(cell.model) for cell in cells}, {})
     for device, longest in (("cpu", "a"), ("cuda", "b")):
         assert {cell.model for cell in share(cells, stored, device, (1, 2))} == {longest}
+
+
+def refusal(model, shape):
+    """Why a model cannot be made for images of a shape; None where it can."""
+    try:
+        create_model(model, shape, 2)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def test_models_that_cannot_take_the_images_are_left_out_with_a_line_each(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 16, 16), np.uint8)
+    labels = np.arange(40) % 2
+    arrays = {"x_train": pixels, "y_train": labels, "x_test": pixels, "y_test": labels}
+    np.savez(tmp_path / "small.npz", **arrays)
+    options = SimpleNamespace(
+        budget="smoke",
+        datasets=("small", "small_tc", "digits"),
+        data_root=str(tmp_path),
+        download=False,
+        from_records=(),
+        is_search=False,
+        recipe=lambda *_: Recipe(),
+        models=(),
+    )
+    said = []
+    planned = {(cell.dataset, cell.model) for cell in plan_cells(options, said.append)}
+    for model in list_models():
+        for dataset, shape in (("small", (1, 16, 16)), ("small_tc", (1, 34, 34))):
+            if not model_info(model).suits(dataset):
+                continue
+            reason = refusal(model, shape)
+            assert ((dataset, model) in planned) is (reason is None)
+            assert reason is None or f"left out on {dataset}: {reason}" in said
+        assert ((("digits", model)) in planned) is model_info(model).suits("digits")
+    assert said

@@ -98,6 +98,12 @@ def check_distortable(name: str, plain_name: str, channels: int | None, is_disto
         )
 
 
+def distorted_shape(kind: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """(C, H, W) of what `distorted` makes of images of a shape."""
+    _, height, width = shape
+    return (2 if kind == "add" else 1), *KINDS[kind]((height, width)).canvas_hw
+
+
 def _length(paper_pixels: float, size_hw: SizeHW) -> float:
     """A length in pixels of the paper, for images of another size: by their shorter side."""
     return paper_pixels * min(size_hw) / PAPER_SIZE

@@ -20,7 +20,7 @@ from stn_core.datasets.data_root import PASS_IT, is_file
 from stn_core.datasets.registry import register_dataset
 from stn_core.datasets.sources.cifar_batches import IMAGE_SHAPE, NUM_CLASSES, read_batches
 from stn_core.datasets.sources.decoded import Tensors, decoded_once
-from stn_core.datasets.sources.keras_npz import npz_layout, read_npz
+from stn_core.datasets.sources.npz_files import npz_shape, read_npz
 from stn_core.datasets.sources.torchvision_sets import fetch
 from stn_core.datasets.splits import MIN_TRAIN_IMAGES, carve_validation
 from stn_core.errors import UsageError
@@ -63,7 +63,7 @@ def cifar10(root: Path | None, download: bool) -> Dataset:
     npz = folder / NPZ_FILE
     if is_file(npz):
         _check_npz(npz)
-        decoded = _decoded_once([npz], lambda: read_npz(npz))
+        decoded = _decoded_once([npz], lambda: _read_npz(npz))
     else:
         if download and _missing_files(folder):
             fetch("CIFAR10", "CIFAR-10", folder, folder)
@@ -84,13 +84,23 @@ def _data_folder(root: Path | None) -> Path:
 
 
 def _check_npz(path: Path) -> None:
-    channels, *size_hw = IMAGE_SHAPE
-    shape, num_classes = npz_layout(path)
-    if shape != (*size_hw, channels) or num_classes != NUM_CLASSES:
+    shape = npz_shape(path)
+    if shape != IMAGE_SHAPE:
         raise UsageError(
-            f"{path} holds images of shape {shape} in {num_classes} classes, CIFAR-10 has "
-            f"{(*size_hw, channels)} in {NUM_CLASSES}; give the file another name"
+            f"{path} holds images of shape {shape}, CIFAR-10 has {IMAGE_SHAPE}; give the file "
+            "another name"
         )
+
+
+def _read_npz(path: Path) -> tuple[Split, Split]:
+    train, test = read_npz(path)
+    num_classes = len(train.labels.unique())
+    if num_classes != NUM_CLASSES or int(test.labels.max()) >= NUM_CLASSES:
+        raise UsageError(
+            f"{path} holds {num_classes} classes, CIFAR-10 has {NUM_CLASSES}; give the file "
+            "another name"
+        )
+    return train, test
 
 
 def _files(root: Path) -> list[Path]:

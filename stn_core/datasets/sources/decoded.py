@@ -11,19 +11,24 @@ cannot be written a line of the log says so. Several processes may make the same
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import math
 import os
-import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_core.atomic_files import replaced_at_once
 from stn_core.errors import UsageError, needs_extra, user_path
 
 with needs_extra("data"):
+    import platformdirs
     import safetensors.torch
     from safetensors import SafetensorError, safe_open
 
@@ -33,6 +38,16 @@ LAYOUT_VERSION = 1
 """Of the kept files; another one is not looked for."""
 
 Tensors = Mapping[str, Tensor]
+Arrays = Mapping[str, NDArray[np.generic]]
+
+_DTYPES = {"U8": np.uint8, "I64": np.int64}
+"""safetensors' names of what is filled in place."""
+
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]
+"""The arrays of a file that is filled in place: one of `_DTYPES` and a shape, by name."""
+
+_CHECKED_BYTES = 1 << 24
+"""Of a tensor at a time."""
 
 
 def decoded_once(
@@ -51,19 +66,39 @@ def decoded_once(
         The tensors by name; they may be mapped from the kept file, so what is to live long is
         indexed or cloned.
     """
-    folder = cache_folder()
-    if folder is None:
+    path = _kept_path(name, files, reading)
+    if path is None:
         return decode()
-    path = folder / "decoded" / f"{name}-{_key(files, reading)}.safetensors"
-    try:
-        return _read(path)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, SafetensorError) as error:
-        _LOGGER.warning("%s cannot be read or is damaged, it is made again: %s", path, error)
-    tensors = decode()
-    _keep(path, tensors)
-    return tensors
+    kept = _read_if_sound(path)
+    if kept is None:
+        kept = decode()
+        _keep(path, kept)
+    return kept
+
+
+def filled_once(
+    name: str, files: Sequence[Path], reading: str, layout: Layout, fill: Callable[[Arrays], None]
+) -> Tensors:
+    """As `decoded_once`, without a second copy in memory, of what is large.
+
+    A new copy is filled where it lies, mapped into memory: every process that reads it shares its
+    pages, and the system may take them back.
+
+    Args:
+        name: as for `decoded_once`, as are files and reading.
+        layout: the arrays to fill.
+        fill: writes into them, empty as they are; what it raises passes through.
+    """
+    path = _kept_path(name, files, reading)
+    if path is not None:
+        kept = _read_if_sound(path)
+        if kept is not None:
+            return kept
+        if _fill_file(path, layout, fill):
+            return _read(path)
+    arrays = {name: np.empty(shape, _DTYPES[dtype]) for name, (dtype, shape) in layout.items()}
+    fill(arrays)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def cache_folder() -> Path | None:
@@ -74,7 +109,10 @@ def cache_folder() -> Path | None:
     """
     chosen = os.environ.get("STN_CACHE")
     try:
-        return user_path(chosen) if chosen else _user_cache_folder() / "stn_core"
+        if chosen:
+            return user_path(chosen)
+        folder = platformdirs.user_cache_path("stn_core", appauthor=False)
+        return folder if folder.is_absolute() else None
     except UsageError as error:
         _LOGGER.warning("STN_CACHE is %s; nothing is kept", error)
         return None
@@ -82,15 +120,11 @@ def cache_folder() -> Path | None:
         return None
 
 
-def _user_cache_folder() -> Path:
-    if sys.platform == "win32":
-        variable, usual = "LOCALAPPDATA", "AppData/Local"
-    elif sys.platform == "darwin":
-        variable, usual = "", "Library/Caches"
-    else:
-        variable, usual = "XDG_CACHE_HOME", ".cache"
-    chosen = os.environ.get(variable)
-    return Path(chosen) if chosen else Path.home() / usual
+def _kept_path(name: str, files: Sequence[Path], reading: str) -> Path | None:
+    folder = cache_folder()
+    if folder is None:
+        return None
+    return folder / "decoded" / f"{name}-{_key(files, reading)}.safetensors"
 
 
 def _key(files: Sequence[Path], reading: str) -> str:
@@ -100,6 +134,17 @@ def _key(files: Sequence[Path], reading: str) -> str:
         digest.update(os.fsencode(file.absolute()))
         digest.update(f" {state.st_size} {state.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _read_if_sound(path: Path) -> Tensors | None:
+    """The tensors of a kept file; None where there is none, or one that cannot be used."""
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, SafetensorError) as error:
+        _LOGGER.warning("%s cannot be read or is damaged, it is made again: %s", path, error)
+        return None
 
 
 def _read(path: Path) -> Tensors:
@@ -125,10 +170,63 @@ def _keep(path: Path, tensors: Tensors) -> None:
         _LOGGER.warning("%s could not be written, it is decoded again next time: %s", path, error)
 
 
+def _fill_file(path: Path, layout: Layout, fill: Callable[[Arrays], None]) -> bool:
+    """Make a kept file and fill it where it lies; whether that was possible."""
+    start = len(_header(layout, "0" * 8))
+    num_bytes = {name: math.prod(shape, start=_itemsize(d)) for name, (d, shape) in layout.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced_at_once(path) as unfinished:
+            _reserve(unfinished, start + sum(num_bytes.values()))
+            whole = np.memmap(unfinished, np.uint8, "r+")
+            arrays: dict[str, NDArray[np.generic]] = {}
+            for name, (dtype, shape) in layout.items():
+                part = whole[start : start + num_bytes[name]]
+                arrays[name] = part.view(_DTYPES[dtype]).reshape(shape)
+                start += num_bytes[name]
+            fill(arrays)
+            checksum = _checksum({n: torch.from_numpy(array) for n, array in arrays.items()})
+            header = _header(layout, checksum)
+            whole[: len(header)] = np.frombuffer(header, np.uint8)
+            whole.flush()
+    except OSError as error:
+        _LOGGER.warning("%s could not be written, it is decoded again next time: %s", path, error)
+        return False
+    return True
+
+
+def _reserve(path: Path, num_bytes: int) -> None:
+    """Make a file so long on the disk: a full one is told here, and not when a page is written."""
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+        else:
+            file.truncate(num_bytes)
+
+
+def _header(layout: Layout, checksum: str) -> bytes:
+    """What a safetensors file begins with; as long for every checksum."""
+    entries: dict[str, object] = {"__metadata__": {"checksum": checksum}}
+    start = 0
+    for name, (dtype, shape) in layout.items():
+        end = start + math.prod(shape, start=_itemsize(dtype))
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+        start = end
+    content = json.dumps(entries).encode()
+    content += b" " * (-len(content) % 8)  # what follows is aligned for int64
+    return len(content).to_bytes(8, "little") + content
+
+
+def _itemsize(dtype: str) -> int:
+    return np.dtype(_DTYPES[dtype]).itemsize
+
+
 def _checksum(tensors: Tensors) -> str:
     """Of what the tensors are and hold: CRC-32, which reads gigabytes a second."""
     checksum = 0
     for name, tensor in sorted(tensors.items()):
         checksum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), checksum)
-        checksum = zlib.crc32(tensor.numpy().data, checksum)
+        content = np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8)
+        for start in range(0, len(content), _CHECKED_BYTES):
+            checksum = zlib.crc32(content[start : start + _CHECKED_BYTES].data, checksum)
     return f"{checksum:08x}"

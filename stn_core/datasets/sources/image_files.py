@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,40 @@ MOST_PIXELS = 2**26
 
 _NUMBERS = ("I", "F")
 """Pillow's modes of numbers: nobody says which of them are black and white."""
+
+_GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
+
+_ORIENTATION = 0x0112
+_LYING = (5, 6, 7, 8)
+"""Of the EXIF orientations those that change height and width."""
+
+
+@dataclass(frozen=True)
+class ImageLayout:
+    """What the header of an image file says of the image, turned upright."""
+
+    size_hw: tuple[int, int]
+    is_coloured: bool
+
+
+def image_layout(path: Path) -> ImageLayout:
+    """Look at an image file without decoding it.
+
+    Raises:
+        UsageError: there is no such file, or it is no image.
+    """
+    with _opened(path) as file:
+        width, height = file.size
+        if file.getexif().get(_ORIENTATION) in _LYING:
+            width, height = height, width
+        palette = file.palette.mode if file.mode == "P" and file.palette else ""
+        is_grey = file.mode in _GREY_MODES or (bool(palette) and _is_grey_palette(file))
+        return ImageLayout((height, width), not is_grey)
+
+
+def _is_grey_palette(file: Image.Image) -> bool:
+    colours = np.array(file.getpalette() or [0, 0, 0]).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())
 
 
 def read_image(
@@ -45,7 +81,7 @@ def read_image(
             and `resize` is not asked for.
     """
     channels, height, width = in_shape
-    image = _decoded(path, MODES[channels], tuple(map(round, background)))
+    image, _ = decode_image(path, MODES[channels], tuple(map(round, background)))
     if image.size != (width, height) and not resize:
         raise UsageError(
             f"{path} is {image.width} pixels wide and {image.height} high, the model's images are"
@@ -56,7 +92,30 @@ def read_image(
     return torch.from_numpy(rows).permute(2, 0, 1).contiguous()
 
 
-def _decoded(path: Path, mode: str, background: tuple[int, ...]) -> Image.Image:
+def decode_image(path: Path, mode: str, background: tuple[int, ...]) -> tuple[Image.Image, int]:
+    """Decode an image file, turned upright.
+
+    Args:
+        path: of the file.
+        mode: one of `MODES`.
+        background: what is seen through transparent pixels, per channel, in 0 to 255.
+
+    Returns:
+        The image, and the highest value of one of 16 bits, 0 of any other.
+
+    Raises:
+        UsageError: there is no such file, or it is no image or a damaged one.
+    """
+    with _opened(path) as file:
+        bits = _sample_bits(file)
+        upright = ImageOps.exif_transpose(file)
+        deepest = int(np.asarray(upright).max()) if upright.mode.startswith("I;16") else 0
+        return unified(upright, bits, mode, background), deepest
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The file, not decoded yet; whatever goes wrong in the block becomes one line."""
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # Pillow would wait for a writer
             raise UsageError(f"{path} is not a regular file")
@@ -65,7 +124,7 @@ def _decoded(path: Path, mode: str, background: tuple[int, ...]) -> Image.Image:
             file = Image.open(path)
         with file:
             _check_size(path, file)
-            return _opaque(ImageOps.exif_transpose(file), mode, background)
+            yield file
     except UsageError:
         raise
     except FileNotFoundError:
@@ -91,19 +150,67 @@ def _check_size(path: Path, image: Image.Image) -> None:
         )
 
 
-def _opaque(image: Image.Image, mode: str, background: tuple[int, ...]) -> Image.Image:
+def _sample_bits(file: Image.Image) -> int:
+    """Bits of a sample as the file stores it, which a transparent value is given in."""
+    stored = _png_rawmode(file)
+    if stored == "1":
+        return 1
+    _, _, depth = stored.partition(";")
+    digits = depth.rstrip("B")
+    return int(digits) if digits.isdecimal() else 8
+
+
+def _png_rawmode(file: Image.Image) -> str:
+    """Pillow's name of how a PNG's samples lie in the file, "I;16B" say; "" of other formats."""
+    tiles = getattr(file, "tile", ()) if file.format == "PNG" else ()
+    return str(tiles[-1][3]) if tiles else ""
+
+
+def unified(image: Image.Image, bits: int, mode: str, background: tuple[int, ...]) -> Image.Image:
     """The image with 8 bits a channel in a mode, on the background where it is transparent.
+
+    Args:
+        image: decoded, in whatever mode.
+        bits: of a sample as its file stores it.
+        mode: one of `MODES`.
+        background: per channel, in 0 to 255.
 
     Raises:
         ValueError: it is in a mode that cannot be converted.
     """
     if image.mode in _NUMBERS:
         raise ValueError(f"its pixels are numbers ({image.mode}); save it with 8 bits a channel")
+    opaque = _opaque_where(image, bits)
     if image.mode.startswith("I;16"):  # which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-    if not image.has_transparency_data:
-        return image.convert(mode)
-    image = image.convert("RGBA")
+    if opaque is None:
+        if not image.has_transparency_data:
+            return image.convert(mode)
+        image = image.convert("RGBA")
+        opaque = image.getchannel("A")
+    else:
+        image.info.pop("transparency", None)  # in other units than the pixels
     canvas = Image.new(mode, image.size, background if len(background) > 1 else background[0])
-    canvas.paste(image.convert(mode), mask=image.getchannel("A"))
+    canvas.paste(image.convert(mode), mask=opaque)
     return canvas
+
+
+def _opaque_where(image: Image.Image, bits: int) -> Image.Image | None:
+    """White where a pixel is not the one value that is transparent; None where there is none.
+
+    A PNG gives that value in the bits that it stores, Pillow the pixels in 8 or 16.
+    """
+    key = image.info.get("transparency")
+    if isinstance(key, int) and (image.mode in ("1", "L") or image.mode.startswith("I;16")):
+        levels = np.asarray(image).astype(np.int64)
+        if image.mode == "1":
+            key = int(key > 0)
+        elif image.mode == "L":
+            key = key * 255 // (2**bits - 1)
+        is_key = levels == key
+    elif isinstance(key, tuple) and image.mode == "RGB":
+        shift = max(0, bits - 8)  # of 16 bits Pillow keeps the upper eight
+        is_key = (np.asarray(image) == [level >> shift for level in key]).all(-1)
+    else:
+        return None
+    return Image.fromarray(np.where(is_key, np.uint8(0), np.uint8(255)))

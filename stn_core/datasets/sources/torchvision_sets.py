@@ -6,7 +6,9 @@ in ``processed/`` where there is one, and reports a damaged file as a failed ass
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from stn_core.datasets.assembly import Sources, assemble
 from stn_core.datasets.base import Dataset, Split
 from stn_core.datasets.data_root import PASS_IT, cannot_be_read, is_file
 from stn_core.datasets.registry import register_dataset
+from stn_core.datasets.sources.idx_files import find_file
 from stn_core.datasets.splits import MIN_TRAIN_IMAGES, carve_validation
 from stn_core.errors import UsageError, needs_extra
 
@@ -82,7 +85,9 @@ def _raw_folder(class_name: str, root: Path | None) -> Path:
 
 
 def _file(folder: Path, split: str, content: str, dimensions: int) -> Path:
-    return folder / f"{PARTS[split]}-{content}-idx{dimensions}-ubyte"
+    """A file as it lies there, gzipped or not; where it does not, by its official name."""
+    name = f"{PARTS[split]}-{content}-idx{dimensions}-ubyte"
+    return find_file(folder, name) or folder / name
 
 
 def _image_file(folder: Path, split: str) -> Path:
@@ -162,18 +167,14 @@ def _read_images(folder: Path, split: str) -> Tensor:
 
 
 def _idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
-    """Shape that an idx file's header states, once it fits the file's size."""
-    try:
-        header = np.fromfile(path, dtype=">u4", count=1 + dimensions)
-        num_bytes = path.stat().st_size
-    except OSError as error:
-        raise cannot_be_read(path, error) from error
+    """Shape that an idx file's header states, once it fits the file's size, where that is known."""
+    header_bytes = 4 * (1 + dimensions)
+    header = np.frombuffer(_content(path, header_bytes), dtype=">u4")
     if len(header) < 1 + dimensions or header[0] != IDX_UINT8 + dimensions:
         raise _damaged(path, f"it is no idx file of bytes in {dimensions} dimensions")
     shape = tuple(int(size) for size in header[1:])
-    expected_bytes = header.nbytes + math.prod(shape)
-    if num_bytes != expected_bytes:
-        raise _damaged(path, f"it has {num_bytes:,} bytes and should have {expected_bytes:,}")
+    if path.suffix != ".gz":
+        _check_size(path, path.stat().st_size, shape)
     if math.prod(shape) == 0:
         raise _damaged(path, f"it is empty, its shape is {shape}")
     return shape
@@ -181,8 +182,27 @@ def _idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
 
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     shape = _idx_shape(path, dimensions)
-    header_bytes = 4 * (1 + dimensions)
-    return np.fromfile(path, dtype=np.uint8, offset=header_bytes).reshape(shape)
+    content = _content(path)
+    _check_size(path, len(content), shape)
+    return np.frombuffer(content, np.uint8, offset=4 * (1 + dimensions)).reshape(shape).copy()
+
+
+def _check_size(path: Path, num_bytes: int, shape: tuple[int, ...]) -> None:
+    expected_bytes = 4 * (1 + len(shape)) + math.prod(shape)
+    if num_bytes != expected_bytes:
+        raise _damaged(path, f"it has {num_bytes:,} bytes and should have {expected_bytes:,}")
+
+
+def _content(path: Path, num_bytes: int = -1) -> bytes:
+    """The first bytes of a file, or all, unpacked where it is gzipped; whole words of four."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(num_bytes)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, str(error)) from error
+    except OSError as error:
+        raise cannot_be_read(path, error) from error
+    return content if num_bytes < 0 else content[: len(content) // 4 * 4]
 
 
 def _damaged(path: Path, reason: str) -> UsageError:

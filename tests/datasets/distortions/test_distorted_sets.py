@@ -28,6 +28,7 @@ from stn_core.datasets import registry as dataset_registry
 from stn_core.datasets.assembly import assemble
 from stn_core.datasets.distortions.added_pairs import added_pairs
 from stn_core.datasets.distortions.distorted_sets import KINDS, distorted
+from stn_core.datasets.sources import by_name
 from stn_core.errors import UsageError
 from stn_core.registry import Registry
 
@@ -244,7 +245,7 @@ def test_missing_mnist_is_told_as_of_mnist_itself(
 
 
 def test_the_check_reads_no_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_registry, "load_npz", lambda *_: pytest.fail("was loaded"))
+    monkeypatch.setattr(by_name, "load_npz", lambda *_: pytest.fail("was loaded"))
     check_dataset("mine_rts", folder)
 
 

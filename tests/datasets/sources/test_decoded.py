@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stn_core.datasets.sources.decoded import Tensors, cache_folder, decoded_once
+from stn_core.datasets.sources.decoded import (
+    Arrays,
+    Layout,
+    Tensors,
+    cache_folder,
+    decoded_once,
+    filled_once,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -181,12 +190,12 @@ def test_a_copy_that_cannot_be_written_is_told_and_not_needed(
 
 
 def test_without_a_home_nothing_is_kept(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
+    def nobody(number: int) -> None:
+        raise KeyError(number)
 
-    for variable in ("STN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for variable in ("STN_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
     assert cache_folder() is None
     assert same(decoded_once("set", [source], "as it is", content), content())
 
@@ -201,28 +210,61 @@ def test_a_cache_in_a_home_that_nobody_has_is_told_once(
     assert "STN_CACHE is ~nobody-of-that-name/cache" in record.getMessage()
 
 
-@pytest.mark.parametrize(
-    ("platform", "variable", "usual"),
-    [
-        ("linux", "XDG_CACHE_HOME", ".cache"),
-        ("darwin", None, "Library/Caches"),
-        ("win32", "LOCALAPPDATA", "AppData/Local"),
-    ],
-)
-def test_the_folder_is_the_platforms_own(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    platform: str,
-    variable: str | None,
-    usual: str,
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is another folder")
+def test_the_folder_is_the_users_own_unless_another_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("STN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in ("STN_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sys.platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert cache_folder() == tmp_path / usual / "stn_core"
-    if variable:
-        monkeypatch.setenv(variable, str(tmp_path / "mine"))
-        assert cache_folder() == tmp_path / "mine" / "stn_core"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "stn_core"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine" / "stn_core"
     monkeypatch.setenv("STN_CACHE", "here")
     assert cache_folder() == Path("here")
+
+
+LAYOUT: Layout = {"images": ("U8", (3, 2, 4, 5)), "labels": ("I64", (3,))}
+
+
+def fill(arrays: Arrays) -> None:
+    for name, tensor in content().items():
+        arrays[name][:] = tensor.numpy()
+
+
+def must_not_fill(arrays: Arrays) -> None:
+    raise AssertionError("was filled again")
+
+
+def test_a_copy_is_filled_once_where_it_lies(source: Path, cache: Path) -> None:
+    assert same(filled_once("set", [source], "as it is", LAYOUT, fill), content())
+    assert same(filled_once("set", [source], "as it is", LAYOUT, must_not_fill), content())
+    (path,) = kept(cache)
+    assert same(safetensors.torch.load_file(path), content())
+
+
+def test_a_damaged_copy_is_filled_again(source: Path, cache: Path) -> None:
+    filled_once("set", [source], "as it is", LAYOUT, fill)
+    (path,) = kept(cache)
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    assert same(filled_once("set", [source], "as it is", LAYOUT, fill), content())
+
+
+def test_on_a_full_disk_the_arrays_are_in_memory(
+    source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(descriptor: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert same(filled_once("set", [source], "as it is", LAYOUT, fill), content())
+    assert "No space left on device" in caplog.text
+    assert kept(cache) == []
+
+
+def test_what_fails_while_it_fills_leaves_nothing(source: Path, cache: Path) -> None:
+    with pytest.raises(AssertionError):
+        filled_once("set", [source], "as it is", LAYOUT, must_not_fill)
+    assert kept(cache) == []

@@ -177,3 +177,53 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match="is not a regular file"):
         read_image(tmp_path / "pipe", GREY, BLACK[:1])
+
+
+def png(pixels: NDArray, bits: int, colour: int, transparent: tuple[int, ...]) -> bytes:
+    """A PNG of samples with so many bits, of which one value is transparent."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    height, width = pixels.shape[:2]
+    flat = pixels.reshape(height, -1)
+    if bits == 16:
+        rows = [row.astype(">u2").tobytes() for row in flat]
+    elif bits == 8:
+        rows = [row.astype(np.uint8).tobytes() for row in flat]
+    else:
+        spread = [
+            [(value >> bit) & 1 for value in row for bit in reversed(range(bits))] for row in flat
+        ]
+        rows = [np.packbits(row).tobytes() for row in spread]
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + row for row in rows))
+    key = struct.pack(f">{len(transparent)}H", *transparent)
+    parts = ((b"IHDR", header), (b"tRNS", key), (b"IDAT", body), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_value_is_that_of_the_files_own_depth(path: Path, bits: int) -> None:
+    most = 2**bits - 1
+    pixels = np.random.default_rng(0).integers(0, most + 1, (HEIGHT, WIDTH))
+    pixels[0, :2] = most, 0
+    path.write_bytes(png(pixels, bits, 0, (most,)))
+    expected = np.where(pixels == most, 7, (pixels / most * 255).round())
+    assert np.array_equal(read_image(path, GREY, (7.0,))[0], expected)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_transparent_colour_is_that_of_the_files_own_depth(path: Path, bits: int) -> None:
+    scale = 257 if bits == 16 else 1
+    pixels = noise(3).astype(np.int64)
+    pixels[1, 2] = 200, 100, 50
+    path.write_bytes(png(pixels * scale, bits, 2, (200 * scale, 100 * scale, 50 * scale)))
+    image = np.moveaxis(read_image(path, COLOURED, (1.0, 2.0, 3.0)).numpy(), 0, -1)
+    pixels[1, 2] = 1, 2, 3
+    assert np.array_equal(image, pixels)

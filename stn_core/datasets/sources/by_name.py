@@ -1,0 +1,96 @@
+"""What a name means in the data root: the first of the formats that finds its files there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stn_core.datasets.base import Dataset
+from stn_core.datasets.data_root import is_file, is_folder
+from stn_core.datasets.sources.found import Shape
+from stn_core.datasets.sources.idx_files import find_idx_set
+from stn_core.datasets.sources.image_folders import find_image_folder
+from stn_core.datasets.sources.mat_files import find_mat_set
+from stn_core.datasets.sources.medmnist_sets import find_medmnist_file
+from stn_core.datasets.sources.npz_files import load_npz, npz_shape
+from stn_core.datasets.sources.torchvision_classes import find_torchvision_set
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that are a dataset.
+
+    Args:
+        shape: (C, H, W) of the images, from headers alone; None where those do not say it. Raises a
+            UsageError where there is no such dataset.
+        load: makes the dataset of that name.
+    """
+
+    shape: Callable[[], Shape | None]
+    load: Callable[[str], Dataset]
+
+
+def find_source(
+    name: str, root: Path | None, download: bool, image_size: tuple[int, int] | None
+) -> Source | None:
+    """The files of a name, None where there are none.
+
+    Args:
+        name: a file's or a folder's, or that of a class of torchvision's ("torchvision:USPS").
+        root: the data folder.
+        download: whether missing files may be fetched.
+        image_size: (height, width) that a folder's images are resized to.
+    """
+    of_torchvision = find_torchvision_set(name, root, download)
+    if of_torchvision:
+        return Source(of_torchvision.shape, of_torchvision.load)
+    if not can_be_file(name):
+        return None
+    found = _in_root(name, root, image_size) if root else None
+    if found:
+        return found
+    npz = find_medmnist_file(name, download)
+    return _npz_source(npz) if npz else None
+
+
+def can_be_file(name: str) -> bool:
+    """Whether a name is one and no path: it also names records and artifacts."""
+    return name not in ("", ".", "..") and name == Path(name).name and name.isprintable()
+
+
+def npz_file(name: str, root: Path | None) -> Path | None:
+    """The .npz file of a name in the data folder, where there is one."""
+    if root is None or not can_be_file(name):
+        return None
+    path = root / f"{name}.npz"
+    return path if is_file(path) else None
+
+
+def _in_root(name: str, root: Path, image_size: tuple[int, int] | None) -> Source | None:
+    path = npz_file(name, root)
+    if path:
+        return _npz_source(path)
+    for folder in _folders(name, root):
+        for found in (find_idx_set(folder, name), find_mat_set(folder)):
+            if found:
+                return Source(found.shape, found.load)
+        images = find_image_folder(folder, image_size)
+        if images:
+            return Source(images.shape, images.load)
+    return None
+
+
+def _folders(name: str, root: Path) -> list[Path]:
+    """The folders that may hold a dataset: of its name, or of the family that it is one of."""
+    if not is_folder(root):
+        return []
+    whole = name.lower().replace("-", "_")
+    wanted = [whole, whole.partition("_")[0]] if whole.startswith("emnist_") else [whole]
+    there = {each.name.lower().replace("-", "_"): each for each in root.iterdir() if each.is_dir()}
+    exact = root / name
+    return [exact] if is_folder(exact) else [there[each] for each in wanted if each in there]
+
+
+def _npz_source(path: Path) -> Source:
+    return Source(lambda: npz_shape(path), lambda name: load_npz(name, path))

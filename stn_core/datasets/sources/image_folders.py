@@ -1,0 +1,281 @@
+"""Folders of images, one a class: NAME/train/CLASS/*, or NAME/CLASS/* without a split of its own.
+
+Each image is decoded and resized once and kept (see `decoded`), so that a second start reads no
+image file.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stn_core.datasets.base import Dataset
+from stn_core.datasets.data_root import cannot_be_read, is_file, is_folder
+from stn_core.datasets.sources.decoded import decoded_once
+from stn_core.datasets.sources.found import Found, Labelled, Shape, load_found
+from stn_core.datasets.sources.image_files import MODES, decode_image, image_layout
+from stn_core.datasets.sources.memory import check_fits
+from stn_core.errors import UsageError, needs_extra
+
+with needs_extra("data"):
+    import PIL
+    from PIL import Image
+
+SPLITS = {
+    "train": ("train", "training", "Train", "Training"),
+    "val": ("val", "valid", "validation", "Val", "Validation"),
+    "test": ("test", "testing", "Test"),
+}
+"""What the folder of a split is called."""
+
+DECODING_VERSION = 1
+"""Of how an image file becomes an image; part of the hash and of a kept copy's name."""
+
+MOST_NAMED = 3
+"""Files that an error names."""
+
+Files = list[tuple[Path, str]]
+"""Image files with the name of their class, in order."""
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A tree of image files.
+
+    Args:
+        folder: the dataset's.
+        image_size: (height, width) that images are resized to; None: what they all have.
+    """
+
+    folder: Path
+    image_size: tuple[int, int] | None = None
+
+    def shape(self) -> Shape:
+        """(C, H, W), from the headers of the image files.
+
+        Raises:
+            UsageError: there are none, or they are of several sizes and no size is chosen.
+        """
+        return self._shape([path for files in self._listed().values() for path, _ in files])
+
+    def load(self, name: str) -> Dataset:
+        """The dataset; raises as `shape`, and where an image is broken or a class is missing."""
+        listed = self._listed()
+        paths = [path for files in listed.values() for path, _ in files]
+        shape = self._shape(paths)
+        check_fits(self.folder, len(paths) * int(np.prod(shape)))
+        class_names = tuple(sorted({label for files in listed.values() for _, label in files}))
+        if len(class_names) < 2:
+            raise UsageError(
+                f"{self.folder} holds one class only, {class_names[0]}; at least two are needed"
+            )
+        decoded = decoded_once(
+            name if name.isascii() else "images",
+            paths,
+            f"folders {DECODING_VERSION}, Pillow {PIL.__version__}, {shape}",
+            lambda: _decode_all(self.folder, paths, shape),
+        )
+        images, start, splits = decoded["images"].numpy(), 0, {}
+        digest = hashlib.sha256(f"folders {DECODING_VERSION}, {shape}".encode())
+        digest.update(decoded["digests"].numpy().data)
+        for split, files in listed.items():
+            labels = np.array([class_names.index(label) for _, label in files], np.int64)
+            rows = _Decoded(split, images[start : start + len(files)])
+            splits[split] = Labelled(rows, labels, f"{self.folder.name}/{split}")
+            start += len(files)
+        found = Found(
+            self.folder,
+            splits,
+            class_names,
+            said=_said(shape, self.image_size, decoded["deep"]),
+            digest=digest.hexdigest(),
+        )
+        return load_found(name, found)
+
+    def _listed(self) -> dict[str, Files]:
+        """The image files of each split, in the order of their names."""
+        parts = {
+            split: place
+            for split, names in SPLITS.items()
+            for place in [next((n for n in names if is_folder(self.folder / n)), None)]
+            if place
+        }
+        if "train" not in parts:
+            return {"train": _by_class(self.folder)}
+        listed = {split: _by_class(self.folder / place) for split, place in parts.items()}
+        known = {label for _, label in listed["train"]}
+        for split, files in listed.items():
+            strangers = sorted({label for _, label in files} - known)
+            if strangers:
+                raise UsageError(
+                    f"{self.folder / parts[split]} holds images of class {strangers[0]}, "
+                    f"{self.folder / parts['train']} none"
+                )
+        return listed
+
+    def _shape(self, paths: Sequence[Path]) -> Shape:
+        sizes: collections.Counter[tuple[int, int]] = collections.Counter()
+        is_coloured = False
+        for path in paths:
+            try:
+                layout = image_layout(path)
+            except UsageError:
+                continue  # decoding tells of it, with the others
+            sizes[layout.size_hw] += 1
+            is_coloured |= layout.is_coloured
+        if not sizes:
+            raise UsageError(f"{self.folder}: none of the {len(paths)} files can be read as images")
+        if self.image_size is None and len(sizes) > 1:
+            (height, width), count = sizes.most_common(1)[0]
+            raise UsageError(
+                f"{self.folder}: its images have {len(sizes)} sizes ({count} are {height}x{width});"
+                " choose one with --image-size HEIGHT,WIDTH or image_size="
+            )
+        height, width = self.image_size or next(iter(sizes))
+        return (3 if is_coloured else 1), height, width
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Decoded images of one split, (N, H, W, C)."""
+
+    name: str
+    images: NDArray[np.uint8]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.images.dtype
+
+    def chunks(self) -> Iterator[NDArray[np.generic]]:
+        yield from np.array_split(self.images, max(1, len(self.images) // 1000))
+
+
+def find_image_folder(folder: Path, image_size: tuple[int, int] | None) -> ImageFolder | None:
+    """The tree of image files in a folder, where it holds folders of classes."""
+    if not is_folder(folder) or not any(each.is_dir() for each in folder.iterdir()):
+        return None
+    return ImageFolder(folder, image_size)
+
+
+def _by_class(folder: Path) -> Files:
+    """The image files of a split with their classes, by the names of both."""
+    table = _listed_in_table(folder)
+    if table:
+        return table
+    classes = sorted(each for each in _entries(folder) if each.is_dir())
+    found = [(path, each.name) for each in classes for path in _image_files(each)]
+    if not found:
+        raise UsageError(
+            f"{folder} holds no images in folders of classes, as CLASS/image.png; formats are those"
+            " that Pillow reads"
+        )
+    _refuse_two_spellings(folder, sorted({label for _, label in found}))
+    empty = [each.name for each in classes if each.name not in {label for _, label in found}]
+    if empty:
+        raise UsageError(f"{folder / empty[0]} holds no image; fill it or remove it")
+    return found
+
+
+def _listed_in_table(folder: Path) -> Files:
+    """The files of a test set that one table of labels lists, as GTSRB's GT-final_test.csv does."""
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=";"))
+        if rows and {"Filename", "ClassId"} <= rows[0].keys():
+            return [(folder / row["Filename"], f"{int(row['ClassId']):05d}") for row in rows]
+    return []
+
+
+def _image_files(folder: Path) -> list[Path]:
+    suffixes = Image.registered_extensions()
+    return sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in suffixes and is_file(path)
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [each for each in folder.iterdir() if not each.name.startswith(".")]
+    except OSError as error:
+        raise cannot_be_read(folder, error) from error
+
+
+def _refuse_two_spellings(folder: Path, names: Sequence[str]) -> None:
+    by_sound: dict[str, str] = {}
+    for name in names:
+        other = by_sound.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
+        if other != name:
+            raise UsageError(
+                f"{folder}: {other!r} and {name!r} look like one class; give it one folder"
+            )
+
+
+def _decode_all(folder: Path, paths: Sequence[Path], shape: Shape) -> dict[str, torch.Tensor]:
+    """Images (N, H, W, C), the SHA-256 of each file, and the highest value of any of 16 bits."""
+    channels, height, width = shape
+    images = np.empty((len(paths), height, width, channels), np.uint8)
+    digests = np.empty((len(paths), hashlib.sha256().digest_size), np.uint8)
+    broken: list[str] = []
+    deepest = 0
+    for row, path in enumerate(paths):
+        try:
+            content = path.read_bytes()
+            image, deep = decode_image(path, MODES[channels], (0,) * channels)
+        except OSError as error:
+            raise cannot_be_read(path, error) from error
+        except UsageError as error:
+            broken.append(str(error))
+            continue
+        deepest = max(deepest, deep)
+        resized = image.resize((width, height), Image.Resampling.BILINEAR)
+        images[row] = np.asarray(resized).reshape(height, width, channels)
+        digests[row] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+    if broken:
+        names = "; ".join(broken[:MOST_NAMED])
+        more = f"; and {len(broken) - MOST_NAMED} more" if len(broken) > MOST_NAMED else ""
+        raise UsageError(
+            f"{folder}: {len(broken)} of {len(paths)} images are broken, repair or remove them: "
+            f"{names}{more}"
+        )
+    return {
+        "images": torch.from_numpy(images),
+        "digests": torch.from_numpy(digests),
+        "deep": torch.tensor(deepest),
+    }
+
+
+def _said(shape: Shape, chosen: tuple[int, int] | None, deep: torch.Tensor) -> tuple[str, ...]:
+    said = ["images are " + ("coloured" if shape[0] == 3 else "grey")]
+    if chosen:
+        said.append(f"resized to {shape[1]}x{shape[2]}")
+    if 0 < int(deep) < 1 << 15:
+        bits = int(deep).bit_length()
+        said.append(
+            f"16-bit files hold values up to {int(deep):,}, {bits} bits of them, and come out dark"
+        )
+    return tuple(said)
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """A size as people write it: "64" or "45,60", height before width.
+
+    Raises:
+        UsageError: it is none.
+    """
+    parts = text.replace("x", ",").split(",")
+    if len(parts) in (1, 2) and all(part.strip().isdecimal() and int(part) for part in parts):
+        height, width = int(parts[0]), int(parts[-1])
+        return height, width
+    raise UsageError(f"an image size is HEIGHT,WIDTH or one number for both; not {text!r}")

@@ -1,0 +1,98 @@
+"""Images in whatever numbers a file holds them, brought to uint8 with channels first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stn_core.errors import UsageError
+
+MAX_CHANNELS = 4  # a last axis that is longer is not channels: (N, C, H, W), say
+MIN_SIDE = 2  # a flattened image of fewer pixels is no image
+
+ExpectedRows = "uint8 or floats, (N, H, W), (N, H, W, C) with C at most 4, or flattened squares"
+
+
+class Pixels(Protocol):
+    """What is converted; see `found.Rows`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - as of Rows
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[np.generic]: ...  # noqa: D102
+    def chunks(self) -> Iterator[NDArray[np.generic]]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How the images of a split become uint8 ``(N, C, H, W)``.
+
+    Args:
+        shape: (C, H, W) of the result.
+        scale: what floats are multiplied by; 1 for whole numbers.
+        said: what is changed, in words; "" where that is nothing.
+    """
+
+    shape: tuple[int, int, int]
+    scale: float = 1.0
+    said: str = ""
+
+    def apply(self, chunk: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Convert some images."""
+        channels, height, width = self.shape
+        if chunk.dtype != np.uint8:
+            scaled = np.rint(chunk.astype(np.float64) * self.scale)
+            chunk = scaled.clip(0, 255).astype(np.uint8)
+        stacked = chunk.reshape(len(chunk), height, width, channels)
+        return np.moveaxis(stacked, -1, 1).astype(np.uint8, copy=False)
+
+
+def image_shape(path: Path, images: Pixels) -> tuple[int, int, int]:
+    """(C, H, W) of images, from their shape and dtype alone.
+
+    Raises:
+        UsageError: they are not such images.
+    """
+    shape, dtype = images.shape, images.dtype
+    if math.prod(shape) == 0 and len(shape) > 1:
+        raise UsageError(f"{path}: {images.name} is empty, its shape is {shape}")
+    side = math.isqrt(shape[1]) if len(shape) == 2 else 0
+    if dtype == np.uint8 or dtype.kind == "f":
+        if len(shape) == 3:
+            return 1, shape[1], shape[2]
+        if len(shape) == 4 and shape[3] <= MAX_CHANNELS:
+            return shape[3], shape[1], shape[2]
+        if side >= MIN_SIDE and side * side == shape[1]:
+            return 1, side, side
+    raise UsageError(f"{path}: {images.name} is {dtype} {shape}; it must be {ExpectedRows}")
+
+
+def conversion_of(path: Path, images: Pixels) -> Conversion:
+    """How images are converted; floats are looked at as a whole.
+
+    Raises:
+        UsageError: they are not images, or floats that are neither in [0, 1] nor in [0, 255].
+    """
+    shape = image_shape(path, images)
+    flat = f"{images.shape[1]} numbers an image were {shape[1]}x{shape[2]} pixels"
+    said = [flat] if len(images.shape) == 2 else []
+    if images.dtype == np.uint8:
+        return Conversion(shape, said="; ".join(said))
+    ends = [(chunk.min(), chunk.max()) for chunk in images.chunks()]
+    low, high = (float(each) for each in (np.min(ends), np.max(ends)))  # NaN where there is one
+    if not 0 <= low <= high <= 255:
+        raise UsageError(
+            f"{path}: {images.name} holds {images.dtype} from {low:g} to {high:g}; floats must lie "
+            "in [0, 1] or [0, 255]"
+        )
+    scale = 255.0 if high <= 1 else 1.0
+    said.append(f"floats in [0, {1 if high <= 1 else 255}] were rounded to 256 levels")
+    return Conversion(shape, scale, "; ".join(said))
