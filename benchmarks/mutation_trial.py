@@ -398,7 +398,7 @@ def try_mutant(mutant: Mutant, stages: Sequence[str], commit: str) -> Iterator[F
 
 def trial_table(mutants: Sequence[Mutant], known: Known) -> str:
     """What caught each mutant, as Markdown, and the totals of those that both stages have seen."""
-    lines = ["| mutant | mistake | caught by law | caught by gate |", "|---|---|---|---|"]
+    lines = ["| mutant | bug | caught by property test | caught by gate |", "|---|---|---|---|"]
     lines += [
         f"| {mutant.name} | {mutant.mistake} | {_law_text(known.get((mutant.name, 'laws')))}"
         f" | {_gate_text(known.get((mutant.name, 'gate')))} |"
@@ -413,8 +413,8 @@ def trial_table(mutants: Sequence[Mutant], known: Known) -> str:
     lines += [
         "",
         f"{len(seen)} of {len(mutants)} mutants tried: {either} caught, {sum(by_laws)} of them by"
-        f" laws, {both} by laws and gate both, {sum(by_gate) - both} by the gate alone;"
-        f" {len(seen) - either} survived.",
+        f" property tests, {both} by property tests and the gate, {sum(by_gate) - both} by the gate"
+        f" alone; {len(seen) - either} survived.",
         f"Planted in {_commits_text(mutants, known)}.",
     ]
     return "\n".join(lines)

@@ -211,8 +211,8 @@ def test_the_table_counts_what_caught_each():
     assert "| blind | y is up | no | cannot: no cell has it |" in table
     assert "| untried | y is up | not tried | not tried |" in table
     assert table.endswith(
-        "4 of 5 mutants tried: 3 caught, 2 of them by laws, 1 by laws and gate both, 1 by the gate"
-        " alone; 1 survived.\nPlanted in commit (8 findings)."
+        "4 of 5 mutants tried: 3 caught, 2 of them by property tests, 1 by property tests and the"
+        " gate, 1 by the gate alone; 1 survived.\nPlanted in commit (8 findings)."
     )
 
 
