@@ -174,9 +174,9 @@ def baseline_of(records: Iterable[RunRecord]) -> CellBaseline:
                 f"{first.key}: the checkout has uncommitted changes; commit them first"
             )
         if (record.recipe_hash, record.data_hash) != (first.recipe_hash, first.data_hash):
-            raise UsageError(f"{first.key}: its runs are of several recipes or data")
+            raise UsageError(f"{first.key}: its runs have different recipes or data")
     if len({(run.environment.commit, run.environment.stn_core) for run in runs}) > 1:
-        raise UsageError(f"{first.key}: its runs are of several commits or versions")
+        raise UsageError(f"{first.key}: its runs come from different commits or versions")
     if len({record.seed for record in runs}) < max(2, len(runs)):
         raise UsageError(f"{first.key}: a baseline needs two or more different seeds")
     return CellBaseline(

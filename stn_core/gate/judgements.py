@@ -58,7 +58,7 @@ def _judgement(
     stored: StoredJudgement, by_run: Mapping[tuple[str, JudgedRun], RunRecord], where: str
 ) -> Judgement:
     if stored.verdict not in list(Verdict):
-        raise UsageError(f"{where}{stored.verdict!r} is no verdict")
+        raise UsageError(f"{where}{stored.verdict!r} is not a verdict")
     runs = [(stored.key, run) for run in stored.runs]
     return Judgement(
         key=stored.key,

@@ -262,7 +262,9 @@ def convnet(
     )
     if warp is None:
         if coordconv_localisation:
-            raise UsageError("coordconv_localisation needs a warp: without one nothing localises")
+            raise UsageError(
+                "coordconv_localisation needs a warp: without one there is no localisation network"
+            )
         return classify
     family = warp_for(warp, in_shape[1:])
     locate = localisation(

@@ -71,8 +71,8 @@ class InverseCompositionalTransformer(SpatialTransformer):
         if not warp.closed_under_composition:
             closed = [name for name in list_warps() if create_warp(name).closed_under_composition]
             raise UsageError(
-                f"two {warp.name!r} warps in a row are no warp of that family, so steps cannot be "
-                f"composed; use {', '.join(closed[:-1])} or {closed[-1]}"
+                f"two {warp.name!r} warps in a row are not a warp of that family, so steps cannot "
+                f"be composed; use {', '.join(closed[:-1])} or {closed[-1]}"
             )
         super().__init__(warp, localisation, sampler, padding)
         self.steps = whole_number("steps", steps, least=1)

@@ -168,7 +168,7 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
         path: of a file that ``--save-models`` wrote.
 
     Raises:
-        UsageError: there is no such file, it is damaged or no saved model, no model of that name
+        UsageError: there is no such file, it is damaged or not a saved model, no model of that name
             is registered, or the weights do not fit the model.
     """
     return read_saved_model(path).model
@@ -179,7 +179,7 @@ def read_saved_model(path: str | os.PathLike[str]) -> SavedModel:
     path = Path(path)
     document, weights = _read(path)
     if not isinstance(document, dict) or "configuration" not in document:
-        raise UsageError(f"{path} is no saved model; {_HOW_TO_SAVE}")
+        raise UsageError(f"{path} is not a saved model; {_HOW_TO_SAVE}")
     if document.get("version") != FORMAT_VERSION:
         raise UsageError(
             f"{path}: a saved model of version {document.get('version')} cannot be read;"
@@ -207,7 +207,7 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
         raise
     except (OSError, ValueError, SafetensorError) as error:
         raise UsageError(
-            f"{path} is damaged or no saved model: {error}; copy it again, or train it again:"
+            f"{path} is damaged or not a saved model: {error}; copy it again, or train it again:"
             f" {_HOW_TO_SAVE}"
         ) from error
 

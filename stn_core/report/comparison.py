@@ -268,7 +268,7 @@ def _refuse_several_budgets(source: Source, name: str, cells: Sequence[CellRuns]
     if len(budgets) > 1:
         raise UsageError(
             f"no budget is in both, and {source.path} holds {name} of {' and '.join(budgets)}:"
-            " it is open which to compare"
+            " it is unclear which to compare"
         )
 
 

@@ -223,7 +223,7 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
             raise UsageError(f"{path}: {name} is missing")
     for names in _ALIKE:
         if len({len(arrays[name]) for name in names if name in arrays}) > 1:
-            raise UsageError(f"{path}: {', '.join(names)} are not of one length")
+            raise UsageError(f"{path}: {', '.join(names)} differ in length")
     for name, columns in (("first_mistakes", 4), ("calibration", 3), ("grid", 2)):
         if name in arrays and arrays[name].shape[-1] != columns:
             raise UsageError(f"{path}: {name} has {arrays[name].shape[-1]} columns, not {columns}")
@@ -233,7 +233,7 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     for name in ("worst", "first"):
         warped = arrays.get(f"{name}_warped", ())
         if len(warped) not in (0, len(arrays.get(f"{name}_images", ()))):
-            raise UsageError(f"{path}: {name}_images, {name}_warped are not of one length")
+            raise UsageError(f"{path}: {name}_images, {name}_warped differ in length")
     _check_labels(path, arrays)
 
 
@@ -245,4 +245,4 @@ def _check_labels(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
         labels["first_mistakes"] = arrays["first_mistakes"][:, 1:3]
     for name, values in labels.items():
         if not ((values >= 0) & (values < classes)).all():
-            raise UsageError(f"{path}: {name} names a class that there is not")
+            raise UsageError(f"{path}: {name} names a class that does not exist")

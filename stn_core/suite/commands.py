@@ -1,4 +1,4 @@
-"""The command ``stn``: pages of finished sessions, comparisons, predictions, plans."""
+"""The command ``stn``: reports of finished sessions, comparisons, predictions, plans."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line; what it finds holds the function to call as `run`."""
     parser = argparse.ArgumentParser(prog="stn", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_report(commands.add_parser("report", help="write the page of one session or of several"))
+    _add_report(commands.add_parser("report", help="write the report of one or more sessions"))
     _add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
-    _add_predict(commands.add_parser("predict", help="ask a saved model what it sees in images"))
+    _add_predict(commands.add_parser("predict", help="classify images with a saved model"))
     _add_plan(commands.add_parser("plan", help="show what pytest would train", add_help=False))
     return parser
 
@@ -55,8 +55,9 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAMES",
-        help="of more than 60 cells only those that fail and the best of each dataset are drawn:"
-        " also draw those whose dataset-model contains one of these names ('all' for every cell)",
+        help="also draw cells whose dataset-model contains one of these names ('all' for every"
+        " cell); beyond 60 cells, only those that fail and the best of each dataset are drawn by"
+        " default",
     )
     parser.set_defaults(run=_report)
 
@@ -86,7 +87,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     sides = "a results folder, a file of records or a baselines file"
     parser.add_argument("a", metavar="A", type=_path, help=sides)
     parser.add_argument(
-        "b", metavar="B", nargs="?", type=_path, help="what it is compared with, likewise"
+        "b", metavar="B", nargs="?", type=_path, help="what to compare it with: the same kinds"
     )
     parser.add_argument(
         "--models",
@@ -163,21 +164,23 @@ def _complain(complaints: Sequence[str]) -> None:
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Images become grey or coloured as the model needs them, and transparent pixels show the"
-        " background that it was trained with. Nothing is inverted: a model that learned white"
-        " digits on black expects them so."
+        "Images are converted to grey or colour as the model needs, and transparent pixels become"
+        " its training background. Nothing is inverted: a model trained on white digits on black"
+        " expects white on black."
     )
     parser.add_argument(
         "model", metavar="MODEL", type=_path, help="a file that --save-models wrote"
     )
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=_path, help="image files")
-    parser.add_argument("--top", metavar="K", type=int, default=3, help="how many classes (3)")
+    parser.add_argument(
+        "--top", metavar="K", type=int, default=3, help="how many classes to print (default: 3)"
+    )
     parser.add_argument("--resize", action="store_true", help="stretch images of another size")
     parser.add_argument(
         "--warped",
         metavar="FOLDER",
         type=_path,
-        help="where to draw each image beside what the model's transformer makes of it",
+        help="the folder for pictures of each image next to its warped version",
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     parser.add_argument(

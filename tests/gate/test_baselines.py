@@ -70,8 +70,8 @@ def test_the_file_is_sorted_and_has_a_line_a_run(tmp_path):
         ({"status": "diverged", "test_accuracy": None}, "seed 1 diverged"),
         ({"is_search": True}, "search"),
         ({"environment": environment(dirty=True)}, "uncommitted"),
-        ({"recipe_hash": "another"}, "several recipes or data"),
-        ({"data_hash": "another"}, "several recipes or data"),
+        ({"recipe_hash": "another"}, "different recipes or data"),
+        ({"data_hash": "another"}, "different recipes or data"),
         ({"seed": 0}, "different seeds"),
     ],
 )

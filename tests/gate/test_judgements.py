@@ -79,7 +79,7 @@ def entries(*values):
         (entries(3), "entry 1: expected an object, not 3"),
         (entries({"key": "a/b/c"}), "entry 1: verdict is missing"),
         (entries(good(key="xyz")), "'xyz' is not budget/dataset/model"),
-        (entries(good(verdict="FINE")), "'FINE' is no verdict"),
+        (entries(good(verdict="FINE")), "'FINE' is not a verdict"),
         (entries(good(message=[1])), "message must be text"),
         (
             entries(good(detectable_points="abc")),

@@ -193,14 +193,14 @@ def test_a_damaged_byte_anywhere_is_noticed(path: Path) -> None:
         damaged = bytearray(intact)
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)
-        assert_refused(path, "is damaged or no saved model")
+        assert_refused(path, "is damaged or not a saved model")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_torn_file_is_noticed(path: Path, share: float) -> None:
     intact = path.read_bytes()
     path.write_bytes(intact[: int(share * len(intact))])
-    assert_refused(path, "is damaged or no saved model: .*; copy it again")
+    assert_refused(path, "is damaged or not a saved model: .*; copy it again")
 
 
 def assert_refused(path: Path, pattern: str) -> None:
@@ -214,13 +214,13 @@ def test_files_that_are_something_else(path: Path) -> None:
     assert_refused(path.parent / "b", "there is no file .*; pytest benchmarks --save-models writes")
     assert_refused(path.parent, "is a folder; name a .safetensors file in it")
     path.write_bytes(pickle.dumps({"weights": [1.0]}))
-    assert_refused(path, "is damaged or no saved model")
+    assert_refused(path, "is damaged or not a saved model")
     safetensors.torch.save_file({"weights": torch.zeros(2)}, path, {"format": "pt"})
     assert_refused(path, "another program wrote it")
     path.write_bytes(sealed({"owner": {}, "state": {}}, {"weights": torch.zeros(2)}))
-    assert_refused(path, "is no saved model")
+    assert_refused(path, "is not a saved model")
     path.write_bytes(sealed([1, 2], {}))
-    assert_refused(path, "is no saved model")
+    assert_refused(path, "is not a saved model")
 
 
 @pytest.mark.parametrize(

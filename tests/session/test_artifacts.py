@@ -133,9 +133,9 @@ def replaced(**changes):
         ({"mood": np.zeros(3)}, "'mood' is unknown"),
         ({"batch": np.zeros((2, 1, 4, 5))}, "batch is float64 with 4 axes"),
         ({"batch_labels": np.zeros((2, 2), int)}, "batch_labels is int64 with 2 axes"),
-        ({"batch_labels": np.array([0, 99])}, "batch_labels names a class that there is not"),
-        ({"theta_labels": np.array([-1])}, "theta_labels, outside, .* are not of one length"),
-        ({"film_epochs": np.array([0])}, "film, film_epochs are not of one length"),
+        ({"batch_labels": np.array([0, 99])}, "batch_labels names a class that does not exist"),
+        ({"theta_labels": np.array([-1])}, "theta_labels, outside, .* differ in length"),
+        ({"film_epochs": np.array([0])}, "film, film_epochs differ in length"),
         ({"calibration": np.zeros((3, 2))}, "calibration has 2 columns, not 3"),
     ],
 )

@@ -175,7 +175,7 @@ def test_mistakes_are_told_in_one_line(
     pairs = saved_fresh("cnn", tmp_path / "pairs", (2, 28, 28))
     for given, complaint in (
         ((tmp_path / "none", image), "there is no file"),
-        ((image, image), "is damaged or no saved model"),
+        ((image, image), "is damaged or not a saved model"),
         ((cnn, image, "--top", "0"), "--top takes a whole number from 1, not 0"),
         ((cnn, image, "--device", "gpu"), "unknown device 'gpu'"),
         ((cnn, image, "--import", "no_such_module"), "--import no_such_module: ModuleNotFound"),

@@ -190,7 +190,7 @@ def _decode_all(images: Sequence[BirdImage], size: int) -> Tensors:
         try:
             pixels[row] = np.moveaxis(decode_square(content, size, image.box), -1, 0)
         except UnidentifiedImageError as error:
-            raise _undecodable(image.path, "it is no image file") from error
+            raise _undecodable(image.path, "it is not an image file") from error
         except _DECODING_ERRORS as error:
             raise _undecodable(image.path, str(error).partition("\n")[0]) from error
         digests[row] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)

@@ -132,7 +132,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise UsageError(f"{path} is too large: the most is {MOST_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
-        raise UsageError(f"{path} is no image, or in no format that Pillow reads") from None
+        raise UsageError(f"{path} is not an image, or not in a format that Pillow reads") from None
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise UsageError(f"{path} cannot be read: {reason}") from error

@@ -274,4 +274,6 @@ def _check_one_batch(what: str, a: Tensor, b: Tensor, axes_of_b: int) -> None:
     """Refuse tensors whose batches, all axes but the last of a and the last few of b, differ."""
     leading = zip(reversed(a.shape[:-1]), reversed(b.shape[:-axes_of_b]), strict=False)
     if any(m != n and m != 1 and n != 1 for m, n in leading):
-        raise UsageError(f"{what} must be of one batch; got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise UsageError(
+            f"{what} must have the same batch size; got {tuple(a.shape)} and {tuple(b.shape)}"
+        )

@@ -389,7 +389,7 @@ def test_what_is_no_image_and_a_box_outside_are_named(root: Path) -> None:
         load(root, crop_to_box=True)
     assert str(path) in str(caught.value)
     path.write_text("a bird")
-    assert f"image {path} cannot be decoded (it is no image file)" in complaint(root)
+    assert f"image {path} cannot be decoded (it is not an image file)" in complaint(root)
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(

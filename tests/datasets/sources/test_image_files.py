@@ -130,7 +130,7 @@ def test_what_is_no_image_is_told_in_one_line(tmp_path: Path) -> None:
     refused(tmp_path, "cannot be read: .*directory")
     text = tmp_path / "text.png"
     text.write_text("a picture of a digit")
-    refused(text, "is no image, or in no format that Pillow reads")
+    refused(text, "is not an image, or not in a format that Pillow reads")
     numbers = tmp_path / "numbers.tiff"
     Image.fromarray(noise().astype(np.float32)).save(numbers)
     refused(numbers, r"its pixels are numbers \(F\); save it with 8 bits a channel")

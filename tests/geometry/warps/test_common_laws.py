@@ -434,7 +434,9 @@ def test_validate_names_what_is_wrong(name):
 @every_warp
 def test_theta_and_points_of_different_batches_are_refused(name):
     warp = make(name)
-    with pytest.raises(UsageError, match=r"must be of one batch; got \(3, .* and \(5, 4, 2\)"):
+    with pytest.raises(
+        UsageError, match=r"must have the same batch size; got \(3, .* and \(5, 4, 2\)"
+    ):
         warp.points(draw_theta(warp), draw_points(5, 4))
 
 

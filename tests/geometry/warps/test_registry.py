@@ -132,7 +132,9 @@ def test_what_is_no_tensor_is_told_in_one_line():
 def test_thetas_of_different_batches_are_not_composed(name):
     warp = create_warp(name)
     theta = warp.identity().expand(5, -1)
-    with pytest.raises(UsageError, match=r"theta_a and theta_b must be of one batch; got \(3, "):
+    with pytest.raises(
+        UsageError, match=r"theta_a and theta_b must have the same batch size; got \(3, "
+    ):
         warp.compose(theta[:3], theta)
     for one in (theta[:1], theta[0]):  # serves all
         assert torch.equal(warp.compose(one, theta), theta)
