@@ -15,7 +15,7 @@ from stn_core.gate.intervals import Difference, Spread, error_of_difference
 from stn_core.gate.statistics import FloatArray, Values
 
 with needs_extra("suite"):
-    from scipy import interpolate, stats
+    import scipy  # its parts load when they are first used
 
 CONFIDENCE = 0.95
 """The chance that all the intervals of a dataset hold their true differences."""
@@ -114,8 +114,8 @@ def _quantile(models: int, confidence: float, degrees: npt.ArrayLike) -> FloatAr
 
 
 @functools.lru_cache(maxsize=64)
-def _quantiles(models: int, confidence: float) -> interpolate.PchipInterpolator:
+def _quantiles(models: int, confidence: float) -> scipy.interpolate.PchipInterpolator:
     """Logarithms by 1 / degrees: scipy takes some milliseconds for each, and models have pairs."""
     degrees = np.append(1e6, 1 / _NODES[1:])
-    exact = stats.studentized_range.ppf(confidence, max(models, 2), degrees) / math.sqrt(2)
-    return interpolate.PchipInterpolator(_NODES, np.log(exact))
+    exact = scipy.stats.studentized_range.ppf(confidence, max(models, 2), degrees) / math.sqrt(2)
+    return scipy.interpolate.PchipInterpolator(_NODES, np.log(exact))

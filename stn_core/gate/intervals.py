@@ -12,7 +12,7 @@ from stn_core.errors import needs_extra
 from stn_core.gate.statistics import FloatArray, Values
 
 with needs_extra("suite"):
-    from scipy import stats
+    import scipy  # its parts load when they are first used
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def margin(first: Spread, second: Spread, level: float) -> FloatArray:
         The half widths; nan where neither sample has two values.
     """
     error, degrees = error_of_difference(first, second)
-    return np.asarray(stats.t.isf(level / 2, degrees) * error)
+    return np.asarray(scipy.stats.t.isf(level / 2, degrees) * error)
 
 
 def error_of_difference(first: Spread, second: Spread) -> tuple[FloatArray, FloatArray]:

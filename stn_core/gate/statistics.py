@@ -23,7 +23,7 @@ import numpy.typing as npt
 from stn_core.errors import needs_extra
 
 with needs_extra("suite"):
-    from scipy import optimize, special, stats
+    import scipy  # its parts load when they are first used
 
 FloatArray = npt.NDArray[np.float64]
 Values = Sequence[float] | FloatArray
@@ -197,17 +197,17 @@ def _fit_prior(
     """s0^2 and d0, (..., 1) each, from the cells that are `measured`; d0 may be infinite."""
     half = degrees / 2
     cells = np.sum(measured)
-    logs = np.log(variances) - special.digamma(half) + np.log(half)
+    logs = np.log(variances) - scipy.special.digamma(half) + np.log(half)
     centre = np.mean(logs, axis=-1, keepdims=True, where=measured)
     spread = np.sum((logs - centre) ** 2, axis=-1, keepdims=True, where=measured)
-    explained = np.mean(special.polygamma(1, half), where=measured)
+    explained = np.mean(scipy.special.polygamma(1, half), where=measured)
     excess = spread / max(cells - 1, 1) - explained
     half_prior = _inverse_trigamma(np.where(excess > 0, excess, 1.0))
     # Cells no less alike than one variance would make them share the pooled one.
     pooled = np.sum(variances * degrees, axis=-1, keepdims=True, where=measured) / np.sum(
         degrees, where=measured
     )
-    prior = np.exp(centre + special.digamma(half_prior) - np.log(half_prior))
+    prior = np.exp(centre + scipy.special.digamma(half_prior) - np.log(half_prior))
     return np.where(excess > 0, prior, pooled), np.where(excess > 0, 2 * half_prior, np.inf)
 
 
@@ -215,8 +215,8 @@ def _inverse_trigamma(values: FloatArray) -> FloatArray:
     """x > 0 with trigamma(x) = values > 0, by Newton's method on 1 / trigamma (Smyth, appendix)."""
     x = 0.5 + 1 / values
     for _ in range(8):
-        trigamma = special.polygamma(1, x)
-        x = x + trigamma * (1 - trigamma / values) / special.polygamma(2, x)
+        trigamma = scipy.special.polygamma(1, x)
+        x = x + trigamma * (1 - trigamma / values) / scipy.special.polygamma(2, x)
     return np.asarray(x, dtype=np.float64)
 
 
@@ -275,10 +275,10 @@ def limits(
     freedom = np.asarray(degrees, dtype=np.float64)[..., None]
     error = np.asarray(deviation, dtype=np.float64)[..., None] * _errors_of_rise(looks, runs)
     least = np.asarray(floor, dtype=np.float64)[..., None]
-    clear = np.maximum(stats.t.isf(spend(level, looks, runs), freedom) * error, least)
+    clear = np.maximum(scipy.stats.t.isf(spend(level, looks, runs), freedom) * error, least)
     seeds = np.asarray(looks)
-    steady = stats.t.isf(futility / seeds, freedom) * error
-    promising = -stats.t.isf(FUTILITY_OF_GAINS / seeds, freedom) * error
+    steady = scipy.stats.t.isf(futility / seeds, freedom) * error
+    promising = -scipy.stats.t.isf(FUTILITY_OF_GAINS / seeds, freedom) * error
     steady[..., -1], promising[..., -1] = np.inf, -np.inf
     return Limits(rose=clear, fell=-clear, steady=steady, promising=promising)
 
@@ -356,7 +356,7 @@ def decide(
     stop, outcome = settle(rises, bounds)
     last = min(int(stop), len(reached) - 1)
     errors = yardstick.deviation * _errors_of_rise(looks, yardstick.runs)
-    p_value = stats.t.sf(rises[last] / errors[last], yardstick.degrees)
+    p_value = scipy.stats.t.sf(rises[last] / errors[last], yardstick.degrees)
     ended = stop < len(reached)
     return Decision(
         outcome=_OUTCOMES[int(outcome)] if ended else Outcome.UNCLEAR,
@@ -418,10 +418,10 @@ def smallest_detectable_rise(
     errors = yardstick.deviation * _errors_of_rise(looks, yardstick.runs)
 
     def miss(rise: float) -> float:
-        return float(np.sum(stats.t.cdf((bars - rise) / errors, yardstick.degrees)))
+        return float(np.sum(scipy.stats.t.cdf((bars - rise) / errors, yardstick.degrees)))
 
     low = float(np.max(bars))
     # There every chance is at most half its share of what may be missed.
     share = (1 - power) / (2 * len(looks))
-    high = low + float(np.max(errors) * stats.t.isf(share, yardstick.degrees))
-    return float(optimize.brentq(lambda rise: miss(rise) - (1 - power), low, high))
+    high = low + float(np.max(errors) * scipy.stats.t.isf(share, yardstick.degrees))
+    return float(scipy.optimize.brentq(lambda rise: miss(rise) - (1 - power), low, high))

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from stn_core.report.text_table import (
 from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
-with needs_extra("suite"):
+if TYPE_CHECKING:
     import pandas as pd
 
 BLIND_POINTS = 5.0
@@ -111,6 +111,9 @@ def results_table(judgements: Sequence[Judgement], most_seeds: int) -> ResultsTa
         judgements: a cell each.
         most_seeds: how many seeds a cell might have spent.
     """
+    with needs_extra("suite"):  # only where a table is made: collecting a session makes none
+        import pandas as pd
+
     best = _best_of_each_dataset(judgements)
     ranked = sorted(judgements, key=_place)
     numbers = [{**_numbers(one), "best_of_dataset": best.get(one.key, "")} for one in ranked]

@@ -27,7 +27,11 @@ def own_environment(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def all_imported():
-    """What training imports: pytester forgets it after a test, and torch stands it only once."""
+    """What training and judging import: pytester forgets it after a test, and torch stands it only
+    once."""
+    import scipy.optimize
+    import scipy.stats  # noqa: F401
+
     run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0])
 
 
