@@ -112,10 +112,10 @@ def choose_patch(size_hw: tuple[int, int], patch: int | tuple[int, int] | None) 
         choices = (*USUAL_PATCHES, *sorted(OTHER_PATCHES, key=lambda side: abs(side - 8)))
         sides = [next((p for p in choices if side % p == 0), 0) for side in size_hw]
         if 0 in sides:
-            least, most = min(choices), max(choices)
             raise UsageError(
-                f"no patch of side {least} to {most} divides an image of {height}x{width}: give "
-                "the option patch, or an image whose sides one divides"
+                f"no patch of side {min(choices)} to {max(choices)} divides an image of "
+                f"{height}x{width}: give the option patch, or an image whose sides one divides, "
+                f"{min(choices)}x{min(choices)} or more"
             )
         return sides[0], sides[1]
     given = list(patch) if isinstance(patch, Sequence) else [patch, patch]
