@@ -256,7 +256,7 @@ def test_records_of_another_version_are_told(fresh):
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], lines[1].replace('"version": 1', '"version": 9')]))
     _, _, missing = report(fresh, out=fresh)
-    assert "a record of version 9 cannot be read" in missing[0]
+    assert "not a run record of version 1: its version is 9" in missing[0]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", None])
@@ -443,7 +443,7 @@ def test_sides_that_cannot_be_compared_are_refused_in_one_line(folder, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["report"], ["compare", "a"], ["report", "a", "--compare", "b"], ["reprot"]]
+    "arguments", [[], ["report"], ["compare"], ["report", "a", "--compare", "b"], ["reprot"]]
 )
 def test_a_command_that_makes_no_sense_is_refused(arguments, capsys):
     with pytest.raises(SystemExit):
