@@ -176,7 +176,9 @@ def test_git_fails_neither_outside_a_checkout_nor_before_a_commit(tmp_path, monk
 def test_a_search_shows_validation_and_is_compared_with_nothing(bench, pytester):
     result = bench(*select("tiny"), "--epochs", "1", "--lr", "0.1", "--seeds", "1")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*NEW: the recipe is overridden*", "digits * tiny * NEW * validation*"])
+    result.stdout.fnmatch_lines(
+        ["*NEW: the recipe is overridden*", "digits * tiny * NEW * validation*"]
+    )
     (record,) = records(pytester)
     assert record["test_accuracy"] is None
     assert record["recipe"]["epochs"] == 1
