@@ -18,6 +18,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_report(commands.add_parser("report", help="write the report of one or more sessions"))
     _add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
+    _add_claims(commands.add_parser("claims", help="judge published claims by stored values"))
     _add_predict(commands.add_parser("predict", help="classify images with a saved model"))
     _add_plan(commands.add_parser("plan", help="show what pytest would train", add_help=False))
     return parser
@@ -155,6 +156,45 @@ def _compare_sides(given: argparse.Namespace) -> int:
     write_comparison(a, b, comparisons, page, given.out / FIGURES_FOLDER)
     print(page)
     return 0
+
+
+def _add_claims(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Print a table of verdicts, and write it as claims.md and claims.html."
+    parser.add_argument("claims", metavar="CLAIMS", type=_path, help="a TOML file of claims")
+    parser.add_argument(
+        "--baselines",
+        type=_path,
+        default=Path("baselines.json"),
+        help="the baselines file (default: baselines.json)",
+    )
+    parser.add_argument(
+        "--evidence",
+        type=_path,
+        default=Path("evidence.jsonl.gz"),
+        help="a file of whole records (default: evidence.jsonl.gz, where there is one)",
+    )
+    parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
+    parser.set_defaults(run=_claims)
+
+
+def _claims(given: argparse.Namespace) -> int:
+    """1 where an entry of the file is wrong; the other claims are judged all the same."""
+    from stn_core.atomic_files import write_at_once
+    from stn_core.report.claims import read_claims
+    from stn_core.report.claims_page import write_claims_page
+    from stn_core.report.claims_text import claims_document, claims_table, tally_line
+    from stn_core.suite.claims import judge_file, unknown_names
+
+    claims = read_claims(given.claims)
+    wrong = [*claims.refused, *unknown_names(claims)]
+    judged = judge_file(claims, given.baselines, given.evidence)
+    print("\n".join([tally_line(judged), "", claims_table(judged), ""]))
+    command = f"stn claims {given.claims}"
+    write_at_once(given.out / "claims.md", claims_document(judged, command))
+    write_claims_page(judged, given.out / "claims.html", command)
+    print(given.out / "claims.html")
+    _complain(wrong)
+    return int(bool(wrong))
 
 
 def _complain(complaints: Sequence[str]) -> None:

@@ -1,0 +1,111 @@
+"""Whether measured differences agree with what somebody claimed of them."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stn_core.gate.intervals import Difference, Spread, margin
+
+MOST_SEEDS = 1000
+"""With more seeds a side than this nobody would settle a claim."""
+
+
+class Finding(enum.StrEnum):
+    """What the values say of a claim."""
+
+    HOLDS = "holds"
+    DOES_NOT_HOLD = "does not hold"
+    OPEN = "open"
+
+
+class Direction(enum.StrEnum):
+    """Where a claim expects a difference."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    EQUAL = "equal"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a claim expects of a difference.
+
+    Args:
+        direction: on which side of 0 it lies, or "equal".
+        size: how large it is at least, in the difference's unit, >= 0; 0 where only the direction
+            is claimed.
+        margin: with "equal", what still counts as no difference, > 0.
+    """
+
+    direction: Direction
+    size: float = 0.0
+    margin: float = 0.0
+
+    def finding(self, difference: Difference) -> Finding:
+        """What a difference and its interval say.
+
+        A claimed direction holds where the whole interval lies there and the claimed size is not
+        excluded; it does not hold where the interval excludes the direction or the size. Equality
+        holds where the whole interval lies within the margin (two one-sided tests, Schuirmann
+        1987), and does not where it lies outside.
+        """
+        low, high = difference.low, difference.high
+        if math.isnan(low) or math.isnan(high):
+            return Finding.OPEN
+        if self.direction is Direction.EQUAL:
+            within = low > -self.margin and high < self.margin
+            outside = low > self.margin or high < -self.margin
+        else:
+            if self.direction is Direction.LOWER:
+                low, high = -high, -low
+            within = low > 0 and high >= self.size
+            outside = high < max(self.size, 0.0)
+        if within:
+            return Finding.HOLDS
+        return Finding.DOES_NOT_HOLD if outside else Finding.OPEN
+
+
+def joint_finding(findings: Sequence[Finding]) -> Finding:
+    """The finding of several together: all must hold, and one that does not decides."""
+    if Finding.DOES_NOT_HOLD in findings:
+        return Finding.DOES_NOT_HOLD
+    return Finding.OPEN if Finding.OPEN in findings or not findings else Finding.HOLDS
+
+
+def seeds_that_would_tell(
+    estimate: float,
+    spreads: tuple[Spread, Spread],
+    expectation: Expectation,
+    level: float,
+    unit: Callable[[float], float] = float,
+) -> int | None:
+    """How many seeds a side would decide, if estimate and spreads stayed what they are.
+
+    Args:
+        estimate: the difference, on the scale of the spreads.
+        spreads: of both samples; their numbers of runs are replaced.
+        expectation: of the difference.
+        level: the chance that the interval misses the true difference, in (0, 1).
+        unit: from the scale of the spreads to the unit of the expectation; never falls.
+
+    Returns:
+        The smallest number from 2 on, None where `MOST_SEEDS` would not do.
+    """
+
+    def tells(runs: int) -> bool:
+        first, second = (Spread(spread.variances, runs, spread.floors) for spread in spreads)
+        half = float(margin(first, second, level))
+        ends = Difference(estimate, estimate - half, estimate + half).mapped(unit)
+        return expectation.finding(ends) is not Finding.OPEN
+
+    numbers = np.unique(np.geomspace(2, MOST_SEEDS, 200).astype(int)).tolist()
+    enough = [runs for runs in numbers if tells(runs)]
+    if not enough:
+        return None
+    below = max((runs for runs in numbers if runs < enough[0]), default=1)
+    return next(runs for runs in range(below + 1, enough[0] + 1) if tells(runs))

@@ -1,0 +1,118 @@
+"""The page of the claims: each with its source, its verdicts, the dots of every seed, a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stn_core.atomic_files import write_at_once
+from stn_core.errors import UsageError, needs_extra
+from stn_core.gate.contrasts import Finding
+from stn_core.report.claims import WAYS
+from stn_core.report.claims_text import INTERVALS, difference_text, tally_line
+from stn_core.report.figures import FigureFolder
+from stn_core.report.judged_claims import JudgedClaim, JudgedDifference
+from stn_core.report.page import render
+from stn_core.report.svg import COLOURS, WIDTH, drawing_style, new_figure
+
+with needs_extra("report"):
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+_KINDS = {Finding.HOLDS: "pass", Finding.DOES_NOT_HOLD: "a_better", Finding.OPEN: "new"}
+"""How the page's style sheet calls what looks like each finding."""
+
+_AXES = {
+    "accuracy": "test accuracy, %",
+    "loss": "test loss, nats",
+    "epochs": "epochs to the target",
+    "train_time": "training time, s",
+}
+
+
+def write_claims_page(judged: Sequence[JudgedClaim], page: Path, command: str) -> None:
+    """Write the page.
+
+    Args:
+        judged: the claims.
+        page: the file.
+        command: what makes this page again.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    draw = FigureFolder(None)
+    with drawing_style():
+        claims = [_content(one, draw) for one in judged]
+    content = render(
+        "claims.html",
+        title="what the literature says, tested",
+        tally=tally_line(judged),
+        method=INTERVALS,
+        command=command,
+        claims=claims,
+        complaints=draw.failures,
+    )
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_at_once(page, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {page}: {error.strerror}") from None
+
+
+def _content(one: JudgedClaim, draw: FigureFolder) -> dict[str, Any]:
+    return {
+        "id": one.claim.id,
+        "sentence": one.claim.sentence,
+        "source": one.claim.source,
+        "note": one.claim.note,
+        "ways": [_way(one, way, draw) for way in one.ways],
+    }
+
+
+def _way(one: JudgedClaim, way: str, draw: FigureFolder) -> dict[str, Any]:
+    finding = one.finding(way)
+    samples = samples_of(one.ways[way])
+    svg = ""
+    if samples:
+        title = f"{one.claim.id}, {WAYS[way]}"
+        metric = one.ways[way][0].contrast.metric
+        svg = Markup(draw(title, title, lambda: seeds_chart(samples, _AXES[metric])))
+    return {
+        "title": WAYS[way],
+        "budget": one.claim.budgets[way],
+        "finding": str(finding),
+        "kind": _KINDS[finding] if finding else "new",
+        "lines": [f"{diff.finding}; {difference_text(diff)}" for diff in one.ways[way]],
+        "svg": svg,
+    }
+
+
+def samples_of(differences: Sequence[JudgedDifference]) -> dict[str, tuple[float, ...]]:
+    """The values of every cell that a claim speaks of, by its name, those of one metric."""
+    samples: dict[str, tuple[float, ...]] = {}
+    shown = differences[0].contrast
+    if shown.metric not in _AXES:
+        return samples
+    for one in differences:
+        if one.contrast.metric == shown.metric:
+            for model, values in zip((one.contrast.model, one.other), one.values, strict=True):
+                if values:
+                    name = model if one.contrast.dataset == shown.dataset else one.contrast.dataset
+                    samples.setdefault(name, values)
+    return samples
+
+
+def seeds_chart(samples: dict[str, tuple[float, ...]], label: str) -> Figure:
+    """Every seed as a dot, a row a cell, with the mean as a line."""
+    figure, axes = new_figure(WIDTH, 0.7 + 0.3 * len(samples))
+    for place, values in enumerate(samples.values()):
+        axes.plot(values, [place] * len(values), "o", color=COLOURS[0], alpha=0.6, markersize=4)
+        mean = sum(values) / len(values)
+        axes.plot([mean, mean], [place - 0.3, place + 0.3], color=COLOURS[1])
+    axes.set_yticks(range(len(samples)), list(samples))
+    axes.set_ylim(len(samples) - 0.4, -0.6)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", alpha=0.2)
+    return figure

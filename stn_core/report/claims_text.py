@@ -1,0 +1,156 @@
+"""Judged claims as text: the table of a terminal, and the page of the documentation."""
+
+from __future__ import annotations
+
+import collections
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from stn_core.gate.contrasts import Direction, Finding
+from stn_core.report.claims import METRICS, WAYS
+from stn_core.report.judged_claims import CONFIDENCE, JudgedClaim, JudgedDifference
+from stn_core.report.text_table import aligned_table
+
+WAYS_OF_TESTING = (
+    "Each claim is a contrast of models that are trained here, on several seeds, in two ways: as"
+    " the source trained (budget `predecessor`: plain SGD at 0.01, batches of 64, a constant rate,"
+    " 20 epochs on MNIST and 30 on Fashion-MNIST), and as trained well (the recipes of this"
+    " project). A claim may hold in one way and not in the other."
+)
+
+INTERVALS = (
+    f"Intervals hold together: with {100 * CONFIDENCE:.0f} % all intervals of this page contain"
+    " their true differences (Welch's, no variance below the common one; Bonferroni over every"
+    " difference of every claim). A claimed direction holds where its interval lies on the claimed"
+    " side and does not exclude the claimed size. It does not hold where the interval excludes the"
+    " direction or the size. Else it is open, with the number of seeds a side that would tell, if"
+    " what was seen so far is true."
+)
+
+
+_PLURAL = {Finding.HOLDS: "hold", Finding.DOES_NOT_HOLD: "do not hold", Finding.OPEN: "are open"}
+
+
+def claims_table(judged: Sequence[JudgedClaim]) -> str:
+    """A row a claim, with what was found in both ways."""
+    rows = [
+        {
+            "claim": one.claim.id,
+            **{title: _short(one, way) for way, title in WAYS.items()},
+        }
+        for one in judged
+    ]
+    return aligned_table(rows, "simple")
+
+
+def tally_line(judged: Sequence[JudgedClaim]) -> str:
+    """How many claims hold, do not hold and are open, by the way of testing."""
+    parts = []
+    for way, title in WAYS.items():
+        counts = collections.Counter(one.finding(way) for one in judged if way in one.ways)
+        said = ", ".join(f"{counts[one]} {_PLURAL[one]}" for one in Finding if counts[one])
+        parts.append(f"{title}: {said or 'none'}")
+    return f"{len(judged)} claims; {'; '.join(parts)}"
+
+
+def _short(one: JudgedClaim, way: str) -> str:
+    if way not in one.ways:
+        return ""
+    decisive = decisive_difference(one.ways[way])
+    return f"{one.finding(way)} ({difference_text(decisive)})"
+
+
+def decisive_difference(differences: Sequence[JudgedDifference]) -> JudgedDifference:
+    """The difference that decides a claim: one that does not hold, else an open one, else any.
+
+    Among several the one that lies least in the claimed direction.
+    """
+    for finding in (Finding.DOES_NOT_HOLD, Finding.OPEN, Finding.HOLDS):
+        found = [one for one in differences if one.finding is finding]
+        if found:
+            return min(found, key=_support)
+    raise ValueError("a claim has at least one difference")
+
+
+def _support(one: JudgedDifference) -> float:
+    """How far a difference speaks for the claim; the unknown comes first."""
+    if one.difference is None:
+        return -math.inf
+    estimate = one.difference.estimate
+    direction = one.contrast.expectation.direction
+    if direction is Direction.EQUAL:
+        return -abs(estimate)
+    return estimate if direction is Direction.HIGHER else -estimate
+
+
+def difference_text(one: JudgedDifference) -> str:
+    """One difference in a line: what was compared, estimate, interval, seeds, and what is open."""
+    contrast = one.contrast
+    versus = f"{contrast.model} - {one.other}"
+    if one.difference is None:
+        return f"{versus}: {one.reason}"
+    unit = METRICS[contrast.metric]
+    digits = 1 if unit == "%" or unit == "epochs" else 2
+    low, high = one.difference.low, one.difference.high
+    text = f"{versus}: {one.difference.estimate:+.{digits}f} {unit}"
+    if low != high and not math.isnan(low):
+        text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    text += f", n = {_seeds(one)}"
+    if one.reason:
+        text += f"; {one.reason}"
+    if one.wanted:
+        text += f"; {one.wanted} seeds would tell"
+    return text
+
+
+def _seeds(one: JudgedDifference) -> str:
+    ours, theirs = one.seeds
+    return str(ours) if theirs in (0, ours) else f"{ours} and {theirs}"
+
+
+def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
+    """The page of the documentation, Markdown.
+
+    Args:
+        judged: the claims.
+        command: what makes this page again.
+    """
+    lines = ["# What the literature says, tested", ""]
+    for paragraph in (WAYS_OF_TESTING, f"{tally_line(judged)}.", INTERVALS):
+        lines += [*textwrap.wrap(paragraph, 100), ""]
+    lines += [
+        f"This page is made by `{command}`.",
+        "",
+        "| claim | source | as published | as trained well |",
+        "|---|---|---|---|",
+    ]
+    for one in judged:
+        note = f" ({one.claim.note})" if one.claim.note else ""
+        cells = [_document_cell(one, way) for way in WAYS]
+        lines.append(f"| {one.claim.sentence}{note} | {one.claim.source} | {' | '.join(cells)} |")
+    lines += ["", "## Every difference", ""]
+    lines += _details(judged)
+    return "\n".join(lines) + "\n"
+
+
+def _document_cell(one: JudgedClaim, way: str) -> str:
+    if way not in one.ways:
+        return ""
+    decisive = decisive_difference(one.ways[way])
+    return f"**{one.finding(way)}**: {difference_text(decisive)}"
+
+
+def _details(judged: Iterable[JudgedClaim]) -> Iterable[str]:
+    for one in judged:
+        if sum(map(len, one.ways.values())) == 0:
+            continue
+        yield f"- `{one.claim.id}`"
+        for way, differences in one.ways.items():
+            budget = one.claim.budgets[way]
+            for difference in differences:
+                dataset = difference.contrast.dataset
+                yield (
+                    f"    - {WAYS[way]}, `{budget}/{dataset}`: {difference.finding};"
+                    f" {difference_text(difference)}"
+                )

@@ -1,0 +1,317 @@
+"""Claims judged from stored values: baselines, and the whole records of an evidence file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from stn_core.errors import needs_extra
+from stn_core.gate.baselines import BaselineRun, Baselines, baseline_run
+from stn_core.gate.contrasts import (
+    Finding,
+    joint_finding,
+    seeds_that_would_tell,
+)
+from stn_core.gate.intervals import Difference, Spread, difference_of_means
+from stn_core.gate.metrics import Metric
+from stn_core.gate.statistics import FloatArray, sampling_deviation
+from stn_core.report.claims import WAYS, Claim, Contrast
+from stn_core.session.cells import CellKey
+from stn_core.session.records import RunRecord
+
+with needs_extra("suite"):
+    import scipy
+
+CONFIDENCE = 0.95
+"""The chance that all the intervals of a page hold their true differences."""
+
+FEWEST_SEEDS = 2
+"""With fewer on either side there is no interval."""
+
+EPOCH_DEVIATION = 1 / math.sqrt(12)
+"""The least standard deviation of a number of epochs: that of rounding to whole ones."""
+
+
+@dataclass(frozen=True)
+class CellRuns:
+    """What is stored of a cell on one type of device.
+
+    Args:
+        runs: by seed.
+        test_images: how many the accuracies were measured on.
+        hashes: of recipe and data.
+        records: whole ones, where there are such; of the same runs.
+    """
+
+    runs: tuple[BaselineRun, ...]
+    test_images: int
+    hashes: tuple[str, str]
+    records: tuple[RunRecord, ...] = ()
+
+
+Stored: TypeAlias = Mapping[tuple[str, str], CellRuns]
+"""Cells by key (``budget/dataset/model``) and type of device."""
+
+
+def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
+    """Everything that claims can be judged from; whole records count before baselines."""
+    cells: dict[tuple[str, str], CellRuns] = {}
+    for key, cell in baselines.cells.items():
+        for device in {run.device for run in cell.runs}:
+            runs = tuple(run for run in cell.runs if run.device == device)
+            hashes = (cell.recipe_hash, cell.data_hash)
+            cells[key, device] = CellRuns(runs, cell.test_images, hashes)
+    whole: dict[tuple[str, str], dict[int, RunRecord]] = {}
+    for record in records:
+        if record.status == "ok" and record.test_accuracy is not None and not record.is_search:
+            place = (record.key, record.environment.device_type)
+            whole.setdefault(place, {})[record.seed] = record
+    for place, by_seed in whole.items():
+        last = list(by_seed.values())[-1]
+        hashes = (last.recipe_hash, last.data_hash)
+        fitting = tuple(r for r in by_seed.values() if (r.recipe_hash, r.data_hash) == hashes)
+        runs = tuple(baseline_run(record) for record in fitting)
+        cells[place] = CellRuns(runs, last.test_images, hashes, fitting)
+    return cells
+
+
+@dataclass(frozen=True)
+class JudgedDifference:
+    """One difference of a claim.
+
+    Args:
+        contrast: that it belongs to.
+        other: the model that is compared with, or the published number as text.
+        finding: what the values say.
+        difference: with its interval, in the metric's unit; None where nothing is known.
+        seeds: how many runs each side has; (n, 0) against a number.
+        wanted: seeds a side that would decide an open one, None where nobody can say.
+        reason: why nothing is known.
+        values: of both sides, in the metric's own unit, for pictures.
+    """
+
+    contrast: Contrast
+    other: str
+    finding: Finding
+    difference: Difference | None = None
+    seeds: tuple[int, int] = (0, 0)
+    wanted: int | None = None
+    reason: str = ""
+    values: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+
+
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim and what was found, by the way of testing.
+
+    Args:
+        claim: it.
+        ways: by the field of the claim that names the budget, the differences.
+    """
+
+    claim: Claim
+    ways: Mapping[str, tuple[JudgedDifference, ...]]
+
+    def finding(self, way: str) -> Finding | None:
+        """What was found in one way, None where the claim is not tested so."""
+        if way not in self.ways:
+            return None
+        return joint_finding([one.finding for one in self.ways[way]])
+
+
+def judge_claims(claims: Sequence[Claim], stored: Stored) -> list[JudgedClaim]:
+    """Judge all the claims of a page.
+
+    The intervals are simultaneous over all that the page can have (Bonferroni): every difference of
+    every claim counts, measured or not, so that a verdict does not change as others come in.
+    """
+    count = sum(
+        max(len(contrast.than), 1) * len(claim.budgets)
+        for claim in claims
+        for contrast in claim.contrasts
+    )
+    level = (1 - CONFIDENCE) / max(count, 1)
+    return [
+        JudgedClaim(
+            claim,
+            {
+                way: tuple(_differences(claim.contrasts, budget, stored, level))
+                for way, budget in claim.budgets.items()
+                if way in WAYS
+            },
+        )
+        for claim in claims
+    ]
+
+
+def _differences(
+    contrasts: Iterable[Contrast], budget: str, stored: Stored, level: float
+) -> Iterable[JudgedDifference]:
+    for contrast in contrasts:
+        if contrast.value is not None:
+            yield _against_number(contrast, budget, stored, level)
+        for other in contrast.than:
+            yield _against_model(contrast, other, budget, stored, level)
+
+
+def _against_model(
+    contrast: Contrast, other: str, budget: str, stored: Stored, level: float
+) -> JudgedDifference:
+    names = (contrast.model, other)
+    sides = _on_one_device([str(CellKey(budget, contrast.dataset, name)) for name in names], stored)
+    if sides is None:
+        return _unknown(contrast, other, f"no values of both on one type of device ({budget})")
+    if sides[0].hashes[1] != sides[1].hashes[1]:
+        return _unknown(contrast, other, "their runs are of different data")
+    return _MEASURES[contrast.metric](contrast, other, sides, level)
+
+
+def _unknown(contrast: Contrast, other: str, reason: str) -> JudgedDifference:
+    return JudgedDifference(contrast, other, Finding.OPEN, reason=reason)
+
+
+def _on_one_device(keys: Sequence[str], stored: Stored) -> tuple[CellRuns, ...] | None:
+    """The cells where all of them were measured, on the type of device with the most seeds."""
+    found = []
+    for device in sorted({device for _, device in stored}):
+        cells = [stored.get((key, device)) for key in keys]
+        if all(cells):
+            found.append(tuple(cell for cell in cells if cell))
+    return max(found, key=lambda cells: min(len(cell.runs) for cell in cells), default=None)
+
+
+def _measured(
+    contrast: Contrast,
+    other: str,
+    samples: tuple[Sequence[float] | FloatArray, Sequence[float] | FloatArray],
+    floors: tuple[float, float],
+    level: float,
+    unit: Callable[[float], float] = float,
+    shown: Callable[[float], float] = float,
+) -> JudgedDifference:
+    """The difference of two samples, on a scale that `unit` brings to the contrast's unit."""
+    theirs, ours = samples[1], samples[0]
+    raw = difference_of_means(theirs, ours, (floors[1], floors[0]), level)
+    difference = raw.mapped(unit)
+    finding = contrast.expectation.finding(difference)
+    wanted = None
+    if finding is Finding.OPEN and min(len(ours), len(theirs)) >= FEWEST_SEEDS:
+        spreads = (_spread(theirs, floors[1]), _spread(ours, floors[0]))
+        wanted = seeds_that_would_tell(raw.estimate, spreads, contrast.expectation, level, unit)
+    reason = "" if not math.isnan(difference.low) else "one run a side: no interval"
+    values = tuple(tuple(shown(float(value)) for value in sample) for sample in samples)
+    seeds = (len(ours), len(theirs))
+    return JudgedDifference(
+        contrast, other, finding, difference, seeds, wanted, reason, (values[0], values[1])
+    )
+
+
+def _spread(sample: Sequence[float] | FloatArray, floor: float) -> Spread:
+    return Spread(float(np.var(sample, ddof=1)), len(sample), floor)
+
+
+def _accuracy(
+    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+) -> JudgedDifference:
+    samples = [[100 * run.accuracy for run in side.runs] for side in sides]
+    floors = [_least_points(side) for side in sides]
+    return _measured(contrast, other, (samples[0], samples[1]), (floors[0], floors[1]), level)
+
+
+def _least_points(side: CellRuns) -> float:
+    accuracy = float(np.mean([run.accuracy for run in side.runs]))
+    return 100 * sampling_deviation(accuracy, side.test_images)
+
+
+def _percent(logarithm: float) -> float:
+    return 100 * math.expm1(min(logarithm, 30.0))
+
+
+def _loss(
+    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+) -> JudgedDifference:
+    samples = [Metric.LOSS.badness(side.runs, side.test_images) for side in sides]
+    floors = [Metric.LOSS.least_deviation(side.runs, side.test_images) for side in sides]
+    return _measured(
+        contrast, other, (samples[0], samples[1]), (floors[0], floors[1]), level, _percent, math.exp
+    )
+
+
+def _train_time(
+    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+) -> JudgedDifference:
+    """Never judged from runs that shared their machine, and no record says that it did not."""
+    return _unknown(contrast, other, "no training times of a quiet machine are stored")
+
+
+def _parameters(
+    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+) -> JudgedDifference:
+    counts = [{record.parameters for record in side.records} for side in sides]
+    if not all(len(found) == 1 for found in counts):
+        return _unknown(contrast, other, "no whole record says how many parameters they have")
+    ours, theirs = (float(next(iter(found))) for found in counts)
+    exact = 100 * (ours / theirs - 1)
+    difference = Difference(exact, exact, exact)
+    return JudgedDifference(
+        contrast,
+        other,
+        contrast.expectation.finding(difference),
+        difference,
+        (len(sides[0].runs), len(sides[1].runs)),
+        values=((ours,), (theirs,)),
+    )
+
+
+def _epochs(
+    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+) -> JudgedDifference:
+    """A run that never reaches the target counts as one epoch more than it had."""
+    if not all(side.records for side in sides):
+        return _unknown(contrast, other, "no learning curves are stored")
+    samples = [[_epochs_to(record, contrast.target) for record in side.records] for side in sides]
+    floors = (EPOCH_DEVIATION, EPOCH_DEVIATION)
+    return _measured(contrast, other, (samples[0], samples[1]), floors, level)
+
+
+def _epochs_to(record: RunRecord, target: float) -> float:
+    reached = [entry["epoch"] for entry in record.validation if 100 * entry["accuracy"] >= target]
+    return float(min(reached, default=len(record.validation) + 1))
+
+
+_MEASURES = {
+    "accuracy": _accuracy,
+    "loss": _loss,
+    "parameters": _parameters,
+    "train_time": _train_time,
+    "epochs": _epochs,
+}
+
+
+def _against_number(
+    contrast: Contrast, budget: str, stored: Stored, level: float
+) -> JudgedDifference:
+    """The mean of a cell against a published number, with Student's interval of the mean."""
+    assert contrast.value is not None
+    other = f"{contrast.value:g}"
+    sides = _on_one_device([str(CellKey(budget, contrast.dataset, contrast.model))], stored)
+    if sides is None:
+        return _unknown(contrast, other, f"no values of {contrast.model} ({budget})")
+    if contrast.metric != "accuracy":
+        return _unknown(contrast, other, f"{contrast.metric} is not compared with a number")
+    (side,) = sides
+    sample = [100 * run.accuracy for run in side.runs]
+    if len(sample) < FEWEST_SEEDS:
+        return _unknown(contrast, other, "one run: no interval")
+    deviation = max(float(np.std(sample, ddof=1)), _least_points(side))
+    half = float(scipy.stats.t.isf(level / 2, len(sample) - 1)) * deviation / math.sqrt(len(sample))
+    estimate = float(np.mean(sample)) - contrast.value
+    difference = Difference(estimate, estimate - half, estimate + half)
+    finding = contrast.expectation.finding(difference)
+    return JudgedDifference(
+        contrast, other, finding, difference, (len(sample), 0), values=(tuple(sample), ())
+    )

@@ -1,0 +1,58 @@
+"""Whole records that are kept in the repository: curves and times, which baselines do not hold."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from stn_core.atomic_files import replaced_at_once
+from stn_core.errors import UsageError, needs_extra
+from stn_core.session.records import RunRecord
+
+with needs_extra("suite"):
+    from filelock import FileLock
+
+
+def read_evidence(path: Path) -> list[RunRecord]:
+    """The records of an evidence file, sorted; none where there is no file.
+
+    Raises:
+        UsageError: it cannot be read, or a line of it is no record.
+    """
+    if not path.exists():
+        return []
+    try:
+        content = path.read_bytes()
+        if not content:
+            raise ValueError("it is empty")
+        lines = gzip.decompress(content).decode("utf-8").split("\n")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise UsageError(f"{path} is not a file of records: {error}") from None
+    return [_record(path, number, line) for number, line in enumerate(lines, start=1) if line]
+
+
+def _record(path: Path, number: int, line: str) -> RunRecord:
+    try:
+        return RunRecord.from_dict(json.loads(line))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}, line {number}: {error}") from None
+
+
+def add_evidence(path: Path, records: Iterable[RunRecord]) -> None:
+    """Put records into an evidence file; the newer one of a cell, seed and environment counts.
+
+    The file is sorted, so that the same records make the same file, and is replaced at once.
+    """
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        read = [RunRecord.from_dict(json.loads(record.to_json())) for record in records]
+        kept = {_place(record): record for record in [*read_evidence(path), *read]}
+        text = "".join(f"{kept[place].to_json()}\n" for place in sorted(kept))
+        with replaced_at_once(path) as unfinished:
+            unfinished.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def _place(record: RunRecord) -> tuple[str, int, str]:
+    return record.key, record.seed, record.environment.key()

@@ -1,0 +1,29 @@
+"""Published claims of a file, held together with the models, the datasets and the stored values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stn_core.gate.baselines import read_baselines
+from stn_core.report.claims import Claims, check_names
+from stn_core.report.judged_claims import JudgedClaim, judge_claims, stored_cells
+from stn_core.session.budgets import list_budgets
+from stn_core.session.evidence import read_evidence
+
+
+def unknown_names(claims: Claims) -> list[str]:
+    """A sentence for every claim that names a model, dataset or budget that does not exist."""
+    from stn_core.datasets import list_datasets
+    from stn_core.models import list_models
+
+    return check_names(claims.claims, list_models(), list_datasets(), list_budgets())
+
+
+def judge_file(claims: Claims, baselines: Path, evidence: Path) -> list[JudgedClaim]:
+    """The claims, judged by the values of a baselines file and the records of an evidence file.
+
+    Raises:
+        UsageError: one of the files is damaged, or there is no baselines file.
+    """
+    stored = stored_cells(read_baselines(baselines), read_evidence(evidence))
+    return judge_claims(claims.claims, stored)

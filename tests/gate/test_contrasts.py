@@ -1,0 +1,94 @@
+"""What an interval says of a claimed difference, and how many seeds would settle it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stn_core.gate.contrasts import (
+    Direction,
+    Expectation,
+    Finding,
+    joint_finding,
+    seeds_that_would_tell,
+)
+from stn_core.gate.intervals import Difference, Spread, difference_of_means
+
+HIGHER, LOWER, EQUAL = Direction.HIGHER, Direction.LOWER, Direction.EQUAL
+ends = st.floats(-50, 50)
+
+
+@pytest.mark.parametrize(
+    ("expectation", "interval", "finding"),
+    [
+        (Expectation(HIGHER), (0.1, 0.5), Finding.HOLDS),
+        (Expectation(HIGHER), (-0.1, 0.5), Finding.OPEN),
+        (Expectation(HIGHER), (-0.5, -0.1), Finding.DOES_NOT_HOLD),
+        (Expectation(HIGHER, size=2.0), (0.1, 3.0), Finding.HOLDS),
+        (Expectation(HIGHER, size=2.0), (0.1, 1.9), Finding.DOES_NOT_HOLD),
+        (Expectation(HIGHER, size=2.0), (-0.1, 2.1), Finding.OPEN),
+        (Expectation(LOWER, size=15.0), (-20.0, -1.0), Finding.HOLDS),
+        (Expectation(LOWER, size=15.0), (-14.0, 8.0), Finding.DOES_NOT_HOLD),
+        (Expectation(EQUAL, margin=0.3), (-0.2, 0.1), Finding.HOLDS),
+        (Expectation(EQUAL, margin=0.3), (-0.4, 0.1), Finding.OPEN),
+        (Expectation(EQUAL, margin=0.3), (0.4, 0.9), Finding.DOES_NOT_HOLD),
+    ],
+)
+def test_a_finding_follows_from_where_the_interval_lies(expectation, interval, finding):
+    low, high = interval
+    assert expectation.finding(Difference((low + high) / 2, low, high)) is finding
+
+
+@given(ends, ends, st.floats(0, 20))
+def test_lower_is_higher_with_the_sides_exchanged(one, other, size):
+    low, high = sorted((one, other))
+    mirrored = Difference(-(low + high) / 2, -high, -low)
+    straight = Difference((low + high) / 2, low, high)
+    assert Expectation(LOWER, size).finding(mirrored) is Expectation(HIGHER, size).finding(straight)
+
+
+@given(ends, ends, st.floats(0, 10), st.sampled_from([HIGHER, LOWER, EQUAL]))
+def test_a_wider_interval_never_turns_one_answer_into_the_other(one, other, more, direction):
+    low, high = sorted((one, other))
+    expectation = Expectation(direction, margin=1.0 if direction is EQUAL else 0.0)
+    narrow = expectation.finding(Difference((low + high) / 2, low, high))
+    wide = expectation.finding(Difference((low + high) / 2, low - more, high + more))
+    assert wide in (narrow, Finding.OPEN)
+
+
+def test_without_an_interval_a_claim_is_open():
+    assert Expectation(HIGHER).finding(Difference(1.0, math.nan, math.nan)) is Finding.OPEN
+
+
+def test_all_parts_must_hold_and_one_that_does_not_decides():
+    holds, fails, is_open = Finding.HOLDS, Finding.DOES_NOT_HOLD, Finding.OPEN
+    assert joint_finding([holds, holds]) is holds
+    assert joint_finding([holds, is_open]) is is_open
+    assert joint_finding([is_open, fails, holds]) is fails
+    assert joint_finding([]) is is_open
+
+
+@pytest.mark.parametrize("estimate", [0.1, 0.5, -0.2])
+def test_so_many_seeds_settle_it_and_one_fewer_does_not(estimate):
+    expectation = Expectation(HIGHER)
+    wanted = seeds_that_would_tell(estimate, (Spread(0.04, 5, 0.01),) * 2, expectation, 0.001)
+    assert wanted is not None
+
+    def finding(runs: int) -> Finding:
+        sample = np.tile([-1.0, 1.0], runs)[:runs].astype(float)
+        sample = (sample - sample.mean()) / sample.std(ddof=1) * 0.2
+        difference = difference_of_means(sample, sample + estimate, (0.01, 0.01), 0.001)
+        return expectation.finding(difference)
+
+    assert finding(wanted) is not Finding.OPEN
+    assert finding(wanted - 1) is Finding.OPEN
+
+
+def test_a_difference_of_nothing_is_never_settled_by_a_direction():
+    spreads = (Spread(0.04, 5, 0.01),) * 2
+    assert seeds_that_would_tell(0.0, spreads, Expectation(HIGHER), 0.001) is None
+    assert seeds_that_would_tell(0.0, spreads, Expectation(EQUAL, margin=0.3), 0.001)

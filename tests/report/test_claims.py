@@ -1,0 +1,195 @@
+"""Claims: what a file may say, and what follows from stored values."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.gate.baselines import Baselines
+from stn_core.gate.contrasts import Direction, Finding
+from stn_core.report.claims import check_names, read_claims
+from stn_core.report.claims_page import write_claims_page
+from stn_core.report.claims_text import claims_document, claims_table, tally_line
+from stn_core.report.judged_claims import judge_claims, stored_cells
+from tests.examples import record
+
+CLAIM = """
+[[claim]]
+id = "better"
+source = "a paper"
+sentence = "A is better."
+trained = "smoke"
+dataset = "digits"
+metric = "accuracy"
+model = "a"
+than = ["b"]
+expected = "higher"
+"""
+
+
+def claims_of(tmp_path: Path, text: str = CLAIM):
+    path = tmp_path / "claims.toml"
+    path.write_text(text)
+    return read_claims(path)
+
+
+def runs(model: str, accuracies: list[float], **changes):
+    return [
+        dataclasses.replace(
+            record(seed=seed), model=model, dataset="digits", test_accuracy=accuracy, **changes
+        )
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+def judged(tmp_path: Path, records, text: str = CLAIM):
+    stored = stored_cells(Baselines({}, {}), records)
+    return judge_claims(claims_of(tmp_path, text).claims, stored)
+
+
+HIGH = [0.97, 0.971, 0.972, 0.969, 0.97]
+LOW = [0.90, 0.901, 0.902, 0.899, 0.90]
+
+
+def test_a_claim_is_what_its_entry_says(tmp_path):
+    (claim,) = claims_of(tmp_path).claims
+    (contrast,) = claim.contrasts
+    assert (claim.id, claim.source, claim.sentence) == ("better", "a paper", "A is better.")
+    assert claim.budgets == {"trained": "smoke"}
+    assert (contrast.models, contrast.expectation.direction) == (("a", "b"), Direction.HIGHER)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (('source = "a paper"', ""), "source is missing"),
+        (('metric = "accuracy"', 'metric = "acuracy"'), "did you mean accuracy"),
+        (('expected = "higher"', 'expected = "upper"'), "unknown expected 'upper'"),
+        (('than = ["b"]', ""), "name either the models"),
+        (('than = ["b"]', 'than = ["b"]\nvalue = 1.0'), "name either the models"),
+        (('than = ["b"]', 'than = "b"'), "than must be a list of models"),
+        (('trained = "smoke"', ""), "name a budget"),
+        (('trained = "smoke"', 'traind = "smoke"'), "unknown field 'traind'"),
+        (('expected = "higher"', 'expected = "equal"'), "a margin above 0"),
+        (('model = "a"', "model = 3"), "model must be a text, not 3"),
+        (('expected = "higher"', 'expected = "higher"\nsize = -1'), "size is 0 or more"),
+        (('metric = "accuracy"', 'metric = "epochs"'), "target is missing"),
+    ],
+)
+def test_a_wrong_entry_is_one_line_and_the_others_are_judged(tmp_path, change, complaint):
+    other = CLAIM.replace('"better"', '"other"')
+    claims = claims_of(tmp_path, CLAIM.replace(*change) + other)
+    assert [claim.id for claim in claims.claims] == ["other"]
+    (line,) = claims.refused
+    assert complaint in line
+    assert "better" in line
+    assert "\n" not in line
+
+
+def test_an_id_that_comes_twice_is_refused(tmp_path):
+    claims = claims_of(tmp_path, CLAIM + CLAIM)
+    assert len(claims.claims) == 1
+    assert "same id" in claims.refused[0]
+
+
+@pytest.mark.parametrize("text", ["", "claim = 3", "[[claim", '[[claim]]\n[other]\na = "b"'])
+def test_a_file_without_claims_is_one_line(tmp_path, text):
+    with pytest.raises(UsageError, match=r"claims\.toml"):
+        claims_of(tmp_path, text)
+
+
+def test_names_that_do_not_exist_are_told_with_their_claim(tmp_path):
+    claims = claims_of(tmp_path).claims
+    assert check_names(claims, ["a", "b"], ["digits"], ["smoke"]) == []
+    (line,) = check_names(claims, ["a", "bb"], ["digits"], ["smoke"])
+    assert line.startswith("better: unknown model 'b'")
+    assert "dataset" in check_names(claims, ["a", "b"], ["mnist"], ["smoke"])[0]
+    assert "budget" in check_names(claims, ["a", "b"], ["digits"], ["full"])[0]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "finding"),
+    [
+        (HIGH, LOW, Finding.HOLDS),
+        (LOW, HIGH, Finding.DOES_NOT_HOLD),
+        (HIGH, HIGH, Finding.OPEN),
+        (HIGH, [], Finding.OPEN),
+        (HIGH[:1], LOW[:1], Finding.OPEN),
+    ],
+)
+def test_the_values_decide(tmp_path, ours, theirs, finding):
+    (one,) = judged(tmp_path, runs("a", ours) + runs("b", theirs))
+    assert one.finding("trained") is finding
+    assert one.finding("published") is None
+
+
+def test_a_published_number_is_compared_with_the_mean(tmp_path):
+    text = CLAIM.replace('than = ["b"]', "value = 97.04").replace(
+        'expected = "higher"', 'expected = "equal"\nmargin = 1.0'
+    )
+    (one,) = judged(tmp_path, runs("a", HIGH), text)
+    ((difference,),) = one.ways.values()
+    assert one.finding("trained") is Finding.HOLDS
+    assert difference.difference.estimate == pytest.approx(0.0, abs=1e-9)
+
+
+def test_parameters_are_exact_and_losses_are_told_in_per_cent(tmp_path):
+    records = [
+        *runs("a", HIGH, parameters=640, test_cross_entropy=0.17),
+        *runs("b", HIGH, parameters=1000, test_cross_entropy=0.2),
+    ]
+    fewer = CLAIM.replace('"accuracy"', '"parameters"').replace('"higher"', '"lower"\nsize = 36.0')
+    (one,) = judged(tmp_path, records, fewer)
+    assert one.finding("trained") is Finding.HOLDS
+    (one,) = judged(tmp_path, records, fewer.replace('"parameters"', '"loss"'))
+    ((difference,),) = one.ways.values()
+    assert difference.difference.estimate == pytest.approx(-15.0)
+
+
+def test_epochs_are_counted_until_the_target_is_reached(tmp_path):
+    def curve(*accuracies: float):
+        return [
+            {"epoch": epoch, "train_loss": 1.0, "loss": 1.0, "accuracy": accuracy}
+            for epoch, accuracy in enumerate(accuracies, start=1)
+        ]
+
+    text = CLAIM.replace('"accuracy"', '"epochs"\ntarget = 90.0').replace('"higher"', '"lower"')
+    records = [
+        *runs("a", HIGH, validation=curve(0.8, 0.91, 0.95, 0.95), kept_epoch=4),
+        *runs("b", HIGH, validation=curve(0.5, 0.6, 0.7, 0.8), kept_epoch=4),
+    ]
+    (one,) = judged(tmp_path, records, text)
+    ((difference,),) = one.ways.values()
+    assert difference.values == ((2.0,) * 5, (5.0,) * 5)
+    assert one.finding("trained") is Finding.HOLDS
+
+
+def test_other_data_are_never_compared(tmp_path):
+    records = runs("a", HIGH) + runs("b", LOW, data_hash="other")
+    (one,) = judged(tmp_path, records)
+    assert one.finding("trained") is Finding.OPEN
+    assert "different data" in claims_table([one])
+
+
+def test_searches_failures_and_closed_test_sets_are_no_evidence(tmp_path):
+    good = runs("a", HIGH) + runs("b", LOW)
+    bad = [
+        dataclasses.replace(record(seed=9), model="b", dataset="digits", status="crashed"),
+        *runs("b", [0.999], is_search=True),
+    ]
+    assert stored_cells(Baselines({}, {}), good + bad) == stored_cells(Baselines({}, {}), good)
+
+
+def test_table_document_and_page_tell_the_same_verdict(tmp_path):
+    found = judged(tmp_path, runs("a", HIGH) + runs("b", LOW))
+    assert "holds (a - b: +7.00 points" in claims_table(found)
+    assert "**holds**: a - b: +7.00 points" in claims_document(found, "stn claims claims.toml")
+    assert "1 hold" in tally_line(found)
+    write_claims_page(found, tmp_path / "claims.html", "stn claims claims.toml")
+    page = (tmp_path / "claims.html").read_text()
+    assert "A is better." in page
+    assert "stn claims claims.toml" in page
+    assert page.count("<svg") == 1

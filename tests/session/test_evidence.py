@@ -1,0 +1,39 @@
+"""Whole records that are kept: what goes in comes out, and nothing is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.session.evidence import add_evidence, read_evidence
+from tests.examples import record
+
+
+def test_what_goes_in_comes_out_sorted_and_the_newer_counts(tmp_path):
+    path = tmp_path / "evidence.jsonl.gz"
+    first, second = record(seed=1), record(seed=0)
+    add_evidence(path, [first])
+    add_evidence(path, [second, dataclasses.replace(first, message="again")])
+    assert read_evidence(path) == [second, dataclasses.replace(first, message="again")]
+
+
+def test_the_same_records_make_the_same_file(tmp_path):
+    one, other = tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz"
+    add_evidence(one, [record(seed=0), record(seed=1)])
+    add_evidence(other, [record(seed=1)])
+    add_evidence(other, [record(seed=0)])
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_no_file_holds_nothing(tmp_path):
+    assert read_evidence(tmp_path / "none.gz") == []
+
+
+@pytest.mark.parametrize("content", [b"no gzip", b"", b"\x1f\x8b\x08\x00broken"])
+def test_a_damaged_file_is_one_line_that_names_it(tmp_path, content):
+    path = tmp_path / "evidence.jsonl.gz"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"evidence\.jsonl\.gz"):
+        read_evidence(path)

@@ -1,0 +1,36 @@
+"""The command that judges the claims of this repository, and the page that it wrote."""
+
+from pathlib import Path
+
+from stn_core.report.claims import read_claims
+from stn_core.report.claims_text import claims_document
+from stn_core.suite.claims import judge_file, unknown_names
+from stn_core.suite.commands import main
+
+REPOSITORY = Path(__file__).parents[2]
+CLAIMS = Path("benchmarks", "claims.toml")
+
+
+def test_every_claim_names_what_exists_and_the_page_says_what_the_stored_values_say():
+    claims = read_claims(REPOSITORY / CLAIMS)
+    assert not claims.refused
+    assert not unknown_names(claims)
+    assert len(claims.claims) >= 20
+    evidence = REPOSITORY / "evidence.jsonl.gz"
+    judged = judge_file(claims, REPOSITORY / "baselines.json", evidence)
+    page = (REPOSITORY / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert page == claims_document(judged, f"stn claims {CLAIMS.as_posix()}")
+
+
+def test_a_wrong_entry_fails_the_command_and_the_others_are_told(tmp_path, capsys, monkeypatch):
+    good = (REPOSITORY / CLAIMS).read_text(encoding="utf-8").split("[[claim]]")[1]
+    wrong = good.replace('id = "', 'id = "wrong-').replace('metric = "accuracy"', 'metric = "size"')
+    (tmp_path / "claims.toml").write_text(f"[[claim]]{good}[[claim]]{wrong}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    baselines = str(REPOSITORY / "baselines.json")
+    assert main(["claims", "claims.toml", "--baselines", baselines]) == 1
+    said = capsys.readouterr()
+    assert "1 claims" in said.out
+    assert "wrong-spinal" in said.err
+    assert (tmp_path / "claims.md").exists()
+    assert (tmp_path / "claims.html").exists()
