@@ -65,6 +65,18 @@ def _set_default_device(device: torch.device) -> None:
     torch.set_default_device(None if device == torch.device("cpu") else device)
 
 
+def _older(default: object, read: Callable[[], object], write: Callable[[Any], object]) -> _Setting:
+    """A setting of torch's older functions, which have no answer once the newer ones differ."""
+
+    def value() -> object:
+        try:
+            return read()
+        except RuntimeError:
+            return "mixed"
+
+    return _Setting(default, value, lambda wanted: wanted == "mixed" or write(wanted))
+
+
 _SETTINGS = {
     "grad_enabled": _Setting(True, torch.is_grad_enabled, torch.set_grad_enabled),
     "default_dtype": _Setting(torch.float32, torch.get_default_dtype, torch.set_default_dtype),
@@ -76,9 +88,14 @@ _SETTINGS = {
     "flush_denormal": _Setting(False, _flushes_denormals, torch.set_flush_denormal),
     "autocast_cpu": _autocast("cpu"),
     "autocast_cuda": _autocast("cuda"),
-    # It sets the precisions below as well, so it comes before them.
-    "float32_matmul_precision": _Setting(
+    # These two set the precisions below as well, so they come before them.
+    "float32_matmul_precision": _older(
         "highest", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    ),
+    "cudnn.allow_tf32": _older(
+        True,
+        lambda: torch.backends.cudnn.allow_tf32,
+        lambda allowed: setattr(torch.backends.cudnn, "allow_tf32", allowed),
     ),
     "fp32_precision": _flag("backends.fp32_precision", "none"),
     **{

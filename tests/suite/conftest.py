@@ -1,11 +1,14 @@
 """Every session under test has a folder, models and an environment of its own."""
 
+import importlib
 import os
+import pkgutil
 import sys
 import warnings
 
 import pytest
 
+import stn_core
 from stn_core.datasets import registry as datasets
 from stn_core.models import registry as models
 from stn_core.session import budgets
@@ -27,11 +30,14 @@ def own_environment(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def all_imported():
-    """What training and judging import: pytester forgets it after a test, and torch stands it only
-    once."""
+    """Everything: pytester forgets after a test what it imported, torch can be imported only once,
+    and what a test replaces must be in the module that the session under test uses."""
     import scipy.optimize
     import scipy.stats  # noqa: F401
 
+    for module in pkgutil.walk_packages(stn_core.__path__, "stn_core."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0])
 
 

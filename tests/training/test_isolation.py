@@ -39,6 +39,8 @@ CHANGES: dict[str, Callable[[], object]] = {
         torch.backends.mkldnn.conv, "fp32_precision", "bf16"
     ),
     "cudnn.conv.fp32_precision": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+    "fp32_precision": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+    "cudnn.rnn.fp32_precision": lambda: setattr(torch.backends.cudnn.rnn, "fp32_precision", "ieee"),
     "cuda.matmul.fp32_precision": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
     "mkldnn.enabled": lambda: setattr(torch.backends.mkldnn, "enabled", False),
     "mkldnn.deterministic": lambda: setattr(torch.backends.mkldnn, "deterministic", True),
@@ -56,6 +58,8 @@ def test_a_setting_that_a_run_changes_is_set_back_and_named(name: str) -> None:
     with isolated(0, CPU, 1) as changes:
         CHANGES[name]()
     assert TorchSettings.now() == before
+    assert torch.backends.cudnn.allow_tf32 in (True, False)  # torch's older flags can be read again
+    assert torch.get_float32_matmul_precision()
     assert torch.get_num_threads() == threads
     assert name in [change.partition(" from ")[0] for change in changes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def find_medmnist_file(name: str, download: bool) -> Path | None:
     """
     if not name.endswith("mnist") or importlib.util.find_spec("medmnist") is None:
         return None
-    import medmnist  # seconds to import, so only where it is needed
+    medmnist = importlib.import_module("medmnist")  # takes seconds, so only where it is needed
 
     known: dict[str, Any] = medmnist.INFO
     if name not in known:
