@@ -1,4 +1,4 @@
-"""Files written in one piece: whoever reads one sees the old content or the new, never a part."""
+"""Files written in one piece: a reader sees the old content or the new, never a part."""
 
 from __future__ import annotations
 

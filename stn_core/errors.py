@@ -105,7 +105,7 @@ def user_path(path: str | os.PathLike[str]) -> Path:
     """A path as a user writes it, with ``~`` and ``~name`` for a home folder.
 
     Raises:
-        UsageError: nobody knows that home.
+        UsageError: no user of that name has a home here.
     """
     try:
         return Path(path).expanduser()
