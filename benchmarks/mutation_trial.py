@@ -36,6 +36,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from stn_core.errors import UsageError, unknown_name
+from stn_core.session.cells import split_key
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_name("mutants.toml")
@@ -332,12 +333,12 @@ def ask_gate(mutant: Mutant, copy: Path) -> dict[str, Any]:
     except DoesNotLoadError as error:
         return {"outcome": "refused", "message": str(error)}
     accept_hashes(copy / "baselines.json", cells)
-    touched = [key.split("/")[1:] for key in cells if mutant.touches(key)]
+    touched = [split_key(key).id for key in cells if mutant.touches(key)]
     answer = run_python(
         copy,
         *("-m", "pytest", "-x", "-q", "-n", "2", "-p", "no:cacheprovider"),
         *("--no-identical", "--device", "cpu", "--results-dir", str(copy / "results")),
-        *(f"benchmarks/test_accuracy.py::test_accuracy[{d}-{model}]" for d, model in touched),
+        *(f"benchmarks/test_accuracy.py::test_accuracy[{cell}]" for cell in touched),
     )
     tables = sorted(copy.glob("results/*/table.csv"))
     if not tables:

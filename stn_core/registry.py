@@ -1,4 +1,4 @@
-"""A table of named things that refuses duplicates and knows the nearest name."""
+"""Names and tables of named things: no duplicates, and an error that knows the nearest name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from stn_core.errors import UsageError, printable, unknown_name
+from stn_core.errors import UsageError, one_line, printable, unknown_name
 
 Entry = TypeVar("Entry")
 
@@ -25,6 +25,46 @@ def check_name(kind: str, name: str) -> None:
         raise UsageError(f"the {kind} {name!r} needs a name without a slash")
     if not name or printable(name) != name:
         raise UsageError(f"the {kind} {name!r} needs a name of printable characters")
+
+
+def split_names(text: str) -> list[str]:
+    """The names in a list separated by commas, as a command line has it.
+
+    A comma within brackets separates a variant's options. Surrounding blanks and empty places are
+    dropped.
+
+    >>> split_names("stn[warp=tps,channels=(10,20)], cnn")
+    ['stn[warp=tps,channels=(10,20)]', 'cnn']
+
+    Raises:
+        UsageError: a bracket is not closed, or not opened.
+    """
+    return [name for name in map(str.strip, split_at_commas(text)) if name]
+
+
+def split_at_commas(text: str) -> list[str]:
+    """The parts between the commas that lie outside of brackets.
+
+    Raises:
+        UsageError: brackets are not closed in the order in which they are opened.
+    """
+    closing, open_brackets, parts = {"[": "]", "(": ")"}, [], [""]
+    for letter in text:
+        if letter in closing:
+            open_brackets.append(closing[letter])
+        elif letter in closing.values() and (not open_brackets or open_brackets.pop() != letter):
+            raise _unmatched(text)
+        if letter == "," and not open_brackets:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    if open_brackets:
+        raise _unmatched(text)
+    return parts
+
+
+def _unmatched(text: str) -> UsageError:
+    return UsageError(f"the brackets in {one_line(text, 100)!r} do not match")
 
 
 class Registry(Generic[Entry]):

@@ -4,13 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from stn_core.atomic_files import (
     append_text,
     is_unfinished,
+    read_tensors,
     remove_unfinished,
     replaced_at_once,
     write_at_once,
+    write_tensors,
 )
 
 
@@ -101,3 +104,30 @@ def test_what_a_killed_writer_left_is_told_and_removed_and_nothing_else(tmp_path
     assert is_unfinished(f"?? folder/{killed.name}")
     remove_unfinished(tmp_path / "file.json")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_tensors_come_back_with_their_document(tmp_path: Path, quick: bool) -> None:
+    path = tmp_path / "new folder" / "file.safetensors"
+    weights = torch.arange(24.0).reshape(2, 3, 2, 2).to(memory_format=torch.channels_last)
+    tensors = {"weights": weights, "same": weights, "scalar": torch.tensor(True)}
+    write_tensors(path, tensors, {"epoch": 3}, quick=quick)
+    found, document = read_tensors(path)
+    assert document == {"epoch": 3}
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("changed", [b"epoch", b"\x00\x00\x80?"])
+def test_a_change_of_tensors_or_document_is_noticed(
+    tmp_path: Path, quick: bool, changed: bytes
+) -> None:
+    path = tmp_path / "file.safetensors"
+    write_tensors(path, {"weights": torch.ones(3)}, {"epoch": 3}, quick=quick)
+    content = path.read_bytes()
+    assert changed in content
+    path.write_bytes(content.replace(changed, bytes(reversed(changed)), 1))
+    with pytest.raises(ValueError, match="not what its checksum says"):
+        read_tensors(path)

@@ -27,7 +27,7 @@ from stn_core.gate.statistics import (
 )
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.budgets import get_budget
-from stn_core.session.cells import Cell
+from stn_core.session.cells import Cell, split_key
 from stn_core.session.records import RunRecord
 
 SUSPICIOUS_SHARE = 0.5
@@ -121,7 +121,7 @@ class Judge:
         self._stored = {
             key: part
             for key, cell in baselines.cells.items()
-            if key.startswith(f"{budget}/") and (part := cell.on(device))
+            if split_key(key).budget == budget and (part := cell.on(device))
         }
 
     def seeds(self, cell: Cell) -> tuple[int, ...]:

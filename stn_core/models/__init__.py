@@ -28,7 +28,7 @@ from stn_core.models.registry import (
 )
 from stn_core.models.summary import summarize_model
 from stn_core.models.transformed import TransformedClassifier, TransformsImages
-from stn_core.models.variants import looks_like_variant, split_model_names
+from stn_core.models.variants import looks_like_variant
 
 __all__ = [
     "Background",
@@ -44,6 +44,5 @@ __all__ = [
     "model_name",
     "register_model",
     "registered_name",
-    "split_model_names",
     "summarize_model",
 ]

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from stn_core.atomic_files import replaced_at_once
 from stn_core.errors import UsageError, needs_extra, printable
+
+with needs_extra("data"):  # which has all that follows
+    from safetensors import SafetensorError
+
+from stn_core.atomic_files import read_tensors, write_tensors
 from stn_core.models import create_model, list_models, model_info, registered_name
-from stn_core.models.checksummed_tensors import read_sealed, sealed
 from stn_core.models.normaliser import Normaliser
 from stn_core.schema import Count, CountFrom1, Number, Share, checked
-
-with needs_extra("data"):
-    from safetensors import SafetensorError
 
 FORMAT_VERSION = 1
 """Of the file's document; a file of another is refused."""
@@ -153,10 +153,7 @@ def save_model(path: Path, model: nn.Module, configuration: ModelConfiguration) 
         if json.loads(json.dumps(extra)) != extra:
             raise TypeError(f"{', '.join(extra)}: extra state must be of JSON types")
         document["extra_state"] = extra
-    content = sealed(document, {name: state[name] for name in state if name not in extra})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_at_once(path) as unfinished:
-        unfinished.write_bytes(content)
+    write_tensors(path, {name: state[name] for name in state if name not in extra}, document)
 
 
 def load_model(path: str | os.PathLike[str]) -> nn.Module:
@@ -177,7 +174,7 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
 def read_saved_model(path: str | os.PathLike[str]) -> SavedModel:
     """A saved network and its configuration; arguments and errors as for `load_model`."""
     path = Path(path)
-    document, weights = _read(path)
+    weights, document = _read(path)
     if not isinstance(document, dict) or "configuration" not in document:
         raise UsageError(f"{path} is not a saved model; {_HOW_TO_SAVE}")
     if document.get("version") != FORMAT_VERSION:
@@ -194,13 +191,13 @@ def read_saved_model(path: str | os.PathLike[str]) -> SavedModel:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a .safetensors file in it")
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             raise UsageError(f"{path} is not a regular file")
-        return read_sealed(path)
+        return read_tensors(path)
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}; {_HOW_TO_SAVE}") from None
     except UsageError:

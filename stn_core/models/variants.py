@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stn_core.errors import UsageError
+from stn_core.registry import split_at_commas
 
 LONGEST = 500
 """Characters of a name; its options belong in a function of one's own when they need more."""
@@ -25,20 +26,6 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CONSTANTS: dict[str, Any] = {"true": True, "false": False, "none": None}
 _EXACT_INTEGERS = 2**53
-
-
-def split_model_names(text: str) -> list[str]:
-    """The names of a list separated by commas, such as a command line has.
-
-    A comma within brackets separates options. Blanks around names and empty places are dropped.
-
-    >>> split_model_names("stn[warp=tps,channels=(10,20)], cnn")
-    ['stn[warp=tps,channels=(10,20)]', 'cnn']
-
-    Raises:
-        UsageError: a bracket is not closed, or not opened.
-    """
-    return [name for name in map(str.strip, _split_at_commas(text)) if name]
 
 
 def looks_like_variant(name: str) -> bool:
@@ -73,7 +60,7 @@ def parse_variant(name: str) -> tuple[str, dict[str, Any]]:
     if not base.strip() or not rest.endswith("]"):
         raise _malformed(name)
     options: dict[str, Any] = {}
-    for part in _split_at_commas(rest[:-1]) if rest[:-1].strip() else []:
+    for part in _parts(rest[:-1], name) if rest[:-1].strip() else []:
         option, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not _OPTION.fullmatch(option):
             raise _malformed(name)
@@ -111,30 +98,17 @@ def _malformed(name: str) -> UsageError:
     return UsageError(f"malformed model name {name!r}; {_EXAMPLE}")
 
 
-def _split_at_commas(text: str) -> list[str]:
-    """The parts between the commas that lie outside of brackets.
-
-    Raises:
-        UsageError: brackets are not closed in the order in which they are opened.
-    """
-    closing, open_brackets, parts = {"[": "]", "(": ")"}, [], [""]
-    for letter in text:
-        if letter in closing:
-            open_brackets.append(closing[letter])
-        elif letter in closing.values() and (not open_brackets or open_brackets.pop() != letter):
-            raise _malformed(text[:LONGEST])
-        if letter == "," and not open_brackets:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    if open_brackets:
-        raise _malformed(text[:LONGEST])
-    return parts
+def _parts(text: str, name: str) -> list[str]:
+    """What lies between the commas of a part of a model's name."""
+    try:
+        return split_at_commas(text)
+    except UsageError:
+        raise _malformed(name) from None
 
 
 def _parse_value(text: str, name: str) -> Any:
     if text.startswith("(") and text.endswith(")"):
-        entries = _split_at_commas(text[1:-1])
+        entries = _parts(text[1:-1], name)
         if not entries[-1].strip():  # (10,) is a tuple of one, () one of none
             entries.pop()
         return tuple(_parse_value(entry.strip(), name) for entry in entries)

@@ -46,7 +46,7 @@ def cells_to_draw(table: ResultsTable, named: Sequence[str]) -> frozenset[str]:
         is_best = judgement.verdict.passes and cell.dataset not in datasets
         if is_best:
             datasets.add(cell.dataset)
-        is_named = any(name in f"{cell.dataset}-{cell.model}" for name in named)
+        is_named = any(name in cell.id for name in named)
         if is_best or is_named or not judgement.verdict.passes:
             drawn.add(judgement.key)
     return frozenset(drawn.intersection(keys))

@@ -127,7 +127,7 @@ def cell_section(task: CellTask, draw: FigureFolder) -> CellSection:
             draw.failures.append(f"{judgement.key} is not shown whole: {reason}")
     return CellSection(
         anchor=task.anchor,
-        place=cell.place,
+        place=str(cell.place),
         title=f"{cell.model}, {task.session}" if task.session else cell.model,
         verdict=str(judgement.verdict),
         verdict_name=judgement.verdict.name.lower(),
@@ -155,8 +155,7 @@ def _facts(task: CellTask) -> tuple[tuple[str, str], ...]:
     if judgement.message:
         facts.append(("verdict", judgement.message))
     if not task.is_drawn:
-        name = f"{cell.dataset}-{cell.model}"
-        facts.append(("pictures", f"not drawn; --draw {name} draws them"))
+        facts.append(("pictures", f"not drawn; --draw {cell.id} draws them"))
     elif task.shown:
         facts.append(("pictures", f"of seed {task.shown.record.seed}"))
     return tuple(facts)

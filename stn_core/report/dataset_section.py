@@ -23,7 +23,7 @@ from stn_core.report.charts import (
 from stn_core.report.figures import FigureFolder
 from stn_core.report.published import PUBLISHED
 from stn_core.report.session import Session
-from stn_core.session.cells import split_key
+from stn_core.session.cells import Place, split_key
 from stn_core.session.file_names import file_stem
 
 with needs_extra("report"):
@@ -50,7 +50,7 @@ def dataset_sections(sessions: Sequence[Session], draw: FigureFolder) -> list[di
         sessions: one or more.
         draw: the figures.
     """
-    places: dict[str, _Place] = {}
+    places: dict[Place, _Judged] = {}
     for session in sessions:
         for judgement in session.judgements:
             if judgement.records:
@@ -59,16 +59,15 @@ def dataset_sections(sessions: Sequence[Session], draw: FigureFolder) -> list[di
     return [_section(place, judgements, draw) for place, judgements in sorted(places.items())]
 
 
-_Place = dict[str, list[Judgement]]
+_Judged = dict[str, list[Judgement]]
 """The cells of one budget and dataset, by session."""
 
 
-def _section(place: str, judgements: _Place, draw: FigureFolder) -> dict[str, Any]:
-    budget, _, dataset = place.partition("/")
+def _section(place: Place, judgements: _Judged, draw: FigureFolder) -> dict[str, Any]:
     return {
-        "place": place,
-        "title": f"{dataset}, {budget}",
-        "anchor": f"dataset-{budget}-{dataset}",
+        "place": str(place),
+        "title": f"{place.dataset}, {place.budget}",
+        "anchor": f"dataset-{place.budget}-{place.dataset}",
         "figures": [
             figure
             for images in ("test", "validation")  # which are never mixed
@@ -77,7 +76,7 @@ def _section(place: str, judgements: _Place, draw: FigureFolder) -> dict[str, An
     }
 
 
-def _figures(place: str, images: str, found: _Place, draw: FigureFolder) -> list[Figure]:
+def _figures(place: Place, images: str, found: _Judged, draw: FigureFolder) -> list[Figure]:
     """The figures of what was measured on the test images, or of searches, on validation images."""
     measured = {
         session: [
@@ -90,9 +89,9 @@ def _figures(place: str, images: str, found: _Place, draw: FigureFolder) -> list
     judgements = [judgement for those in measured.values() for judgement in those]
     if not judgements:
         return []
-    prefix = file_stem(*place.split("/")) + ("-search" if images == "validation" else "")
+    prefix = file_stem(*place) + ("-search" if images == "validation" else "")
     published = PUBLISHED if images == "test" else {}
-    rows = _accuracies(place.partition("/")[2], measured, published)
+    rows = _accuracies(place.dataset, measured, published)
     svg = draw(f"{prefix}-accuracy", "Accuracy by model", partial(accuracy_chart, rows, images))
     figures = [Figure(f"Accuracy on {images} images", _published_text(rows), Markup(svg))]
     for name, (cost, label, cost_of) in _COSTS.items() if len(judgements) > 1 else ():

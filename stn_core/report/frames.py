@@ -13,6 +13,7 @@ from stn_core.gate.best_model import p_against_best, tied_with_best
 from stn_core.gate.verdict import Judgement
 from stn_core.report.charts import mean_interval
 from stn_core.report.results_table import all_accuracies, badness_by_dataset
+from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
 with needs_extra("report"):
@@ -41,7 +42,7 @@ def statistics_frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
     frame = pd.DataFrame(
         [
             {
-                **dict(zip(("budget", "dataset", "model"), one.key.split("/", 2), strict=True)),
+                **split_key(one.key)._asdict(),
                 **_spread(all_accuracies(one)),
                 "p_against_best": chances.get(one.key, math.nan),
                 "tied": one.key in tied,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import enum
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +21,12 @@ from stn_core.gate.statistics import sampling_deviation
 from stn_core.gate.verdict import accuracy_text
 from stn_core.report.sources import CellRuns, Source
 from stn_core.report.text_table import WIDTH, aligned_table, counted, fitting_columns
+from stn_core.session.cells import Place
 
 with needs_extra("report"):
     import pandas as pd
 
 _LOSS = "test loss, %"
-
-
-def split_names(text: str) -> list[str]:
-    """Names with commas between them; commas within brackets belong to a name."""
-    return [name for name in re.split(r",(?![^\[]*\])", text) if name]
 
 
 class PairFinding(enum.StrEnum):
@@ -96,7 +91,7 @@ def compare_models(
         if len(alike) > 1:
             pairs += _pairs(alike, margin_points)
         else:
-            complaints.append(f"{'/'.join(place[:2])}: only {alike[0].model}, nothing to compare")
+            complaints.append(f"{Place(*place[:2])}: only {alike[0].model}, nothing to compare")
     if not pairs:
         raise UsageError(f"{source.path}: no dataset has two of these models")
     return pairs, complaints

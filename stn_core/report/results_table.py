@@ -25,7 +25,7 @@ from stn_core.report.text_table import (
     first_few,
     fitting_columns,
 )
-from stn_core.session.cells import split_key
+from stn_core.session.cells import Place, split_key
 from stn_core.session.records import RunRecord
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def badness_by_dataset(
         For each budget and dataset, by key: the badness of every run that speaks for the cell, and
         its least credible standard deviation.
     """
-    datasets: dict[str, tuple[dict[str, NDArray[np.float64]], dict[str, float]]] = {}
+    datasets: dict[Place, tuple[dict[str, NDArray[np.float64]], dict[str, float]]] = {}
     for judgement in judgements:
         accuracies = all_accuracies(judgement)
         images = max((record.test_images for record in judgement.records), default=0)

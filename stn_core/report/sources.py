@@ -139,7 +139,7 @@ def _of_records(path: Path, records: Sequence[RunRecord], complaints: list[str])
     by_place = last_of_each_seed((_place(record), record) for record in records)
     for place, runs in sorted(by_place.items()):
         good, left_out = _fit_for_comparison(runs)
-        complaints += [f"{'/'.join(place[:3])}: {reason}" for reason in left_out]
+        complaints += [f"{CellKey(*place[:3])}: {reason}" for reason in left_out]
         if good:
             kept += good
             hashes = (good[0].recipe_hash, good[0].data_hash, good[0].test_images)

@@ -11,6 +11,16 @@ from stn_core.errors import UsageError
 from stn_core.session.recipe import Recipe
 
 
+class Place(NamedTuple):
+    """What the models that are compared with each other share, written ``budget/dataset``."""
+
+    budget: str
+    dataset: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
 class CellKey(NamedTuple):
     """The names that identify a cell in a file, written ``budget/dataset/model``."""
 
@@ -22,9 +32,14 @@ class CellKey(NamedTuple):
         return "/".join(self)
 
     @property
-    def place(self) -> str:
-        """``budget/dataset``: what the models that are compared with each other share."""
-        return f"{self.budget}/{self.dataset}"
+    def place(self) -> Place:
+        """Where it competes with other models."""
+        return Place(self.budget, self.dataset)
+
+    @property
+    def id(self) -> str:
+        """``dataset-model``: the cell's name as a pytest parameter, and what ``--draw`` takes."""
+        return f"{self.dataset}-{self.model}"
 
 
 def split_key(key: str) -> CellKey:
@@ -61,12 +76,16 @@ class Cell:
     @property
     def key(self) -> str:
         """``budget/dataset/model``: its name in baselines.json."""
-        return str(CellKey(self.budget, self.dataset, self.model))
+        return str(self._names)
 
     @property
     def id(self) -> str:
         """``dataset-model``: its name as a pytest parameter."""
-        return f"{self.dataset}-{self.model}"
+        return self._names.id
+
+    @property
+    def _names(self) -> CellKey:
+        return CellKey(self.budget, self.dataset, self.model)
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as a JSON object."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stn_core.errors import UsageError, printable, user_path
+from stn_core.registry import split_names
 from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
 
 
@@ -64,7 +65,6 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from stn_core.report.model_pairs import split_names
     from stn_core.report.session_page import write_report
 
     folder: Path = given.out or (given.results[0] if len(given.results) == 1 else Path())
@@ -117,7 +117,6 @@ def _compare_models(given: argparse.Namespace) -> int:
         compare_models,
         pairs_answer,
         pairs_table,
-        split_names,
         write_pairs,
     )
     from stn_core.report.sources import read_source

@@ -16,10 +16,10 @@ from stn_core.models import (
     looks_like_variant,
     model_info,
     model_name,
-    split_model_names,
 )
+from stn_core.registry import split_names
 from stn_core.session.budgets import get_budget
-from stn_core.session.cells import Cell, split_key
+from stn_core.session.cells import Cell, CellKey, split_key
 from stn_core.suite.session_options import SuiteOptions
 
 _DROP_IT = "drop its entry by --drop-vanished"
@@ -67,7 +67,7 @@ def _models(options: SuiteOptions) -> list[str]:
     if not options.models:
         return list_models()
     chosen: list[str] = []
-    for name in split_model_names(options.models):
+    for name in split_names(options.models):
         is_pattern = set("*?[") & set(name) and not looks_like_variant(name)
         found = list_models(name) if is_pattern else [model_name(name)]
         if not found:
@@ -140,9 +140,9 @@ def budget_matrix_size(cells: Sequence[Cell], baselines: Baselines, budget: str)
     Everything that has a baseline counts, every model on the budget's own datasets, and everything
     that is planned.
     """
-    known = {key for key in baselines.cells if key.startswith(f"{budget}/")}
+    known = {key for key in baselines.cells if split_key(key).budget == budget}
     own = {
-        f"{budget}/{dataset}/{model}"
+        str(CellKey(budget, dataset, model))
         for dataset in get_budget(budget).datasets
         for model in list_models()
         if model_info(model).suits(dataset)

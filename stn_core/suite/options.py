@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from stn_core.errors import UsageError, user_path
+from stn_core.registry import split_names
 
 PREFIX = "stn-"
 SHORT_NAMES_PLUGIN = "stn_core.suite.short_options"
@@ -38,7 +39,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
     if re.fullmatch(r"\d+", text):
         seeds = list(range(min(int(text), MOST_SEEDS + 1)))
     elif re.fullmatch(r"(\d+(-\d+)?,)*(\d+(-\d+)?)?", text):
-        for part in read_names(text):
+        for part in _parts(text):
             first, _, last = part.partition("-")
             end = min(int(last or first), int(first) + MOST_SEEDS)
             seeds += range(int(first), end + 1)
@@ -59,9 +60,13 @@ def read_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def read_names(text: str) -> tuple[str, ...]:
-    """Names separated by commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _read_names(text: str) -> tuple[str, ...]:
+    return tuple(split_names(text))
+
+
+def _parts(text: str) -> list[str]:
+    """Paths or seeds separated by commas; brackets mean nothing in them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _read_threads(text: str) -> int:
@@ -86,14 +91,14 @@ def _read_path(text: str) -> str:
 
 
 def _read_paths(text: str) -> tuple[str, ...]:
-    paths = tuple(map(_read_path, read_names(text)))
+    paths = tuple(map(_read_path, _parts(text)))
     if not paths:
         raise UsageError("expected a file or a folder")
     return paths
 
 
 def _read_imports(text: str) -> tuple[str, ...]:
-    return tuple(_read_path(name) if name.endswith(".py") else name for name in read_names(text))
+    return tuple(_read_path(name) if name.endswith(".py") else name for name in _parts(text))
 
 
 def _read_setting(text: str) -> tuple[str, Any]:
@@ -186,7 +191,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "dataset",
             "datasets to run, comma-separated (default: the budget's)",
-            read_names,
+            _read_names,
             "NAMES",
             "STN_DATASET",
         ),

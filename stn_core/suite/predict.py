@@ -14,6 +14,7 @@ from stn_core.datasets.sources.image_files import MODES, read_image
 from stn_core.errors import UsageError
 from stn_core.models import TransformsImages
 from stn_core.models.saved_models import SavedModel, read_saved_model
+from stn_core.registry import split_names
 from stn_core.session.user_modules import import_models
 from stn_core.training.devices import resolve_device
 from stn_core.training.side_by_side import side_by_side
@@ -28,8 +29,7 @@ def open_model(arguments: argparse.Namespace) -> SavedModel:
     if arguments.top < 1:
         raise UsageError(f"--top takes a whole number from 1, not {arguments.top}")
     device = resolve_device(arguments.device)
-    names = (name.strip() for name in arguments.imports.split(","))
-    import_models(filter(None, names), Path.cwd())
+    import_models(split_names(arguments.imports), Path.cwd())
     saved = read_saved_model(arguments.model)
     channels = saved.configuration.in_shape[0]
     if channels not in MODES:

@@ -1,6 +1,6 @@
 """The state of an unfinished training, kept in one file, so that it can go on where it was.
 
-The file is a sealed one: the tensors as they are, and a JSON document with all else.
+The file holds the tensors as they are, and a JSON document with everything else.
 
 A checkpoint is a help and never a condition: where it cannot be written, read or trusted, a line of
 the log says so, and the training goes on without it.
@@ -9,7 +9,6 @@ the log says so, and the training goes on without it.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stn_core.atomic_files import read_tensors, write_tensors
 from stn_core.errors import needs_extra
-from stn_core.models.checksummed_tensors import read_sealed, sealed
 
 with needs_extra("suite"):
     from safetensors import SafetensorError
@@ -86,20 +85,9 @@ def discard(path: Path) -> None:
 
 
 def _write(path: Path, owner: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Replace the file at once: interrupted at any moment, this leaves the old one or the new."""
     tensors: dict[str, Tensor] = {}
     document = {"owner": dict(owner), "state": _encode(state, "", tensors)}
-    content = sealed(document, tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_tensors(path, tensors, document)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -108,7 +96,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         OSError, ValueError, SafetensorError: it cannot be read, or is not as written.
     """
-    values, tensors = read_sealed(path)
+    tensors, values = read_tensors(path)
     return values["owner"], _decode(values["state"], tensors)
 
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import stn_core
+from stn_core.atomic_files import write_tensors
 from stn_core.errors import UsageError, printable
 from stn_core.models import register_model, registry
-from stn_core.models.checksummed_tensors import sealed
 from stn_core.models.saved_models import (
     ModelConfiguration,
     SavedModel,
@@ -217,9 +217,9 @@ def test_files_that_are_something_else(path: Path) -> None:
     assert_refused(path, "is damaged or not a saved model")
     safetensors.torch.save_file({"weights": torch.zeros(2)}, path, {"format": "pt"})
     assert_refused(path, "another program wrote it")
-    path.write_bytes(sealed({"owner": {}, "state": {}}, {"weights": torch.zeros(2)}))
+    write_tensors(path, {"weights": torch.zeros(2)}, {"owner": {}, "state": {}})
     assert_refused(path, "is not a saved model")
-    path.write_bytes(sealed([1, 2], {}))
+    write_tensors(path, {}, [1, 2])
     assert_refused(path, "is not a saved model")
 
 
@@ -235,7 +235,7 @@ def test_a_document_that_says_too_little(
     path: Path, change: dict[str, object], complaint: str
 ) -> None:
     document = {"version": 1, "configuration": dataclasses.asdict(CONFIGURATION), **change}
-    path.write_bytes(sealed(document, {}))
+    write_tensors(path, {}, document)
     assert_refused(path, complaint)
 
 
@@ -258,7 +258,7 @@ def test_a_field_that_makes_no_sense_is_named(
     path: Path, change: dict[str, object], complaint: str
 ) -> None:
     values = dataclasses.asdict(CONFIGURATION) | change
-    path.write_bytes(sealed({"version": 1, "configuration": values}, {}))
+    write_tensors(path, {}, {"version": 1, "configuration": values})
     assert_refused(path, complaint)
 
 
@@ -352,7 +352,7 @@ def test_a_layer_of_a_claimed_size_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["mean", "std", "background"])
 def test_a_value_for_each_channel(path: Path, name: str) -> None:
     values = dataclasses.asdict(CONFIGURATION) | {name: (0.5,) * 3}
-    path.write_bytes(sealed({"version": 1, "configuration": values}, {}))
+    write_tensors(path, {}, {"version": 1, "configuration": values})
     assert_refused(path, f"{name} has 3 values for images of 2 channel")
 
 

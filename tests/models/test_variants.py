@@ -20,10 +20,10 @@ from stn_core.models import (
     looks_like_variant,
     model_info,
     model_name,
-    split_model_names,
 )
 from stn_core.models.saved_models import read_saved_model, save_model
 from stn_core.models.variants import parse_variant, variant_name
+from stn_core.registry import split_names
 from tests.configurations import configuration_of
 from tests.models.parts import layers_of
 
@@ -50,7 +50,7 @@ def test_what_is_written_is_read_again(given_options: dict[str, object]) -> None
         assert parse_variant(name) == ("stn", given_options)
         assert variant_name(*parse_variant(name)) == name
         assert looks_like_variant(name) is bool(given_options)
-        assert split_model_names(f"cnn,{name} , vit") == ["cnn", name, "vit"]
+        assert split_names(f"cnn,{name} , vit") == ["cnn", name, "vit"]
         assert not set(name) & {"/", " ", "\n"}
 
 
@@ -228,15 +228,6 @@ def test_a_saved_variant_is_loaded_by_its_name(tmp_path: Path) -> None:
     saved = read_saved_model(tmp_path / "model.safetensors")
     assert saved.configuration.model == name
     assert torch.equal(saved.model(images), model(images))
-
-
-def test_names_are_split_at_the_commas_between_them() -> None:
-    listed = "stn[warp=tps,channels=(10,20)], cnn,,stn_[ct]*,"
-    assert split_model_names(listed) == ["stn[warp=tps,channels=(10,20)]", "cnn", "stn_[ct]*"]
-    assert split_model_names("") == []
-    for text in ("stn[warp=tps", "stn]", "stn[channels=(10]20)"):
-        with pytest.raises(UsageError, match="malformed model name"):
-            split_model_names(text)
 
 
 def test_a_shell_pattern_does_not_look_like_a_variant() -> None:

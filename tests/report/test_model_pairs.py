@@ -9,7 +9,6 @@ from stn_core.report.model_pairs import (
     compare_models,
     pairs_answer,
     pairs_table,
-    split_names,
 )
 from stn_core.suite.commands import main
 from tests.report.folders import a_run, write_session
@@ -68,10 +67,6 @@ def test_what_cannot_be_compared_is_one_line():
         compare_models(SIDE, ["goo"])
     with pytest.raises(UsageError, match="no dataset has two of these models"):
         compare_models(SIDE, ["good"])
-
-
-def test_names_in_brackets_keep_their_commas():
-    assert split_names("stn[a=b,c=(1,2)],cnn,") == ["stn[a=b,c=(1,2)]", "cnn"]
 
 
 def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys):

@@ -37,7 +37,7 @@ def test_a_session_without_cells_loads_no_more(tmp_path):
     assert "stn_core.suite.plugin" in loaded  # by its entry point
     assert not loaded & HEAVY
     rooms = {name.split(".")[1] for name in loaded if name.startswith("stn_core.")}
-    assert rooms == {"suite", "errors"}
+    assert rooms == {"suite", "errors", "registry"}
 
 
 def test_a_fixture_of_the_project_called_cell_wins(pytester, run_here):

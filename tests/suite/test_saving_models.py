@@ -7,8 +7,8 @@ import sys
 import pytest
 from PIL import Image
 
+from stn_core.atomic_files import read_tensors
 from stn_core.datasets import load_dataset
-from stn_core.models.checksummed_tensors import read_sealed
 from tests.suite.sessions import exactly, select
 
 pytest_plugins = ["pytester"]
@@ -28,7 +28,7 @@ def test_every_good_run_leaves_a_model_that_another_process_can_use(bench, pytes
         f"digits-{model}-{seed}.safetensors" for model in ("small", "tiny") for seed in (0, 1)
     ]
     (model,) = pytester.path.glob("results/*/models/digits-tiny-1.safetensors")
-    assert read_sealed(model)[0]["configuration"]["imports"] == ["my_models"]
+    assert read_tensors(model)[1]["configuration"]["imports"] == ["my_models"]
     Image.fromarray(load_dataset("digits").test.images[0, 0].numpy()).save("digit.png")
     command = [sys.executable, "-m", "stn_core", "predict", str(model), "digit.png"]
     command += ["--import", "my_models"]

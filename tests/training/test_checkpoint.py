@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from stn_core.atomic_files import read_tensors
 from stn_core.datasets import Split, load_dataset
-from stn_core.models.checksummed_tensors import read_sealed
 from stn_core.models.normaliser import Normaliser
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
@@ -172,7 +172,7 @@ def test_interrupted_within_an_epoch_it_is_the_same_training(digits, tmp_path):
     with pytest.raises(InterruptionError):
         follow(frail, digits, recipe, saving)
     (path,) = (file for file in tmp_path.rglob("*") if file.is_file())
-    saved = read_sealed(path)[0]["state"]
+    saved = read_tensors(path)[1]["state"]
     seen = []
     resumed_model = network(5)
     watching = OnEpoch(lambda result, _: seen.append(result))

@@ -15,7 +15,6 @@ import json
 import logging
 import math
 import os
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,17 +23,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stn_core.atomic_files import replaced_at_once
+from stn_core.atomic_files import read_tensors, replaced_at_once, tensors_metadata, write_tensors
 from stn_core.errors import UsageError, needs_extra, user_path
 
 with needs_extra("data"):
     import platformdirs
-    import safetensors.torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
 _LOGGER = logging.getLogger(__name__)
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Of the kept files; another one is not looked for."""
 
 Tensors = Mapping[str, Tensor]
@@ -45,9 +43,6 @@ _DTYPES = {"U8": np.uint8, "I64": np.int64}
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 """The arrays of a file that is filled in place: one of `_DTYPES` and a shape, by name."""
-
-_CHECKED_BYTES = 1 << 24
-"""Of a tensor at a time."""
 
 
 def decoded_once(
@@ -95,7 +90,7 @@ def filled_once(
         if kept is not None:
             return kept
         if _fill_file(path, layout, fill):
-            return _read(path)
+            return read_tensors(path)[0]
     arrays = {name: np.empty(shape, _DTYPES[dtype]) for name, (dtype, shape) in layout.items()}
     fill(arrays)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -139,7 +134,7 @@ def _key(files: Sequence[Path], reading: str) -> str:
 def _read_if_sound(path: Path) -> Tensors | None:
     """The tensors of a kept file; None where there is none, or one that cannot be used."""
     try:
-        return _read(path)
+        return read_tensors(path)[0]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, SafetensorError) as error:
@@ -147,32 +142,16 @@ def _read_if_sound(path: Path) -> Tensors | None:
         return None
 
 
-def _read(path: Path) -> Tensors:
-    """The tensors of a kept file.
-
-    Raises:
-        OSError, ValueError, SafetensorError: it cannot be read, or is not as written.
-    """
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    if metadata.get("checksum") != _checksum(tensors):
-        raise ValueError("its contents are not what its checksum says")
-    return tensors
-
-
 def _keep(path: Path, tensors: Tensors) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced_at_once(path) as unfinished:
-            safetensors.torch.save_file(dict(tensors), unfinished, {"checksum": _checksum(tensors)})
+        write_tensors(path, tensors, quick=True)
     except (OSError, SafetensorError) as error:
         _LOGGER.warning("%s could not be written, it is decoded again next time: %s", path, error)
 
 
 def _fill_file(path: Path, layout: Layout, fill: Callable[[Arrays], None]) -> bool:
     """Make a kept file and fill it where it lies; whether that was possible."""
-    start = len(_header(layout, "0" * 8))
+    start = len(_header(layout, tensors_metadata(None, {}, quick=True)))
     num_bytes = {name: math.prod(shape, start=_itemsize(d)) for name, (d, shape) in layout.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,8 +164,8 @@ def _fill_file(path: Path, layout: Layout, fill: Callable[[Arrays], None]) -> bo
                 arrays[name] = part.view(_DTYPES[dtype]).reshape(shape)
                 start += num_bytes[name]
             fill(arrays)
-            checksum = _checksum({n: torch.from_numpy(array) for n, array in arrays.items()})
-            header = _header(layout, checksum)
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            header = _header(layout, tensors_metadata(None, tensors, quick=True))
             whole[: len(header)] = np.frombuffer(header, np.uint8)
             whole.flush()
     except OSError as error:
@@ -204,9 +183,9 @@ def _reserve(path: Path, num_bytes: int) -> None:
             file.truncate(num_bytes)
 
 
-def _header(layout: Layout, checksum: str) -> bytes:
-    """What a safetensors file begins with; as long for every checksum."""
-    entries: dict[str, object] = {"__metadata__": {"checksum": checksum}}
+def _header(layout: Layout, metadata: Mapping[str, str]) -> bytes:
+    """What a safetensors file begins with."""
+    entries: dict[str, object] = {"__metadata__": metadata}
     start = 0
     for name, (dtype, shape) in layout.items():
         end = start + math.prod(shape, start=_itemsize(dtype))
@@ -219,14 +198,3 @@ def _header(layout: Layout, checksum: str) -> bytes:
 
 def _itemsize(dtype: str) -> int:
     return np.dtype(_DTYPES[dtype]).itemsize
-
-
-def _checksum(tensors: Tensors) -> str:
-    """Of what the tensors are and hold: CRC-32, which reads gigabytes a second."""
-    checksum = 0
-    for name, tensor in sorted(tensors.items()):
-        checksum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), checksum)
-        content = np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8)
-        for start in range(0, len(content), _CHECKED_BYTES):
-            checksum = zlib.crc32(content[start : start + _CHECKED_BYTES].data, checksum)
-    return f"{checksum:08x}"
