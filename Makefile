@@ -9,6 +9,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ARGS :=
 UPGRADE :=
+# Without it each process compiles torch anew, which takes longer than to train a small model.
+unexport PYTHONDONTWRITEBYTECODE
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --resolution $(RESOLUTION) --quiet
 

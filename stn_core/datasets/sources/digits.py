@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -51,15 +52,24 @@ def digits_rts(root: Path | None, download: bool) -> Dataset:
 
 def _sources() -> Sources:
     """The digits as 20×20 images, split 1,097 / 200 / 500."""
-    with needs_extra("data"):
-        from sklearn.datasets import load_digits  # seconds to import, so only where it is needed
-
-    originals = load_digits()
-    images = torch.from_numpy(_enlarged(originals.images.astype(np.int64))).unsqueeze(1)
-    labels = torch.from_numpy(originals.target.astype(np.int64))
+    table = np.loadtxt(_file_of_scikit_learn(), dtype=np.int64, delimiter=",")
+    images = torch.from_numpy(_enlarged(table[:, :-1].reshape(-1, 8, 8))).unsqueeze(1)
+    labels = torch.from_numpy(table[:, -1].copy())
     parts = stratified_order(labels).tensor_split([NUM_TEST, NUM_TEST + NUM_VAL])
     test, val, train = (Split(images[part], labels[part]) for part in parts)
     return Sources(train, val, test, tuple("0123456789"))
+
+
+def _file_of_scikit_learn() -> Path:
+    """64 grey levels and the class in each line.
+
+    Read without importing scikit-learn, which takes each process as long as torch does.
+    """
+    with needs_extra("data"):
+        package = find_spec("sklearn")
+        if package is None or package.origin is None:
+            raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
+    return Path(package.origin).with_name("datasets") / "data" / "digits.csv.gz"
 
 
 def _enlarged(levels: NDArray[np.int64]) -> NDArray[np.uint8]:
