@@ -41,7 +41,7 @@ def test_of_equal_spreads_the_intervals_are_scipys(models, runs):
 
 @pytest.mark.parametrize(("models", "runs"), [(9, 20), (20, 3)])
 def test_of_many_models_the_width_is_that_of_scipys_distribution(models, runs):
-    """Games and Howell's interval, of which `tukey_hsd` would compute the quantile for each pair."""
+    """Games and Howell's; `tukey_hsd` would compute the same quantile for each pair."""
     deviations = np.random.default_rng(models).normal(size=runs)
     values = {f"m{n}": deviations + n for n in range(models)}
     error = np.sqrt(np.var(deviations, ddof=1) / runs)
