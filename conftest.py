@@ -12,8 +12,8 @@ def device(pytestconfig: pytest.Config):
     Of several cards the workers get one after the other, as in a session of trainings.
     """
     from stn_core.errors import UsageError
+    from stn_core.suite.command_line import CommandLine
     from stn_core.suite.context import worker_number
-    from stn_core.suite.options import CommandLine
     from stn_core.training.devices import resolve_device
 
     worker = worker_number(getattr(pytestconfig, "workerinput", {}))

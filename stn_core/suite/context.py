@@ -18,7 +18,8 @@ from stn_core.session.folder import claim_folder, hold_folder
 from stn_core.session.records import RunRecord
 from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
-from stn_core.suite.options import XDIST_SESSION, respelled
+from stn_core.suite.command_line import XDIST_SESSION
+from stn_core.suite.options import respelled
 from stn_core.suite.session import Plan, fitting_records, read_all
 from stn_core.suite.session_options import SuiteOptions, read_options
 

@@ -1,124 +1,37 @@
-"""The command line: every option declared once, with the function that reads its value.
+"""The options of the command line, each declared once, with the function that reads its value.
 
 Importing this costs next to nothing: it happens in every session of every project that has the
-package installed. The file is long because most of it is a table.
+package installed.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 import re
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stn_core.errors import UsageError, user_path
-from stn_core.registry import split_names
+from stn_core.errors import UsageError
+from stn_core.suite.option_values import (
+    field_reader,
+    read_imports,
+    read_names,
+    read_path,
+    read_paths,
+    read_points,
+    read_recipe,
+    read_seeds,
+    read_setting,
+    read_shard,
+    read_threads,
+)
 
 PREFIX = "stn-"
 SHORT_NAMES_PLUGIN = "stn_core.suite.short_options"
-MOST_SEEDS = 1000
 CORE_MARKER = "core: one of the models that `make bench` runs"
-XDIST_SESSION = pytest.StashKey[str]()
-"""xdist's name of the session, in its first process."""
-
-
-def read_seeds(text: str) -> tuple[int, ...]:
-    """Seeds as a count ("5" is 0 to 4), a range ("10-14") or a list with a comma ("3,", "0,3,7").
-
-    Raises:
-        UsageError: the text is none of these, or names a seed twice or no seed.
-    """
-    seeds: list[int] = []
-    if re.fullmatch(r"\d+", text):
-        seeds = list(range(min(int(text), MOST_SEEDS + 1)))
-    elif re.fullmatch(r"(\d+(-\d+)?,)*(\d+(-\d+)?)?", text):
-        for part in _parts(text):
-            first, _, last = part.partition("-")
-            end = min(int(last or first), int(first) + MOST_SEEDS)
-            seeds += range(int(first), end + 1)
-    if not 0 < len(seeds) <= MOST_SEEDS or len(set(seeds)) < len(seeds):
-        raise UsageError(f"expected a count or a list such as 5, 10-14 or 0,3,7, not {text!r}")
-    return tuple(seeds)
-
-
-def read_shard(text: str) -> tuple[int, int]:
-    """A share of the cells, "2/3", as (2, 3).
-
-    Raises:
-        UsageError: the text is not of that form, or names a share that does not exist.
-    """
-    match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
-    if not match or int(match[1]) > int(match[2]):
-        raise UsageError(f"expected K/N with K from 1 to N, such as 2/3, not {text!r}")
-    return int(match[1]), int(match[2])
-
-
-def _read_names(text: str) -> tuple[str, ...]:
-    return tuple(split_names(text))
-
-
-def _parts(text: str) -> list[str]:
-    """Paths or seeds separated by commas; brackets mean nothing in them."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _read_threads(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,5}", text):
-        raise UsageError(f"expected a whole number from 1, not {text!r}")
-    return int(text)
-
-
-def _read_points(text: str) -> float:
-    try:
-        points = float(text)
-    except ValueError:
-        points = -1.0
-    if not 0 <= points < 100:
-        raise UsageError(f"expected points of accuracy from 0 to 100, not {text!r}")
-    return points
-
-
-def _read_path(text: str) -> str:
-    """A path as plain text: values of options travel to other processes."""
-    return str(user_path(text))
-
-
-def _read_paths(text: str) -> tuple[str, ...]:
-    paths = tuple(map(_read_path, _parts(text)))
-    if not paths:
-        raise UsageError("expected a file or a folder")
-    return paths
-
-
-def _read_imports(text: str) -> tuple[str, ...]:
-    return tuple(_read_path(name) if name.endswith(".py") else name for name in _parts(text))
-
-
-def _read_setting(text: str) -> tuple[str, Any]:
-    from stn_core.session.recipe import parse_setting
-
-    return parse_setting(text)
-
-
-def _field(name: str) -> Callable[[str], Any]:
-    """What reads the value of one field of a recipe."""
-    return lambda text: _read_setting(f"{name}={text}")[1]
-
-
-def _read_recipe(text: str) -> str:
-    if text not in RECIPES:
-        raise UsageError(f"expected {' or '.join(RECIPES)}, not {text!r}")
-    return text
-
-
-RECIPES = ("fast", "predecessor")
 
 
 @dataclass(frozen=True)
@@ -175,7 +88,9 @@ def _converter(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _override(name: str, field: str, metavar: str) -> Option:
     variable = f"STN_{field.upper()}"
-    return Option(name, f"override the recipe's {field}", _field(field), metavar, variable, field)
+    return Option(
+        name, f"override the recipe's {field}", field_reader(field), metavar, variable, field
+    )
 
 
 GROUPS: dict[str, tuple[Option, ...]] = {
@@ -191,7 +106,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "dataset",
             "datasets to run, comma-separated (default: the budget's)",
-            _read_names,
+            read_names,
             "NAMES",
             "STN_DATASET",
         ),
@@ -214,7 +129,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "import",
             "modules or files that register models, datasets and budgets, comma-separated",
-            _read_imports,
+            read_imports,
             "NAMES",
             "STN_IMPORT",
         ),
@@ -224,14 +139,14 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "resume",
             "train only what an earlier session lacks: its results folder, or 'last'",
-            _read_path,
+            read_path,
             "FOLDER",
             "STN_RESUME",
         ),
         Option(
             "from-records",
             "train nothing and judge these records files or results folders, comma-separated",
-            _read_paths,
+            read_paths,
             "PATHS",
             "STN_FROM_RECORDS",
         ),
@@ -240,12 +155,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "where": (
         Option("device", "auto (default), cpu, cuda, cuda:N or mps", str, "NAME", "STN_DEVICE"),
         Option(
-            "threads", "torch's threads per process (default: 1)", _read_threads, "N", "STN_THREADS"
+            "threads", "torch's threads per process (default: 1)", read_threads, "N", "STN_THREADS"
         ),
         Option(
             "data-root",
             "the folder of the datasets that are not part of the package",
-            _read_path,
+            read_path,
             "FOLDER",
             "STN_DATA",
         ),
@@ -255,7 +170,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "baselines",
             "the baselines file (default: baselines.json)",
-            _read_path,
+            read_path,
             "FILE",
             "STN_BASELINES",
         ),
@@ -264,7 +179,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "min-drop",
             "the smallest drop of accuracy, in points, that can fail (default: 0.3)",
-            _read_points,
+            read_points,
             "POINTS",
             "STN_MIN_DROP",
         ),
@@ -273,7 +188,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "digest-cache",
             "a file of digests that count as stored ones",
-            _read_path,
+            read_path,
             "FILE",
             "STN_DIGEST_CACHE",
         ),
@@ -283,7 +198,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "recipe",
             "fast (default, the budget's own) or predecessor",
-            _read_recipe,
+            read_recipe,
             "NAME",
             "STN_RECIPE",
         ),
@@ -294,7 +209,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _override("patience", "patience", "N"),
         _override("min-delta", "min_delta", "LOSS"),
         Option(
-            "set", "override any field of the recipe", _read_setting, "FIELD=VALUE", repeats=True
+            "set", "override any field of the recipe", read_setting, "FIELD=VALUE", repeats=True
         ),
         Option("final", "also evaluate an overridden recipe on the test set"),
     ),
@@ -302,7 +217,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "results-dir",
             "where each session makes its results folder (default: results)",
-            _read_path,
+            read_path,
             "FOLDER",
             "STN_RESULTS",
         ),
@@ -356,81 +271,3 @@ def respelled(text: str, config: pytest.Config) -> str:
     if config.pluginmanager.hasplugin(SHORT_NAMES_PLUGIN):
         return text
     return _SPELLING.sub(rf"--{PREFIX}\1", text)
-
-
-class CommandLine:
-    """What a session was given: on the command line, in a configuration file, or as a variable.
-
-    Args:
-        config: pytest's.
-        environment: variables that count where an option is not given.
-    """
-
-    def __init__(self, config: pytest.Config, environment: Mapping[str, str] | None = None) -> None:
-        self._config = config
-        self._environment = os.environ if environment is None else environment
-
-    def __getitem__(self, name: str) -> Any:
-        """The value of an option; None, or False of a flag, where it was not given.
-
-        Raises:
-            UsageError: the environment variable that stands for it cannot be read.
-        """
-        option = OPTIONS[name]
-        value = self._config.getoption(option.destination)
-        text = self._environment.get(option.variable, "")
-        if value is not None or option.read is None or not text:
-            return value
-        try:
-            return option.read(text)
-        except UsageError as error:
-            raise UsageError(f"{option.variable}: {error}") from None
-
-    @property
-    def default_folder(self) -> Path:
-        """Where results and baselines go unless an option says otherwise."""
-        return self._config.rootpath
-
-    @property
-    def start_time(self) -> str:
-        """When the session began."""
-        return start_time(self._config)
-
-    @property
-    def given(self) -> bool:
-        """Whether any option was given, variables aside."""
-        values = (self._config.getoption(option.destination) for option in OPTIONS.values())
-        return any(value not in (None, False) for value in values)
-
-    def folder(self, name: str) -> Path:
-        """Where what an option names is looked for: where the user stands, for what the user wrote.
-
-        What a configuration file names is looked for beside that file, wherever the user stands.
-        """
-        config = self._config
-        written = config.getoption(OPTIONS[name].destination) is not None
-        if written and name not in options_by_hand(config):
-            return config.inipath.parent if config.inipath else config.rootpath
-        return config.invocation_params.dir
-
-    def path(self, name: str) -> Path | None:
-        """The path that an option names, None where it was not given."""
-        value = self[name]
-        return self.folder(name) / value if value else None
-
-
-def options_by_hand(config: pytest.Config) -> list[str]:
-    """The options that stand in the command itself, or in PYTEST_ADDOPTS; the same in a worker."""
-    told: list[str] | None = getattr(config, "workerinput", {}).get("stn_options_by_hand")
-    if told is not None:
-        return told
-    words = [str(word) for word in config.invocation_params.args]
-    words += shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
-    written = {word.partition("=")[0] for word in words}
-    return [name for name in OPTIONS if written & {f"--{name}", f"--{PREFIX}{name}"}]
-
-
-def start_time(config: pytest.Config) -> str:
-    """When the session began, as its results folder is called; the same in a worker."""
-    told: str | None = getattr(config, "workerinput", {}).get("stn_start_time")
-    return told or datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -56,7 +56,8 @@ def pytest_load_initial_conftests() -> Generator[None, Any, Any]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check options that were given; a mistake in them ends the session here, in one line."""
-    from stn_core.suite.options import CORE_MARKER, CommandLine, respelled
+    from stn_core.suite.command_line import CommandLine
+    from stn_core.suite.options import CORE_MARKER, respelled
 
     if not _has_marker(config, "core"):
         config.addinivalue_line("markers", CORE_MARKER)
@@ -91,7 +92,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     Only where the plugin was asked for: other sessions get xdist's own answer.
     """
     from stn_core.errors import UsageError
-    from stn_core.suite.options import CommandLine
+    from stn_core.suite.command_line import CommandLine
 
     given = CommandLine(config)
     if not (given.given or any(name.startswith("stn_core.") for name in config.option.plugins)):
@@ -119,7 +120,7 @@ def _available_cores() -> int:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker what it cannot know: what the user wrote by hand, and when."""
-    from stn_core.suite.options import XDIST_SESSION, options_by_hand, start_time
+    from stn_core.suite.command_line import XDIST_SESSION, options_by_hand, start_time
 
     node.config.stash[XDIST_SESSION] = node.workerinput["testrunuid"]
     node.workerinput["stn_options_by_hand"] = options_by_hand(node.config)
@@ -136,7 +137,7 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind of what xdist's processes told each other."""
-    from stn_core.suite.options import XDIST_SESSION
+    from stn_core.suite.command_line import XDIST_SESSION
 
     if "stn_core.suite.context" in sys.modules:
         from stn_core.suite.context import release_results

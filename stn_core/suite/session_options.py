@@ -14,7 +14,8 @@ from stn_core.session.budgets import PREDECESSOR, Budget, get_budget, list_budge
 from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
 from stn_core.session.recipe import Recipe
 from stn_core.session.user_modules import import_models
-from stn_core.suite.options import OPTIONS, CommandLine
+from stn_core.suite.command_line import CommandLine
+from stn_core.suite.options import OPTIONS
 
 
 @dataclass(frozen=True)

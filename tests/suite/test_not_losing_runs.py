@@ -211,7 +211,7 @@ def stopped_clock(monkeypatch):
     """It is always the same second."""
     now = datetime.datetime(2026, 1, 2, 3, 4, 5)
     stopped = SimpleNamespace(datetime=SimpleNamespace(now=lambda: now))
-    monkeypatch.setattr("stn_core.suite.options.datetime", stopped)
+    monkeypatch.setattr("stn_core.suite.command_line.datetime", stopped)
     return "2026-01-02_03-04-05"
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.suite.options import read_seeds, read_shard
+from stn_core.suite.option_values import read_seeds, read_shard
 from stn_core.suite.plugin import pytest_xdist_auto_num_workers
 
 

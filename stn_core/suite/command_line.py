@@ -1,0 +1,96 @@
+"""What a session was given: on the command line, in a configuration file, as a variable."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.suite.options import OPTIONS, PREFIX
+
+XDIST_SESSION = pytest.StashKey[str]()
+"""xdist's name of the session, in its first process."""
+
+
+class CommandLine:
+    """The values of a session's options.
+
+    Args:
+        config: pytest's.
+        environment: variables that count where an option is not given.
+    """
+
+    def __init__(self, config: pytest.Config, environment: Mapping[str, str] | None = None) -> None:
+        self._config = config
+        self._environment = os.environ if environment is None else environment
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of an option; None, or False of a flag, where it was not given.
+
+        Raises:
+            UsageError: the environment variable that stands for it cannot be read.
+        """
+        option = OPTIONS[name]
+        value = self._config.getoption(option.destination)
+        text = self._environment.get(option.variable, "")
+        if value is not None or option.read is None or not text:
+            return value
+        try:
+            return option.read(text)
+        except UsageError as error:
+            raise UsageError(f"{option.variable}: {error}") from None
+
+    @property
+    def default_folder(self) -> Path:
+        """Where results and baselines go unless an option says otherwise."""
+        return self._config.rootpath
+
+    @property
+    def start_time(self) -> str:
+        """When the session began."""
+        return start_time(self._config)
+
+    @property
+    def given(self) -> bool:
+        """Whether any option was given, variables aside."""
+        values = (self._config.getoption(option.destination) for option in OPTIONS.values())
+        return any(value not in (None, False) for value in values)
+
+    def folder(self, name: str) -> Path:
+        """Where what an option names is looked for: where the user stands, for what the user wrote.
+
+        What a configuration file names is looked for beside that file, wherever the user stands.
+        """
+        config = self._config
+        written = config.getoption(OPTIONS[name].destination) is not None
+        if written and name not in options_by_hand(config):
+            return config.inipath.parent if config.inipath else config.rootpath
+        return config.invocation_params.dir
+
+    def path(self, name: str) -> Path | None:
+        """The path that an option names, None where it was not given."""
+        value = self[name]
+        return self.folder(name) / value if value else None
+
+
+def options_by_hand(config: pytest.Config) -> list[str]:
+    """The options that stand in the command itself, or in PYTEST_ADDOPTS; the same in a worker."""
+    told: list[str] | None = getattr(config, "workerinput", {}).get("stn_options_by_hand")
+    if told is not None:
+        return told
+    words = [str(word) for word in config.invocation_params.args]
+    words += shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    written = {word.partition("=")[0] for word in words}
+    return [name for name in OPTIONS if written & {f"--{name}", f"--{PREFIX}{name}"}]
+
+
+def start_time(config: pytest.Config) -> str:
+    """When the session began, as its results folder is called; the same in a worker."""
+    told: str | None = getattr(config, "workerinput", {}).get("stn_start_time")
+    return told or datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

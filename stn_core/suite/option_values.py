@@ -1,0 +1,129 @@
+"""How the text of an option becomes its value; a mistake is one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from stn_core.errors import UsageError, user_path
+from stn_core.registry import split_names
+
+MOST_SEEDS = 1000
+RECIPES = ("fast", "predecessor")
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Seeds as a count ("5" is 0 to 4), a range ("10-14") or a list with a comma ("3,", "0,3,7").
+
+    Raises:
+        UsageError: the text is none of these, or names a seed twice or no seed.
+    """
+    seeds: list[int] = []
+    if re.fullmatch(r"\d+", text):
+        seeds = list(range(min(int(text), MOST_SEEDS + 1)))
+    elif re.fullmatch(r"(\d+(-\d+)?,)*(\d+(-\d+)?)?", text):
+        for part in _parts(text):
+            first, _, last = part.partition("-")
+            end = min(int(last or first), int(first) + MOST_SEEDS)
+            seeds += range(int(first), end + 1)
+    if not 0 < len(seeds) <= MOST_SEEDS or len(set(seeds)) < len(seeds):
+        raise UsageError(f"expected a count or a list such as 5, 10-14 or 0,3,7, not {text!r}")
+    return tuple(seeds)
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """A share of the cells, "2/3", as (2, 3).
+
+    Raises:
+        UsageError: the text is not of that form, or names a share that does not exist.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
+    if not match or int(match[1]) > int(match[2]):
+        raise UsageError(f"expected K/N with K from 1 to N, such as 2/3, not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """Names of datasets, separated by commas."""
+    return tuple(split_names(text))
+
+
+def _parts(text: str) -> list[str]:
+    """Paths or seeds separated by commas; brackets mean nothing in them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def read_threads(text: str) -> int:
+    """A number of threads, 1 or more.
+
+    Raises:
+        UsageError: the text is something else.
+    """
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise UsageError(f"expected a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def read_points(text: str) -> float:
+    """Points of accuracy, from 0 to below 100.
+
+    Raises:
+        UsageError: the text is something else.
+    """
+    try:
+        points = float(text)
+    except ValueError:
+        points = -1.0
+    if not 0 <= points < 100:
+        raise UsageError(f"expected points of accuracy from 0 to 100, not {text!r}")
+    return points
+
+
+def read_path(text: str) -> str:
+    """A path as plain text: values of options travel to other processes."""
+    return str(user_path(text))
+
+
+def read_paths(text: str) -> tuple[str, ...]:
+    """One or more paths, separated by commas.
+
+    Raises:
+        UsageError: there is none.
+    """
+    paths = tuple(map(read_path, _parts(text)))
+    if not paths:
+        raise UsageError("expected a file or a folder")
+    return paths
+
+
+def read_imports(text: str) -> tuple[str, ...]:
+    """Names of modules and paths of Python files, separated by commas."""
+    return tuple(read_path(name) if name.endswith(".py") else name for name in _parts(text))
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """A field of the recipe and its value, "epochs=5".
+
+    Raises:
+        UsageError: there is no such field, or it cannot have such a value.
+    """
+    from stn_core.session.recipe import parse_setting
+
+    return parse_setting(text)
+
+
+def field_reader(name: str) -> Callable[[str], Any]:
+    """The function that reads the value of one field of the recipe."""
+    return lambda text: read_setting(f"{name}={text}")[1]
+
+
+def read_recipe(text: str) -> str:
+    """The name of a recipe.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if text not in RECIPES:
+        raise UsageError(f"expected {' or '.join(RECIPES)}, not {text!r}")
+    return text
