@@ -27,7 +27,7 @@ Shape = tuple[int, int, int]
 """(C, H, W) of a dataset's images."""
 
 Check = Callable[[Path | None, bool], None]
-"""Raises a UsageError where the builder, called with the same arguments, could not succeed."""
+"""Raises a UsageError where the builder, called with the same arguments, would find no files."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def register_dataset(
 
     Args:
         name: what to load it by; not taken yet.
-        check: says, without decoding any image, whether the dataset can be had.
+        check: sees that the files are there; what is in them is checked when they are read.
         channels: how many its images have, so that `check_dataset` knows whether they can be
             distorted; None: that is found out when it is loaded.
         is_distorted: whether it has a distortion of its own.
@@ -118,15 +118,15 @@ def check_dataset(
 ) -> Shape | None:
     """Say, without loading it, whether `load_dataset` with the same arguments will find its data.
 
-    Names, files, sizes and headers are looked at and no image; but CIFAR-10's batches hold labels
-    and images in one pickle, and all of it is read.
+    Of a registered dataset the files are looked for, and of a user's own the headers are read too,
+    which say the images' shape. Everything else is checked when the dataset is loaded.
 
     Returns:
         (C, H, W) of its images, where it is a user's own and the files say it; else None.
 
     Raises:
-        UsageError: the name is unknown, files are missing or damaged, or what should be distorted
-            is known not to be grey.
+        UsageError: the name is unknown, files are missing, a header is damaged, or what should be
+            distorted is known not to be grey.
     """
     folder = data_folder(root)
     with _hidden_file_told(name, folder):

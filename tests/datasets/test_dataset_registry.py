@@ -124,7 +124,7 @@ def test_a_file_that_a_registered_name_hides_is_told(
 
 def test_a_file_that_is_read_is_not_told_as_hidden(tmp_path: Path) -> None:
     (tmp_path / "cifar10.npz").write_bytes(b"damaged")
-    assert "rename" not in complaint(check_dataset, "cifar10", tmp_path)
+    assert "rename" not in complaint(load_dataset, "cifar10", tmp_path)
 
 
 @pytest.mark.parametrize("load", [check_dataset, load_dataset])

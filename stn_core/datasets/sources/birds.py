@@ -46,46 +46,35 @@ DECODING_VERSION = 1
 _DECODING_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def _check(root: Path | None, download: bool) -> None:
-    check_birds(root)
+def check_birds(root: str | os.PathLike[str] | None, download: bool = False) -> None:
+    """See that CUB-200-2011 is there: the check of every dataset that `load_birds` makes.
+
+    Args:
+        root: as for `load_birds`.
+        download: the birds are never fetched.
+
+    Raises:
+        UsageError: it is not.
+    """
+    _folder(root)
 
 
-def _check_with_boxes(root: Path | None, download: bool) -> None:
-    check_birds(root, crop_to_box=True)
-
-
-@register_dataset("birds", check=_check, channels=3)
+@register_dataset("birds", check=check_birds, channels=3)
 def birds(root: Path | None, download: bool) -> Dataset:
     """Whole images of 112×112 pixels."""
     return load_birds(root, "birds")
 
 
-@register_dataset("birds_224", check=_check, channels=3)
+@register_dataset("birds_224", check=check_birds, channels=3)
 def birds_224(root: Path | None, download: bool) -> Dataset:
     """Whole images of 224×224 pixels."""
     return load_birds(root, "birds_224", image_size=224)
 
 
-@register_dataset("birds_cropped", check=_check_with_boxes, channels=3)
+@register_dataset("birds_cropped", check=check_birds, channels=3)
 def birds_cropped(root: Path | None, download: bool) -> Dataset:
     """The birds' boxes, 112×112 pixels."""
     return load_birds(root, "birds_cropped", crop_to_box=True)
-
-
-def check_birds(
-    root: str | os.PathLike[str] | None,
-    classes: Iterable[int | str] | None = None,
-    crop_to_box: bool = False,
-) -> None:
-    """Check the lists, and that the images are there, without decoding any: for `load_birds`.
-
-    Args:
-        root: as for `load_birds`, as are the others.
-
-    Raises:
-        UsageError: files are missing or damaged, or a class is unknown.
-    """
-    _listing(root, classes, crop_to_box)
 
 
 def load_birds(
@@ -97,7 +86,7 @@ def load_birds(
 ) -> Dataset:
     """Load CUB-200-2011, or some of its classes.
 
-    A dataset of one's own is a registered function that calls this; its check calls `check_birds`.
+    A dataset of one's own is a registered function that calls this; its check is `check_birds`.
 
     The official test set is the test set; a tenth of the official training set validates. The
     images are decoded once and kept (see `decoded`). The hash covers the bytes of the image files
@@ -117,7 +106,7 @@ def load_birds(
         raise UsageError(
             f"image_size is {image_size!r}; it must be a whole number of pixels, 1 to {MAX_SIZE:,}"
         )
-    listing = _listing(root, classes, crop_to_box)
+    listing = _listing(_folder(root), classes, crop_to_box)
     reading = f"decoding {DECODING_VERSION}, {image_size} pixels"
     decoded = decoded_once(
         "birds",
@@ -134,9 +123,7 @@ def load_birds(
     return assemble(name, _sources(listing, decoded["images"], digest.hexdigest()))
 
 
-def _listing(
-    root: str | os.PathLike[str] | None, classes: Iterable[int | str] | None, with_boxes: bool
-) -> Listing:
+def _folder(root: str | os.PathLike[str] | None) -> Path:
     above = data_folder(root)
     if above is None:
         raise UsageError(
@@ -149,6 +136,10 @@ def _listing(
             f"no {FOLDER} in {above}; where another folder holds it, {PASS_IT} (the birds are not "
             f"fetched by --download; unpack them from {SOURCE})"
         )
+    return folder
+
+
+def _listing(folder: Path, classes: Iterable[int | str] | None, with_boxes: bool) -> Listing:
     listing = read_listing(folder, classes, with_boxes)
     num_train = sum(image.in_train for image in listing.images)
     if num_train < MIN_TRAIN_IMAGES:

@@ -48,12 +48,10 @@ ORDER_VERSION = 1
 
 
 def _check(root: Path | None, download: bool) -> None:
-    """Whether either kind of files is there and sound, or may be fetched."""
+    """See that either kind of files is there, or may be fetched."""
     folder = _data_folder(root)
-    if is_file(folder / NPZ_FILE):
-        _check_npz(folder / NPZ_FILE)
-    elif not (download and _missing_files(folder)):
-        _read_batches(folder)
+    if not (is_file(folder / NPZ_FILE) or download):
+        _check_there(folder)
 
 
 @register_dataset("cifar10", check=_check, channels=IMAGE_SHAPE[0])
@@ -62,7 +60,6 @@ def cifar10(root: Path | None, download: bool) -> Dataset:
     folder = _data_folder(root)
     npz = folder / NPZ_FILE
     if is_file(npz):
-        _check_npz(npz)
         decoded = _decoded_once([npz], lambda: _read_npz(npz))
     else:
         if download and _missing_files(folder):
@@ -83,16 +80,13 @@ def _data_folder(root: Path | None) -> Path:
     return root
 
 
-def _check_npz(path: Path) -> None:
+def _read_npz(path: Path) -> tuple[Split, Split]:
     shape = npz_shape(path)
     if shape != IMAGE_SHAPE:
         raise UsageError(
             f"{path} holds images of shape {shape}, CIFAR-10 has {IMAGE_SHAPE}; give the file "
             "another name"
         )
-
-
-def _read_npz(path: Path) -> tuple[Split, Split]:
     train, test = read_npz(path)
     num_classes = len(train.labels.unique())
     if num_classes != NUM_CLASSES or int(test.labels.max()) >= NUM_CLASSES:
@@ -123,7 +117,6 @@ def _check_there(root: Path) -> None:
 
 def _read_batches(root: Path) -> tuple[Split, Split]:
     """Train and test from the files that torchvision fetches."""
-    _check_there(root)
     *train_files, test_file = _files(root)
     train, test = read_batches(train_files), read_batches([test_file])
     if len(train) < MIN_TRAIN_IMAGES:

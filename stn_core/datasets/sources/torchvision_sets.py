@@ -44,10 +44,10 @@ FASHION_CLASSES = (
 
 
 def _check(class_name: str, root: Path | None, download: bool) -> None:
-    """Whether torchvision's dataset of that class is there, or may be fetched."""
+    """See that the files of torchvision's dataset of that class are there, or may be fetched."""
     folder = _raw_folder(class_name, root)
-    if not (download and _missing_files(folder)):
-        _read_labels(folder)
+    if not download:
+        _check_there(folder)
 
 
 @register_dataset("mnist", check=partial(_check, "MNIST"), channels=1)
@@ -69,7 +69,9 @@ def _sources(
     folder = _raw_folder(class_name, root)
     if download and _missing_files(folder):
         fetch(class_name, class_name, folder.parents[1], folder)
-    labels = _read_labels(folder)
+    _check_there(folder)
+    _check_image_shapes(folder)
+    labels = {split: _checked_labels(folder, split) for split in PARTS}
     images = {split: _read_images(folder, split) for split in PARTS}
     train, val = carve_validation(images["train"], labels["train"])
     return Sources(train, val, Split(images["test"], labels["test"]), class_names)
@@ -128,16 +130,13 @@ def fetch(class_name: str, title: str, root: Path, folder: Path) -> None:
         ) from error
 
 
-def _read_labels(folder: Path) -> dict[str, Tensor]:
-    """The labels of both splits, int64 ``(N,)``, once all that needs no image has been checked."""
+def _check_there(folder: Path) -> None:
     missing = _missing_files(folder)
     if missing:
         raise UsageError(
             f"no {missing[0].name} in {folder}; where another folder holds {folder.parent.name}"
             f"/raw, {PASS_IT}, else fetch the files with --download"
         )
-    _check_image_shapes(folder)
-    return {split: _checked_labels(folder, split) for split in PARTS}
 
 
 def _check_image_shapes(folder: Path) -> None:

@@ -117,7 +117,7 @@ def test_damage_is_named_with_its_file(
 ) -> None:
     path = write_tree(tmp_path) / f"{part}-{content}-ubyte"
     damage(path)
-    for load in (check_dataset, load_dataset):
+    for load in (check_dataset, load_dataset) if damage is _remove else (load_dataset,):
         message = complaint(tmp_path, load)
         assert path.name in message
         assert str(path.parent) in message
@@ -140,10 +140,9 @@ def test_files_that_do_not_fit_each_other_are_damaged(
 ) -> None:
     folder = write_tree(tmp_path)
     write_idx(folder / file, array)
-    for load in (check_dataset, load_dataset):
-        message = complaint(tmp_path, load)
-        assert said in message
-        assert file in message
+    message = complaint(tmp_path)
+    assert said in message
+    assert file in message
 
 
 def test_missing_files_are_fetched_where_that_is_wanted(
