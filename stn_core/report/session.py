@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,11 @@ from stn_core.errors import UsageError
 from stn_core.gate.judgements import read_judgements
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.session.answers import last_of_each_seed
-from stn_core.session.artifacts import Artifacts, artifacts_path, read_artifacts
-from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE
-from stn_core.session.plan import Asked, read_asked, read_session_records, record_files
+from stn_core.session.artifacts import Artifacts
+from stn_core.session.file_names import JUDGEMENTS_FILE
+from stn_core.session.plan import Asked, read_asked
 from stn_core.session.records import RunRecord
+from stn_core.session.store import SessionStore
 
 NOT_JUDGED = "not judged: the session did not end"
 
@@ -64,7 +65,8 @@ def read_session(folder: Path) -> Session:
     if not folder.is_dir():
         raise UsageError(f"there is no results folder {folder}")
     asked, complaints = read_asked(folder)
-    records, unreadable = read_session_records(folder, asked)
+    store = SessionStore(folder, asked.record_files)
+    records, unreadable = store.whole_records()
     complaints += unreadable
     try:
         judgements = read_judgements(folder / JUDGEMENTS_FILE, records)
@@ -72,8 +74,7 @@ def read_session(folder: Path) -> Session:
     except UsageError as error:
         judgements, left_out = _unjudged(records)
         complaints += [f"no verdicts: {error}", *left_out]
-    folders = [file.parent / ARTIFACTS_FOLDER for file in record_files(folder, asked)]
-    shown, unseen = _readable_runs(judgements, folders)
+    shown, unseen = _readable_runs(judgements, store)
     complaints += unseen
     name = folder.resolve().name
     return Session(folder, name, tuple(judgements), shown, asked, tuple(complaints))
@@ -112,13 +113,13 @@ def _kind(record: RunRecord) -> tuple[str, str, str, bool]:
 
 
 def _readable_runs(
-    judgements: Iterable[Judgement], folders: Sequence[Path]
+    judgements: Iterable[Judgement], store: SessionStore
 ) -> tuple[dict[str, Shown], list[str]]:
     """The run of each cell that can be shown, and a sentence for each cell without one.
 
     Args:
         judgements: of the cells.
-        folders: where the arrays may lie: beside the records that they belong to.
+        store: of the session.
     """
     shown: dict[str, Shown] = {}
     complaints = []
@@ -128,25 +129,9 @@ def _readable_runs(
             if record.status != "ok" or judgement.key in shown:
                 continue
             try:
-                shown[judgement.key] = Shown(record, _read_artifacts(folders, record))
+                shown[judgement.key] = Shown(record, store.artifacts(record))
             except UsageError as error:
                 reasons.append(f"no pictures of {record.key}: {error}")
         if judgement.key not in shown:
             complaints += reasons[:1]
     return shown, complaints
-
-
-def _read_artifacts(folders: Sequence[Path], record: RunRecord) -> Artifacts:
-    """The arrays of a run; those of another run of its name are told by their digest."""
-    reasons = []
-    for folder in folders:
-        path = artifacts_path(folder, record.run_name)
-        try:
-            artifacts = read_artifacts(path)
-        except UsageError as error:
-            reasons.append(str(error))
-            continue
-        if artifacts.digest == record.digest:
-            return artifacts
-        reasons.append(f"{path} is of another run")
-    raise UsageError("; ".join(reasons))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, printable
 from stn_core.gate.verdict import Judgement
 from stn_core.report.cell_drawing import cells_to_draw, draw_cells
 from stn_core.report.cell_section import CellSection, CellTask, anchors
@@ -185,6 +185,7 @@ def _overview(results: _Results) -> dict[str, Any]:
         "passes": all(row.judgement.verdict.passes for row in table.rows),
         "rows": [_row(results.anchors, row) for row in table.rows],
         "lines": [*table.remarks, *table.tally],
+        "notes": [printable(note) for note in session.asked.notes],
         "command": session.asked.line,
         "environments": _environments(session.judgements),
         "recipes": _recipes(session.judgements),

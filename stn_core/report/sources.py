@@ -13,8 +13,9 @@ from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.session.answers import last_of_each_seed
 from stn_core.session.cells import CellKey, split_key
 from stn_core.session.file_names import RECORDS_FILE
-from stn_core.session.plan import read_asked, read_session_records
+from stn_core.session.plan import read_asked
 from stn_core.session.records import Environment, RunRecord, read_records
+from stn_core.session.store import SessionStore
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def read_source(path: Path) -> Source:
     """
     if path.is_dir():
         asked, _ = read_asked(path)
-        source = _of_records(path, *read_session_records(path, asked))
+        source = _of_records(path, *SessionStore(path, asked.record_files).whole_records())
     elif path.suffix == Path(RECORDS_FILE).suffix:
         source = _of_records(path, *_read_file(path))
     else:

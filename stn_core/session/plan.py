@@ -1,4 +1,4 @@
-"""What a session set out to do, and the records it made or was given: written and read here."""
+"""What a session set out to do: written and read here."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Any
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError, printable
 from stn_core.schema import checked, json_object, read_json
-from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
+from stn_core.session.file_names import PLAN_FILE
 from stn_core.session.folder import next_number
-from stn_core.session.records import RunRecord, read_records
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,10 @@ class Asked:
     Args:
         command: its command line.
         environment: the variables that stood for options.
-        from_records: files of records that it was given.
+        from_records: files of records that it was given, as `SessionStore` takes them.
         looks: after how many seeds a cell is looked at.
         baselines: the file that judged it.
+        notes: how a user's own files became datasets, and which models were left out.
     """
 
     command: list[str] = field(default_factory=list)
@@ -35,6 +35,12 @@ class Asked:
     from_records: list[str] = field(default_factory=list)
     looks: list[int] = field(default_factory=list)
     baselines: str = "baselines.json"
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def record_files(self) -> tuple[Path, ...]:
+        """The files of records that it was given, as paths."""
+        return tuple(map(Path, self.from_records))
 
     @property
     def line(self) -> str:
@@ -99,38 +105,3 @@ def read_asked(folder: Path) -> tuple[Asked, list[str]]:
         return checked(Asked, values, f"{path}: "), []
     except UsageError as error:
         return Asked(), [f"{error}: what was asked for is not known"]
-
-
-def record_files(folder: Path, asked: Asked) -> list[Path]:
-    """The files of a session's records: its own, and those it was given."""
-    return [folder / RECORDS_FILE, *map(Path, asked.from_records)]
-
-
-def read_session_records(folder: Path, asked: Asked) -> tuple[list[RunRecord], list[str]]:
-    """The records of a session in their order, and a sentence for whatever cannot be read.
-
-    Args:
-        folder: of the session.
-        asked: what it was asked for; who was given records may have made none.
-
-    Raises:
-        UsageError: there is no record.
-    """
-    records: list[RunRecord] = []
-    complaints: list[str] = []
-    for file in record_files(folder, asked):
-        if not file.exists():
-            if file.parent != folder or not asked.from_records:
-                complaints.append(f"there is no file {file}")
-            continue
-        try:
-            found, torn = read_records(file)
-        except OSError as error:
-            complaints.append(f"cannot read {file}: {error.strerror}")
-            continue
-        records += found
-        complaints += torn
-    if not records:
-        why = f": {complaints[0]}" if complaints else f": no {RECORDS_FILE} with a record in it"
-        raise UsageError(f"{folder} holds no results{why}")
-    return records, complaints

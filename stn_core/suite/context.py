@@ -13,14 +13,15 @@ import pytest
 from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
-from stn_core.session.file_names import RECORDS_FILE, lock_of
+from stn_core.session.file_names import lock_of
 from stn_core.session.folder import claim_folder, hold_folder
 from stn_core.session.records import RunRecord
+from stn_core.session.store import SessionStore, read_for_judging
 from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.command_line import XDIST_SESSION
 from stn_core.suite.options import respelled
-from stn_core.suite.session import Plan, fitting_records, read_all
+from stn_core.suite.session import Plan, fitting_records
 from stn_core.suite.session_options import SuiteOptions, read_options
 
 if TYPE_CHECKING:
@@ -192,6 +193,11 @@ class SessionContext:
             terminal.ensure_newline()
             terminal.write_line(self.spell(line))
 
+    @property
+    def store(self) -> SessionStore:
+        """What the session keeps, in the folder that it has claimed."""
+        return SessionStore(self.options.results, self.options.from_records)
+
     @functools.cached_property
     def checkout(self) -> tuple[str | None, bool | None]:
         """Commit and dirty flag as the session found them; what it leaves there changes neither.
@@ -263,7 +269,7 @@ class SessionContext:
     @functools.cached_property
     def given_records(self) -> tuple[list[RunRecord], list[str]]:
         """What --from-records names, and what could not be read of it."""
-        return read_all(self.options.from_records)
+        return read_for_judging(self.options.from_records)
 
     @functools.cached_property
     def earlier_records(self) -> dict[str, list[RunRecord]]:
@@ -271,6 +277,6 @@ class SessionContext:
         assert self.plan
         records = self.given_records[0]
         if self.options.resumes:
-            written = read_all([self.options.results / RECORDS_FILE])[0]
+            written = self.store.own_records()[0]
             records = [record for record in written if record.status == "ok"]
         return fitting_records(self.plan, self.judge, records)[0]

@@ -31,6 +31,7 @@ from stn_core.suite.session import (
 from stn_core.suite.session_options import import_users_modules
 
 if TYPE_CHECKING:
+    from stn_core.datasets import Dataset
     from stn_core.suite.context import SessionContext
 
 with needs_extra("suite"):
@@ -77,8 +78,9 @@ class Planning:
         options = context.options
         if options.resumes:
             check_resumed(options.results, options, context.device.partition(":")[0])
-        cells = matrix.plan_cells(options, lambda line: context.tell([line]))
-        device, data_hashes = self._device_and_data()
+        notes: list[str] = []
+        cells = matrix.plan_cells(options, notes.append)
+        device, data_hashes = self._device_and_data(notes)
         _ = context.digests  # damaged ones are told now, like damaged baselines
         if not context.only_plans:
             context.claim_results()
@@ -103,10 +105,15 @@ class Planning:
             code=None if options.from_records else self._code(),
             data_hashes=data_hashes,
             vanished={} if options.is_search else matrix.vanished_cells(options, context.stored),
+            notes=tuple(notes),
         )
 
-    def _device_and_data(self) -> tuple[str, dict[str, str]]:
-        """The type of device, and a hash by dataset; "" where no data are looked at."""
+    def _device_and_data(self, notes: list[str]) -> tuple[str, dict[str, str]]:
+        """The type of device, and a hash by dataset; "" where no data are looked at.
+
+        Args:
+            notes: gets a line for each dataset that a user's own files became.
+        """
         context, options = self._context, self._context.options
         if options.from_records:
             return describe_records(*context.given_records, options)
@@ -115,7 +122,9 @@ class Planning:
             return device, dict.fromkeys(options.datasets, "")
         if options.update_baselines:
             self._check_checkout()
-        return device, self._data_hashes()
+        datasets = self._load_datasets()
+        notes += [f"{one.name}: {one.notes}" for one in datasets.values() if one.notes]
+        return device, {name: dataset.hash for name, dataset in datasets.items()}
 
     def _check_checkout(self) -> None:
         """See that new baselines can be traced to a commit, where there is one."""
@@ -129,16 +138,16 @@ class Planning:
         if commit is None and (says := git_failure(folder)):
             raise UsageError(f"--update-baselines: git fails in {folder}: {says}")
 
-    def _data_hashes(self) -> dict[str, str]:
+    def _load_datasets(self) -> dict[str, Dataset]:
         from stn_core.training.run_cell import cached_dataset
 
         options = self._context.options
         root, download, names = options.data_root, options.download, options.datasets
         if not (root and download):
-            return {name: cached_dataset(name, root, download).hash for name in names}
+            return {name: cached_dataset(name, root, download) for name in names}
         Path(root).mkdir(parents=True, exist_ok=True)
         with FileLock(Path(root) / ".download.lock"):  # xdist's workers fetch one after the other
-            return {name: cached_dataset(name, root, download).hash for name in names}
+            return {name: cached_dataset(name, root, download) for name in names}
 
     def _code(self) -> tuple[str, str | None, bool | None]:
         """The code that trains here; on --resume only its own records count."""
@@ -200,7 +209,10 @@ class Planning:
         selected = set(context.tests.values())
         cells = tuple(cell for cell in context.plan.cells if cell in selected)
         plan = context.plan = replace(context.plan, cells=cells)
-        if context.only_plans or not cells:
+        if context.only_plans:
+            return
+        if not cells:
+            context.tell(plan.notes)  # which may say why
             return
 
         def write() -> None:
@@ -213,7 +225,7 @@ class Planning:
         else:
             write()
             context.has_written_plan = True
-        self._announce_failures()
+        self._announce(plan)
 
     def learn_from_workers(self) -> None:
         """Under xdist the first process learns the plan from the first worker that has one."""
@@ -224,11 +236,12 @@ class Planning:
         plan = context.plan = read_plan(context.options.results)
         assert plan
         context.tests = {test: plan.cells[place] for test, place in agreed.tests.items()}
-        self._announce_failures()
+        self._announce(plan)
 
-    def _announce_failures(self) -> None:
+    def _announce(self, plan: Plan) -> None:
+        """Say once what is known before anything trains."""
         self._has_announced = True
-        self._context.tell(remarks(self._told_untrained()))
+        self._context.tell([*plan.notes, *remarks(self._told_untrained())])
 
 
 def cell_of(item: pytest.Item) -> Cell | None:

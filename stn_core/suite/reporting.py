@@ -23,8 +23,6 @@ from stn_core.session.file_names import (
     EMPTY_SHARD_FILE,
     FIGURES_FOLDER,
     JUDGEMENTS_FILE,
-    MODELS_FOLDER,
-    RECORDS_FILE,
     REPORT_FILE,
 )
 from stn_core.session.folder import discard_folder
@@ -34,7 +32,6 @@ from stn_core.suite.session import (
     drop_baselines,
     fitting_records,
     judge_session,
-    read_all,
     read_plan,
     update_baselines,
 )
@@ -166,7 +163,7 @@ class Reporting:
     def _judge_session(self, plan: Plan) -> None:
         """Judge every cell from what was written, and note what has to be said of the records."""
         context = self._context
-        own, torn = read_all([context.options.results / RECORDS_FILE])
+        own, torn = context.store.own_records()
         given, torn_given = context.given_records
         by_key, misfits = fitting_records(plan, context.judge, [*given, *own])
         self._judgements = [
@@ -239,7 +236,7 @@ class Reporting:
             context.tell(unknown_words(keyword, context.options.datasets))
         if context.only_plans and context.plan and context.plan.cells:
             terminalreporter.section(f"plan, budget {context.options.budget}")
-            context.tell([self._plan_table(context.plan)])
+            context.tell([*context.plan.notes, self._plan_table(context.plan)])
         if self._table and self._judgements:
             terminalreporter.section(f"results, budget {context.options.budget}")
             width = shutil.get_terminal_size((WIDTH, 0)).columns
@@ -277,10 +274,10 @@ class Reporting:
 
     def _saved_models(self) -> str:
         """How many of the good runs left a model: earlier ones may not have, nor on a full disk."""
-        folder = self._context.options.results / MODELS_FOLDER
+        store = self._context.store
         good = [run for one in self._judgements for run in one.records if run.status == "ok"]
-        saved = sum((folder / f"{run.run_name}.safetensors").exists() for run in good)
-        return f"models: {saved} of {len(good)} good runs left theirs in {folder}"
+        saved = sum(map(store.has_model, good))
+        return f"models: {saved} of {len(good)} good runs saved in {store.models_folder}"
 
 
 def skip_reason(report: pytest.TestReport) -> str:

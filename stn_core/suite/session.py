@@ -26,7 +26,7 @@ from stn_core.session.answers import Question, answering_records
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import PLAN_FILE, lock_of
 from stn_core.session.plan import read_plan_file, write_plan_file
-from stn_core.session.records import RunRecord, read_records
+from stn_core.session.records import RunRecord
 from stn_core.suite.session_options import SuiteOptions
 
 with needs_extra("suite"):
@@ -44,6 +44,7 @@ class Plan:
         code: version, commit and dirty flag of the code, None where records of any code are judged.
         data_hashes: by dataset; "" where nobody looked.
         vanished: why cells that have a baseline no longer exist, by key.
+        notes: how a user's own files became datasets, and which models were left out of the matrix.
     """
 
     cells: tuple[Cell, ...]
@@ -52,6 +53,7 @@ class Plan:
     code: tuple[str, str | None, bool | None] | None
     data_hashes: Mapping[str, str]
     vanished: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def budget(self) -> str:
@@ -141,19 +143,6 @@ def read_plan(folder: Path) -> Plan | None:
     names = [entry.name for entry in dataclasses.fields(Plan)]
     planned = {name: content[name] for name in names if name in content}
     return checked(Plan, planned, f"{folder / PLAN_FILE}: ")
-
-
-def read_all(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
-    """The records of several files, in their order, and a sentence for every line that is none.
-
-    They are read for judging, without details: there may be tens of thousands.
-    """
-    records, complaints = [], []
-    for file in files:
-        found, torn = read_records(file, with_details=False)
-        records += found
-        complaints += torn
-    return records, complaints
 
 
 def describe_records(

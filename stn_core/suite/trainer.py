@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING
 
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell
-from stn_core.session.file_names import (
-    ARTIFACTS_FOLDER,
-    CHECKPOINTS_FOLDER,
-    MODELS_FOLDER,
-    RECORDS_FILE,
-    TENSORBOARD_FOLDER,
-)
-from stn_core.session.records import RunRecord, append_record
+from stn_core.session.records import RunRecord
 from stn_core.suite.reporting import note_judgement, note_runs
 
 if TYPE_CHECKING:
@@ -87,25 +80,25 @@ class Trainer:
         from stn_core.training import callbacks as library
 
         options, config = self._context.options, self._context.config
-        folder = options.results
+        store = self._context.store
         chosen: list[Callback] = [library.ShowProgress()] if self._is_watched() else []
-        chosen.append(library.KeepArtifacts(str(folder / ARTIFACTS_FOLDER)))
+        chosen.append(library.KeepArtifacts(str(store.artifacts_folder)))
         if options.tensorboard:
-            chosen.append(library.WriteTensorBoard(str(folder / TENSORBOARD_FOLDER)))
+            chosen.append(library.WriteTensorBoard(str(store.tensorboard_folder)))
         if options.save_models:
-            chosen.append(library.SaveModels(str(folder / MODELS_FOLDER), options.imports))
+            chosen.append(library.SaveModels(str(store.models_folder), options.imports))
         chosen += itertools.chain.from_iterable(config.hook.pytest_stn_callbacks(config=config))
-        return (*chosen, library.SaveCheckpoints(str(folder / CHECKPOINTS_FOLDER)))
+        return (*chosen, library.SaveCheckpoints(str(store.checkpoints_folder)))
 
     def _keep(self, result: RunResult) -> None:
         from stn_core.training.callbacks.base import tell_kept
 
-        folder = self._context.options.results
+        store = self._context.store
         try:
-            append_record(folder / RECORDS_FILE, result.record)
+            store.keep(result.record)
         except OSError as error:
             reason = error.strerror or error
-            raise NotKeptError(f"cannot write to {folder}: {reason}") from error
+            raise NotKeptError(f"cannot write to {store.folder}: {reason}") from error
         tell_kept(self._callbacks, result.record)
 
     def _is_watched(self) -> bool:

@@ -23,7 +23,7 @@ def saved(pytester):
 def test_every_good_run_leaves_a_model_that_another_process_can_use(bench, pytester):
     chosen = ("-k", exactly("tiny", "small", "fragile"), "--seeds", "2")
     session = bench(*chosen, "--save-models", "-n", "1")
-    session.stdout.fnmatch_lines(["models: 4 of 4 good runs left theirs in *models"])
+    session.stdout.fnmatch_lines(["models: 4 of 4 good runs saved in *models"])
     assert saved(pytester) == [
         f"digits-{model}-{seed}.safetensors" for model in ("small", "tiny") for seed in (0, 1)
     ]
@@ -45,7 +45,7 @@ def test_without_the_flag_there_are_none(bench, pytester):
 def test_a_resumed_session_says_which_runs_left_none(bench, pytester):
     assert bench(*select("tiny"), "--seeds", "1").ret == 0
     resumed = bench(*select("tiny"), "--seeds", "2", "--resume", "last", "--save-models")
-    resumed.stdout.fnmatch_lines(["models: 1 of 2 good runs left theirs in *"])
+    resumed.stdout.fnmatch_lines(["models: 1 of 2 good runs saved in *"])
     assert saved(pytester) == ["digits-tiny-1.safetensors"]
 
 
@@ -60,7 +60,7 @@ def test_a_full_disk_costs_the_model_and_not_the_run(bench, pytester, monkeypatc
         [
             "digits-tiny-0: SaveModels failed: OSError: *No space left on device",
             "1 cell, 1 run: 1 NEW",
-            "models: 0 of 1 good runs left*",
+            "models: 0 of 1 good runs saved*",
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from stn_core.datasets.assembly import Sources, assemble_distorted
@@ -74,7 +75,8 @@ def distorted(name: str, kind: str, plain: Dataset) -> Dataset:
     if kind == "add":
         sources = added_pairs(sources)
     distortion = KINDS[kind]((size_hw[0], size_hw[1]))
-    return assemble_distorted(name, sources, distortion, val_copies=1, test_copies=1)
+    dataset = assemble_distorted(name, sources, distortion, val_copies=1, test_copies=1)
+    return dataclasses.replace(dataset, notes=plain.notes)
 
 
 def check_distortable(name: str, plain_name: str, channels: int | None, is_distorted: bool) -> None:

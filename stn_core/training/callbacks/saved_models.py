@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.models.saved_models import ModelConfiguration, save_model
+from stn_core.session.store import model_path
 from stn_core.training.callbacks.base import Callback, Run, Watcher
 
 
@@ -34,7 +35,7 @@ class _ModelSaver(Watcher):
     def end(self) -> None:
         record = self._run.record
         if record.status == "ok":
-            path = Path(self._settings.folder, f"{record.run_name}.safetensors")
+            path = model_path(Path(self._settings.folder), record.run_name)
             save_model(path, self._run.model, _configuration(self._run, self._settings.imports))
 
 

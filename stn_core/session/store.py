@@ -1,0 +1,139 @@
+"""What a session's folder holds, and where: records, and what each run left beside its record.
+
+Whoever looks for what a run left asks here with the run's record; whoever writes it is told the
+place here. No other room puts a path together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stn_core.errors import UsageError
+from stn_core.session.artifacts import Artifacts, artifacts_path, read_artifacts
+from stn_core.session.file_names import (
+    ARTIFACTS_FOLDER,
+    CHECKPOINTS_FOLDER,
+    MODELS_FOLDER,
+    RECORDS_FILE,
+    TENSORBOARD_FOLDER,
+)
+from stn_core.session.records import RunRecord, append_record, read_records
+
+
+@dataclass(frozen=True)
+class SessionStore:
+    """A session's folder.
+
+    Args:
+        folder: of the session.
+        given: files of records that it was given (``--from-records``); what their runs left lies
+            beside them.
+    """
+
+    folder: Path
+    given: tuple[Path, ...] = ()
+
+    @property
+    def record_files(self) -> tuple[Path, ...]:
+        """The files of the session's records: its own, then those it was given."""
+        return (self.folder / RECORDS_FILE, *self.given)
+
+    def keep(self, record: RunRecord) -> None:
+        """Append a record; it is on the disk when this returns.
+
+        Raises:
+            OSError: the disk is full, say.
+        """
+        append_record(self.folder / RECORDS_FILE, record)
+
+    def own_records(self) -> tuple[list[RunRecord], list[str]]:
+        """The session's own records without details, and a sentence for every line that is none."""
+        return read_for_judging([self.folder / RECORDS_FILE])
+
+    def whole_records(self) -> tuple[list[RunRecord], list[str]]:
+        """The session's records in their order, and a sentence for whatever cannot be read.
+
+        Raises:
+            UsageError: there is no record.
+        """
+        records: list[RunRecord] = []
+        complaints: list[str] = []
+        for file in self.record_files:
+            if not file.exists():
+                if file.parent != self.folder or not self.given:  # given ones may be all there are
+                    complaints.append(f"there is no file {file}")
+                continue
+            try:
+                found, torn = read_records(file)
+            except OSError as error:
+                complaints.append(f"cannot read {file}: {error.strerror}")
+                continue
+            records += found
+            complaints += torn
+        if not records:
+            why = f": {complaints[0]}" if complaints else f": no {RECORDS_FILE} with a record in it"
+            raise UsageError(f"{self.folder} holds no results{why}")
+        return records, complaints
+
+    def artifacts(self, record: RunRecord) -> Artifacts:
+        """The arrays that a run left; those of another run of its name are told by their digest.
+
+        Raises:
+            UsageError: it left none, or they cannot be read.
+        """
+        reasons = []
+        for file in self.record_files:
+            path = artifacts_path(file.parent / ARTIFACTS_FOLDER, record.run_name)
+            try:
+                artifacts = read_artifacts(path)
+            except UsageError as error:
+                reasons.append(str(error))
+                continue
+            if artifacts.digest == record.digest:
+                return artifacts
+            reasons.append(f"{path} is of another run")
+        raise UsageError("; ".join(reasons))
+
+    def has_model(self, record: RunRecord) -> bool:
+        """Whether a run left its model."""
+        return model_path(self.models_folder, record.run_name).exists()
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """Where runs leave their arrays."""
+        return self.folder / ARTIFACTS_FOLDER
+
+    @property
+    def models_folder(self) -> Path:
+        """Where runs leave their models."""
+        return self.folder / MODELS_FOLDER
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Where unfinished runs keep their state."""
+        return self.folder / CHECKPOINTS_FOLDER
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        """Where TensorBoard finds the runs."""
+        return self.folder / TENSORBOARD_FOLDER
+
+
+def read_for_judging(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
+    """The records of several files, in their order, and a sentence for every line that is none.
+
+    They are read without details: there may be tens of thousands.
+    """
+    records, complaints = [], []
+    for file in files:
+        found, torn = read_records(file, with_details=False)
+        records += found
+        complaints += torn
+    return records, complaints
+
+
+def model_path(folder: Path, run_name: str) -> Path:
+    """Where the model of a run lies."""
+    return folder / f"{run_name}.safetensors"

@@ -1,0 +1,57 @@
+"""What a session says of a user's own data, and of models that do not fit them: once, wherever."""
+
+import numpy as np
+import pytest
+
+pytest_plugins = ["pytester"]
+
+DATA = ("--dataset", "mine", "--data-root", "data", "--seeds", "1", "--epochs", "1")
+
+
+@pytest.fixture
+def own_data(pytester):
+    """A file of 8×8 images, too small for most models, with an array that is not used."""
+    drawn = np.random.default_rng(0)
+    pytester.mkdir("data")
+    np.savez(
+        pytester.path / "data" / "mine.npz",
+        x_train=drawn.integers(0, 256, (60, 8, 8), dtype=np.uint8),
+        y_train=np.arange(60) % 3,
+        x_test=drawn.integers(0, 256, (20, 8, 8), dtype=np.uint8),
+        y_test=np.arange(20) % 3,
+        comment=np.array("from a microscope"),
+    )
+
+
+def lines_about_data(result):
+    return [line for line in result.outlines if line.startswith("mine: ")]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_data_and_models_that_do_not_fit_are_named_once(pytester, bench, own_data, workers):
+    result = bench(*DATA, "--model", "tiny,small,stn", *workers)
+    assert result.ret == 0
+    (line,) = lines_about_data(result)
+    assert "54 / 6 / 20 images (train / val / test) of 3 classes" in line
+    assert "6 of train carved out for val" in line
+    assert "not read: comment" in line
+    (left_out,) = [line for line in result.outlines if line.startswith("left out on mine: ")]
+    assert "stn" in left_out
+    (folder,) = (pytester.path / "results").iterdir()
+    from stn_core.report.session_page import write_report
+
+    write_report([folder], folder / "report.html")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("not read: comment") == 1
+    assert page.count("left out on mine: ") == 1
+
+
+def test_what_is_left_out_is_named_where_nothing_is_left_to_run(bench, own_data):
+    result = bench(*DATA, "--model", "stn")
+    assert len(lines_about_data(result)) == 1
+    result.stdout.fnmatch_lines(["left out on mine: *stn*"])
+
+
+def test_a_plan_names_what_is_left_out(bench, own_data):
+    result = bench(*DATA, "--model", "tiny,stn", "--plan")
+    result.stdout.fnmatch_lines(["left out on mine: *stn*", "*tiny*"])
