@@ -11,14 +11,14 @@ import numpy as np
 
 from stn_core.errors import needs_extra, printable
 from stn_core.gate.verdict import Judgement, accuracy_text
-from stn_core.report.charts import (
+from stn_core.report.cell_charts import (
     MOST_NUMBERED_CLASSES,
     calibration_chart,
     calibration_error,
     confusion_chart,
-    curves_chart,
     theta_chart,
 )
+from stn_core.report.charts import curves_chart
 from stn_core.report.figures import FigureFolder
 from stn_core.report.mosaics import film_strip, gallery, warp_figure
 from stn_core.report.results_table import ResultsTable

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy import stats
 
-from stn_core.report.charts import Cost, calibration_error, mean_interval, pareto_front
+from stn_core.report.cell_charts import calibration_error
+from stn_core.report.charts import Cost, mean_interval, pareto_front
 from stn_core.report.mosaics import gallery
 from stn_core.report.svg import drawing_style, for_page, new_figure, to_svg
 
