@@ -2,12 +2,12 @@
 
 import ast
 import dataclasses
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.mutation_trial import __main__ as trial
+from benchmarks.mutation_trial import findings, mutants, stages
 from stn_core.errors import UsageError
 from stn_core.models import list_models, model_info
 from stn_core.session.budgets import get_budget
@@ -15,30 +15,20 @@ from stn_core.session.budgets import get_budget
 ROOT = Path(__file__).parents[2]
 
 
-def load_trial():
-    """benchmarks/ is no package, so the script is loaded by its path."""
-    path = ROOT / "benchmarks" / "mutation_trial.py"
-    spec = importlib.util.spec_from_file_location("mutation_trial", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-trial = load_trial()
-MUTANTS = trial.read_mutants()
+MUTANTS = mutants.read_mutants()
 CORE_KEYS = [
     f"smoke/{dataset}/{model}"
     for dataset in get_budget("smoke").datasets
     for model in list_models()
     if model_info(model).core
 ]
-EXAMPLE = trial.Mutant("upside-down", "geometry", "y is up", "a.py", "+ y", "- y", ("smoke/*",))
+EXAMPLE = mutants.Mutant("upside-down", "geometry", "y is up", "a.py", "+ y", "- y", ("smoke/*",))
 
 every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 
 
 def finding(stage="laws", outcome="caught", mutant=EXAMPLE, **fields):
-    return trial.Finding(mutant.name, mutant.fingerprint(), stage, "commit", outcome, **fields)
+    return findings.Finding(mutant.name, mutant.fingerprint(), stage, "commit", outcome, **fields)
 
 
 def test_there_are_enough_mutants_and_each_has_a_name_of_its_own():
@@ -75,7 +65,7 @@ def test_a_mutant_is_told_in_one_line_and_names_real_tests(mutant):
 
 
 def test_what_is_left_out_of_the_laws_exists():
-    for test in trial.NOT_LAWS:
+    for test in stages.NOT_LAWS:
         path, _, name = test.partition("::")
         assert f"def {name}" in (ROOT / path).read_text()
 
@@ -89,22 +79,22 @@ def test_a_text_that_does_not_stand_there_once_is_told(text, tmp_path):
 
 def test_findings_survive_a_torn_line(tmp_path):
     path = tmp_path / "results" / "trial.jsonl"
-    trial.append_finding(path, finding("laws", by="a law"))
+    findings.append_finding(path, finding("laws", by="a law"))
     with path.open("ab") as file:
         file.write(b'{"mutant": "upside-do')
-    trial.append_finding(path, finding("gate"))
-    known = trial.read_findings(path, [EXAMPLE])
+    findings.append_finding(path, finding("gate"))
+    known = findings.read_findings(path, [EXAMPLE])
     assert {stage for _, stage in known} == {"laws", "gate"}
     assert known["upside-down", "laws"] == finding("laws", by="a law")
 
 
 def test_a_failed_stage_or_another_patch_is_to_be_tried_again(tmp_path):
     path = tmp_path / "trial.jsonl"
-    trial.append_finding(path, finding("laws"))
-    trial.append_finding(path, finding("gate", "failed"))
-    assert set(trial.read_findings(path, [EXAMPLE])) == {("upside-down", "laws")}
+    findings.append_finding(path, finding("laws"))
+    findings.append_finding(path, finding("gate", "failed"))
+    assert set(findings.read_findings(path, [EXAMPLE])) == {("upside-down", "laws")}
     rewritten = dataclasses.replace(EXAMPLE, after="* y")
-    assert trial.read_findings(path, [rewritten]) == {}
+    assert findings.read_findings(path, [rewritten]) == {}
 
 
 def test_only_what_is_not_known_is_tried(tmp_path, monkeypatch):
@@ -116,7 +106,7 @@ def test_only_what_is_not_known_is_tried(tmp_path, monkeypatch):
         lambda mutant, stages, commit: (asked.append(s) or finding(s) for s in stages),
     )
     path = tmp_path / "trial.jsonl"
-    trial.append_finding(path, finding("laws"))
+    findings.append_finding(path, finding("laws"))
     trial.run_trial([EXAMPLE], path, again=False)
     trial.run_trial([EXAMPLE], path, again=False)
     assert asked == ["gate"]
@@ -132,7 +122,7 @@ def test_what_catches_the_unchanged_commit_ends_the_trial(tmp_path, monkeypatch)
         lambda mutant, stages, commit: (finding(s, mutant=mutant) for s in stages),
     )
     with pytest.raises(UsageError, match="the unchanged commit does not survive the laws"):
-        trial.run_trial([trial.UNCHANGED, EXAMPLE], tmp_path / "trial.jsonl", again=False)
+        trial.run_trial([mutants.UNCHANGED, EXAMPLE], tmp_path / "trial.jsonl", again=False)
 
 
 def test_the_first_failure_of_a_junit_file(tmp_path):
@@ -143,9 +133,9 @@ def test_the_first_failure_of_a_junit_file(tmp_path):
         '<testcase file="tests/test_b.py" name="test_three"><error message="no"/></testcase>',
     ]
     report.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
-    assert trial.read_first_failure(report) == "tests/test_a.py::test_two[x]"
+    assert stages.read_first_failure(report) == "tests/test_a.py::test_two[x]"
     report.write_text(f"<testsuites><testsuite>{cases[0]}</testsuite></testsuites>")
-    assert trial.read_first_failure(report) is None
+    assert stages.read_first_failure(report) is None
 
 
 def session(folder, *verdicts):
@@ -158,28 +148,28 @@ def session(folder, *verdicts):
 
 def test_the_red_cell_that_lost_most_is_named(tmp_path):
     session(tmp_path, ("cnn", "REGRESSED", -2), ("stn", "REGRESSED", -5), ("vit", "PASS", -9))
-    found = trial.read_session(tmp_path)
+    found = stages.read_session(tmp_path)
     assert (found["outcome"], found["by"]) == ("caught", "smoke/digits/stn")
     assert (found["points_lost"], found["seeds"]) == (5, 3)
 
 
 def test_a_crash_is_caught_without_points(tmp_path):
     session(tmp_path, ("cnn", "CRASHED", ""), ("stn", "MISSING", ""))
-    found = trial.read_session(tmp_path)
+    found = stages.read_session(tmp_path)
     assert (found["outcome"], found["verdict"]) == ("caught", "CRASHED")
     assert found["points_lost"] is None
 
 
 def test_without_a_red_cell_a_mutant_survives(tmp_path):
     session(tmp_path, ("cnn", "PASS", 0.5), ("stn", "PASS", -0.2), ("vit", "IMPROVED", 3))
-    found = trial.read_session(tmp_path)
+    found = stages.read_session(tmp_path)
     assert (found["outcome"], found["by"]) == ("survived", "smoke/digits/stn")
 
 
 def test_baselines_take_the_hashes_of_now_and_keep_the_rest(tmp_path):
     path = tmp_path / "baselines.json"
     path.write_text('{"cells": {"a": {"data_hash": "old", "runs": [1]}, "b": {"data_hash": "b"}}}')
-    trial.accept_hashes(path, {"a": {"data_hash": "new"}, "c": {"data_hash": "new"}})
+    stages.accept_hashes(path, {"a": {"data_hash": "new"}, "c": {"data_hash": "new"}})
     assert path.read_text() == (
         '{"cells": {"a": {"data_hash": "new", "runs": [1]}, "b": {"data_hash": "b"}}}'
     )
@@ -191,7 +181,7 @@ def test_the_table_counts_what_caught_each():
         for name in ("law", "gate", "both", "blind", "untried")
     )
     lost = {"by": "smoke/digits/stn", "verdict": "REGRESSED", "points_lost": 4.0, "seeds": 3}
-    findings = [
+    found = [
         finding("laws", mutant=law, by="tests/test_a.py::test_one"),
         finding("gate", "survived", mutant=law, **{**lost, "points_lost": 0.1}),
         finding("laws", "survived", mutant=gate),
@@ -201,8 +191,8 @@ def test_the_table_counts_what_caught_each():
         finding("laws", "survived", mutant=blind),
         finding("gate", "blind", mutant=blind, message="no cell has it"),
     ]
-    known = {(found.mutant, found.stage): found for found in findings}
-    table = trial.trial_table([law, gate, both, blind, untried], known)
+    known = {(one.mutant, one.stage): one for one in found}
+    table = findings.trial_table([law, gate, both, blind, untried], known)
     assert (
         "| law | y is up | `tests/test_a.py::test_one` | no; most digits/stn: +0.10 points lost,"
         " 3 seeds |"
@@ -217,7 +207,7 @@ def test_the_table_counts_what_caught_each():
 
 
 def test_names_choose_and_an_unknown_one_is_told():
-    assert trial.choose([EXAMPLE], None) == [trial.UNCHANGED, EXAMPLE]
-    assert trial.choose([EXAMPLE], "upside-down") == [EXAMPLE]
+    assert mutants.choose([EXAMPLE], None) == [mutants.UNCHANGED, EXAMPLE]
+    assert mutants.choose([EXAMPLE], "upside-down") == [EXAMPLE]
     with pytest.raises(UsageError, match="unknown mutant 'upside-don'; did you mean upside-down"):
-        trial.choose([EXAMPLE], "upside-don")
+        mutants.choose([EXAMPLE], "upside-don")

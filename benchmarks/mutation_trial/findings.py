@@ -1,0 +1,130 @@
+"""What was found: kept in a file, a line a finding, and shown as a table."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.mutation_trial.mutants import Mutant
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one stage said of one mutant; a line of the results.
+
+    Args:
+        mutant, fingerprint: which mutant, and as what.
+        stage: "laws" or "gate".
+        commit: that it was planted in.
+        outcome: "caught", "survived", "blind" (the gate runs no cell that it touches), "refused"
+            (the library does not load, so no session starts) or "failed" (no finding).
+        by: the test, or the key of the cell: what caught it, or the cell that lost most.
+        verdict: of that cell.
+        points_lost: by that cell, None without a comparison.
+        seeds: runs of that cell.
+        message: what the verdict says, why the gate is blind, or why the stage failed.
+        seconds: wall clock.
+    """
+
+    mutant: str
+    fingerprint: str
+    stage: str
+    commit: str
+    outcome: str
+    by: str = ""
+    verdict: str = ""
+    points_lost: float | None = None
+    seeds: int = 0
+    message: str = ""
+    seconds: float = 0.0
+
+
+Known = dict[tuple[str, str], Finding]
+"""The latest finding by (name of the mutant, stage)."""
+
+
+def append_finding(path: Path, finding: Finding) -> None:
+    """Append a line; it is on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.read_bytes() if path.exists() else b""
+    torn = bool(written) and not written.endswith(b"\n")
+    with path.open("ab") as file:
+        file.write(b"\n" * torn + json.dumps(asdict(finding)).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_findings(path: Path, mutants: Sequence[Mutant]) -> Known:
+    """What is known of mutants as they are now; torn lines and failed stages are no findings."""
+    fingerprints = {mutant.name: mutant.fingerprint() for mutant in mutants}
+    known: Known = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            finding = Finding(**json.loads(line))
+        except (json.JSONDecodeError, TypeError):
+            continue
+        is_current = fingerprints.get(finding.mutant) == finding.fingerprint
+        if is_current and finding.outcome != "failed":
+            known[finding.mutant, finding.stage] = finding
+    return known
+
+
+def finding_line(finding: Finding) -> str:
+    """A finding in one line, for whoever waits."""
+    details = " ".join(text for text in (finding.verdict, finding.by, finding.message) if text)
+    return (
+        f"{finding.mutant}, {finding.stage}: {finding.outcome} {details} ({finding.seconds:.0f} s)"
+    )
+
+
+def trial_table(mutants: Sequence[Mutant], known: Known) -> str:
+    """What caught each mutant, as Markdown, and the totals of those that both stages have seen."""
+    lines = ["| mutant | bug | caught by property test | caught by gate |", "|---|---|---|---|"]
+    lines += [
+        f"| {mutant.name} | {mutant.mistake} | {_law_text(known.get((mutant.name, 'laws')))}"
+        f" | {_gate_text(known.get((mutant.name, 'gate')))} |"
+        for mutant in mutants
+    ]
+    pairs = [(known.get((m.name, "laws")), known.get((m.name, "gate"))) for m in mutants]
+    seen = [(laws.outcome, gate.outcome) for laws, gate in pairs if laws and gate]
+    by_laws = [laws == "caught" for laws, _ in seen]
+    by_gate = [gate == "caught" for _, gate in seen]
+    both = sum(a and b for a, b in zip(by_laws, by_gate, strict=True))
+    either = sum(by_laws) + sum(by_gate) - both
+    lines += [
+        "",
+        f"{len(seen)} of {len(mutants)} mutants tried: {either} caught, {sum(by_laws)} of them by"
+        f" property tests, {both} by property tests and the gate, {sum(by_gate) - both} by the gate"
+        f" alone; {len(seen) - either} survived.",
+        f"Planted in {_commits_text(mutants, known)}.",
+    ]
+    return "\n".join(lines)
+
+
+def _commits_text(mutants: Sequence[Mutant], known: Known) -> str:
+    """The commits that mistakes were planted in, with how many findings each of them gave."""
+    names = {mutant.name for mutant in mutants}
+    counts = collections.Counter(f.commit[:7] for (name, _), f in known.items() if name in names)
+    return ", ".join(f"{commit} ({count} findings)" for commit, count in counts.items())
+
+
+def _law_text(finding: Finding | None) -> str:
+    if finding is None:
+        return "not tried"
+    return f"`{finding.by}`" if finding.outcome == "caught" else "no"
+
+
+def _gate_text(finding: Finding | None) -> str:
+    if finding is None:
+        return "not tried"
+    if finding.outcome == "blind":
+        return f"cannot: {finding.message}"
+    if finding.outcome == "refused":
+        return f"no session starts: {finding.message}"
+    lost = "" if finding.points_lost is None else f"{finding.points_lost:+.2f} points lost, "
+    text = f"{finding.by.removeprefix('smoke/')}: {lost}{finding.seeds} seeds"
+    return f"{finding.verdict} {text}" if finding.outcome == "caught" else f"no; most {text}"
