@@ -1,4 +1,4 @@
-"""Plant real bugs in the library, one by one, and see what catches each: property tests or the gate.
+"""Plant real bugs in the library one by one, and see what catches each: property tests or the gate.
 
 Run by hand, on a quiet machine. It takes hours, and continues where it was stopped:
 
