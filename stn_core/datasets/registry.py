@@ -96,7 +96,7 @@ def load_dataset(
         name: a registered name, or that of files in ``root``: ``<root>/<name>.npz``, or a folder
             ``<root>/<name>`` of images or of idx or .mat files; ``torchvision:<class>``; or one of
             these of grey images, then "_" and how it is distorted: ``r``, ``rts``, ``p``, ``e``,
-            ``tc`` or ``add`` (see `distorted_sets`). docs/datasets.md lists the formats.
+            ``tc`` or ``add`` (see `distorted_sets`). docs/own-data.md lists the formats.
         root: the data folder; None where the dataset needs none.
         download: whether missing files may be fetched into ``root``.
         image_size: (height, width) that a folder's images are resized to; None: what they all have.
