@@ -14,13 +14,16 @@ unexport PYTHONDONTWRITEBYTECODE
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --resolution $(RESOLUTION) --quiet
 
-.PHONY: bench test lint install lock dist clean
+.PHONY: bench test nightly lint install lock dist clean
 
 bench: $(INSTALLED)  ## train and judge the nine core models on the embedded digits, on the CPU
 	$(BIN)/pytest benchmarks -m core -n 2 --device cpu $(ARGS)
 
 test: $(INSTALLED)  ## the laws, shuffled; ARGS=--randomly-seed=N repeats an order
 	$(BIN)/pytest tests -n 2 -p randomly $(ARGS)
+
+nightly: $(INSTALLED)  ## the tests that take longer than make test has
+	$(BIN)/pytest tests -m nightly -n 2 $(ARGS)
 
 lint: $(INSTALLED)  ## ruff, mypy, and the schemas of workflows and containers
 	$(BIN)/ruff check .

@@ -115,6 +115,7 @@ def test_what_a_session_lacks_is_said_in_its_place(run_notebook, tmp_path, monke
         assert said.strip() or {FIGURE, TABLE} & kinds(outputs), title
 
 
+@pytest.mark.nightly
 def test_a_session_without_a_good_run_is_shown_too(run_notebook, tmp_path, monkeypatch):
     append_record(tmp_path / RECORDS_FILE, record(0, status="crashed", message="made of glass"))
     monkeypatch.setenv("STN_ANALYSIS", str(tmp_path))
@@ -122,6 +123,7 @@ def test_a_session_without_a_good_run_is_shown_too(run_notebook, tmp_path, monke
         assert outputs, title
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("named", [True, False])
 def test_a_folder_without_results_is_one_line(run_notebook, tmp_path, monkeypatch, named):
     (tmp_path / "notebooks").mkdir()

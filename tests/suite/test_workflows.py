@@ -44,7 +44,7 @@ SESSIONS = [
     pytest.param(script, constants(workflow), id=f"{workflow.stem}-{number}")
     for workflow in WORKFLOWS
     for number, script in enumerate(scripts(workflow))
-    if re.search(r"pytest|make (bench|test)", script)
+    if re.search(r"pytest|make (bench|test|nightly)", script)
 ]
 
 
@@ -66,7 +66,9 @@ def checkout(pytester):
 
 
 def test_there_are_sessions_to_look_at():
-    assert len(SESSIONS) == 7
+    found = {script.split(" ARGS")[0] for session in SESSIONS for script in session.values[:1]}
+    assert {"make bench", "make test", "make nightly"} <= found
+    assert sum("pytest" in script for script in found) >= 2
 
 
 @pytest.mark.parametrize(("script", "variables"), SESSIONS)
