@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -85,7 +86,7 @@ def _show_progress(done: int, count: int) -> None:
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.description = f"Print a table, and write it with figures to {COMPARISON_FILE}."
-    sides = "a results folder, a file of records or a baselines file"
+    sides = "a results folder, a file of records, a baselines file, or (both) a saved model"
     parser.add_argument("a", metavar="A", type=_path, help=sides)
     parser.add_argument(
         "b", metavar="B", nargs="?", type=_path, help="what to compare it with: the same kinds"
@@ -103,13 +104,26 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         help="with --models: a pair whose interval lies within ± this many points is equivalent",
     )
     parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
+    saved = parser.add_argument_group("two saved models, on the same test images")
+    saved.add_argument(
+        "--dataset", metavar="NAME", help="whose test set (default: what both were trained on)"
+    )
+    saved.add_argument(
+        "--data-root", metavar="FOLDER", type=_path, help="the datasets (default: STN_DATA)"
+    )
+    _add_device_and_imports(saved)
     parser.set_defaults(run=_compare)
 
 
 def _compare(given: argparse.Namespace) -> int:
     if bool(given.models) == bool(given.b):
         raise UsageError("stn compare takes two sides, A and B, or one side and --models")
-    return _compare_models(given) if given.models else _compare_sides(given)
+    if given.models:
+        return _compare_models(given)
+    are_saved = {path.suffix == ".safetensors" for path in (given.a, given.b)}
+    if len(are_saved) > 1:
+        raise UsageError("a saved model is compared with another saved model, and nothing else")
+    return _compare_saved(given) if are_saved.pop() else _compare_sides(given)
 
 
 def _compare_models(given: argparse.Namespace) -> int:
@@ -131,6 +145,23 @@ def _compare_models(given: argparse.Namespace) -> int:
     write_pairs(pairs, given.out / "models.csv")
     print(given.out / "models.csv")
     return 0
+
+
+def _compare_saved(given: argparse.Namespace) -> int:
+    """1 where B is worse, as for a gate."""
+    from stn_core.report.comparison import Finding
+    from stn_core.report.paired_models import paired_lines, paired_table, write_paired_page
+    from stn_core.session.user_modules import import_models
+    from stn_core.suite.paired_models import compare_saved_models
+
+    import_models(split_names(given.imports), Path.cwd())
+    root = str(given.data_root) if given.data_root else os.environ.get("STN_DATA")
+    pair = compare_saved_models(given.a, given.b, given.dataset, root, given.device)
+    print("\n".join([*paired_lines(pair), "", paired_table(pair), ""]))
+    page = given.out / COMPARISON_FILE
+    write_paired_page(pair, page, given.out / FIGURES_FOLDER)
+    print(page)
+    return int(pair.finding is Finding.A_BETTER)
 
 
 def _compare_sides(given: argparse.Namespace) -> int:
@@ -221,6 +252,11 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         type=_path,
         help="the folder for pictures of each image next to its warped version",
     )
+    _add_device_and_imports(parser)
+    parser.set_defaults(run=_predict)
+
+
+def _add_device_and_imports(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     parser.add_argument(
         "--import",
@@ -229,7 +265,6 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         default="",
         help="modules or files that register models, comma-separated",
     )
-    parser.set_defaults(run=_predict)
 
 
 def _predict(given: argparse.Namespace) -> int:

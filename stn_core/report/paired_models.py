@@ -1,0 +1,212 @@
+"""Two trained models on the same test images: which is better, where, and on what they disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stn_core.atomic_files import write_at_once
+from stn_core.errors import UsageError, needs_extra, printable
+from stn_core.gate.intervals import Difference
+from stn_core.gate.paired import PairedCounts
+from stn_core.report.cell_charts import confusion_chart
+from stn_core.report.cell_section import Figure
+from stn_core.report.comparison import Finding
+from stn_core.report.figures import FigureFolder
+from stn_core.report.mosaics import gallery
+from stn_core.report.page import render
+from stn_core.report.svg import drawing_style
+from stn_core.report.text_table import aligned_table
+
+with needs_extra("report"):
+    from markupsafe import Markup
+
+LEVEL = 0.05
+"""The chance of calling equal models different, and of an interval that misses."""
+
+MOST_SHOWN = 24
+"""So many images that one model alone classifies rightly are on the page, of each kind."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of two models, on the images of a test set.
+
+    Args:
+        path: of its file.
+        name: of the model.
+        predictions: (N,) classes.
+        cross_entropy: its mean negative log-likelihood, in nats an image.
+    """
+
+    path: Path
+    name: str
+    predictions: NDArray[np.int64]
+    cross_entropy: float
+
+
+@dataclass(frozen=True, eq=False)
+class PairedModels:
+    """Two models and the images that both have seen.
+
+    Args:
+        dataset: its name.
+        class_names: K of them.
+        images: uint8 (N, C, H, W).
+        labels: (N,) true classes.
+        a, b: the models.
+    """
+
+    dataset: str
+    class_names: Sequence[str]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    a: Side
+    b: Side
+
+    def right(self, side: Side) -> NDArray[np.bool_]:
+        """(N,) marks of its right predictions."""
+        return np.equal(side.predictions, self.labels)
+
+    @property
+    def counts(self) -> PairedCounts:
+        """Of all images."""
+        return PairedCounts.of(self.right(self.a), self.right(self.b))
+
+    @property
+    def finding(self) -> Finding:
+        """By accuracy: McNemar's exact test at `LEVEL`."""
+        if np.array_equal(self.a.predictions, self.b.predictions):
+            return Finding.IDENTICAL
+        counts = self.counts
+        if counts.p_value >= LEVEL:
+            return Finding.NOT_DISTINGUISHABLE
+        return Finding.B_BETTER if counts.only_second > counts.only_first else Finding.A_BETTER
+
+
+def paired_lines(pair: PairedModels) -> list[str]:
+    """The answer, and what it rests on."""
+    counts, words = pair.counts, _points(pair.counts.difference(LEVEL))
+    answer = f"{pair.finding}: B - A is {words} points on {pair.dataset}"
+    lines = [
+        f"{answer} (McNemar's exact test, p = {counts.p_value:.2g}; n = {counts.images} images)."
+    ]
+    for letter, side in (("A", pair.a), ("B", pair.b)):
+        accuracy = 100 * float(pair.right(side).mean())
+        lines.append(
+            f"{letter}: {side.name}, {side.path}: {accuracy:.2f} % right,"
+            f" test loss {side.cross_entropy:.4f}"
+        )
+    lines.append(
+        f"{counts.only_first} images are right in A alone, {counts.only_second} in B alone;"
+        " the intervals are of these two files: other seeds of the same models may differ by more"
+    )
+    return [printable(line) for line in lines]
+
+
+def paired_rows(pair: PairedModels) -> list[dict[str, str]]:
+    """A row a class, with intervals that hold together: Bonferroni over the classes."""
+    rows = []
+    a, b = pair.right(pair.a), pair.right(pair.b)
+    for number, name in enumerate(pair.class_names):
+        chosen = pair.labels == number
+        counts = PairedCounts.of(a[chosen], b[chosen])
+        rows.append(
+            {
+                "class": printable(name),
+                "images": str(counts.images),
+                "A right, %": _share(a[chosen]),
+                "B right, %": _share(b[chosen]),
+                "B - A, points": _points(counts.difference(LEVEL / len(pair.class_names))),
+                "only A right": str(counts.only_first),
+                "only B right": str(counts.only_second),
+            }
+        )
+    return rows
+
+
+def _share(right: NDArray[np.bool_]) -> str:
+    return f"{100 * float(right.mean()):.2f}" if len(right) else ""
+
+
+def _points(difference: Difference) -> str:
+    estimate, low, high = (
+        100 * value for value in (difference.estimate, difference.low, difference.high)
+    )
+    return f"{estimate:+.2f} [{low:+.2f}, {high:+.2f}]" if estimate == estimate else ""
+
+
+def paired_table(pair: PairedModels) -> str:
+    """The classes as a table for a terminal."""
+    return aligned_table(paired_rows(pair), "simple")
+
+
+def write_paired_page(pair: PairedModels, page: Path, figures: Path | None) -> None:
+    """Write the page: the classes, both confusion matrices, the images that one alone gets right.
+
+    Args:
+        pair: the models.
+        page: the file to write.
+        figures: the folder where each figure goes as a file too; None for none.
+
+    Raises:
+        UsageError: they cannot be written.
+    """
+    answer, *lines = paired_lines(pair)
+    try:
+        draw = FigureFolder(figures)
+        with drawing_style():
+            shown = [*_confusions(pair, draw), *_disagreements(pair, draw)]
+        content = render(
+            "comparison.html",
+            title=f"{pair.a.name} against {pair.b.name} on {pair.dataset}",
+            answer=answer,
+            sides=lines,
+            rows=[{"anchor": "", "verdict": "", "cells": cells} for cells in paired_rows(pair)],
+            lines=["the intervals of all classes hold together with 95 %"],
+            figures=shown,
+            complaints=draw.failures,
+        )
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_at_once(page, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {printable(str(page))}: {error.strerror}") from None
+
+
+def _confusions(pair: PairedModels, draw: FigureFolder) -> list[Figure]:
+    figures = []
+    size = len(pair.class_names)
+    for letter, side in (("A", pair.a), ("B", pair.b)):
+        places = pair.labels * size + side.predictions
+        counts = np.bincount(places, minlength=size**2).reshape(size, size)
+        heading = f"Confusion matrix of {letter}, {side.name}"
+        chart = partial(confusion_chart, counts, pair.class_names)
+        svg = draw(f"confusion-{letter.lower()}", heading, chart)
+        figures.append(Figure(heading, "", Markup(svg)))
+    return figures
+
+
+def _disagreements(pair: PairedModels, draw: FigureFolder) -> list[Figure]:
+    figures = []
+    a, b = pair.right(pair.a), pair.right(pair.b)
+    for letter, chosen, wrong in (("A", a & ~b, pair.b), ("B", b & ~a, pair.a)):
+        places = np.flatnonzero(chosen)[:MOST_SHOWN]
+        if not len(places):
+            continue
+        captions = [
+            f"{pair.class_names[pair.labels[place]]}, not"
+            f" {pair.class_names[wrong.predictions[place]]}"
+            for place in places
+        ]
+        heading = f"Right in {letter} alone"
+        chart = partial(gallery, pair.images[places], captions)
+        text = f"The first {len(places)} of {int(chosen.sum())}: the true class, and what the"
+        text += " other model says."
+        svg = draw(f"right-in-{letter.lower()}-alone", heading, chart)
+        figures.append(Figure(heading, text, Markup(svg)))
+    return figures

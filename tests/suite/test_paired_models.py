@@ -1,0 +1,79 @@
+"""stn compare of two saved models: the same images, whose answers differ, and an exit status."""
+
+import dataclasses
+
+import pytest
+
+from stn_core.datasets import load_dataset
+from stn_core.models.saved_models import read_saved_model, save_model
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
+from stn_core.suite.commands import main
+from stn_core.training.callbacks import SaveModels
+from stn_core.training.run_cell import run_cell
+from tests.liveness import assert_depends_on_its_input
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The files of a model that has learnt something, and of one that has hardly."""
+    folder = tmp_path_factory.mktemp("models")
+    files = []
+    for name, epochs, rate in (("good", 3, 1e-2), ("poor", 1, 1e-4)):
+        recipe = Recipe(epochs=epochs, learning_rate=rate)
+        run_cell(
+            Cell("cnn", "digits", "smoke", recipe), [0], callbacks=[SaveModels(str(folder / name))]
+        )
+        (path,) = (folder / name).rglob("*.safetensors")
+        files.append(path)
+    return files
+
+
+def test_a_worse_second_model_is_told_counted_and_fails(saved, tmp_path, capsys):
+    good, poor = saved
+    assert main(["compare", str(good), str(poor), "--out", str(tmp_path), "--device", "cpu"]) == 1
+    images = load_dataset("digits").test
+    predictions = []
+    for path in saved:
+        model = read_saved_model(path)
+        assert_depends_on_its_input(model.model, model.normalise(images.images[:50]))
+        predictions.append(model.probabilities(images.images).argmax(1))
+    right = [found == images.labels for found in predictions]
+    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    assert only[0] > only[1] + 20
+    points = 100 * (only[1] - only[0]) / len(images.labels)
+    said = capsys.readouterr().out
+    assert said.startswith(f"A better: B - A is {points:+.2f} [")
+    assert f"{only[0]} images are right in A alone, {only[1]} in B alone" in said
+    page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
+    assert page.count("<svg") >= 3  # two confusion matrices, and what A alone gets right
+    assert "Right in A alone" in page
+
+    assert main(["compare", str(poor), str(good), "--out", str(tmp_path), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith(f"B better: B - A is {-points:+.2f} [")
+
+
+def test_a_model_and_itself_are_identical(saved, tmp_path, capsys):
+    good = str(saved[0])
+    assert main(["compare", good, good, "--out", str(tmp_path), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("identical: B - A is +0.00 [")
+
+
+def test_what_cannot_be_compared_is_one_line(saved, tmp_path, capsys):
+    good = saved[0]
+    model = read_saved_model(good)
+    other = tmp_path / "other.safetensors"
+    names = tuple(f"class {number}" for number in range(10))
+    changed = dataclasses.replace(model.configuration, class_names=names, dataset="letters")
+    save_model(other, model.model, changed)
+    for arguments, complaint in (
+        ([good, tmp_path], "a saved model is compared with another saved model"),
+        ([good, other], "--dataset says on whose test set"),
+        ([good, other, "--dataset", "digits"], "was trained on other classes than digits has"),
+        ([good, good, "--dataset", "coordinates_uniform"], "is for images of 1x28x28, those of"),
+        ([good, tmp_path / "none.safetensors"], "there is no file"),
+    ):
+        assert main(["compare", *map(str, arguments), "--out", str(tmp_path)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert complaint in line
+    assert not (tmp_path / "comparison.html").exists()
