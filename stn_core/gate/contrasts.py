@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def seeds_that_would_tell(
     """
 
     def tells(runs: int) -> bool:
-        first, second = (Spread(spread.variances, runs, spread.floors) for spread in spreads)
+        first, second = (replace(spread, runs=runs) for spread in spreads)
         half = float(margin(first, second, level))
         ends = Difference(estimate, estimate - half, estimate + half).mapped(unit)
         return expectation.finding(ends) is not Finding.OPEN

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from stn_core.errors import needs_extra
-from stn_core.gate.statistics import FloatArray, Values
+from stn_core.gate.statistics import FloatArray, Values, moderated_deviations
 
 with needs_extra("suite"):
     import scipy  # its parts load when they are first used
+
+
+MODERATED_FROM = 5
+"""A sample of so many values on is moderated. With 3 values a cell 8.6 % of families of 9 intervals
+at 0.05 / 9 each missed a difference where nothing differed, with 5 values 4.0 %, with 10 3.2 % (the
+smoke cells' values resampled, 500 families each, 2026-11-29)."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,18 @@ class Spread:
         variances: of the values, any shape; what stands for a single value is ignored.
         runs: how many values, >= 1.
         floors: least credible standard deviations, > 0, of a shape that broadcasts.
+        borrowed: degrees of freedom that other samples' values add; see `moderated_spreads`.
     """
 
     variances: npt.ArrayLike
     runs: int
     floors: npt.ArrayLike
+    borrowed: float = 0.0
 
     @property
-    def degrees(self) -> int:
+    def degrees(self) -> float:
         """Of freedom, behind each variance."""
-        return self.runs - 1
+        return self.runs - 1 + self.borrowed
 
     @property
     def credible(self) -> FloatArray:
@@ -82,6 +90,35 @@ def difference_of_means(
 def _spread(sample: Values, floor: float) -> Spread:
     variance = float(np.var(sample, ddof=1)) if len(sample) > 1 else 0.0
     return Spread(variance, len(sample), floor)
+
+
+def moderated_spreads(
+    samples: Mapping[str, Values], floors: Mapping[str, float]
+) -> dict[str, Spread]:
+    """The spreads of samples that have much in common, each shrunk towards those of the others.
+
+    `moderated_deviations` on variances in units of the floors: accuracies of several datasets are
+    alike on that scale and on no other. Samples of fewer than `MODERATED_FROM` values keep their
+    own spread.
+
+    Args:
+        samples: by name, two values or more each.
+        floors: a sample's least credible standard deviation, > 0.
+    """
+    if not samples:
+        return {}
+    least = np.array([floors[name] for name in samples])
+    variances = np.array([np.var(values, ddof=1) for values in samples.values()]) / least**2
+    degrees = np.array([len(values) - 1 for values in samples.values()], dtype=np.float64)
+    deviations, freedom = moderated_deviations(variances, degrees, np.ones_like(least))
+    return {
+        name: Spread(float((deviation * floor) ** 2), len(values), floor, float(known - own))
+        if len(values) >= MODERATED_FROM
+        else _spread(values, floor)
+        for (name, values), deviation, floor, known, own in zip(
+            samples.items(), deviations, least.tolist(), freedom, degrees, strict=True
+        )
+    }
 
 
 def margin(first: Spread, second: Spread, level: float) -> FloatArray:

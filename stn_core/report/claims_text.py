@@ -21,7 +21,8 @@ WAYS_OF_TESTING = (
 
 INTERVALS = (
     f"Intervals hold together: with {100 * CONFIDENCE:.0f} % all intervals of this page contain"
-    " their true differences (Welch's, no variance below the common one; Bonferroni over every"
+    " their true differences (Welch's, with variances that from five seeds on are moderated over"
+    " the cells of a budget, none below the common one; Bonferroni over every"
     " difference of every claim). A claimed direction holds where its interval lies on the claimed"
     " side and does not exclude the claimed size. It does not hold where the interval excludes the"
     " direction or the size. Else it is open, with the number of seeds a side that would tell, if"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -16,11 +16,11 @@ from stn_core.gate.contrasts import (
     joint_finding,
     seeds_that_would_tell,
 )
-from stn_core.gate.intervals import Difference, Spread, difference_of_means
+from stn_core.gate.intervals import Difference, Spread, margin, moderated_spreads
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import FloatArray, sampling_deviation
 from stn_core.report.claims import WAYS, Claim, Contrast
-from stn_core.session.cells import CellKey
+from stn_core.session.cells import CellKey, split_key
 from stn_core.session.records import RunRecord
 
 with needs_extra("suite"):
@@ -45,12 +45,27 @@ class CellRuns:
         test_images: how many the accuracies were measured on.
         hashes: of recipe and data.
         records: whole ones, where there are such; of the same runs.
+        points: how far their accuracies lie apart, in points; None for a single run.
+        log_loss: likewise their test losses, as `Metric.LOSS` compares them.
     """
 
     runs: tuple[BaselineRun, ...]
     test_images: int
     hashes: tuple[str, str]
     records: tuple[RunRecord, ...] = ()
+    points: Spread | None = None
+    log_loss: Spread | None = None
+
+    @property
+    def percent(self) -> list[float]:
+        """The accuracies, in per cent."""
+        return [100 * run.accuracy for run in self.runs]
+
+    @property
+    def least_points(self) -> float:
+        """The least credible standard deviation of an accuracy, in points."""
+        accuracy = float(np.mean([run.accuracy for run in self.runs]))
+        return 100 * sampling_deviation(accuracy, self.test_images)
 
 
 Stored: TypeAlias = Mapping[tuple[str, str], CellRuns]
@@ -76,7 +91,28 @@ def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
         fitting = tuple(r for r in by_seed.values() if (r.recipe_hash, r.data_hash) == hashes)
         runs = tuple(baseline_run(record) for record in fitting)
         cells[place] = CellRuns(runs, last.test_images, hashes, fitting)
-    return cells
+    return _with_spreads(cells)
+
+
+def _with_spreads(cells: Mapping[tuple[str, str], CellRuns]) -> Stored:
+    """The cells of one budget and type of device say together how far runs lie apart."""
+    groups: dict[tuple[str, str], dict[str, CellRuns]] = {}
+    for (key, device), cell in cells.items():
+        if len(cell.runs) >= FEWEST_SEEDS:
+            groups.setdefault((split_key(key).budget, device), {})[key] = cell
+    found = dict(cells)
+    for (_, device), group in groups.items():
+        points = moderated_spreads(
+            {key: cell.percent for key, cell in group.items()},
+            {key: cell.least_points for key, cell in group.items()},
+        )
+        losses = moderated_spreads(
+            {k: Metric.LOSS.badness(cell.runs, cell.test_images) for k, cell in group.items()},
+            {k: Metric.LOSS.least_deviation(c.runs, c.test_images) for k, c in group.items()},
+        )
+        for key, cell in group.items():
+            found[key, device] = replace(cell, points=points[key], log_loss=losses[key])
+    return found
 
 
 @dataclass(frozen=True)
@@ -188,43 +224,45 @@ def _measured(
     contrast: Contrast,
     other: str,
     samples: tuple[Sequence[float] | FloatArray, Sequence[float] | FloatArray],
-    floors: tuple[float, float],
+    spreads: tuple[Spread | None, Spread | None],
     level: float,
     unit: Callable[[float], float] = float,
     shown: Callable[[float], float] = float,
 ) -> JudgedDifference:
     """The difference of two samples, on a scale that `unit` brings to the contrast's unit."""
-    theirs, ours = samples[1], samples[0]
-    raw = difference_of_means(theirs, ours, (floors[1], floors[0]), level)
-    difference = raw.mapped(unit)
-    finding = contrast.expectation.finding(difference)
-    wanted = None
-    if finding is Finding.OPEN and min(len(ours), len(theirs)) >= FEWEST_SEEDS:
-        spreads = (_spread(theirs, floors[1]), _spread(ours, floors[0]))
-        wanted = seeds_that_would_tell(raw.estimate, spreads, contrast.expectation, level, unit)
-    reason = "" if not math.isnan(difference.low) else "one run a side: no interval"
+    ours, theirs = samples
     values = tuple(tuple(shown(float(value)) for value in sample) for sample in samples)
     seeds = (len(ours), len(theirs))
+    estimate = float(np.mean(ours) - np.mean(theirs))
+    own, others = spreads
+    if own is None or others is None:
+        return JudgedDifference(
+            contrast,
+            other,
+            Finding.OPEN,
+            Difference(estimate, math.nan, math.nan).mapped(unit),
+            seeds,
+            reason="one run on a side: no interval",
+            values=(values[0], values[1]),
+        )
+    half = float(margin(others, own, level))
+    difference = Difference(estimate, estimate - half, estimate + half).mapped(unit)
+    finding = contrast.expectation.finding(difference)
+    wanted = None
+    if finding is Finding.OPEN:
+        expected = contrast.expectation
+        wanted = seeds_that_would_tell(estimate, (others, own), expected, level, unit)
     return JudgedDifference(
-        contrast, other, finding, difference, seeds, wanted, reason, (values[0], values[1])
+        contrast, other, finding, difference, seeds, wanted, values=(values[0], values[1])
     )
-
-
-def _spread(sample: Sequence[float] | FloatArray, floor: float) -> Spread:
-    return Spread(float(np.var(sample, ddof=1)), len(sample), floor)
 
 
 def _accuracy(
     contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
 ) -> JudgedDifference:
-    samples = [[100 * run.accuracy for run in side.runs] for side in sides]
-    floors = [_least_points(side) for side in sides]
-    return _measured(contrast, other, (samples[0], samples[1]), (floors[0], floors[1]), level)
-
-
-def _least_points(side: CellRuns) -> float:
-    accuracy = float(np.mean([run.accuracy for run in side.runs]))
-    return 100 * sampling_deviation(accuracy, side.test_images)
+    ours, theirs = sides
+    samples, spreads = (ours.percent, theirs.percent), (ours.points, theirs.points)
+    return _measured(contrast, other, samples, spreads, level)
 
 
 def _percent(logarithm: float) -> float:
@@ -234,11 +272,9 @@ def _percent(logarithm: float) -> float:
 def _loss(
     contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
 ) -> JudgedDifference:
-    samples = [Metric.LOSS.badness(side.runs, side.test_images) for side in sides]
-    floors = [Metric.LOSS.least_deviation(side.runs, side.test_images) for side in sides]
-    return _measured(
-        contrast, other, (samples[0], samples[1]), (floors[0], floors[1]), level, _percent, math.exp
-    )
+    ours, theirs = (Metric.LOSS.badness(side.runs, side.test_images) for side in sides)
+    spreads = (sides[0].log_loss, sides[1].log_loss)
+    return _measured(contrast, other, (ours, theirs), spreads, level, _percent, math.exp)
 
 
 def _train_time(
@@ -273,9 +309,17 @@ def _epochs(
     """A run that never reaches the target counts as one epoch more than it had."""
     if not all(side.records for side in sides):
         return _unknown(contrast, other, "no learning curves are stored")
-    samples = [[_epochs_to(record, contrast.target) for record in side.records] for side in sides]
-    floors = (EPOCH_DEVIATION, EPOCH_DEVIATION)
-    return _measured(contrast, other, (samples[0], samples[1]), floors, level)
+    ours, theirs = (
+        [_epochs_to(record, contrast.target) for record in side.records] for side in sides
+    )
+    spreads = (_spread_of_epochs(ours), _spread_of_epochs(theirs))
+    return _measured(contrast, other, (ours, theirs), spreads, level)
+
+
+def _spread_of_epochs(epochs: Sequence[float]) -> Spread | None:
+    if len(epochs) < FEWEST_SEEDS:
+        return None
+    return Spread(float(np.var(epochs, ddof=1)), len(epochs), EPOCH_DEVIATION)
 
 
 def _epochs_to(record: RunRecord, target: float) -> float:
@@ -304,11 +348,11 @@ def _against_number(
     if contrast.metric != "accuracy":
         return _unknown(contrast, other, f"{contrast.metric} is not compared with a number")
     (side,) = sides
-    sample = [100 * run.accuracy for run in side.runs]
-    if len(sample) < FEWEST_SEEDS:
+    sample, spread = side.percent, side.points
+    if spread is None:
         return _unknown(contrast, other, "one run: no interval")
-    deviation = max(float(np.std(sample, ddof=1)), _least_points(side))
-    half = float(scipy.stats.t.isf(level / 2, len(sample) - 1)) * deviation / math.sqrt(len(sample))
+    error = math.sqrt(float(spread.credible) / len(sample))
+    half = float(scipy.stats.t.isf(level / 2, spread.degrees)) * error
     estimate = float(np.mean(sample)) - contrast.value
     difference = Difference(estimate, estimate - half, estimate + half)
     finding = contrast.expectation.finding(difference)

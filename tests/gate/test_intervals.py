@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from stn_core.gate.intervals import (
+    MODERATED_FROM,
     Difference,
     Spread,
     difference_of_means,
     margin,
+    moderated_spreads,
     satterthwaite,
 )
 from stn_core.gate.statistics import sampling_deviation
 
+POOL = Path(__file__).with_name("pool.json.gz")
 CELLS = 18
 LEVEL = 0.05 / CELLS
 SIZES = [(2, 2), (3, 3), (5, 3), (20, 2), (20, 3), (20, 10), (20, 20)]
@@ -139,3 +142,33 @@ def test_no_difference_is_found_between_real_runs_of_one_kind(sizes):
         for runs in sizes
     )
     assert missed(first, second, np.array(least)) <= 190 / 3000
+
+
+@pytest.mark.parametrize("runs", [MODERATED_FROM, 10])
+def test_moderated_intervals_of_unchanged_models_hold_together(runs):
+    """Real accuracies less their mean, so that every true difference is 0; 9 pairs at a time.
+
+    500 families; 5 % are 25 misses, and 41 are exceeded by 1e-3 of chance.
+    """
+    cells = json.loads(gzip.decompress(POOL.read_bytes()))["cells"].values()
+    pools = [100 * (np.array(cell["accuracy"]) - np.mean(cell["accuracy"])) for cell in cells]
+    floors = {
+        str(n): 100 * sampling_deviation(float(np.mean(cell["accuracy"])), cell["test_images"])
+        for n, cell in enumerate(cells)
+    }
+    rng = np.random.default_rng(runs)
+    missed, ratios = 0, []
+    for _ in range(500):
+        values = {str(n): rng.choice(pool, runs) for n, pool in enumerate(pools)}
+        spreads = moderated_spreads(values, floors)
+        pairs = rng.permutation(len(pools)).reshape(-1, 2).astype(str)
+        halves = [float(margin(spreads[a], spreads[b], 0.05 / len(pairs))) for a, b in pairs]
+        means = [np.mean(values[a]) - np.mean(values[b]) for a, b in pairs]
+        missed += any(abs(mean) > half for mean, half in zip(means, halves, strict=True))
+        alone = [
+            difference_of_means(values[a], values[b], (floors[a], floors[b]), 0.05 / len(pairs))
+            for a, b in pairs
+        ]
+        ratios += [2 * half / (one.high - one.low) for half, one in zip(halves, alone, strict=True)]
+    assert missed <= 41
+    assert np.median(ratios) < 1  # what they are for
