@@ -148,8 +148,16 @@ def _percent(logarithm: float) -> float:
 
 def pairs_table(pairs: Sequence[ModelPair], width: int = WIDTH) -> str:
     """The pairs as a table for a terminal."""
+    kept, _ = fitting_columns(
+        pairs_rows(pairs), width, (_LOSS, "other's, % (n)", "accuracy, % (n)")
+    )
+    return aligned_table(kept, "simple")
+
+
+def pairs_rows(pairs: Sequence[ModelPair]) -> list[dict[str, str]]:
+    """The rows of the table, texts by column; the budget is a column where there are several."""
     several = len({pair.first.budget for pair in pairs}) > 1
-    rows = [
+    return [
         {
             **({"budget": pair.first.budget} if several else {}),
             "dataset": pair.first.dataset,
@@ -164,8 +172,6 @@ def pairs_table(pairs: Sequence[ModelPair], width: int = WIDTH) -> str:
         }
         for pair in pairs
     ]
-    kept, _ = fitting_columns(rows, width, (_LOSS, "other's, % (n)", "accuracy, % (n)"))
-    return aligned_table(kept, "simple")
 
 
 def _interval(difference: Difference, digits: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +18,13 @@ from stn_core.report.comparison import CellComparison, compare_sources
 from stn_core.report.comparison_output import comparison_lines, comparison_page_rows
 from stn_core.report.dataset_section import dataset_sections
 from stn_core.report.figures import FigureFolder
+from stn_core.report.model_pairs import ModelPair, compare_models, pairs_answer, pairs_rows
 from stn_core.report.page import render
 from stn_core.report.results_table import ResultsRow, ResultsTable, results_table
 from stn_core.report.session import Session, read_session
-from stn_core.report.sources import read_source
+from stn_core.report.sources import read_source, source_of_records
 from stn_core.report.svg import drawing_style
+from stn_core.session.cells import split_key
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,21 @@ def _comparisons(
     return comparisons, complaints
 
 
+def _pairs(session: Session) -> dict[str, list[ModelPair]]:
+    """The models of each budget and dataset against each other, where there is any interval."""
+    records = [record for judgement in session.judgements for record in judgement.records]
+    try:
+        pairs, _ = compare_models(source_of_records(session.folder, records))
+    except UsageError:  # no dataset has two models that were evaluated
+        return {}
+    found: dict[str, list[ModelPair]] = {}
+    for pair in pairs:
+        if not math.isnan(pair.points.low):
+            place = split_key(pair.first.key).place
+            found.setdefault(str(place), []).append(pair)
+    return found
+
+
 def build_page(
     results: Sequence[_Results],
     cells: Sequence[CellSection],
@@ -162,18 +180,37 @@ def build_page(
     for cell in cells:
         by_place.setdefault(cell.place, []).append(cell)
     sessions = [one.session for one in results]
-    datasets = dataset_sections(sessions, figures)
+    pairs = _pairs(sessions[0]) if len(sessions) == 1 else {}
+    datasets = [
+        {
+            **section,
+            "cells": by_place.get(section["place"], []),
+            "pairs": _pairs_of_page(pairs.get(section["place"], [])),
+        }
+        for section in dataset_sections(sessions, figures)
+    ]
     return render(
         "report.html",
         title=" against ".join(session.name for session in sessions),
         sessions=[_overview(one) for one in results],
-        datasets=[{**section, "cells": by_place.get(section["place"], [])} for section in datasets],
+        datasets=datasets,
         comparisons=[
             {"title": title, "rows": comparison_page_rows(pairs), "lines": comparison_lines(pairs)}
             for title, pairs in comparisons.items()
         ],
         complaints=[*complaints, *figures.failures],
     )
+
+
+def _pairs_of_page(pairs: Sequence[ModelPair]) -> dict[str, Any]:
+    """A folded table; empty where nothing is compared."""
+    if not pairs:
+        return {}
+    rows = [
+        {"anchor": "", "verdict": pair.finding.name.lower(), "cells": cells}
+        for pair, cells in zip(pairs, pairs_rows(pairs), strict=True)
+    ]
+    return {"answer": pairs_answer(pairs), "rows": rows}
 
 
 def _overview(results: _Results) -> dict[str, Any]:

@@ -92,9 +92,9 @@ def read_source(path: Path) -> Source:
     """
     if path.is_dir():
         asked, _ = read_asked(path)
-        source = _of_records(path, *SessionStore(path, asked.record_files).whole_records())
+        source = source_of_records(path, *SessionStore(path, asked.record_files).whole_records())
     elif path.suffix == Path(RECORDS_FILE).suffix:
-        source = _of_records(path, *_read_file(path))
+        source = source_of_records(path, *_read_file(path))
     else:
         source = _of_baselines(path)
     if not source.cells:
@@ -134,9 +134,19 @@ def _read_file(path: Path) -> tuple[list[RunRecord], list[str]]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _of_records(path: Path, records: Sequence[RunRecord], complaints: list[str]) -> Source:
+def source_of_records(
+    path: Path, records: Iterable[RunRecord], complaints: Sequence[str] = ()
+) -> Source:
+    """What is to be compared of records: the last good one of each cell and seed.
+
+    Args:
+        path: where they are from.
+        records: of any cells.
+        complaints: what is known already of those that could not be read.
+    """
     kept = []
     cells = []
+    complaints = list(complaints)
     by_place = last_of_each_seed((_place(record), record) for record in records)
     for place, runs in sorted(by_place.items()):
         good, left_out = _fit_for_comparison(runs)

@@ -351,6 +351,24 @@ def test_what_a_session_was_given_is_shown_or_missed_by_name(fresh, tmp_path):
     assert "of seed 7" in reader.text
 
 
+def test_the_models_of_a_dataset_are_compared_in_a_folded_table(tmp_path):
+    values = {"cnn": (0.90, 0.91, 0.905), "stn": (0.97, 0.975, 0.98)}
+    runs = [
+        a_run(seed, model, accuracy=accuracy)
+        for model, accuracies in values.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    write_session(tmp_path / "three", runs, pictures=False)
+    reader, content, _ = report(tmp_path / "three", out=tmp_path)
+    (folded,) = re.findall(r'<details class="pairs">.*?</details>', content, re.DOTALL)
+    assert "Models against each other: 1 pair" in reader.text
+    assert folded.index("stn") < folded.index("better") < folded.index("cnn")
+    assert "+7.00 [" in folded
+
+    write_session(tmp_path / "one", [run for run in runs if run.seed == 0], pictures=False)
+    assert '<details class="pairs">' not in report(tmp_path / "one", out=tmp_path)[1]
+
+
 def test_searches_and_results_are_never_mixed(tmp_path):
     nothing = {"test_accuracy": None, "test_cross_entropy": None, "test_images": 0, "confusion": []}
     runs = [a_run(), a_run(1), a_run(0, "cnn", is_search=True, **nothing)]
