@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc):
         import_users_modules(metafunc.config)
         options = session_options(metafunc.config)
         for dataset in options.datasets:
-            check_dataset(dataset, options.data_root, options.download)
+            check_dataset(dataset, options.data_root, options.download, options.image_size)
     except UsageError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     pairs = [
@@ -54,7 +54,7 @@ def pytest_generate_tests(metafunc):
 
 def test_robustness(dataset_name, model_name, pytestconfig, device, keep):
     options = session_options(pytestconfig)
-    dataset = cached_dataset(dataset_name, options.data_root, options.download)
+    dataset = cached_dataset(dataset_name, options.data_root, options.download, options.image_size)
     recipe = options.recipe(dataset_name, model_info(model_name).family, model_name)
     normalise = Normaliser.of(dataset, device, model_info(model_name).memory_format)
     images = "validation" if options.is_search and not options.final else "test"

@@ -14,6 +14,7 @@ from stn_core.datasets.distortions.elastic import ElasticDistortion
 from stn_core.datasets.distortions.projective import ProjectiveDistortion
 from stn_core.datasets.registry import (
     check_dataset,
+    is_dataset,
     list_datasets,
     load_dataset,
     register_dataset,
@@ -37,6 +38,7 @@ __all__ = [
     "assemble",
     "assemble_distorted",
     "check_dataset",
+    "is_dataset",
     "list_datasets",
     "load_dataset",
     "register_dataset",

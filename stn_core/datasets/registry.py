@@ -16,7 +16,13 @@ from stn_core.datasets.distortions.distorted_sets import (
     distorted,
     distorted_shape,
 )
-from stn_core.datasets.sources.by_name import Source, can_be_file, find_source, npz_file
+from stn_core.datasets.sources.by_name import (
+    Source,
+    can_be_file,
+    find_source,
+    npz_file,
+    refused_size,
+)
 from stn_core.errors import UsageError, unknown_name
 from stn_core.registry import Registry
 
@@ -25,6 +31,9 @@ Builder = Callable[[Path | None, bool], Dataset]
 
 Shape = tuple[int, int, int]
 """(C, H, W) of a dataset's images."""
+
+MAX_SIDE = 4_096
+"""Pixels of a side that images are resized to."""
 
 Check = Callable[[Path | None, bool], None]
 """Raises a UsageError where the builder, called with the same arguments, would find no files."""
@@ -88,7 +97,7 @@ def load_dataset(
     name: str,
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
-    image_size: tuple[int, int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
 ) -> Dataset:
     """Load a dataset.
 
@@ -99,22 +108,24 @@ def load_dataset(
             ``tc`` or ``add`` (see `distorted_sets`). docs/own-data.md lists the formats.
         root: the data folder; None where the dataset needs none.
         download: whether missing files may be fetched into ``root``.
-        image_size: (height, width) that a folder's images are resized to; None: what they all have.
+        image_size: (height, width) that a folder's images are resized to, or one number for both;
+            None: what they all have.
 
     Raises:
-        UsageError: the name is unknown, files are missing or damaged, or what should be distorted
-            is not grey.
+        UsageError: the name is unknown, files are missing or damaged, what should be distorted is
+            not grey, or a size is chosen for images that are not in a folder.
     """
     folder = data_folder(root)
     with _hidden_file_told(name, folder):
-        return _entry(name, folder, download, image_size).build(folder, download)
+        entry = _entry(name, folder, download, _height_and_width(image_size))
+        return entry.build(folder, download)
 
 
 def check_dataset(
     name: str,
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
-    image_size: tuple[int, int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
 ) -> Shape | None:
     """Say, without loading it, whether `load_dataset` with the same arguments will find its data.
 
@@ -130,9 +141,35 @@ def check_dataset(
     """
     folder = data_folder(root)
     with _hidden_file_told(name, folder):
-        entry = _entry(name, folder, download, image_size)
+        entry = _entry(name, folder, download, _height_and_width(image_size))
         entry.check(folder, download)
         return entry.shape()
+
+
+def is_dataset(name: str, root: str | os.PathLike[str] | None = None) -> bool:
+    """Whether a dataset of that name is registered or has files in ``root``, however damaged."""
+    try:
+        _entry(name, data_folder(root), download=False, image_size=None)
+    except UsageError:
+        return False
+    return True
+
+
+def _height_and_width(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """The size that images are to have.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if image_size is None:
+        return None
+    sides = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+    if len(sides) != 2 or not all(isinstance(n, int) and 1 <= n <= MAX_SIDE for n in sides):
+        raise UsageError(
+            f"image_size is one whole number of pixels or (height, width), 1 to {MAX_SIDE:,} each,"
+            f" not {image_size!r}"
+        )
+    return sides
 
 
 def _entry(
@@ -142,7 +179,10 @@ def _entry(
 
     def known(name: str) -> _Entry | None:
         if not isinstance(name, str) or name in _DATASETS:
-            return _DATASETS[name]
+            entry = _DATASETS[name]
+            if image_size:
+                raise refused_size(name)
+            return entry
         source = find_source(name, root, download, image_size)
         return _source_entry(name, source) if source else None
 

@@ -254,6 +254,7 @@ class SessionContext:
             threads=options.threads,
             data_root=options.data_root,
             download=options.download,
+            image_size=options.image_size,
             final=options.final,
             commit=commit,
             dirty=dirty,

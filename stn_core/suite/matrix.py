@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from stn_core.datasets import check_dataset, list_datasets
+from stn_core.datasets import check_dataset, is_dataset
 from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.baselines import Baselines
 from stn_core.models import (
@@ -17,9 +18,11 @@ from stn_core.models import (
     model_info,
     model_name,
 )
+from stn_core.models.variants import parse_variant, variant_name
 from stn_core.registry import split_names
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell, CellKey, split_key
+from stn_core.suite.cells_file import CellEntry
 from stn_core.suite.session_options import SuiteOptions
 
 _DROP_IT = "drop its entry by --drop-vanished"
@@ -35,27 +38,64 @@ def plan_cells(options: SuiteOptions, say: Callable[[str], None] = lambda line: 
     Raises:
         UsageError: a dataset is unknown or missing.
     """
+    wanted = _listed_cells(options) if options.cells else _all_cells(options)
     unsuitable: dict[str, dict[str, str]] = {}
     if not options.from_records:  # which can be judged where there are no data
         for dataset in options.datasets:
-            shape = check_dataset(dataset, root=options.data_root, download=options.download)
-            models = [name for name in _models(options) if model_info(name).suits(dataset)]
+            shape = check_dataset(dataset, options.data_root, options.download, options.image_size)
+            models = [cell.model for cell in wanted if cell.dataset == dataset]
             left_out = unsuitable_models(models, shape) if shape else {}
             for reason in left_out.values():
                 say(f"left out on {dataset}: {reason}")
             unsuitable[dataset] = left_out
+    return [cell for cell in wanted if cell.model not in unsuitable.get(cell.dataset, {})]
+
+
+def _all_cells(options: SuiteOptions) -> list[Cell]:
+    """Every model on every dataset that it suits."""
     return [
-        Cell(
-            model=model,
-            dataset=dataset,
-            budget=options.budget,
-            recipe=options.recipe(dataset, model_info(model).family, model),
-            is_search=options.is_search,
-        )
+        _cell(options, dataset, model)
         for dataset in options.datasets
         for model in _models(options)
-        if model_info(model).suits(dataset) and model not in unsuitable.get(dataset, {})
+        if model_info(model).suits(dataset)
     ]
+
+
+def _listed_cells(options: SuiteOptions) -> list[Cell]:
+    """The cells of --cells.
+
+    Raises:
+        UsageError: there is no such model, or a cell stands twice.
+    """
+    cells: dict[str, Cell] = {}
+    for entry in options.cells:
+        cell = entry.named(functools.partial(_listed_cell, options, entry))
+        if cell.key in cells:
+            raise UsageError(
+                f"{entry.place}: {cell.model} on {cell.dataset} is listed twice; a cell is known by"
+                " these two names, so put another recipe in a file of its own"
+            )
+        cells[cell.key] = cell
+    return list(cells.values())
+
+
+def _listed_cell(options: SuiteOptions, entry: CellEntry) -> Cell:
+    base, written = parse_variant(entry.model)
+    name = variant_name(base, {**written, **entry.options}) if entry.options else entry.model
+    return _cell(options, entry.dataset, model_name(name), entry.recipe)
+
+
+def _cell(
+    options: SuiteOptions, dataset: str, model: str, changes: Mapping[str, Any] | None = None
+) -> Cell:
+    recipe = options.recipe(dataset, model_info(model).family, model)
+    return Cell(
+        model=model,
+        dataset=dataset,
+        budget=options.budget,
+        recipe=recipe.replace(changes or {}),
+        is_search=options.is_search or bool(changes),
+    )
 
 
 def _models(options: SuiteOptions) -> list[str]:
@@ -123,9 +163,10 @@ def share(
     return chosen
 
 
-def unknown_words(expression: str, datasets: Sequence[str]) -> list[str]:
+def unknown_words(expression: str, options: SuiteOptions) -> list[str]:
     """A line for every word of a -k expression that is part of no model's or dataset's name."""
-    known = [*list_models(), *datasets]
+    named = [*split_names(options.models), *(entry.model for entry in options.cells)]
+    known = [*list_models(), *named, *options.datasets]
     words = re.findall(r"\w+", expression)
     return [
         str(unknown_name("model or dataset", word, known))
@@ -166,7 +207,7 @@ def vanished_cells(options: SuiteOptions, baselines: Baselines) -> dict[str, str
         if dataset in options.datasets:
             if not _suits(model, dataset):
                 vanished[key] = f"the baseline's model is gone; --import it, or {_DROP_IT}"
-        elif is_whole and not options.from_records and not _exists(dataset, options.data_root):
+        elif is_whole and not options.from_records and not is_dataset(dataset, options.data_root):
             vanished[key] = f"the baseline's dataset is gone; name its --data-root, or {_DROP_IT}"
     return vanished
 
@@ -177,9 +218,3 @@ def _suits(model: str, dataset: str) -> bool:
         return model_info(model).suits(dataset)
     except UsageError:
         return False
-
-
-def _exists(dataset: str, root: str | None) -> bool:
-    """Whether a dataset is registered or a file, however damaged."""
-    is_file = root is not None and Path(root, f"{dataset}.npz").is_file()
-    return is_file or dataset in list_datasets()

@@ -44,6 +44,18 @@ def read_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def read_image_size(text: str) -> tuple[int, int]:
+    """A size as people write it: "64" or "45x60", height before width.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text.lower())
+    if not match:
+        raise UsageError(f"expected pixels, N or HxW, such as 64 or 45x60, not {text!r}")
+    return int(match[1]), int(match[2] or match[1])
+
+
 def read_names(text: str) -> tuple[str, ...]:
     """Names of datasets, separated by commas."""
     return tuple(split_names(text))

@@ -17,6 +17,7 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.suite.option_values import (
     field_reader,
+    read_image_size,
     read_imports,
     read_names,
     read_path,
@@ -119,6 +120,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "STN_MODEL",
         ),
         Option(
+            "cells",
+            "a TOML file of cells to run, instead of --dataset and --model",
+            read_path,
+            "FILE",
+            "STN_CELLS",
+        ),
+        Option(
             "seeds",
             "exactly this many seeds per cell, or these: 5, 10-14 or 0,3,7 (default: as many as"
             " the verdict needs)",
@@ -165,6 +173,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "STN_DATA",
         ),
         Option("download", "download missing datasets into the data root"),
+        Option(
+            "image-size",
+            "resize the images of a folder to N or HxW pixels (default: the size they all have)",
+            read_image_size,
+            "N",
+            "STN_IMAGE_SIZE",
+        ),
     ),
     "judging": (
         Option(

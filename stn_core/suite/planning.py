@@ -139,15 +139,22 @@ class Planning:
             raise UsageError(f"--update-baselines: git fails in {folder}: {says}")
 
     def _load_datasets(self) -> dict[str, Dataset]:
+        options = self._context.options
+        root = options.data_root
+        if not (root and options.download):
+            return self._loaded()
+        Path(root).mkdir(parents=True, exist_ok=True)
+        with FileLock(Path(root) / ".download.lock"):  # xdist's workers fetch one after the other
+            return self._loaded()
+
+    def _loaded(self) -> dict[str, Dataset]:
         from stn_core.training.run_cell import cached_dataset
 
         options = self._context.options
-        root, download, names = options.data_root, options.download, options.datasets
-        if not (root and download):
-            return {name: cached_dataset(name, root, download) for name in names}
-        Path(root).mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(root) / ".download.lock"):  # xdist's workers fetch one after the other
-            return {name: cached_dataset(name, root, download) for name in names}
+        return {
+            name: cached_dataset(name, options.data_root, options.download, options.image_size)
+            for name in options.datasets
+        }
 
     def _code(self) -> tuple[str, str | None, bool | None]:
         """The code that trains here; on --resume only its own records count."""

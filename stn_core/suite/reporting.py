@@ -233,7 +233,7 @@ class Reporting:
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and context.plan and keyword:
             from stn_core.suite.matrix import unknown_words
 
-            context.tell(unknown_words(keyword, context.options.datasets))
+            context.tell(unknown_words(keyword, context.options))
         if context.only_plans and context.plan and context.plan.cells:
             terminalreporter.section(f"plan, budget {context.options.budget}")
             context.tell([*context.plan.notes, self._plan_table(context.plan)])

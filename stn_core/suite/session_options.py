@@ -14,6 +14,7 @@ from stn_core.session.budgets import PREDECESSOR, Budget, get_budget, list_budge
 from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
 from stn_core.session.recipe import Recipe
 from stn_core.session.user_modules import import_models
+from stn_core.suite.cells_file import CellEntry, read_cells_file
 from stn_core.suite.command_line import CommandLine
 from stn_core.suite.options import OPTIONS
 
@@ -27,10 +28,12 @@ class SuiteOptions:
         budget: a known budget.
         models: names, not yet looked up, as the user wrote them; "" for all.
         datasets: names, not yet looked up.
+        cells: entries of --cells, which take the place of models × datasets; () without it.
         seeds: of every cell, in the order in which they are run.
         looks: after how many of them a cell is looked at.
         names_seeds: whether the user asked for exactly these seeds.
         data_root: the datasets' folder, None where nobody named one.
+        image_size: (height, width) of a folder's images; None: what they have.
         download, update_baselines, drop_vanished, update_digests, final, save_models: flags.
         tensorboard: whether TensorBoard is to show each run.
         settles_identical: a run that repeats the stored one settles its cell.
@@ -53,10 +56,12 @@ class SuiteOptions:
     budget: str
     models: str
     datasets: tuple[str, ...]
+    cells: tuple[CellEntry, ...]
     seeds: tuple[int, ...]
     looks: tuple[int, ...]
     names_seeds: bool
     data_root: str | None
+    image_size: tuple[int, int] | None
     download: bool
     update_baselines: bool
     drop_vanished: bool
@@ -115,16 +120,20 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         import_users_modules(config)
     budget = get_budget(name)
     seeds, looks = _seeds_and_looks(given, budget)
+    cells = _cells(given)
+    named = tuple(dict.fromkeys(cell.dataset for cell in cells)) or given["dataset"]
     root = given.path("data-root")
     return SuiteOptions(
         device=given["device"] or "auto",
         budget=name,
         models=given["model"] or "",
-        datasets=given["dataset"] or budget.datasets,
+        datasets=named or budget.datasets,
+        cells=cells,
         seeds=seeds,
         looks=looks,
         names_seeds=given["seeds"] is not None,
         data_root=str(root) if root else None,
+        image_size=given["image-size"],
         download=given["download"],
         update_baselines=given["update-baselines"],
         drop_vanished=given["drop-vanished"],
@@ -173,6 +182,7 @@ def check_together(given: CommandLine) -> None:
     if len(set(datasets)) < len(datasets):
         raise UsageError("--dataset names a dataset twice")
     Recipe().replace(_overrides(given))
+    _cells(given)
     _records_files(given)
     if given["resume"]:
         _resumed_folder(given)
@@ -193,8 +203,24 @@ def check_together(given: CommandLine) -> None:
         raise UsageError(f"--baselines: there is no file {baselines}")
 
 
+def _cells(given: CommandLine) -> tuple[CellEntry, ...]:
+    """The entries of --cells.
+
+    Raises:
+        UsageError: there is no such file, an entry is wrong, or --dataset or --model is given too.
+    """
+    path = given.path("cells")
+    if path is None:
+        return ()
+    for name in ("dataset", "model"):
+        if given[name]:
+            raise UsageError(f"--cells names datasets and models: drop --{name}")
+    return read_cells_file(path)
+
+
 def _is_search(given: CommandLine) -> bool:
-    return (given["recipe"] or "fast") != "fast" or bool(_overrides(given))
+    is_override = (given["recipe"] or "fast") != "fast" or bool(_overrides(given))
+    return is_override or any(cell.recipe for cell in _cells(given))
 
 
 def _check_update(given: CommandLine, baselines: Path) -> None:

@@ -38,13 +38,17 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Where and with what means to run; nothing here may change a number on a CPU but threads.
+    """Where and with what means to run.
+
+    Nothing here may change a number on a CPU but threads, and the images' size, which the data's
+    hash covers.
 
     Args:
         device: a name that torch knows, "cpu" or "cuda:1".
         threads: torch's threads on the CPU; one keeps a seed's digest the same whatever else runs.
         data_root: the folder of the datasets that are not embedded.
         download: fetch a dataset that is missing.
+        image_size: (height, width) that a folder's images are resized to; None: what they have.
         final: also evaluate on the test set where the recipe is a search.
         commit, dirty: the git checkout's, for the record.
     """
@@ -53,6 +57,7 @@ class RunSettings:
     threads: int = 1
     data_root: str | None = None
     download: bool = False
+    image_size: tuple[int, int] | None = None
     final: bool = False
     commit: str | None = None
     dirty: bool | None = None
@@ -116,7 +121,9 @@ def run_seed(
     Arguments as for `run_cell`, and the settings of torch that the run starts from: by default
     those of now. Whoever keeps the record calls `tell_kept`.
     """
-    dataset = cached_dataset(cell.dataset, settings.data_root, settings.download)
+    dataset = cached_dataset(
+        cell.dataset, settings.data_root, settings.download, settings.image_size
+    )
     device = torch.device(settings.device)
     with isolated(seed, device, settings.threads, torch_settings) as changes:
         asked = _unfinished_record(cell, seed, dataset, settings)
@@ -147,9 +154,11 @@ def run_seed(
 
 
 @functools.lru_cache(maxsize=4)
-def cached_dataset(name: str, root: str | None, download: bool) -> Dataset:
+def cached_dataset(
+    name: str, root: str | None, download: bool, image_size: tuple[int, int] | None = None
+) -> Dataset:
     """`load_dataset`, remembered for the next cell of the same dataset in this process."""
-    return load_dataset(name, root=root, download=download)
+    return load_dataset(name, root=root, download=download, image_size=image_size)
 
 
 def _unfinished_record(cell: Cell, seed: int, dataset: Dataset, settings: RunSettings) -> RunRecord:

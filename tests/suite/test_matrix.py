@@ -61,6 +61,10 @@ def test_a_dataset_that_is_there_may_have_a_baseline_and_be_left_out(tmp_path):
     assert list(missed("smoke/mine/cnn", root=str(tmp_path))) == ["smoke/mine/cnn"]
     (tmp_path / "mine.npz").touch()
     assert missed("smoke/mine/cnn", root=str(tmp_path)) == {}
+    assert missed("smoke/mine_rts/cnn", root=str(tmp_path)) == {}
+    (tmp_path / "pictures" / "kite").mkdir(parents=True)
+    assert missed("smoke/pictures/cnn", root=str(tmp_path)) == {}
+    assert list(missed("smoke/pictures/cnn")) == ["smoke/pictures/cnn"]
 
 
 def test_shards_are_dealt_by_the_times_of_their_own_device():
@@ -103,6 +107,8 @@ def test_models_that_cannot_take_the_images_are_left_out_with_a_line_each(tmp_pa
         is_search=False,
         recipe=lambda *_: Recipe(),
         models=(),
+        cells=(),
+        image_size=None,
     )
     said = []
     planned = {(cell.dataset, cell.model) for cell in plan_cells(options, said.append)}

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.suite.option_values import read_seeds, read_shard
+from stn_core.suite.option_values import read_image_size, read_seeds, read_shard
 from stn_core.suite.plugin import pytest_xdist_auto_num_workers
 
 
@@ -39,6 +39,19 @@ def test_shards():
 def test_shards_that_do_not_exist(text):
     with pytest.raises(UsageError, match="expected K/N"):
         read_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("64", (64, 64)), ("45x60", (45, 60)), ("45X60", (45, 60))]
+)
+def test_sizes_of_images(text, size):
+    assert read_image_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "x5", "5x", "45,60", "45x60x3", "-3", "1.5", "99999"])
+def test_sizes_that_no_image_has(text):
+    with pytest.raises(UsageError, match="expected pixels, N or HxW"):
+        read_image_size(text)
 
 
 class FakeConfig:

@@ -9,12 +9,14 @@ from pathlib import Path
 from stn_core.datasets.base import Dataset
 from stn_core.datasets.data_root import is_file, is_folder
 from stn_core.datasets.sources.found import Shape
+from stn_core.datasets.sources.gtsrb import find_gtsrb
 from stn_core.datasets.sources.idx_files import find_idx_set
 from stn_core.datasets.sources.image_folders import find_image_folder
 from stn_core.datasets.sources.mat_files import find_mat_set
 from stn_core.datasets.sources.medmnist_sets import find_medmnist_file
 from stn_core.datasets.sources.npz_files import load_npz, npz_shape
 from stn_core.datasets.sources.torchvision_classes import find_torchvision_set
+from stn_core.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class Source:
         shape: (C, H, W) of the images, from headers alone; None where those do not say it. Raises a
             UsageError where there is no such dataset.
         load: makes the dataset of that name.
+        resizes: whether the images can be had in a chosen size.
     """
 
     shape: Callable[[], Shape | None]
     load: Callable[[str], Dataset]
+    resizes: bool = False
 
 
 def find_source(
@@ -41,7 +45,27 @@ def find_source(
         root: the data folder.
         download: whether missing files may be fetched.
         image_size: (height, width) that a folder's images are resized to.
+
+    Raises:
+        UsageError: a size is chosen for files that are not image files.
     """
+    found = _found(name, root, download, image_size)
+    if found and image_size and not found.resizes:
+        raise refused_size(name)
+    return found
+
+
+def refused_size(name: str) -> UsageError:
+    """The error for a size that is chosen for a dataset whose images keep theirs."""
+    return UsageError(
+        f"the images of {name} keep their size: --image-size and image_size= are for folders of"
+        " image files"
+    )
+
+
+def _found(
+    name: str, root: Path | None, download: bool, image_size: tuple[int, int] | None
+) -> Source | None:
     of_torchvision = find_torchvision_set(name, root, download)
     if of_torchvision:
         return Source(of_torchvision.shape, of_torchvision.load)
@@ -50,8 +74,8 @@ def find_source(
     found = _in_root(name, root, image_size) if root else None
     if found:
         return found
-    npz = find_medmnist_file(name, download)
-    return _npz_source(npz) if npz else None
+    medical = find_medmnist_file(name, download)
+    return _npz_source(medical.path, medical.class_names) if medical else None
 
 
 def can_be_file(name: str) -> bool:
@@ -75,9 +99,9 @@ def _in_root(name: str, root: Path, image_size: tuple[int, int] | None) -> Sourc
         for found in (find_idx_set(folder, name), find_mat_set(folder)):
             if found:
                 return Source(found.shape, found.load)
-        images = find_image_folder(folder, image_size)
+        images = find_gtsrb(folder, image_size) or find_image_folder(folder, image_size)
         if images:
-            return Source(images.shape, images.load)
+            return Source(images.shape, images.load, resizes=True)
     return None
 
 
@@ -92,5 +116,5 @@ def _folders(name: str, root: Path) -> list[Path]:
     return [exact] if is_folder(exact) else [there[each] for each in wanted if each in there]
 
 
-def _npz_source(path: Path) -> Source:
-    return Source(lambda: npz_shape(path), lambda name: load_npz(name, path))
+def _npz_source(path: Path, class_names: tuple[str, ...] | None = None) -> Source:
+    return Source(lambda: npz_shape(path), lambda name: load_npz(name, path, class_names))

@@ -1,15 +1,14 @@
 """Folders of images, one a class: NAME/train/CLASS/*, or NAME/CLASS/* without a split of its own.
 
-Each image is decoded and resized once and kept (see `decoded`), so that a second start reads no
-image file.
+Each image is decoded and resized once and kept (see `decoded`), and so is what the headers say: a
+second start opens no image file.
 """
 
 from __future__ import annotations
 
 import collections
-import csv
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,7 @@ DECODING_VERSION = 1
 MOST_NAMED = 3
 """Files that an error names."""
 
-Files = list[tuple[Path, str]]
+Files = Sequence[tuple[Path, str]]
 """Image files with the name of their class, in order."""
 
 
@@ -53,10 +52,12 @@ class ImageFolder:
     Args:
         folder: the dataset's.
         image_size: (height, width) that images are resized to; None: what they all have.
+        listed: finds the image files of each split.
     """
 
     folder: Path
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int, int] | None
+    listed: Callable[[], Mapping[str, Files]]
 
     def shape(self) -> Shape:
         """(C, H, W), from the headers of the image files.
@@ -64,11 +65,11 @@ class ImageFolder:
         Raises:
             UsageError: there are none, or they are of several sizes and no size is chosen.
         """
-        return self._shape([path for files in self._listed().values() for path, _ in files])
+        return self._shape([path for files in self.listed().values() for path, _ in files])
 
     def load(self, name: str) -> Dataset:
         """The dataset; raises as `shape`, and where an image is broken or a class is missing."""
-        listed = self._listed()
+        listed = self.listed()
         paths = [path for files in listed.values() for path, _ in files]
         shape = self._shape(paths)
         check_fits(self.folder, len(paths) * int(np.prod(shape)))
@@ -95,52 +96,32 @@ class ImageFolder:
             self.folder,
             splits,
             class_names,
+            files=tuple(paths),
+            reading=f"folders {DECODING_VERSION}, Pillow {PIL.__version__}",
             said=_said(shape, self.image_size, decoded["deep"]),
             digest=digest.hexdigest(),
         )
         return load_found(name, found)
 
-    def _listed(self) -> dict[str, Files]:
-        """The image files of each split, in the order of their names."""
-        parts = {
-            split: place
-            for split, names in SPLITS.items()
-            for place in [next((n for n in names if is_folder(self.folder / n)), None)]
-            if place
-        }
-        if "train" not in parts:
-            return {"train": _by_class(self.folder)}
-        listed = {split: _by_class(self.folder / place) for split, place in parts.items()}
-        known = {label for _, label in listed["train"]}
-        for split, files in listed.items():
-            strangers = sorted({label for _, label in files} - known)
-            if strangers:
-                raise UsageError(
-                    f"{self.folder / parts[split]} holds images of class {strangers[0]}, "
-                    f"{self.folder / parts['train']} none"
-                )
-        return listed
-
     def _shape(self, paths: Sequence[Path]) -> Shape:
-        sizes: collections.Counter[tuple[int, int]] = collections.Counter()
-        is_coloured = False
-        for path in paths:
-            try:
-                layout = image_layout(path)
-            except UsageError:
-                continue  # decoding tells of it, with the others
-            sizes[layout.size_hw] += 1
-            is_coloured |= layout.is_coloured
+        layouts = decoded_once(
+            "layouts",
+            paths,
+            f"layouts {DECODING_VERSION}, Pillow {PIL.__version__}",
+            lambda: {"layouts": _layouts(paths)},
+        )["layouts"]
+        sound = [(h, w, channels) for h, w, channels in layouts.tolist() if channels]
+        sizes = collections.Counter((height, width) for height, width, _ in sound)
         if not sizes:
             raise UsageError(f"{self.folder}: none of the {len(paths)} files can be read as images")
         if self.image_size is None and len(sizes) > 1:
             (height, width), count = sizes.most_common(1)[0]
             raise UsageError(
                 f"{self.folder}: its images have {len(sizes)} sizes ({count} are {height}x{width});"
-                " choose one with --image-size HEIGHT,WIDTH or image_size="
+                " choose one with --image-size N or HxW, or image_size="
             )
         height, width = self.image_size or next(iter(sizes))
-        return (3 if is_coloured else 1), height, width
+        return max(channels for *_, channels in sound), height, width
 
 
 @dataclass(frozen=True)
@@ -166,14 +147,37 @@ def find_image_folder(folder: Path, image_size: tuple[int, int] | None) -> Image
     """The tree of image files in a folder, where it holds folders of classes."""
     if not is_folder(folder) or not any(each.is_dir() for each in folder.iterdir()):
         return None
-    return ImageFolder(folder, image_size)
+    return ImageFolder(folder, image_size, lambda: _by_split(folder))
 
 
-def _by_class(folder: Path) -> Files:
-    """The image files of a split with their classes, by the names of both."""
-    table = _listed_in_table(folder)
-    if table:
-        return table
+def _by_split(folder: Path) -> dict[str, Files]:
+    """The image files of each split, in the order of their names."""
+    parts = {
+        split: place
+        for split, names in SPLITS.items()
+        for place in [next((n for n in names if is_folder(folder / n)), None)]
+        if place
+    }
+    if "train" not in parts:
+        return {"train": files_by_class(folder)}
+    listed = {split: files_by_class(folder / place) for split, place in parts.items()}
+    known = {label for _, label in listed["train"]}
+    for split, files in listed.items():
+        strangers = sorted({label for _, label in files} - known)
+        if strangers:
+            raise UsageError(
+                f"{folder / parts[split]} holds images of class {strangers[0]}, "
+                f"{folder / parts['train']} none"
+            )
+    return listed
+
+
+def files_by_class(folder: Path) -> Files:
+    """The image files of a folder of classes, by the names of both.
+
+    Raises:
+        UsageError: there are none, a class is empty, or two look like one.
+    """
     classes = sorted(each for each in _entries(folder) if each.is_dir())
     found = [(path, each.name) for each in classes for path in _image_files(each)]
     if not found:
@@ -186,16 +190,6 @@ def _by_class(folder: Path) -> Files:
     if empty:
         raise UsageError(f"{folder / empty[0]} holds no image; fill it or remove it")
     return found
-
-
-def _listed_in_table(folder: Path) -> Files:
-    """The files of a test set that one table of labels lists, as GTSRB's GT-final_test.csv does."""
-    for path in sorted(folder.glob("*.csv")):
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter=";"))
-        if rows and {"Filename", "ClassId"} <= rows[0].keys():
-            return [(folder / row["Filename"], f"{int(row['ClassId']):05d}") for row in rows]
-    return []
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -220,6 +214,18 @@ def _refuse_two_spellings(folder: Path, names: Sequence[str]) -> None:
             raise UsageError(
                 f"{folder}: {other!r} and {name!r} look like one class; give it one folder"
             )
+
+
+def _layouts(paths: Sequence[Path]) -> torch.Tensor:
+    """Height, width and channels of each image, int64 (N, 3); zeros of one that cannot be read."""
+    layouts = np.zeros((len(paths), 3), np.int64)
+    for row, path in enumerate(paths):
+        try:
+            layout = image_layout(path)
+        except UsageError:
+            continue  # decoding tells of it, with the others
+        layouts[row] = *layout.size_hw, 3 if layout.is_coloured else 1
+    return torch.from_numpy(layouts)
 
 
 def _decode_all(folder: Path, paths: Sequence[Path], shape: Shape) -> dict[str, torch.Tensor]:
@@ -266,16 +272,3 @@ def _said(shape: Shape, chosen: tuple[int, int] | None, deep: torch.Tensor) -> t
             f"16-bit files hold values up to {int(deep):,}, {bits} bits of them, and come out dark"
         )
     return tuple(said)
-
-
-def parse_image_size(text: str) -> tuple[int, int]:
-    """A size as people write it: "64" or "45,60", height before width.
-
-    Raises:
-        UsageError: it is none.
-    """
-    parts = text.replace("x", ",").split(",")
-    if len(parts) in (1, 2) and all(part.strip().isdecimal() and int(part) for part in parts):
-        height, width = int(parts[0]), int(parts[-1])
-        return height, width
-    raise UsageError(f"an image size is HEIGHT,WIDTH or one number for both; not {text!r}")

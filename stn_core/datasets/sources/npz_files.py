@@ -77,13 +77,14 @@ def npz_shape(path: Path) -> Shape:
     return shapes["train"]
 
 
-def load_npz(name: str, path: Path) -> Dataset:
+def load_npz(name: str, path: Path, class_names: tuple[str, ...] | None = None) -> Dataset:
     """Load an .npz file as a dataset; every image is decoded once, nothing is unpickled.
 
     Args:
         name: what to call the dataset.
         path: the file. Its own validation images validate; where it has none, a tenth of train, at
             most 5,000.
+        class_names: one per class; None: the numbers.
 
     Raises:
         UsageError: as `npz_shape`, or labels are out of range.
@@ -97,7 +98,7 @@ def load_npz(name: str, path: Path) -> Dataset:
         }
         read = {member.name for pair in members.values() for member in pair}
         unused = tuple(n for n in _names(archive) if n not in read)
-        return load_found(name, Found(path, splits, unused=unused, files=(path,)))
+        return load_found(name, Found(path, splits, class_names, unused, files=(path,)))
 
 
 def read_npz(path: Path) -> tuple[Split, Split]:

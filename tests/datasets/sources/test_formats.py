@@ -1,13 +1,8 @@
-"""Files of other projects: each made by its own library, or as that library writes it.
-
-Labels are drawn at random and images spell their number, so that a shift of either is seen.
-"""
+"""Files of other projects: each made by its own library, or as that library writes it."""
 
 from __future__ import annotations
 
-import bz2
 import gzip
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,33 +11,10 @@ import pytest
 import scipy.io
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from stn_core.datasets import Dataset, check_dataset, load_dataset
-from stn_core.datasets.distortions.distorted_sets import KINDS
-from stn_core.errors import UsageError
-
-TRAIN, VAL, TEST = 60, 12, 20
-
-
-def images(count: int, seed: int, *shape: int) -> NDArray[np.uint8]:
-    made = np.random.default_rng(seed).integers(1, 256, (count, *shape), np.uint8)
-    made.reshape(count, -1)[:, 0] = np.arange(count)
-    return made
-
-
-def labels(count: int, seed: int, classes: int = 3) -> NDArray[np.int64]:
-    drawn = np.random.default_rng(seed).integers(0, classes, count)
-    first = np.arange(min(classes, count))
-    drawn[: len(first)] = first[::-1]
-    return drawn
-
-
-def complaint(root: Path, name: str = "mine", load: Callable = load_dataset) -> str:
-    with pytest.raises(UsageError) as caught:
-        load(name, root)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from tests.datasets.made_files import idx, usps_lines
+from tests.datasets.noise import TEST, TRAIN, VAL, complaint, images, labels
 
 
 def pairs(images: NDArray | torch.Tensor, labels: NDArray | torch.Tensor) -> list:
@@ -66,12 +38,12 @@ def assert_holds(
 # MedMNIST -----------------------------------------------------------------------------------------
 
 
-def write_medmnist(folder: Path, name: str) -> dict[str, NDArray]:
+def write_medmnist(folder: Path, name: str, side: int = 28) -> dict[str, NDArray]:
     """A small file in the place of a real one, under the package's own keys."""
     counts = {"train": TRAIN, "val": VAL, "test": TEST}
     made = {}
     for seed, (split, count) in enumerate(counts.items()):
-        made[f"{split}_images"] = images(count, seed, 28, 28)
+        made[f"{split}_images"] = images(count, seed, side, side)
         made[f"{split}_labels"] = labels(count, seed, 2).astype(np.uint8)[:, None]
     folder.mkdir(exist_ok=True)
     np.savez_compressed(folder / f"{name}.npz", **made)
@@ -91,6 +63,20 @@ def test_medmnist_reads_the_same_of_the_same_file(
         ours = getattr(dataset, split)
         assert np.array_equal(ours.images[:, 0], theirs.imgs)
         assert ours.labels.tolist() == theirs.labels.ravel().tolist()
+    assert dataset.class_names == ("malignant", "normal, benign")
+
+
+def test_a_larger_version_of_a_medmnist_set_has_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    medmnist = pytest.importorskip("medmnist")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    made = write_medmnist(tmp_path / ".medmnist", "breastmnist_64", 64)
+    dataset = load_dataset("breastmnist_64")
+    theirs = medmnist.BreastMNIST(split="test", root=str(tmp_path / ".medmnist"), size=64)
+    assert np.array_equal(dataset.test.images[:, 0], theirs.imgs)
+    assert np.array_equal(theirs.imgs, made["test_images"])
+    assert "unknown dataset" in complaint(tmp_path, "breastmnist_65")
 
 
 def test_a_medmnist_set_that_is_not_there_says_where_it_goes(
@@ -104,12 +90,6 @@ def test_a_medmnist_set_that_is_not_there_says_where_it_goes(
 
 
 # idx ----------------------------------------------------------------------------------------------
-
-
-def idx(array: NDArray, kind: int = 8) -> bytes:
-    return (
-        struct.pack(f">BBBB{array.ndim}I", 0, 0, kind, array.ndim, *array.shape) + array.tobytes()
-    )
 
 
 def write_idx(
@@ -261,12 +241,7 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made = {}
     for seed, (name, count) in enumerate([("usps.bz2", TRAIN), ("usps.t.bz2", TEST)]):
         pixels, numbers = images(count, seed, 16, 16), labels(count, seed, 10)
-        lines = [
-            f"{label + 1} "
-            + " ".join(f"{k}:{v / 255 * 2 - 1:.8f}" for k, v in enumerate(row.ravel(), 1))
-            for row, label in zip(pixels, numbers, strict=True)
-        ]
-        (tmp_path / name).write_bytes(bz2.compress("\n".join(lines).encode()))
+        (tmp_path / name).write_bytes(usps_lines(pixels, numbers))
         made[name] = pixels, numbers
     dataset = load_dataset("torchvision:USPS", tmp_path)
     theirs = torchvision.datasets.USPS(tmp_path, train=False)
@@ -284,162 +259,3 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_what_torchvision_cannot_give_is_one_line(tmp_path: Path, name: str, said: str) -> None:
     assert said in complaint(tmp_path, f"torchvision:{name}")
-
-
-# Folders of images --------------------------------------------------------------------------------
-
-
-def write_folder(
-    folder: Path, classes: dict[str, int], size: tuple[int, int] = (12, 14), seed: int = 0
-) -> dict[bytes, str]:
-    """Grey noise of a class each; returns the class by an image's pixels."""
-    made = {}
-    for number, (name, count) in enumerate(classes.items()):
-        (folder / name).mkdir(parents=True)
-        for image, pixels in enumerate(images(count, 100 * seed + number, *size)):
-            Image.fromarray(pixels).save(folder / name / f"{image}.png")
-            made[pixels.tobytes()] = name
-    return made
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STN_CACHE", str(tmp_path / "cache"))
-
-
-def assert_named(dataset: Dataset, made: dict[bytes, str]) -> None:
-    """Every image is of the class of its folder, and none is missing."""
-    seen = []
-    for split in (dataset.train, dataset.val, dataset.test):
-        for image, label in zip(split.images.numpy(), split.labels.tolist(), strict=True):
-            assert made[image.tobytes()] == dataset.class_names[label]
-            seen.append(image.tobytes())
-    assert sorted(seen) == sorted(made)
-
-
-def test_folders_of_classes_are_divided_by_the_fixed_permutation(tmp_path: Path) -> None:
-    made = write_folder(tmp_path / "mine", {"kite": 40, "owl": 30})
-    assert check_dataset("mine", tmp_path) == (1, 12, 14)
-    dataset = load_dataset("mine", tmp_path)
-    assert dataset.class_names == ("kite", "owl")
-    assert (len(dataset.test), len(dataset.val)) == (7, 6)
-    assert_named(dataset, made)
-    assert "7 of train carved out for test; 6 of train carved out for val" in dataset.notes
-    again = load_dataset("mine", tmp_path)  # from the kept copy
-    assert again.hash == dataset.hash
-    assert torch.equal(again.test.images, dataset.test.images)
-
-
-def test_folders_of_splits_are_these_splits(tmp_path: Path) -> None:
-    counts = {"train": 10, "val": 3, "test": 4}
-    made = {
-        split: write_folder(tmp_path / "mine" / split, {"a": n, "b": n}, seed=seed)
-        for seed, (split, n) in enumerate(counts.items())
-    }
-    dataset = load_dataset("mine", tmp_path)
-    assert [len(s) for s in (dataset.train, dataset.val, dataset.test)] == [20, 6, 8]
-    assert_named(dataset, made["train"] | made["val"] | made["test"])
-
-
-def test_gtsrbs_test_table_gives_its_classes(tmp_path: Path) -> None:
-    folder = tmp_path / "gtsrb"
-    write_folder(folder / "Train", {"00000": 12, "00001": 12})
-    made = write_folder(tmp_path / "flat", {"x": 6}, seed=5)
-    (folder / "Test").mkdir()
-    rows = ["Filename;Width;ClassId"]
-    for number, pixels in enumerate(made):
-        shaped = np.frombuffer(pixels, np.uint8).reshape(12, 14)
-        Image.fromarray(shaped).save(folder / "Test" / f"{number:05d}.png")
-        rows.append(f"{number:05d}.png;14;{number % 2}")
-    (folder / "Test" / "GT-final_test.csv").write_text("\n".join(rows))
-    assert load_dataset("gtsrb", tmp_path).test.labels.tolist() == [0, 1, 0, 1, 0, 1]
-
-
-def test_sizes_that_differ_need_a_size(tmp_path: Path) -> None:
-    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
-    write_folder(tmp_path / "mine" / "b", {"more": 2}, size=(20, 9), seed=3)
-    for load in (check_dataset, load_dataset):
-        message = complaint(tmp_path, load=load)
-        assert "its images have 2 sizes (24 are 12x14); choose one with --image-size" in message
-    assert check_dataset("mine", tmp_path, image_size=(6, 8)) == (1, 6, 8)
-    dataset = load_dataset("mine", tmp_path, image_size=(6, 8))
-    assert dataset.image_shape == (1, 6, 8)
-    assert "resized to 6x8" in dataset.notes
-
-
-def test_greys_and_colours_are_unified_and_cameras_images_turned(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    write_folder(folder, {"a": 12, "b": 12})
-    turned = images(1, 9, 14, 12, 3)[0]
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    Image.fromarray(turned).save(folder / "a" / "0.png", exif=exif)
-    dataset = load_dataset("mine", tmp_path)
-    assert dataset.image_shape == (3, 12, 14)
-    upright = np.moveaxis(np.rot90(turned, -1), -1, 0)
-    every = torch.cat([dataset.train.images, dataset.val.images, dataset.test.images])
-    assert sum(np.array_equal(image, upright) for image in every.numpy()) == 1
-    greys = (every == every[:, :1]).flatten(1).all(1)
-    assert int(greys.sum()) == 23
-
-
-def _break(folder: Path) -> None:
-    (folder / "a" / "3.png").write_bytes(b"\x89PNG, but")
-    whole = (folder / "b" / "1.png").read_bytes()
-    (folder / "b" / "1.png").write_bytes(whole[: len(whole) // 2])
-
-
-def _leave_one_class(folder: Path) -> None:
-    for path in (folder / "b").iterdir():
-        path.unlink()
-    (folder / "b").rmdir()
-
-
-def _empty_class(folder: Path) -> None:
-    (folder / "c").mkdir()
-
-
-def _two_spellings(folder: Path) -> None:
-    write_folder(folder, {"A": 2}, seed=7)
-
-
-@pytest.mark.parametrize(
-    ("defect", "said"),
-    [
-        (_break, "2 of 24 images are broken, repair or remove them: "),
-        (_leave_one_class, "holds one class only, a; at least two are needed"),
-        (_empty_class, "c holds no image; fill it or remove it"),
-        (_two_spellings, "'A' and 'a' look like one class; give it one folder"),
-    ],
-)
-def test_a_defect_of_a_folder_is_one_line(
-    tmp_path: Path, defect: Callable[[Path], None], said: str
-) -> None:
-    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
-    defect(tmp_path / "mine")
-    message = complaint(tmp_path)
-    assert said in message
-    assert str(tmp_path / "mine") in message
-
-
-def test_a_class_that_only_the_test_folder_has_is_named(tmp_path: Path) -> None:
-    write_folder(tmp_path / "mine" / "train", {"a": 12, "b": 12})
-    write_folder(tmp_path / "mine" / "test", {"a": 2, "c": 2}, seed=3)
-    assert "holds images of class c" in complaint(tmp_path)
-
-
-def test_twelve_bits_in_sixteen_are_said(tmp_path: Path) -> None:
-    for name, seed in (("a", 0), ("b", 1)):
-        (tmp_path / "mine" / name).mkdir(parents=True)
-        deep = images(12, seed, 12, 14).astype(np.uint16) * 16
-        for number, pixels in enumerate(deep):
-            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{number}.png")
-    assert "16-bit files hold values up to 4,080, 12 bits" in load_dataset("mine", tmp_path).notes
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_set_found_by_its_files_has_every_distorted_version(tmp_path: Path, kind: str) -> None:
-    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
-    dataset = load_dataset(f"mine_{kind}", tmp_path)
-    assert check_dataset(f"mine_{kind}", tmp_path) == dataset.image_shape
-    assert dataset.hash != load_dataset("mine", tmp_path).hash

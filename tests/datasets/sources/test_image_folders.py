@@ -1,0 +1,201 @@
+"""Folders of image files: every image of its folder's class, and each defect in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stn_core.datasets import Dataset, check_dataset, load_dataset
+from stn_core.datasets.distortions.distorted_sets import KINDS
+from tests.datasets.noise import complaint, images, write_folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STN_CACHE", str(tmp_path / "cache"))
+
+
+def assert_named(dataset: Dataset, made: dict[bytes, str]) -> None:
+    """Every image is of the class of its folder, and none is missing."""
+    seen = []
+    for split in (dataset.train, dataset.val, dataset.test):
+        for image, label in zip(split.images.numpy(), split.labels.tolist(), strict=True):
+            assert made[image.tobytes()] == dataset.class_names[label]
+            seen.append(image.tobytes())
+    assert sorted(seen) == sorted(made)
+
+
+def test_folders_of_classes_are_divided_by_the_fixed_permutation(tmp_path: Path) -> None:
+    made = write_folder(tmp_path / "mine", {"kite": 40, "owl": 30})
+    assert check_dataset("mine", tmp_path) == (1, 12, 14)
+    dataset = load_dataset("mine", tmp_path)
+    assert dataset.class_names == ("kite", "owl")
+    assert (len(dataset.test), len(dataset.val)) == (7, 6)
+    assert_named(dataset, made)
+    assert "7 of train carved out for test; 6 of train carved out for val" in dataset.notes
+    again = load_dataset("mine", tmp_path)  # from the kept copy
+    assert again.hash == dataset.hash
+    assert torch.equal(again.test.images, dataset.test.images)
+
+
+def test_folders_of_splits_are_these_splits(tmp_path: Path) -> None:
+    counts = {"train": 10, "val": 3, "test": 4}
+    made = {
+        split: write_folder(tmp_path / "mine" / split, {"a": n, "b": n}, seed=seed)
+        for seed, (split, n) in enumerate(counts.items())
+    }
+    dataset = load_dataset("mine", tmp_path)
+    assert [len(s) for s in (dataset.train, dataset.val, dataset.test)] == [20, 6, 8]
+    assert_named(dataset, made["train"] | made["val"] | made["test"])
+
+
+def test_sizes_that_differ_need_a_size(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    write_folder(tmp_path / "mine" / "b", {"more": 2}, size=(20, 9), seed=3)
+    for load in (check_dataset, load_dataset):
+        message = complaint(tmp_path, load=load)
+        assert "its images have 2 sizes (24 are 12x14); choose one with --image-size" in message
+    assert check_dataset("mine", tmp_path, image_size=(6, 8)) == (1, 6, 8)
+    dataset = load_dataset("mine", tmp_path, image_size=(6, 8))
+    assert dataset.image_shape == (1, 6, 8)
+    assert "resized to 6x8" in dataset.notes
+    square = load_dataset("mine", tmp_path, image_size=7)
+    assert square.image_shape == (1, 7, 7)
+    assert square.hash != dataset.hash
+
+
+def test_an_image_is_resized_with_antialiasing(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    original = tmp_path / "mine" / "a" / "3.png"
+    dataset = load_dataset("mine", tmp_path, image_size=(5, 6))
+    expected = np.asarray(Image.open(original).resize((6, 5), Image.Resampling.BILINEAR))
+    every = torch.cat([dataset.train.images, dataset.val.images, dataset.test.images])
+    assert sum(np.array_equal(image[0], expected) for image in every.numpy()) == 1
+
+
+def test_a_second_start_opens_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    first = load_dataset("mine", tmp_path, image_size=6)
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("an image file was opened")
+
+    monkeypatch.setattr(Image, "open", refused)
+    assert check_dataset("mine", tmp_path, image_size=6) == (1, 6, 6)
+    again = load_dataset("mine", tmp_path, image_size=6)
+    assert again.hash == first.hash
+    assert torch.equal(again.train.images, first.train.images)
+
+
+def test_large_folders_are_mapped_and_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    small = load_dataset("mine", tmp_path)
+    monkeypatch.setattr("stn_core.datasets.sources.found.KEPT_FROM", 1)
+    mapped = load_dataset("mine", tmp_path)
+    assert mapped.hash == small.hash
+    assert torch.equal(mapped.train.images, small.train.images)
+    assert len(list((tmp_path / "cache" / "decoded").glob("mine-*"))) == 2
+
+
+@pytest.mark.parametrize("load", [check_dataset, load_dataset])
+@pytest.mark.parametrize("name", ["digits", "digits_rts", "mine", "torchvision:USPS"])
+def test_a_size_for_images_that_keep_theirs_is_one_line(
+    tmp_path: Path, name: str, load: Callable
+) -> None:
+    pixels, numbers = images(24, 0, 12, 14), np.arange(24) % 2
+    np.savez(tmp_path / "mine.npz", x_train=pixels, y_train=numbers, x_test=pixels, y_test=numbers)
+    message = complaint(tmp_path, name, partial(load, image_size=6))
+    assert "keep their size: --image-size and image_size= are for folders" in message
+
+
+@pytest.mark.parametrize("size", [0, (5,), (5, -1), (1, 2, 3), 10_000, 2.5, "64"])
+def test_a_size_that_is_none_is_one_line(tmp_path: Path, size: object) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    message = complaint(tmp_path, "mine", partial(load_dataset, image_size=size))
+    assert message.startswith("image_size is one whole number of pixels or (height, width)")
+
+
+def test_greys_and_colours_are_unified_and_cameras_images_turned(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    write_folder(folder, {"a": 12, "b": 12})
+    turned = images(1, 9, 14, 12, 3)[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(turned).save(folder / "a" / "0.png", exif=exif)
+    dataset = load_dataset("mine", tmp_path)
+    assert dataset.image_shape == (3, 12, 14)
+    upright = np.moveaxis(np.rot90(turned, -1), -1, 0)
+    every = torch.cat([dataset.train.images, dataset.val.images, dataset.test.images])
+    assert sum(np.array_equal(image, upright) for image in every.numpy()) == 1
+    greys = (every == every[:, :1]).flatten(1).all(1)
+    assert int(greys.sum()) == 23
+
+
+def _break(folder: Path) -> None:
+    (folder / "a" / "3.png").write_bytes(b"\x89PNG, but")
+    whole = (folder / "b" / "1.png").read_bytes()
+    (folder / "b" / "1.png").write_bytes(whole[: len(whole) // 2])
+
+
+def _leave_one_class(folder: Path) -> None:
+    for path in (folder / "b").iterdir():
+        path.unlink()
+    (folder / "b").rmdir()
+
+
+def _empty_class(folder: Path) -> None:
+    (folder / "c").mkdir()
+
+
+def _two_spellings(folder: Path) -> None:
+    write_folder(folder, {"A": 2}, seed=7)
+
+
+@pytest.mark.parametrize(
+    ("defect", "said"),
+    [
+        (_break, "2 of 24 images are broken, repair or remove them: "),
+        (_leave_one_class, "holds one class only, a; at least two are needed"),
+        (_empty_class, "c holds no image; fill it or remove it"),
+        (_two_spellings, "'A' and 'a' look like one class; give it one folder"),
+    ],
+)
+def test_a_defect_of_a_folder_is_one_line(
+    tmp_path: Path, defect: Callable[[Path], None], said: str
+) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    defect(tmp_path / "mine")
+    message = complaint(tmp_path)
+    assert said in message
+    assert str(tmp_path / "mine") in message
+
+
+def test_a_class_that_only_the_test_folder_has_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine" / "train", {"a": 12, "b": 12})
+    write_folder(tmp_path / "mine" / "test", {"a": 2, "c": 2}, seed=3)
+    assert "holds images of class c" in complaint(tmp_path)
+
+
+def test_twelve_bits_in_sixteen_are_said(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        deep = images(12, seed, 12, 14).astype(np.uint16) * 16
+        for number, pixels in enumerate(deep):
+            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{number}.png")
+    assert "16-bit files hold values up to 4,080, 12 bits" in load_dataset("mine", tmp_path).notes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_set_found_by_its_files_has_every_distorted_version(tmp_path: Path, kind: str) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    dataset = load_dataset(f"mine_{kind}", tmp_path)
+    assert check_dataset(f"mine_{kind}", tmp_path) == dataset.image_shape
+    assert dataset.hash != load_dataset("mine", tmp_path).hash
