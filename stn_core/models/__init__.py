@@ -7,6 +7,7 @@ from stn_core.models import cnn as cnn
 from stn_core.models import coordinates as coordinates
 from stn_core.models import deformable as deformable
 from stn_core.models import inverse_compositional as inverse_compositional
+from stn_core.models import libraries as libraries
 from stn_core.models import paper as paper
 from stn_core.models import polar as polar
 from stn_core.models import resnext as resnext
@@ -15,16 +16,17 @@ from stn_core.models import spinal as spinal
 from stn_core.models import stn as stn
 from stn_core.models import vit as vit
 from stn_core.models.backbone import convnet
+from stn_core.models.creation import create_model
 from stn_core.models.registry import (
     Background,
     ImageShape,
     ModelInfo,
-    create_model,
+    is_registered,
     list_models,
     model_info,
     model_name,
     register_model,
-    registered_name,
+    untrained_name,
 )
 from stn_core.models.summary import summarize_model
 from stn_core.models.transformed import TransformedClassifier, TransformsImages
@@ -38,11 +40,12 @@ __all__ = [
     "TransformsImages",
     "convnet",
     "create_model",
+    "is_registered",
     "list_models",
     "looks_like_variant",
     "model_info",
     "model_name",
     "register_model",
-    "registered_name",
     "summarize_model",
+    "untrained_name",
 ]

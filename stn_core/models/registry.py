@@ -1,20 +1,24 @@
-"""Which models exist, what is known of each, and how to build one by name."""
+"""Which models exist, what is known of each, and how to build one by name.
+
+A name with a colon is another library's model: ``timm:resnet18`` (see `libraries`). Such models are
+no entries of the registry: a library has hundreds, and is imported when one of them is wanted.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import inspect
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, TypeVar, overload
 
 import torch
 from torch import nn
 
 from stn_core.errors import UsageError
+from stn_core.models.image_shape import check_images
 from stn_core.models.variants import parse_variant, plain_value, variant_name
 from stn_core.registry import Registry
 
@@ -73,8 +77,62 @@ class _Entry:
     """Whether its builder takes options that it does not name."""
 
 
+@dataclass(frozen=True)
+class Library:
+    """Models of another library, by their names there.
+
+    Args:
+        info: of all of them.
+        check: raises a UsageError where the library is not installed or has no model of a name.
+        build: makes one: of its name, and what a builder takes.
+    """
+
+    info: ModelInfo
+    check: Callable[[str], None]
+    build: Callable[..., nn.Module]
+
+
+PRETRAINED = "pretrained"
+"""The option of a library's model by which it starts with weights that were trained elsewhere."""
+
 _MODELS: Registry[_Entry] = Registry("model")
+_LIBRARIES: Registry[Library] = Registry("library of models")
 _NEEDED = inspect.Parameter.empty
+
+
+def register_library(prefix: str, library: Library) -> None:
+    """Make a library's models known as ``prefix:name``."""
+    _LIBRARIES.add(prefix, library)
+
+
+def is_registered(name: str) -> bool:
+    """Whether a model of that name, or the model that it is a variant of, is known here.
+
+    Of another library's model that is not asked of the library.
+
+    Raises:
+        UsageError: the name is malformed.
+    """
+    base, _ = _split(name)
+    prefix, colon, _ = base.partition(":")
+    return base in _MODELS or bool(colon and prefix in _LIBRARIES)
+
+
+def _entry(base: str) -> _Entry:
+    """What is known of a model; of another library's without asking the library."""
+    prefix, colon, name = base.partition(":") if isinstance(base, str) else ("", "", "")
+    if not colon or base in _MODELS or prefix not in _LIBRARIES:
+        return _MODELS[base]
+    library = _LIBRARIES[prefix]
+    options = {PRETRAINED: False}
+    return _Entry(functools.partial(library.build, name), library.info, options, takes_any=True)
+
+
+def _check_library(base: str) -> None:
+    """Ask the library whether it has such a model."""
+    prefix, colon, name = base.partition(":")
+    if colon and base not in _MODELS and prefix in _LIBRARIES:
+        _LIBRARIES[prefix].check(name)
 
 
 @overload
@@ -167,7 +225,7 @@ def model_info(name: str) -> ModelInfo:
         UsageError: no model has that name or that option, or the name is malformed.
     """
     base, options = _split(name)
-    info = _MODELS[base].info
+    info = _entry(base).info
     _check_options(base, options)
     return dataclasses.replace(info, core=False) if options else info
 
@@ -184,7 +242,8 @@ def model_name(name: str) -> str:
     """
     base, options = _split(name)
     _check_options(base, options)
-    defaults = _MODELS[base].options
+    _check_library(base)
+    defaults = _entry(base).options
     changed = {
         option: value
         for option, value in options.items()
@@ -193,13 +252,16 @@ def model_name(name: str) -> str:
     return variant_name(base, changed)
 
 
-def registered_name(name: str) -> str:
-    """The name under which a model, or the model that a variant is one of, is to be registered.
+def untrained_name(name: str) -> str:
+    """The name of the same model with random weights, for one whose weights are given later.
 
     Raises:
         UsageError: the name is malformed.
     """
-    return _split(name)[0]
+    base, options = _split(name)
+    if base in _MODELS:
+        return name
+    return variant_name(base, {o: value for o, value in options.items() if o != PRETRAINED})
 
 
 def create_model(
@@ -212,7 +274,8 @@ def create_model(
     """Build a registered model, with the weights of a fresh start.
 
     Args:
-        name: a registered name, or that of a variant, such as ``"stn[warp=tps]"``.
+        name: a registered name, that of a variant, such as ``"stn[warp=tps]"``, or another
+            library's, such as ``"timm:resnet18"``.
         in_shape: channels C, height H and width W of an image.
         num_classes: number of classes K.
         background: value of an empty pixel after normalisation, one number or one per channel:
@@ -227,12 +290,13 @@ def create_model(
             shape is not one it admits.
     """
     base, named_options = _split(name)
-    entry = _MODELS[base]
-    _check_shape(in_shape, num_classes, background)
+    entry = _entry(base)
+    check_images(in_shape, num_classes, background)
     for option in sorted(set(options) & set(named_options)):
         raise UsageError(f"model {name!r}: the option {option!r} is given twice")
     options = {**named_options, **options}
     _check_options(base, options)
+    _check_library(base)
     for option, default in entry.options.items():
         if default is _NEEDED and option not in options:
             raise UsageError(f"model {name!r} needs the option {option!r}")
@@ -247,30 +311,6 @@ def create_model(
     return model
 
 
-def _check_shape(in_shape: ImageShape, num_classes: int, background: Background) -> None:
-    sides = list(in_shape) if isinstance(in_shape, Sequence) else []
-    if len(sides) != 3 or not all(map(_counts, sides)):
-        raise UsageError(f"in_shape is (channels, height, width), each at least 1, not {in_shape}")
-    if not _counts(num_classes):
-        raise UsageError(f"num_classes is at least 1, not {num_classes!r}")
-    values = list(background) if isinstance(background, Sequence) else [background]
-    if not all(map(_is_finite, values)):
-        raise UsageError(f"background is a finite number, or one per channel, not {background!r}")
-    if isinstance(background, Sequence) and len(values) != sides[0]:
-        raise UsageError(
-            f"background has {len(values)} values for images of {sides[0]} channel(s); "
-            "give one number or one per channel"
-        )
-
-
-def _counts(value: object) -> bool:
-    return isinstance(value, Integral) and int(value) >= 1
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
-
-
 def _split(name: str) -> tuple[str, dict[str, Any]]:
     """A registered name and the options beside it; what is no text is left to the registry."""
     if not isinstance(name, str) or name in _MODELS:
@@ -280,7 +320,7 @@ def _split(name: str) -> tuple[str, dict[str, Any]]:
 
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
     """Raise a UsageError where the model of that name does not have these options."""
-    entry = _MODELS[name]
+    entry = _entry(name)
     for option, value in options.items():
         if option not in entry.options and not entry.takes_any:
             raise UsageError(

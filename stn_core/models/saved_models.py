@@ -22,8 +22,8 @@ with needs_extra("data"):  # which has all that follows
     from safetensors import SafetensorError
 
 from stn_core.atomic_files import read_tensors, write_tensors
-from stn_core.models import create_model, list_models, model_info, registered_name
 from stn_core.models.normaliser import Normaliser
+from stn_core.models.registry import create_model, is_registered, model_info, untrained_name
 from stn_core.schema import Count, CountFrom1, Number, Share, checked
 
 FORMAT_VERSION = 1
@@ -40,7 +40,7 @@ class ModelConfiguration:
     """What a model was built with, what its images must be, and which run its weights are of.
 
     Args:
-        model: the registered name.
+        model: its name, a variant's or another library's too.
         in_shape: channels, height and width of an image.
         class_names: one per class; logit k speaks for ``class_names[k]``.
         background: what an empty pixel is after normalisation, per channel.
@@ -222,7 +222,7 @@ def _rebuilt(
 ) -> nn.Module:
     """The model with these weights."""
     name = configuration.model
-    if registered_name(name) not in list_models():
+    if not is_registered(name):
         imports = ",".join(configuration.imports)
         where = f" (its session had --import {imports})" if imports else ""
         raise UsageError(f"no model {name!r} is registered; import the module that does{where}")
@@ -240,7 +240,7 @@ def _rebuilt(
 
 def _fresh(configuration: ModelConfiguration) -> nn.Module:
     return create_model(
-        configuration.model,
+        untrained_name(configuration.model),
         configuration.in_shape,
         configuration.num_classes,
         configuration.background,

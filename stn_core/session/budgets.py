@@ -93,6 +93,9 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     # 63, 73 and 100 % of it with a tenth (2026-11-28).
     "coordconv": {"weight_decay": 1.0},
     "deconv": {"learning_rate": 0.02, "batch_size": 32, "epochs": 30},
+    # Networks of many kinds: a rate that residual and attention networks both bear.
+    "timm": {"learning_rate": 0.001, "weight_decay": 0.05},
+    "torchvision": {"learning_rate": 0.001, "weight_decay": 0.05},
     "resnext": {
         "learning_rate": 0.001,
         "weight_decay": 0.05,

@@ -28,14 +28,32 @@ def test_a_variants_baseline_is_not_missing_where_nobody_names_it(bench, pyteste
     cell = stored["cells"]["smoke/digits/tiny"]
     stored["cells"]["smoke/digits/stn[warp=tps]"] = cell
     stored["cells"]["smoke/digits/stn[wrap=tps]"] = cell
+    stored["cells"]["smoke/digits/timm:test_resnet[drop_rate=0.1]"] = cell
     path.write_text(json.dumps(stored))
     result = bench("--model", "tiny", "--dataset", "digits", "--plan", "--drop-vanished")
     result.stdout.fnmatch_lines(["dropped from *: smoke/digits/stn[[]wrap=tps]"])
 
 
-@pytest.mark.parametrize("models", ["stm", "stn[wrap=tps]", "stn[warp=tps", "nothing_*"])
+@pytest.mark.parametrize(
+    "models", ["stm", "timm:resnet19", "stn[wrap=tps]", "stn[warp=tps", "nothing_*"]
+)
 def test_a_model_that_there_is_not_is_one_line(bench, models):
     result = bench("--model", models, *SHORT)
     assert result.ret != 0
     result.stdout.no_fnmatch_line("*Traceback*")
-    assert models.partition("[")[0] in result.stdout.str()
+    assert models.partition("[")[0].rpartition(":")[2] in result.stdout.str()
+
+
+def test_other_libraries_models_are_cells_like_any_other(bench, pytester):
+    asked = "timm:test_resnet[drop_rate=0.1],torchvision:shufflenet_v2_x0_5"
+    result = bench("--model", asked, *SHORT, "--save-models")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["*timm:test_resnet*drop_rate=0.1*NEW*", "2 cells, 4 runs: 2 NEW"], consecutive=False
+    )
+    (path,) = pytester.path.glob("results/*/records.jsonl")
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {record["model"] for record in records} == set(asked.split(","))
+    assert {record["status"] for record in records} == {"ok"}
+    assert {record["recipe"]["weight_decay"] for record in records} == {0.05}
+    assert len(list(pytester.path.glob("results/*/models/*.safetensors"))) == 4

@@ -1,0 +1,76 @@
+"""Build a model by name: with the weights of a fresh start, or with those of a training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from stn_core.errors import UsageError
+from stn_core.models import registry
+from stn_core.models.registry import PRETRAINED, Background, ImageShape
+
+
+def create_model(
+    name: str,
+    in_shape: ImageShape | None = None,
+    num_classes: int | None = None,
+    background: Background = 0.0,
+    *,
+    pretrained: str | bool | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Build a registered model.
+
+    Args:
+        name: a registered name, that of a variant, such as ``"stn[warp=tps]"``, or another
+            library's, such as ``"timm:resnet18"``.
+        in_shape: channels C, height H and width W of an image.
+        num_classes: number of classes K.
+        background: value of an empty pixel after normalisation, one number or one per channel:
+            what a warped image shows outside of the picture.
+        pretrained: the dataset whose weights come with the package, such as ``"mnist"``. They
+            decide the image shape, the classes and the background, which may be left out;
+            `stn_core.models.read_pretrained` also says how images are normalised. Of another
+            library's model: whether to take the weights that the library has fetched before.
+        options: the model's own, such as the ViT's ``patch``.
+
+    Returns:
+        A module from images ``(B, C, H, W)`` to logits ``(B, K)``; in evaluation mode where it has
+        the weights of a dataset.
+
+    Raises:
+        UsageError: no model has that name or no such option, one that it needs is missing, the
+            shape is not one it admits, or there are no such weights.
+    """
+    if isinstance(pretrained, str):
+        return _pretrained(name, pretrained, in_shape, num_classes, options)
+    if pretrained is not None:
+        options[PRETRAINED] = pretrained
+    if in_shape is None or num_classes is None:
+        raise UsageError(f"model {name!r} needs in_shape and num_classes")
+    return registry.create_model(name, in_shape, num_classes, background, **options)
+
+
+def _pretrained(
+    name: str,
+    dataset: str,
+    in_shape: ImageShape | None,
+    num_classes: int | None,
+    options: dict[str, Any],
+) -> nn.Module:
+    from stn_core.models.pretrained import read_pretrained  # which needs packages of an extra
+
+    if options:
+        raise UsageError(f"model {name!r} with trained weights takes no option {min(options)!r}")
+    saved = read_pretrained(registry.model_name(name), dataset)
+    trained = saved.configuration
+    for given, own, what in (
+        (in_shape, trained.in_shape, "images of"),
+        (num_classes, trained.num_classes, "classes, as many as"),
+    ):
+        if given is not None and given != own:
+            raise UsageError(
+                f"model {name!r} was trained on {dataset!r} with {what} {own}, not {given}"
+            )
+    return saved.model

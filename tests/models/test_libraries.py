@@ -1,0 +1,165 @@
+"""Other libraries' models: made for any images and classes, named like any other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision.models
+from torch import nn
+
+from stn_core.errors import UsageError
+from stn_core.models import create_model, is_registered, libraries, model_info, model_name
+from stn_core.models.saved_models import load_model, save_model
+from tests.configurations import configuration_of
+
+SMALL = (
+    "timm:test_resnet",
+    "timm:test_vit[patch_size=7]",
+    "torchvision:mobilenet_v3_small",
+    "torchvision:squeezenet1_1",
+)
+GREY = (1, 28, 35)
+
+
+@pytest.mark.parametrize("shape", [GREY, (3, 35, 28), (4, 42, 35)], ids=str)
+@pytest.mark.parametrize("name", SMALL)
+def test_it_is_made_for_the_images_and_classes(name: str, shape: tuple[int, int, int]) -> None:
+    model = create_model(name, shape, 7)
+    assert model.eval()(torch.randn(2, *shape)).shape == (2, 7)
+    assert not any(p.numel() for n, p in model.named_parameters() if 1000 in p.shape)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_parameter_learns(name: str) -> None:
+    model = create_model(name, GREY, 7)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    for _ in range(2):  # a layer scale of zero blocks the first gradient behind it
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.randn(8, *GREY)), torch.arange(8) % 7).backward()
+        optimizer.step()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+
+
+def test_a_grey_model_sees_a_grey_image_as_the_coloured_one_sees_it() -> None:
+    torch.manual_seed(3)
+    coloured = torchvision.models.mobilenet_v3_small(num_classes=7).eval()
+    torch.manual_seed(3)
+    grey = create_model("torchvision:mobilenet_v3_small", GREY, 7).eval()
+    images = torch.randn(4, *GREY)
+    torch.testing.assert_close(grey(images), coloured(images.expand(-1, 3, -1, -1)))
+
+
+def test_kernels_of_other_channels_answer_equal_channels_alike() -> None:
+    kernels, image = torch.randn(5, 3, 3, 3), torch.randn(1, 1, 9, 8)
+    for channels in (1, 3, 6):
+        made = libraries.first_kernels(kernels, channels)
+        assert made.shape == (5, channels, 3, 3)
+        expected = F.conv2d(image.expand(-1, 3, -1, -1), kernels)
+        torch.testing.assert_close(F.conv2d(image.expand(-1, channels, -1, -1), made), expected)
+
+
+def test_options_are_the_librarys_and_part_of_the_name() -> None:
+    assert model_name("timm:test_resnet[ drop_rate=0.10 ]") == "timm:test_resnet[drop_rate=0.1]"
+    assert model_name("timm:test_resnet[pretrained=false]") == "timm:test_resnet"
+    model = create_model("timm:test_resnet[drop_rate=0.1]", GREY, 7)
+    assert model.drop_rate == 0.1
+    vit = create_model("timm:test_vit[patch_size=7]", GREY, 7)
+    assert vit.patch_embed.img_size == GREY[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("timm:resnet19", "unknown timm model 'resnet19'; did you mean resnet18"),
+        ("torchvision:resnet19", "unknown torchvision model 'resnet19'; did you mean resnet18"),
+        ("torchvision:fcn_resnet50", "unknown torchvision model"),
+        ("timn:resnet18", "unknown model 'timn:resnet18'"),
+        ("timm:test_resnet[wide=2]", "cannot be made for images of .*unexpected keyword.*wide"),
+        ("torchvision:alexnet", "does not take images of .*too small"),
+        ("torchvision:vit_b_16", "takes square images, not 28x35"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        create_model(name, GREY, 7)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_library_the_extra_is_named_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    for use in (model_name, lambda name: create_model(name, GREY, 7)):
+        with pytest.raises(
+            UsageError, match=r"timm is not installed: pip install 'stn-core\[timm\]"
+        ):
+            use("timm:test_resnet")
+    assert model_info("timm:test_resnet").family == "timm"  # a baseline is not missed
+    assert is_registered("timm:test_resnet[drop_rate=0.1]")
+    assert not is_registered("test_resnet")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_saved_model_is_the_same_again(name: str, tmp_path: Path) -> None:
+    model = create_model(name, GREY, 7).eval()
+    save_model(tmp_path / "a.safetensors", model, configuration_of(name, GREY, 7))
+    images = torch.randn(2, *GREY)
+    assert torch.equal(load_model(tmp_path / "a.safetensors")(images), model(images))
+
+
+# Pretrained weights
+
+
+def test_torchvisions_weights_are_taken_where_it_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    name = "torchvision:mobilenet_v3_small[pretrained=true]"
+    with pytest.raises(UsageError, match="is not there; nothing is fetched here"):
+        create_model(name, GREY, 7)
+    theirs = torchvision.models.mobilenet_v3_small()
+    weights = torchvision.models.MobileNet_V3_Small_Weights.DEFAULT
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(theirs.state_dict(), tmp_path / "checkpoints" / Path(weights.url).name)
+    model = create_model(name, GREY, 7)
+    state = theirs.state_dict()
+    first = "features.0.0.weight"
+    torch.testing.assert_close(model.state_dict()[first], state[first].sum(1, keepdim=True))
+    for key, value in model.state_dict().items():
+        if key != first and not key.startswith("classifier.3"):
+            assert torch.equal(value, state[key]), key
+    # A saved model has weights of its own, wherever it is read.
+    save_model(tmp_path / "a.safetensors", model, configuration_of(name, GREY, 7))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "elsewhere"))
+    images = torch.randn(2, *GREY)
+    again = load_model(tmp_path / "a.safetensors")
+    assert torch.equal(again(images), model.eval()(images))
+
+
+def test_timms_weights_are_taken_where_it_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    name, path = "timm:test_resnet[pretrained=true]", tmp_path / "model.safetensors"
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    with pytest.raises(UsageError, match=r"timm/test_resnet.* is not at hand; nothing is fetched"):
+        create_model(name, (3, 32, 32), 7)
+    theirs: nn.Module = timm.create_model("test_resnet")
+    safetensors.torch.save_model(theirs, str(path))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(path))
+    model = create_model(name, (3, 32, 32), 7)
+    state = theirs.state_dict()
+    assert all(
+        torch.equal(value, state[key])
+        for key, value in model.state_dict().items()
+        if not key.startswith("fc.")
+    )
