@@ -1,4 +1,4 @@
-"""The command ``stn``: reports of finished sessions, comparisons, predictions, plans."""
+"""The command ``stn``: reports of finished sessions, comparisons, predictions, exports, plans."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
     _add_claims(commands.add_parser("claims", help="judge published claims by stored values"))
     _add_predict(commands.add_parser("predict", help="classify images with a saved model"))
+    _add_export(commands.add_parser("export", help="write a saved model as an ONNX file"))
     _add_plan(commands.add_parser("plan", help="show what pytest would train", add_help=False))
     return parser
 
@@ -261,6 +262,10 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _add_device_and_imports(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    _add_imports(parser)
+
+
+def _add_imports(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--import",
         dest="imports",
@@ -274,6 +279,27 @@ def _predict(given: argparse.Namespace) -> int:
     from stn_core.suite.predict import predict
 
     return predict(given)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "The file takes uint8 images (batch, C, H, W), any number of them, and normalises them as"
+        " the model's training did; its output is the logits."
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", type=_path, help="a file that --save-models wrote"
+    )
+    parser.add_argument(
+        "--onnx", metavar="OUT", type=_path, required=True, help="the file to write"
+    )
+    _add_imports(parser)
+    parser.set_defaults(run=_export)
+
+
+def _export(given: argparse.Namespace) -> int:
+    from stn_core.suite.export import export
+
+    return export(given)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
