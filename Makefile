@@ -19,7 +19,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11
 bench: $(INSTALLED)  ## train and judge the nine core models on the embedded digits, on the CPU
 	$(BIN)/pytest benchmarks -m core -n 2 --device cpu $(ARGS)
 
-test: $(INSTALLED)  ## the laws, shuffled; ARGS=--randomly-seed=N repeats an order
+test: $(INSTALLED)  ## the property tests, shuffled; ARGS=--randomly-seed=N repeats an order
 	$(BIN)/pytest tests -n 2 -p randomly $(ARGS)
 
 nightly: $(INSTALLED)  ## the tests that take longer than make test has

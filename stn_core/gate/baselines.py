@@ -165,7 +165,7 @@ def baseline_of(records: Iterable[RunRecord]) -> CellBaseline:
     for record in runs:
         if record.status != "ok" or record.test_accuracy is None:
             raise UsageError(
-                f"{first.key}: seed {record.seed} {record.status}; no baseline of that"
+                f"{first.key}: seed {record.seed} {record.status}, so its runs cannot be a baseline"
             )
         if record.is_search:
             raise UsageError(f"{first.key}: an overridden recipe is a search, not a baseline")
@@ -243,9 +243,9 @@ def _read_cell(key: str, values: Any, environments: Mapping[str, Any]) -> CellBa
         _check_environment(run, environments, f"{where}run {number}: ")
     for device in {run.device for run in cell.runs} or {"any device"}:
         if sum(run.device == device for run in cell.runs) < 2:
-            raise UsageError(f"{where}runs has fewer than 2 values on {device}")
+            raise UsageError(f"{where}has fewer than 2 runs on {device}")
     if len({(run.seed, run.environment) for run in cell.runs}) < len(cell.runs):
-        raise UsageError(f"{where}runs has a seed twice in one environment")
+        raise UsageError(f"{where}has a seed twice in one environment")
     return cell
 
 

@@ -120,7 +120,7 @@ def polar(
     """The CNN on a log-polar picture of the image about a predicted origin."""
     stages = classifier_stages(channels, kernels)
     if any(stage.kernel_size % 2 == 0 for stage in stages):
-        raise UsageError(f"kernels that wrap around have a middle: odd sides, not {kernels}")
+        raise UsageError(f"kernels that wrap around need odd sides, not {kernels}")
     check_size(in_shape[1:], smallest_side(stages))
     picture_hw = picture_size(in_shape[1:], stages)
     classify = nn.Sequential(

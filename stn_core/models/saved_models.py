@@ -290,6 +290,6 @@ def _misfits(sizes: Mapping[str, tuple[int, ...]] | None, weights: Mapping[str, 
 def _do_not_fit(configuration: ModelConfiguration, misfits: str) -> UsageError:
     return UsageError(
         f"its weights, saved by stn_core {configuration.stn_core}, do not fit the model"
-        f" {configuration.model!r} of today; take that version, or train it again"
+        f" {configuration.model!r} as it is now; install that version, or train it again"
         f" ({misfits[:300]})"
     )

@@ -42,7 +42,7 @@ def summarize_model(
     if isinstance(model, str):
         model = create_model(model, in_shape, num_classes, **options)
     elif options:
-        raise UsageError(f"options make a model of a name; this one is made: {', '.join(options)}")
+        raise UsageError(f"options go with a model's name, not with a model: {', '.join(options)}")
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.get_default_dtype())
     try:
         return summary(
@@ -55,4 +55,4 @@ def summarize_model(
             mode="eval",
         )
     except RuntimeError as error:
-        raise UsageError(f"the model does not take an image of {tuple(in_shape)}") from error
+        raise UsageError(f"the model does not accept images of {tuple(in_shape)}") from error

@@ -124,7 +124,7 @@ def cell_section(task: CellTask, draw: FigureFolder) -> CellSection:
             figures += _seen(prefix, judgement.records, shown, draw)
         except Exception as error:  # odd records must not cost the rest of the page
             reason = f"{type(error).__name__}: {error}"
-            draw.failures.append(f"{judgement.key} is not shown whole: {reason}")
+            draw.failures.append(f"{judgement.key} is not shown completely: {reason}")
     return CellSection(
         anchor=task.anchor,
         place=str(cell.place),

@@ -184,9 +184,9 @@ def _expectation(values: Mapping[str, Any]) -> Expectation:
     direction = Direction(values["expected"])
     size, margin = float(values.get("size", 0.0)), float(values.get("margin", 0.0))
     if (direction is Direction.EQUAL) != (margin > 0):
-        raise UsageError("a margin above 0 belongs to expected = 'equal', and to it alone")
+        raise UsageError("a margin above 0 goes with expected = 'equal', and only with it")
     if size < 0 or (size and direction is Direction.EQUAL):
-        raise UsageError("size is 0 or more, and belongs to 'higher' and 'lower'")
+        raise UsageError("size must be 0 or more, and goes with 'higher' or 'lower'")
     return Expectation(direction, size, margin)
 
 
@@ -195,7 +195,7 @@ def _check_fields(values: Mapping[str, Any], known: Collection[str]) -> None:
         if name not in known:
             raise unknown_name("field", name, known)
         if name in _TEXTS and not isinstance(value, str):
-            raise UsageError(f"{name} must be a text, not {value!r}")
+            raise UsageError(f"{name} must be text, not {value!r}")
         if name in _NUMBERS and type(value) not in (int, float):
             raise UsageError(f"{name} must be a number, not {value!r}")
         is_list = isinstance(value, list) and all(isinstance(model, str) for model in value)

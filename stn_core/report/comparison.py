@@ -267,8 +267,8 @@ def _refuse_several_budgets(source: Source, name: str, cells: Sequence[CellRuns]
     budgets = sorted({cell.budget for cell in cells})
     if len(budgets) > 1:
         raise UsageError(
-            f"no budget is in both, and {source.path} holds {name} of {' and '.join(budgets)}:"
-            " it is unclear which to compare"
+            f"the two sides share no budget, and {source.path} holds {name} in"
+            f" {' and '.join(budgets)}: it is unclear which to compare"
         )
 
 

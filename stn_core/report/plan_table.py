@@ -45,5 +45,5 @@ def plan_table(
     least, most = (sum(column) for column in zip(*times, strict=True)) if times else (0.0, 0.0)
     total = f"{counted(len(cells), 'cell')}, {least:.1f} to {most:.1f} minutes of training"
     unknown = len(cells) - len(times)
-    beside = f", beside {unknown} that were never measured" if unknown else ""
+    beside = f", plus {unknown} that were never measured" if unknown else ""
     return f"{aligned_table(rows, 'simple')}\n\n{total}{beside}"

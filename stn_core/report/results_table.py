@@ -269,7 +269,8 @@ def answer(judgements: Sequence[Judgement]) -> str:
 def _failure(judgement: Judgement) -> str:
     """A cell that fails, and by how much: what is said of it without its evidence."""
     _, dataset, model = split_key(judgement.key)
-    why = textwrap.shorten(re.sub(r" \([^)]*\)", "", judgement.message), 80, placeholder=" …")
+    reason = re.sub(r" \([^)]*\)", "", judgement.message).partition(";")[0]
+    why = textwrap.shorten(reason, 80, placeholder=" …")
     return f"{model} on {dataset} {judgement.verdict}{f' ({why})' if why else ''}"
 
 
@@ -314,7 +315,7 @@ def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
     slow = [one.slowdown for one in judgements if one.slowdown and one.verdict.passes]
     if slow:
         lines.append(
-            f"advice: {counted(len(slow), 'cell')} trained more slowly than stored, in the median"
-            f" {np.median(slow):.2f} times as long; with --gate-speed that fails"
+            f"advice: {counted(len(slow), 'cell')} trained more slowly than before, in the median"
+            f" {np.median(slow):.2f} times as long; --gate-speed makes that fail"
         )
     return lines

@@ -86,7 +86,7 @@ def _beside_the_verdicts(
     """A sentence on records without a verdict, as a session leaves that was killed once resumed."""
     judged = {(one.key, record.seed) for one in judgements for record in one.records}
     others = sum((record.key, record.seed) not in judged for record in records)
-    return [f"{others} records that no verdict speaks of are not shown"] if others else []
+    return [f"{others} records without a verdict are not shown"] if others else []
 
 
 def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]:
@@ -103,7 +103,7 @@ def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]
         fitting = tuple(record for record in runs if _kind(record) == last)
         judgements.append(Judgement(key, Verdict.NEW, NOT_JUDGED, records=fitting))
         if others := len(runs) - len(fitting):
-            complaints.append(f"{key}: {others} runs of another device, recipe or data left out")
+            complaints.append(f"{key}: {others} runs of other devices, recipes or data not shown")
     return judgements, complaints
 
 

@@ -61,9 +61,9 @@ def answering_records(
             fitting.append(record)
     found: dict[str, list[RunRecord]] = {key: [] for key in by_key}
     found |= last_of_each_seed((record.key, record) for record in fitting)
-    left_out = [f"{reason}; {count} records left out" for reason, count in misfits.items()]
+    left_out = [f"{reason}; {_records(count)} left out" for reason, count in misfits.items()]
     left_out += [
-        f"{key}: {len(others)} records of other seeds ({_seeds_text(others)}) left out"
+        f"{key}: {_records(len(others))} of other seeds ({_seeds_text(others)}) left out"
         for key, others in not_asked.items()
     ]
     return found, left_out
@@ -99,14 +99,18 @@ def _misfit(question: Question, expected: dict[str, object], record: RunRecord) 
     """Why a record is no answer, "" where it is one."""
     environment = record.environment
     if environment.device_type != question.device:
-        return f"device is {environment.device_type!r}, asked is {question.device!r}"
+        return f"device is {environment.device_type!r}, not {question.device!r}"
     for name, value in expected.items():
         if getattr(record, name) != value:
-            return f"{name} is {getattr(record, name)!r}, asked is {value!r}"
+            return f"{name} is {getattr(record, name)!r}, not {value!r}"
     code = (environment.stn_core, environment.commit, environment.dirty)
     if question.code and code != question.code:
-        return f"version, commit and dirty are {code}, asked are {question.code}"
+        return f"version, commit and dirty flag are {code}, not {question.code}"
     return ""
+
+
+def _records(count: int) -> str:
+    return f"{count} record{'s' * (count != 1)}"
 
 
 def _seeds_text(seeds: Iterable[int]) -> str:

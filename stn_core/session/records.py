@@ -214,7 +214,9 @@ def _check_values(record: RunRecord) -> None:
             raise UsageError(f"{_NO_RECORD}validation, epoch {epoch}: {min(missing)} is missing")
     if record.kept_epoch > len(record.validation):
         epochs = len(record.validation)
-        raise UsageError(f"{_NO_RECORD}kept_epoch is {record.kept_epoch}, of {epochs} epochs")
+        raise UsageError(
+            f"{_NO_RECORD}kept_epoch is {record.kept_epoch}, but there are {epochs} epochs"
+        )
     for mistake in record.worst_mistakes:
         if missing := _MISTAKE - mistake.keys():
             raise UsageError(f"{_NO_RECORD}worst_mistakes: {min(missing)} is missing")
@@ -270,7 +272,7 @@ def read_records(path: Path, *, with_details: bool = True) -> tuple[list[RunReco
                 record = RunRecord.from_dict(values)
                 records.append(record if with_details else record.without_details(shared))
             except NotJsonError:
-                complaints.append(f"{path}, line {number}: torn, left out")
+                complaints.append(f"{path}, line {number}: incomplete, skipped")
             except UsageError as error:
                 complaints.append(f"{path}, line {number}: {error}")
     return records, complaints

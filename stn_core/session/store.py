@@ -93,7 +93,7 @@ class SessionStore:
                 continue
             if artifacts.digest == record.digest:
                 return artifacts
-            reasons.append(f"{path} is of another run")
+            reasons.append(f"{path} belongs to another run")
         raise UsageError("; ".join(reasons))
 
     def has_model(self, record: RunRecord) -> bool:

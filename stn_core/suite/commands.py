@@ -205,7 +205,7 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
         "--evidence",
         type=_path,
         default=Path("evidence.jsonl.gz"),
-        help="a file of whole records (default: evidence.jsonl.gz, where there is one)",
+        help="a file of whole records (default: evidence.jsonl.gz, if there is one)",
     )
     parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
     parser.set_defaults(run=_claims)

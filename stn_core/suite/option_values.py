@@ -73,7 +73,7 @@ def read_threads(text: str) -> int:
         UsageError: the text is something else.
     """
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
-        raise UsageError(f"expected a whole number from 1, not {text!r}")
+        raise UsageError(f"expected a whole number of 1 or more, not {text!r}")
     return int(text)
 
 

@@ -199,7 +199,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "STN_MIN_DROP",
         ),
         Option("gate-speed", "fail a cell that trains more slowly than before on the same device"),
-        Option("no-identical", "use statistics even where a run repeats the stored one exactly"),
+        Option("no-identical", "use statistics even if a run repeats the stored one exactly"),
         Option(
             "digest-cache",
             "a file of digests that count as stored ones",

@@ -27,13 +27,15 @@ def open_model(arguments: argparse.Namespace) -> SavedModel:
         UsageError: it cannot be had, takes no pictures, or another argument makes no sense.
     """
     if arguments.top < 1:
-        raise UsageError(f"--top takes a whole number from 1, not {arguments.top}")
+        raise UsageError(f"--top must be 1 or more, not {arguments.top}")
     device = resolve_device(arguments.device)
     import_models(split_names(arguments.imports), Path.cwd())
     saved = read_saved_model(arguments.model)
     channels = saved.configuration.in_shape[0]
     if channels not in MODES:
-        raise UsageError(f"{arguments.model}: its images have {channels} channels, no file has")
+        raise UsageError(
+            f"{arguments.model}: its images have {channels} channels, which no image file has"
+        )
     saved.model.to(device)
     return saved
 
@@ -58,7 +60,7 @@ def prediction_line(saved: SavedModel, image: Tensor, top: int) -> str:
     """
     (probabilities,) = saved.probabilities(image[None])
     if not probabilities.isfinite().all():
-        raise UsageError("the model's answer is not finite: were its weights trained to the end?")
+        raise UsageError("the model's output is not finite; check its weights")
     names = saved.configuration.class_names
     values, classes = probabilities.topk(min(top, len(names)))
     pairs = zip(classes.tolist(), values.tolist(), strict=True)

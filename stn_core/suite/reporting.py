@@ -143,7 +143,7 @@ class Reporting:
         plan = context.plan = read_plan(options.results)
         if plan is None:
             self._notes.append(
-                f"nothing was judged: the session's plan is gone from {options.results}"
+                f"nothing was judged: the session's plan is no longer in {options.results}"
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return
@@ -201,7 +201,7 @@ class Reporting:
         except Exception as error:
             self._notes.append(f"report not written: {error}")
         else:
-            lacks = f", which says what it lacks: {missing[0]}" if missing else ""
+            lacks = f" (incomplete: {missing[0]})" if missing else ""
             self._notes.append(f"report: {page}{lacks}")
 
     def _update_baselines(self) -> str:

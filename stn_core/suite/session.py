@@ -170,7 +170,7 @@ def describe_records(
     device = options.device.partition(":")[0] if options.device != "auto" else devices[0]
     if device not in devices or (options.device == "auto" and len(devices) > 1):
         raise UsageError(
-            f"--from-records: records of {' and '.join(devices)}; choose one with --device"
+            f"--from-records: records from {' and '.join(devices)}; choose one with --device"
         )
     hashes = dict.fromkeys(options.datasets, "")
     for record in of_budget:
@@ -178,8 +178,8 @@ def describe_records(
             continue
         if hashes.get(record.dataset, "") not in ("", record.data_hash):
             raise UsageError(
-                f"--from-records: records of two {record.dataset}: data_hash"
-                f" {hashes[record.dataset]} and {record.data_hash}"
+                f"--from-records: the records of {record.dataset} were made with different data:"
+                f" data_hash {hashes[record.dataset]} and {record.data_hash}"
             )
         hashes[record.dataset] = record.data_hash
     return device, hashes

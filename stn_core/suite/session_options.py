@@ -250,7 +250,7 @@ def _check_tensorboard(given: CommandLine) -> None:
 
 def _check_drop(given: CommandLine) -> None:
     if given["update-baselines"] or given["update-digests"] or given["save-models"]:
-        raise UsageError("--drop-vanished trains nothing that could be written; use it alone")
+        raise UsageError("--drop-vanished trains nothing and so has nothing to write; use it alone")
     if _is_search(given):
         raise UsageError("--drop-vanished takes the shipped recipes: drop the overrides")
     path = given.path("baselines") or given.default_folder / "baselines.json"
@@ -301,7 +301,7 @@ def _resumed_folder(given: CommandLine) -> Path:
     if given["resume"] != "last":
         folder: Path = given.folder("resume") / given["resume"]
         if not (folder / PLAN_FILE).is_file():
-            raise UsageError(f"--resume: {folder} is no session's folder; there is no {PLAN_FILE}")
+            raise UsageError(f"--resume: {folder} is not a session's folder: it has no {PLAN_FILE}")
         return folder
     from stn_core.session.folder import session_folders
 

@@ -55,9 +55,11 @@ class Checkpoint:
         names = {**self.owner, **owner}
         others = [name for name in names if owner.get(name) != self.owner.get(name)]
         if others:
-            _LOGGER.warning("%s is of another %s and not used", self.path, ", ".join(others))
+            _LOGGER.warning(
+                "%s belongs to a run with another %s and is not used", self.path, ", ".join(others)
+            )
             return None
-        _LOGGER.info("the training goes on from %s", self.path)
+        _LOGGER.info("training continues from %s", self.path)
         return state
 
     def maybe_save(self, state: Callable[[], Mapping[str, Any]]) -> None:

@@ -46,7 +46,7 @@ def _resolve_cuda(name: str, worker: int) -> torch.device:
         raise UsageError(f"device {name}: torch sees no CUDA card here; use --device cpu")
     index = int(name.partition(":")[2] or worker % cards)
     if index >= cards:
-        raise UsageError(f"device {name}: this machine has {cards} CUDA card(s), counted from 0")
+        raise UsageError(f"device {name}: the last CUDA device here is cuda:{cards - 1}")
     return torch.device("cuda", index)
 
 

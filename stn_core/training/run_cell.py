@@ -216,7 +216,7 @@ def _release_memory(device: torch.device) -> None:
 def _notes_on_settings(changes: Sequence[str]) -> list[str]:
     if not changes:
         return []
-    note = f"it left settings of torch changed, which were set back: {', '.join(changes)}"
+    note = f"it changed settings of torch, which have been restored: {', '.join(changes)}"
     _warn_once(note)
     return [note]
 

@@ -124,7 +124,7 @@ def _run(values):
         (lambda v: _run(v).update(device="cuda"), f"{KEY}: run 2: device is 'cuda', that of"),
         (
             lambda v: _cell(v).update(runs=_cell(v)["runs"][:1]),
-            f"{KEY}: runs has fewer than 2 values on",
+            f"{KEY}: has fewer than 2 runs on",
         ),
         (lambda v: _run(v).update(seed=0), f"{KEY}: runs has a seed twice"),
         (lambda v: _run(v).update(seed=-1), f"{KEY}: run 2: seed must be 0 or more"),

@@ -32,12 +32,12 @@ def test_options_reach_the_model() -> None:
     )
     with pytest.raises(UsageError, match="no option 'pitch'"):
         summarize_model("vit", pitch=14)
-    with pytest.raises(UsageError, match="options make a model of a name; this one is made: patch"):
+    with pytest.raises(UsageError, match="options go with a model's name, not with a model: patch"):
         summarize_model(create_model("vit", (1, 28, 28), 10), patch=14)
 
 
 def test_a_model_of_other_images_or_of_another_precision() -> None:
     model = create_model("cnn", (3, 32, 32), 10)
-    with pytest.raises(UsageError, match=r"the model does not take an image of \(1, 28, 28\)"):
+    with pytest.raises(UsageError, match=r"the model does not accept images of \(1, 28, 28\)"):
         summarize_model(model)
     assert summarize_model(model.double(), (3, 32, 32)).total_params == 31_340

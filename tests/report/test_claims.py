@@ -74,7 +74,7 @@ def test_a_claim_is_what_its_entry_says(tmp_path):
         (('trained = "smoke"', ""), "name a budget"),
         (('trained = "smoke"', 'traind = "smoke"'), "unknown field 'traind'"),
         (('expected = "higher"', 'expected = "equal"'), "a margin above 0"),
-        (('model = "a"', "model = 3"), "model must be a text, not 3"),
+        (('model = "a"', "model = 3"), "model must be text, not 3"),
         (('expected = "higher"', 'expected = "higher"\nsize = -1'), "size is 0 or more"),
         (('metric = "accuracy"', 'metric = "epochs"'), "target is missing"),
     ],

@@ -248,7 +248,7 @@ def test_a_torn_line_is_told(fresh):
         file.write('{"model": "st')
     _, _, missing = report(fresh, out=fresh)
     assert len(missing) == 1
-    assert "line 3: torn, left out" in missing[0]
+    assert "line 3: incomplete, skipped" in missing[0]
 
 
 def test_records_of_another_version_are_told(fresh):
@@ -309,7 +309,7 @@ def test_pictures_of_another_run_are_not_shown(fresh):
         write_artifacts(path, artifacts(digest="another"))
     _, _, missing = report(fresh, out=fresh)
     (line,) = missing
-    assert "is of another run" in line
+    assert "belongs to another run" in line
 
 
 def test_a_damaged_file_hides_no_good_one_elsewhere(tmp_path):
@@ -330,14 +330,14 @@ def test_an_interrupted_session_never_mixes_devices(fresh):
     session = read_session(fresh)
     (judgement,) = session.judgements
     assert judgement.records == (elsewhere,)
-    left_out = "2 runs of another device, recipe or data left out"
+    left_out = "2 runs of other devices, recipes or data not shown"
     assert f"{elsewhere.key}: {left_out}" in session.complaints
 
 
 def test_records_that_nobody_judged_are_told(fresh):
     append_record(fresh / RECORDS_FILE, a_run(5))
     _, _, missing = report(fresh, out=fresh)
-    assert missing == ("1 records that no verdict speaks of are not shown",)
+    assert missing == ("1 records without a verdict are not shown",)
 
 
 def test_what_a_session_was_given_is_shown_or_missed_by_name(fresh, tmp_path):

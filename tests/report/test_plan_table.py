@@ -14,5 +14,5 @@ def test_a_plan_says_how_long_it_takes():
     first, second, _, total = lines.splitlines()[2:]
     assert first.split() == ["digits", "stn", "2", "1", "to", "10", "2.0", "0.0", "to", "0.3"]
     assert second.split() == ["digits", "new", "2", "3", "unknown"]
-    assert total == "2 cells, 0.0 to 0.3 minutes of training, beside 1 that were never measured"
+    assert total == "2 cells, 0.0 to 0.3 minutes of training, plus 1 that were never measured"
     assert plan_table([new], left, Baselines({}, {}), "cpu").splitlines()[-1].startswith("1 cell, ")

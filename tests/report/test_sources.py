@@ -79,7 +79,7 @@ def test_what_is_left_out_is_said_in_one_line_each(tmp_path):
         file.write('{"model": "st\n')
     source = read_source(path)
     assert source.complaints == (
-        f"{path}, line 5: torn, left out",
+        f"{path}, line 5: incomplete, skipped",
         "smoke/digits/stn: left out, diverged: seeds 3, 5",
         "smoke/digits/stn: left out, not evaluated on the test images: seed 7",
     )
@@ -122,7 +122,7 @@ def test_several_commits_are_named(tmp_path):
         ("none.json", None, "cannot read {path}: No such file"),
         ("none.jsonl", None, "cannot read {path}: no such file"),
         ("empty.jsonl", "", "{path} holds no run that was evaluated on the test images"),
-        ("text.jsonl", "hello\n", "on the test images; {path}, line 1: torn, left out"),
+        ("text.jsonl", "hello\n", "on the test images; {path}, line 1: incomplete, skipped"),
         ("empty.json", "", "{path}: not JSON: line 1, column 1"),
         ("other.json", '{"cells": {}}', "{path} is not a baselines file: it names no version"),
         ("bare.json", '{"version": 1, "environments": {}, "cells": {}}', "{path} holds no run"),

@@ -180,7 +180,7 @@ def test_a_torn_line_costs_only_itself(tmp_path):
     append_record(path, record(2))
     records, complaints = read_records(path)
     assert [r.seed for r in records] == [0, 2]
-    assert complaints == [f"{path}, line 2: torn, left out"]
+    assert complaints == [f"{path}, line 2: incomplete, skipped"]
 
 
 def test_no_file_holds_no_records(tmp_path):

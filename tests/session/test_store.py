@@ -46,7 +46,7 @@ def test_arrays_are_found_beside_the_records_of_their_run(tmp_path):
         keep(SessionStore(tmp_path / name), run, digest)
     store = SessionStore(tmp_path / "own", (tmp_path / "given" / "records.jsonl",))
     assert store.artifacts(run).digest == run.digest
-    with pytest.raises(UsageError, match="is of another run"):
+    with pytest.raises(UsageError, match="belongs to another run"):
         SessionStore(tmp_path / "own").artifacts(run)
     with pytest.raises(UsageError, match="is missing"):
         store.artifacts(record(4))

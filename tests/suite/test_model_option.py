@@ -20,6 +20,22 @@ def test_variants_are_cells_with_names_of_their_own(bench, pytester):
     result.stdout.fnmatch_lines(["2 cells, 4 runs: 2 NEW"])
 
 
+def test_a_variant_is_stored_recognised_and_resumed_by_its_name(bench, pytester):
+    variant = "cnn[channels=(4,6),hidden=10,kernels=(3,3)]"
+    asked = ("--model", variant, "--dataset", "digits", "--seeds", "2")
+    assert bench(*asked, "--update-baselines").ret == 0
+    stored = json.loads((pytester.path / "baselines.json").read_text())
+    assert list(stored["cells"]) == [f"smoke/digits/{variant}"]
+    (path,) = pytester.path.glob("results/*/records.jsonl")
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first)
+    resumed = bench(*asked, "--resume", "last")
+    resumed.stdout.fnmatch_lines(["1 cell, 2 runs: 1 PASS (identical)"])
+    _, again = map(json.loads, path.read_text().splitlines())
+    assert again["model"] == variant
+    assert again["digest"] == json.loads(second)["digest"]
+
+
 def test_a_variants_baseline_is_not_missing_where_nobody_names_it(bench, pytester):
     measured = ("--dataset", "digits", "--seeds", "2", "--update-baselines")
     assert bench("--model", "tiny", *measured).ret == 0

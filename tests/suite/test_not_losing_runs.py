@@ -57,7 +57,7 @@ def test_a_killed_session_is_resumed_and_ends_as_if_nothing_had_happened(bench, 
 
     resumed = bench(*TWO, "--resume", "last")
     assert resumed.ret == 0
-    resumed.stdout.fnmatch_lines(["*records.jsonl, line *: torn, left out"])
+    resumed.stdout.fnmatch_lines(["*records.jsonl, line *: incomplete, skipped"])
     after = finished_runs(records)
     assert after == finished_runs(undisturbed / "records.jsonl")
     trained = records.read_text().count('"status": "ok"')

@@ -176,10 +176,10 @@ def test_mistakes_are_told_in_one_line(
     for given, complaint in (
         ((tmp_path / "none", image), "there is no file"),
         ((image, image), "is damaged or not a saved model"),
-        ((cnn, image, "--top", "0"), "--top takes a whole number from 1, not 0"),
+        ((cnn, image, "--top", "0"), "--top must be 1 or more, not 0"),
         ((cnn, image, "--device", "gpu"), "unknown device 'gpu'"),
         ((cnn, image, "--import", "no_such_module"), "--import no_such_module: ModuleNotFound"),
-        ((pairs, image), "its images have 2 channels, no file has"),
+        ((pairs, image), "its images have 2 channels, which no image file has"),
     ):
         assert main(arguments(*given)) == 1
         printed = capsys.readouterr()

@@ -75,7 +75,7 @@ def test_seeds_that_a_baseline_holds_count_though_the_rules_do_not_name_them():
     plan = dataclasses.replace(PLAN, rules=rules)
     by_key, notes = fitting_records(plan, judge, [record(seed) for seed in (100, 104, 0, 1)])
     assert [run.seed for run in by_key[CELL.key]] == [100, 104, 0]
-    assert notes == [f"{CELL.key}: 1 records of other seeds (1) left out"]
+    assert notes == [f"{CELL.key}: 1 record of other seeds (1) left out"]
 
 
 def test_a_cell_that_was_not_asked_for_is_nobodys_fault():
@@ -88,7 +88,7 @@ def test_a_cell_that_was_not_asked_for_is_nobodys_fault():
     [
         ([1, 2, 3, 4, 5, 6], "4 records of other seeds (3-6) left out"),
         ([9, 7, 4, 5, 5], "5 records of other seeds (4-5, 7, 9) left out"),
-        ([77], "1 records of other seeds (77) left out"),
+        ([77], "1 record of other seeds (77) left out"),
     ],
 )
 def test_seeds_that_were_not_asked_for_are_counted(found, line):
@@ -204,7 +204,7 @@ def test_records_say_where_and_of_what_they_are():
     )
     assert describe_records([record(0)], [], options) == ("cpu", {"digits": DATA_HASH, "x": ""})
     mixed = [record(0), record(1, environment=environment(device_type="cuda"))]
-    with pytest.raises(UsageError, match="records of cpu and cuda; choose one with --device"):
+    with pytest.raises(UsageError, match="records from cpu and cuda; choose one with --device"):
         describe_records(mixed, [], options)
     with pytest.raises(UsageError, match="no record of the budget smoke; line 1: too new"):
         describe_records([], ["line 1: too new"], options)

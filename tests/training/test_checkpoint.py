@@ -304,7 +304,9 @@ def test_a_folder_in_its_place_and_a_file_of_something_else(saved, caplog):
 )
 def test_a_checkpoint_of_something_else_is_not_used(saved, caplog, owner, names):
     assert Checkpoint(saved.path, owner).load() is None
-    assert caplog.messages == [f"{saved.path} is of another {names} and not used"]
+    assert caplog.messages == [
+        f"{saved.path} belongs to a run with another {names} and is not used"
+    ]
     assert saved.load() is not None
 
 

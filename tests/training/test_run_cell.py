@@ -357,7 +357,7 @@ def test_a_checkpoint_of_another_run_is_not_used(
             dataclasses.replace(COMMITTED, **changes),
             callbacks=[saving, OnEpoch(lambda result, _: seen.append(result))],
         )
-    assert caplog.messages == [f"{path} is of another {named} and not used"]
+    assert caplog.messages == [f"{path} belongs to a run with another {named} and is not used"]
     assert seen == []
 
 
@@ -369,7 +369,7 @@ def test_a_checkpoint_of_a_model_of_another_shape_is_not_used(saving, caplog, mo
         run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving, interrupt_after(1)])
     monkeypatch.setattr("stn_core.training.run_cell.create_model", build)
     (record,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving])
-    assert caplog.messages[0].endswith("is of another model and not used")
+    assert caplog.messages[0].endswith("belongs to a run with another model and is not used")
     assert (record.status, len(record.validation)) == ("ok", 3)
 
 

@@ -92,10 +92,10 @@ def check_distortable(name: str, plain_name: str, channels: int | None, is_disto
         UsageError: as `distorted`.
     """
     if is_distorted:
-        raise UsageError(f"no dataset {name!r} can be made: {plain_name!r} is distorted already")
+        raise UsageError(f"cannot make the dataset {name!r}: {plain_name!r} is already distorted")
     if channels not in (None, 1):
         raise UsageError(
-            f"no dataset {name!r} can be made: only grey images are distorted, those of "
+            f"cannot make the dataset {name!r}: only grey images can be distorted, and those of "
             f"{plain_name!r} have {channels} channels"
         )
 

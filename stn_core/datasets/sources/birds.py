@@ -133,7 +133,7 @@ def _folder(root: str | os.PathLike[str] | None) -> Path:
     folder = above / FOLDER
     if not is_folder(folder):
         raise UsageError(
-            f"no {FOLDER} in {above}; where another folder holds it, {PASS_IT} (the birds are not "
+            f"no {FOLDER} in {above}; if it is in another folder, {PASS_IT} (the birds are not "
             f"fetched by --download; unpack them from {SOURCE})"
         )
     return folder

@@ -110,8 +110,8 @@ def _check_there(root: Path) -> None:
     missing = _missing_files(root)
     if missing:
         raise UsageError(
-            f"no {NPZ_FILE} in {root}, and no {missing[0].name} in {missing[0].parent}; where "
-            f"another folder holds one of them, {PASS_IT}, else fetch the files with --download"
+            f"no {NPZ_FILE} in {root}, and no {missing[0].name} in {missing[0].parent}; if "
+            f"another folder holds one of them, {PASS_IT}; otherwise fetch them with --download"
         )
 
 

@@ -103,6 +103,6 @@ def _array(remembered: _Remembered) -> NDArray[np.uint8]:
 
 def _damaged(path: Path, reason: str) -> UsageError:
     return UsageError(
-        f"{path} is damaged or no batch of CIFAR-10 ({reason}); delete it and fetch it again with "
-        "--download"
+        f"{path} is damaged or not a batch of CIFAR-10 ({reason}); delete it and fetch it again"
+        " with --download"
     )

@@ -103,14 +103,14 @@ class IdxFile:
             with self._opened() as stream:
                 magic = stream.read(4)
                 if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES:
-                    raise self._damaged("it is no idx file")
+                    raise self._damaged("it is not an idx file")
                 sizes = stream.read(4 * magic[3])
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise self._damaged(str(error)) from error
         except OSError as error:
             raise cannot_be_read(self.path, error) from error
         if len(sizes) < 4 * magic[3] or not magic[3]:
-            raise self._damaged("it is no idx file")
+            raise self._damaged("it is not an idx file")
         shape = tuple(np.frombuffer(sizes, ">u4").tolist())
         if math.prod(shape) == 0:
             raise self._damaged(f"it is empty, its shape is {shape}")

@@ -113,7 +113,9 @@ def _asked(path: Path, function: str, **options: Any) -> Any:
         raise UsageError(f"{path} is of MATLAB 7.3; save it with -v7") from error
     except Exception as error:  # scipy promises no narrower class for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise UsageError(f"{path} is damaged or no .mat file ({reason}); fetch it again") from error
+        raise UsageError(
+            f"{path} is damaged or not a .mat file ({reason}); fetch it again"
+        ) from error
 
 
 def _read(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:

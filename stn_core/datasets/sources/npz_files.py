@@ -135,7 +135,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         except _READ_ERRORS as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise UsageError(
-                f"{path} is damaged or no .npz file ({reason}); write it again, or fetch it again"
+                f"{path} is damaged or not an .npz file ({reason}); write or fetch it again"
             ) from error
 
 

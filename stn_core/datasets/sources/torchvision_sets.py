@@ -134,8 +134,8 @@ def _check_there(folder: Path) -> None:
     missing = _missing_files(folder)
     if missing:
         raise UsageError(
-            f"no {missing[0].name} in {folder}; where another folder holds {folder.parent.name}"
-            f"/raw, {PASS_IT}, else fetch the files with --download"
+            f"no {missing[0].name} in {folder}; if another folder holds {folder.parent.name}/raw,"
+            f" {PASS_IT}; otherwise fetch the files with --download"
         )
 
 
@@ -170,7 +170,7 @@ def _idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
     header_bytes = 4 * (1 + dimensions)
     header = np.frombuffer(_content(path, header_bytes), dtype=">u4")
     if len(header) < 1 + dimensions or header[0] != IDX_UINT8 + dimensions:
-        raise _damaged(path, f"it is no idx file of bytes in {dimensions} dimensions")
+        raise _damaged(path, f"it is not an idx file of bytes in {dimensions} dimensions")
     shape = tuple(int(size) for size in header[1:])
     if path.suffix != ".gz":
         _check_size(path, path.stat().st_size, shape)

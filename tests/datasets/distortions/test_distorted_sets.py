@@ -174,8 +174,8 @@ def test_of_a_file_by_the_whole_name_nothing_is_distorted(tmp_path: Path) -> Non
 def test_only_grey_images_are_distorted(folder: Path, load: Callable) -> None:
     message = complaint(load, "colour_rts", folder)
     assert message == (
-        "no dataset 'colour_rts' can be made: only grey images are distorted, those of 'colour' "
-        "have 3 channels"
+        "cannot make the dataset 'colour_rts': only grey images can be distorted, and those "
+        "of 'colour' have 3 channels"
     )
 
 
@@ -189,9 +189,9 @@ def test_only_grey_images_are_distorted(folder: Path, load: Callable) -> None:
         ("cifar10_rts", "those of 'cifar10' have 3 channels"),
         ("coordinates_uniform_r", "those of 'coordinates_uniform' have 2 channels"),
         ("coordinates_quadrant_tc", "those of 'coordinates_quadrant' have 2 channels"),
-        ("digits_rts_r", "'digits_rts' is distorted already"),
-        ("mnist_rts_e", "'mnist_rts' is distorted already"),
-        ("fashion_mnist_tc_p", "'fashion_mnist_tc' is distorted already"),
+        ("digits_rts_r", "'digits_rts' is already distorted"),
+        ("mnist_rts_e", "'mnist_rts' is already distorted"),
+        ("fashion_mnist_tc_p", "'fashion_mnist_tc' is already distorted"),
     ],
 )
 def test_what_is_known_not_to_be_distorted_is_refused_before_it_is_looked_for(
@@ -217,7 +217,7 @@ def test_nothing_is_distorted_twice(folder: Path) -> None:
     with pytest.raises(UsageError) as caught:
         distorted("mine_rts_e", "e", load_dataset("mine_rts", folder))
     assert str(caught.value) == (
-        "no dataset 'mine_rts_e' can be made: 'mine_rts' is distorted already"
+        "cannot make the dataset 'mine_rts_e': 'mine_rts' is already distorted"
     )
 
 

@@ -249,15 +249,15 @@ def _zeros(count: int, width: int = 3072, dtype: str = "u1") -> NDArray:
 
 DEFECTS = {
     "nothing": (b"", "Ran out of input"),
-    "no pickle": (b"a batch", "is damaged or no batch"),
-    "no mapping": (b"\x80\x02](K\x01e.", "is damaged or no batch"),
+    "no pickle": (b"a batch", "is damaged or not a batch"),
+    "no mapping": (b"\x80\x02](K\x01e.", "is damaged or not a batch"),
     "no images": (
         b"\x80\x02}(" + _string(b"labels") + b"](K\x01euK\x01.",
-        "is damaged or no batch",
+        "is damaged or not a batch",
     ),
     "a number for images": (
         b"\x80\x02}(" + _string(b"labels") + b"](K\x01e" + _string(b"data") + b"K\x01u.",
-        "is damaged or no batch",
+        "is damaged or not a batch",
     ),
     "grey images": (batch(_zeros(2, 1024), [0, 1]), "images are of shape (2, 1024)"),
     "no image": (batch(_zeros(0), []), "images are of shape (0, 3072)"),
@@ -285,7 +285,7 @@ def test_a_truncated_batch_is_damaged_wherever_it_ends(tmp_path: Path, data: st.
     path = tmp_path / "data_batch_1"
     content = batch(images(3, 0).reshape(3, -1), [0, 1, 2])
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
-    with pytest.raises(UsageError, match="is damaged or no batch of CIFAR-10"):
+    with pytest.raises(UsageError, match="is damaged or not a batch of CIFAR-10"):
         read_batches([path])
 
 

@@ -206,7 +206,7 @@ def test_a_truncated_file_is_damaged_wherever_it_ends(
     path = saved(folder, arrays())
     content = path.read_bytes()
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
-    assert "is damaged or no .npz file" in complaint(folder, check_dataset)
+    assert "is damaged or not an .npz file" in complaint(folder, check_dataset)
 
 
 def test_a_changed_byte_among_the_images_is_found_by_loading(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_changed_byte_among_the_images_is_found_by_loading(tmp_path: Path) -> 
     content = bytearray(path.read_bytes())
     content[middle] ^= 0xFF
     path.write_bytes(content)
-    assert "is damaged or no .npz file" in complaint(tmp_path)
+    assert "is damaged or not an .npz file" in complaint(tmp_path)
 
 
 def save_large(folder: Path) -> Path:
@@ -252,7 +252,7 @@ def test_a_changed_byte_of_a_header_is_damage_or_does_no_harm(
 def test_a_header_that_ends_in_a_bracket_is_damage(tmp_path: Path) -> None:
     path = save_large(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"(40, 15, 21), }  ", b"(40, 15, 21), } ("))
-    assert "is damaged or no .npz file" in complaint(tmp_path, check_dataset)
+    assert "is damaged or not an .npz file" in complaint(tmp_path, check_dataset)
 
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(

@@ -132,7 +132,11 @@ def test_damage_is_named_with_its_file(
         ("t10k-images-idx3-ubyte", np.zeros((30, 5, 6), np.uint8), "(5, 6), those of train (6, 5)"),
         ("train-images-idx3-ubyte", np.zeros((0, 6, 5), np.uint8), "it is empty"),
         ("train-images-idx3-ubyte", np.zeros((9, 6, 5), np.uint8), "at least 10 are needed"),
-        ("train-images-idx3-ubyte", np.zeros(50, np.uint8), "no idx file of bytes in 3 dimensions"),
+        (
+            "train-images-idx3-ubyte",
+            np.zeros(50, np.uint8),
+            "not an idx file of bytes in 3 dim",
+        ),
     ],
 )
 def test_files_that_do_not_fit_each_other_are_damaged(
