@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stn_core.geometry.option_values import size_in_pixels
 from stn_core.geometry.precision import full_precision, working_dtype
 from stn_core.geometry.sampling import Padding, sample
-from stn_core.geometry.sampling.padding import check_padding
+from stn_core.geometry.sampling.padding import parse_padding
 from stn_core.layers.spatial_transformer import WarpedImages
 
 
@@ -69,7 +69,7 @@ class PolarTransformer(nn.Module):
         self, locate: nn.Module, out_hw: tuple[int, int], padding: Padding = "zeros"
     ) -> None:
         super().__init__()
-        check_padding(padding)  # here, not at the first batch
+        parse_padding(padding)  # here, not at the first batch
         self.locate = locate
         self.out_hw = size_in_pixels("out_hw", out_hw)
         self.padding = padding

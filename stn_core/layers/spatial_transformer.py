@@ -12,7 +12,7 @@ from stn_core.errors import UsageError
 from stn_core.geometry.option_values import size_in_pixels
 from stn_core.geometry.precision import working_dtype
 from stn_core.geometry.sampling import Padding, check_sampler
-from stn_core.geometry.sampling.padding import edge_named, exact_fill
+from stn_core.geometry.sampling.padding import parse_padding
 from stn_core.geometry.warp_image import warp_and_sample
 from stn_core.geometry.warps import create_warp
 from stn_core.geometry.warps.base import Warp
@@ -87,12 +87,9 @@ class SpatialTransformer(nn.Module):
         # Buffers, so that both move with the module; not saved, for they are not learnt.
         self.register_buffer("identity", self.warp.identity(), persistent=False)
         self.register_buffer("fill", None, persistent=False)
-        self.edge = edge_named(padding) if isinstance(padding, str) else "zeros"
-        if not isinstance(padding, str):
-            exact = exact_fill(padding)
-            if exact.any():
-                self._fill_values = exact.tolist()
-                self.fill = torch.tensor(self._fill_values)
+        self.edge, self._fill_values = parse_padding(padding)
+        if any(self._fill_values):
+            self.fill = torch.tensor(self._fill_values)
 
     def forward(self, image: Tensor) -> Tensor:
         """Warp a batch: (B, C, H, W) to (B, C, h, w)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stn_core.geometry.grids import pixel_to_normalised
 from stn_core.geometry.precision import working_dtype
 from stn_core.geometry.sampling import Padding, sample
-from stn_core.geometry.sampling.padding import check_padding
+from stn_core.geometry.sampling.padding import parse_padding
 from stn_core.models.backbone import (
     CHANNELS,
     HIDDEN,
@@ -51,7 +51,7 @@ class DeformableConv2d(nn.Module):
         self, in_channels: int, out_channels: int, kernel_size: int, padding: Padding = "zeros"
     ) -> None:
         super().__init__()
-        check_padding(padding)  # here, not at the first batch
+        parse_padding(padding)  # here, not at the first batch
         self.kernel_size = kernel_size
         self.padding = padding
         taps = kernel_size**2
