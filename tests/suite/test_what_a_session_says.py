@@ -55,3 +55,24 @@ def test_what_is_left_out_is_named_where_nothing_is_left_to_run(bench, own_data)
 def test_a_plan_names_what_is_left_out(bench, own_data):
     result = bench(*DATA, "--model", "tiny,stn", "--plan")
     result.stdout.fnmatch_lines(["left out on mine: *stn*", "*tiny*"])
+
+
+def test_a_sessions_table_is_made_once(pytester, run_here, monkeypatch):
+    from stn_core.report import results_table, session_page
+    from stn_core.suite import reporting
+    from tests.suite.sessions import GATE, MODELS, session
+
+    made = []
+
+    def count(*arguments, **options):
+        made.append(arguments)
+        return results_table.results_table(*arguments, **options)
+
+    for module in (session_page, reporting):
+        monkeypatch.setattr(module, "results_table", count)
+    pytester.makepyfile(my_models=MODELS, test_bench=GATE)
+    asked = session("--model", "tiny,small", "--dataset", "digits", "--seeds", "1", "--epochs", "1")
+    result = run_here(*(word for word in asked if word != "--no-report"))
+    assert result.ret == 0
+    assert list(pytester.path.glob("results/*/report.html"))
+    assert len(made) == 1
