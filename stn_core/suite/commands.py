@@ -16,7 +16,10 @@ from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, REPORT_
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line; what it finds holds the function to call as `run`."""
-    parser = argparse.ArgumentParser(prog="stn", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="stn",
+        description="Reports of finished sessions, comparisons, claims, predictions and plans.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_report(commands.add_parser("report", help="write the report of one or more sessions"))
     _add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
@@ -93,7 +96,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     sides = "a results folder, a file of records, a baselines file, or (both) a saved model"
     parser.add_argument("a", metavar="A", type=_path, help=sides)
     parser.add_argument(
-        "b", metavar="B", nargs="?", type=_path, help="what to compare it with: the same kinds"
+        "b", metavar="B", nargs="?", type=_path, help="the other side: one of the same"
     )
     parser.add_argument(
         "--models",
@@ -205,7 +208,7 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
         "--evidence",
         type=_path,
         default=Path("evidence.jsonl.gz"),
-        help="a file of whole records (default: evidence.jsonl.gz, if there is one)",
+        help="a file of complete records (default: evidence.jsonl.gz, if there is one)",
     )
     parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
     parser.set_defaults(run=_claims)

@@ -160,7 +160,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option("plan", "show cells, seeds and expected time; train nothing"),
     ),
-    "where": (
+    "where to run": (
         Option("device", "auto (default), cpu, cuda, cuda:N or mps", str, "NAME", "STN_DEVICE"),
         Option(
             "threads", "torch's threads per process (default: 1)", read_threads, "N", "STN_THREADS"
@@ -209,7 +209,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option("update-digests", "write this session's digests into the cache, if it passes"),
     ),
-    "searching (an overridden recipe is judged on validation images and compared with nothing)": (
+    "searching (an overridden recipe is measured on validation images and not judged)": (
         Option(
             "recipe",
             "fast (default, the budget's own) or predecessor",
