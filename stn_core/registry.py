@@ -12,7 +12,7 @@ Entry = TypeVar("Entry")
 
 
 def check_name(kind: str, name: str) -> None:
-    """See that a name can stand in a cell's key, in a table and in a file's name.
+    """Check that a name can stand in a cell's key, in a table and in a file's name.
 
     Args:
         kind: what it names, in the user's words.

@@ -198,7 +198,7 @@ def read_versioned(path: Path, version: int, what: str, *, is_text: bool = True)
 
 
 def check_version(found: Any, version: int, where: str) -> None:
-    """See that a version is the one that can be read.
+    """Check that a version is the one that can be read.
 
     Raises:
         UsageError: it is not; the line begins with `where`.

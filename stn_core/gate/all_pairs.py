@@ -78,7 +78,7 @@ def seeds_to_settle(
         confidence: as of `differences_of_all_pairs`.
 
     Returns:
-        None where no spread is known, or where more than `MOST_SEEDS` are needed.
+        None if no spread is known, or if more than `MOST_SEEDS` are needed.
     """
     known = [_spread(sample, floor) for sample, floor in zip((first, second), floors, strict=True)]
     if not sum(one.degrees for one in known) or not target > 0:

@@ -84,12 +84,12 @@ class CellBaseline:
         return hashlib.sha256(values.encode()).hexdigest()[:8]
 
     def on(self, device: str) -> CellBaseline | None:
-        """The part measured on a type of device, None where there is none."""
+        """The part measured on a type of device, None if there is none."""
         runs = tuple(run for run in self.runs if run.device == device)
         return dataclasses.replace(self, runs=runs) if runs else None
 
     def digest(self, seed: int, environment: str) -> str | None:
-        """The digest that a seed gave in an environment, None where it was not measured there."""
+        """The digest that a seed gave in an environment, None if it was not measured there."""
         for run in self.runs:
             if run.seed == seed and run.environment == environment:
                 return run.digest
@@ -104,7 +104,7 @@ class Baselines:
     environments: Mapping[str, Mapping[str, Any]]
 
     def of(self, key: str, device: str) -> CellBaseline | None:
-        """A cell's baseline on a type of device, None where it has none."""
+        """A cell's baseline on a type of device, None if it has none."""
         baseline = self.cells.get(key)
         return baseline.on(device) if baseline else None
 

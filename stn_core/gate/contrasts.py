@@ -94,7 +94,7 @@ def seeds_that_would_tell(
         unit: from the scale of the spreads to the unit of the expectation; never falls.
 
     Returns:
-        The smallest number from 2 on, None where `MOST_SEEDS` would not do.
+        The smallest number from 2 on, None if `MOST_SEEDS` would not do.
     """
 
     def tells(runs: int) -> bool:

@@ -63,7 +63,7 @@ def draw_cells(
         on_progress: told how many of how many cells are drawn, as each one is.
 
     Returns:
-        The sections, and a sentence for every figure that could not be drawn.
+        The sections, and a message for every figure that could not be drawn.
     """
     count = sum(task.is_drawn for task in tasks)
     sections: list[CellSection] = []

@@ -89,7 +89,7 @@ class Claims:
 
     Args:
         claims: in the order of the file.
-        refused: sentences that name the entry and what is wrong with it.
+        refused: messages that name the entry and what is wrong with it.
     """
 
     claims: tuple[Claim, ...]
@@ -209,7 +209,7 @@ def check_names(
     datasets: Sequence[str],
     budgets: Sequence[str],
 ) -> list[str]:
-    """A sentence for every claim that names a model, a dataset or a budget that does not exist."""
+    """A message for every claim that names a model, a dataset or a budget that does not exist."""
     wrong = []
     for claim in claims:
         for cell in claim.cells:

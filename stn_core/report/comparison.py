@@ -19,7 +19,7 @@ from stn_core.report.sources import CellRuns, Source
 from stn_core.session.cells import CellKey
 
 Pair = tuple[CellRuns | None, CellRuns | None]
-"""A cell of A and the same cell of B; None where a side has none."""
+"""A cell of A and the same cell of B; None if a side has none."""
 
 CONFIDENCE = 0.95
 """The chance that the intervals of one metric all hold the true differences."""
@@ -44,7 +44,7 @@ class CellComparison:
     Args:
         a, b: its runs, None on a side that has none.
         finding: in words; `Finding` says which there are.
-        accuracy_points: B's mean accuracy less A's, in points; None where nothing is compared. Its
+        accuracy_points: B's mean accuracy less A's, in points; None if nothing is compared. Its
             interval is nan where neither side has two runs: then no spread is known, and the least
             that accuracy can vary by is no estimate of it.
         loss_percent: by how much B's mean test loss is above A's (geometric means), likewise.
@@ -117,7 +117,7 @@ def compare_sources(a: Source, b: Source) -> tuple[CellComparison, ...]:
 
 
 def _settled(a: CellRuns | None, b: CellRuns | None) -> CellComparison | None:
-    """The comparison that needs no statistics, None where they decide."""
+    """The comparison that needs no statistics, None if they decide."""
     if b is None:
         return CellComparison(a, b, Finding.ONLY_IN_A)
     if a is None:
@@ -205,7 +205,7 @@ def _percent(logarithm: float) -> float:
 
 
 def environments_differ(a: Source, b: Source) -> str:
-    """In which versions and machines the two sides differ, "" where in none."""
+    """In which versions and machines the two sides differ, "" if in none."""
     names = {name for source in (a, b) for place in source.environments.values() for name in place}
     texts = []
     for name in sorted(names):

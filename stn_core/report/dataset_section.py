@@ -138,7 +138,7 @@ def _accuracies(
 
 
 def _published_text(rows: Sequence[Accuracies]) -> str:
-    """Where the stars come from, "" where there are none."""
+    """Where the stars come from, "" if there are none."""
     sources = sorted({source for row in rows for source in row.published})
     said = f"Stars: numbers published elsewhere ({', '.join(sources)})."
     return said if sources else ""

@@ -22,7 +22,7 @@ class FigureFolder:
         folder: where they go; None keeps none.
 
     Attributes:
-        failures: a sentence for every figure that could not be drawn.
+        failures: a message for every figure that could not be drawn.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -32,7 +32,7 @@ class FigureFolder:
             folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, name: str, title: str, draw: Callable[[], Figure]) -> str:
-        """A figure as the SVG element of a page; "" where its data cannot be drawn.
+        """A figure as the SVG element of a page; "" if its data cannot be drawn.
 
         Args:
             name: of the file, without its ending; unique, any text.

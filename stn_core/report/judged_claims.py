@@ -123,9 +123,9 @@ class JudgedDifference:
         contrast: that it belongs to.
         other: the model that is compared with, or the published number as text.
         finding: what the values say.
-        difference: with its interval, in the metric's unit; None where nothing is known.
+        difference: with its interval, in the metric's unit; None if nothing is known.
         seeds: how many runs each side has; (n, 0) against a number.
-        wanted: seeds a side that would decide an open one, None where nobody can say.
+        wanted: seeds a side that would decide an open one, None if unknown.
         reason: why nothing is known.
         values: of both sides, in the metric's own unit, for pictures.
     """
@@ -153,7 +153,7 @@ class JudgedClaim:
     ways: Mapping[str, tuple[JudgedDifference, ...]]
 
     def finding(self, way: str) -> Finding | None:
-        """What was found in one way, None where the claim is not tested so."""
+        """What was found in one way, None if the claim is not tested so."""
         if way not in self.ways:
             return None
         return joint_finding([one.finding for one in self.ways[way]])

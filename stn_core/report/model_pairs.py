@@ -48,7 +48,7 @@ class ModelPair:
             all the pairs of the dataset hold together with 95 %; nan where neither has two runs.
         loss_percent: by how much the first one's test loss is above the second one's, likewise.
         finding: of the first one.
-        seeds: how many each would need, where it is not distinguishable; None where unknown.
+        seeds: how many each would need, where it is not distinguishable; None if unknown.
     """
 
     first: CellRuns
@@ -70,7 +70,7 @@ def compare_models(
         margin_points: a pair whose whole interval lies within ± this is equivalent.
 
     Returns:
-        The pairs, sorted by dataset, the best model first, and a sentence for what is left out.
+        The pairs, sorted by dataset, the best model first, and a message for what is left out.
 
     Raises:
         UsageError: a model is not there, or no dataset has two of them.

@@ -21,8 +21,8 @@ class Question:
         cell: its recipe too.
         seeds: that it may spend.
         device: the type of device, "cpu" or "cuda".
-        data_hash: the dataset's; "" where nobody looked at the data.
-        code: version, commit and dirty flag; None where records of any code count.
+        data_hash: the dataset's; "" if nobody looked at the data.
+        code: version, commit and dirty flag; None if records of any code count.
     """
 
     cell: Cell
@@ -35,7 +35,7 @@ class Question:
 def answering_records(
     questions: Iterable[Question], records: Iterable[RunRecord]
 ) -> tuple[dict[str, list[RunRecord]], list[str]]:
-    """The records that answer cells, by the cells' keys, and sentences on those that do not.
+    """The records that answer cells, by the cells' keys, and messages about those that do not.
 
     Of several records of one seed the last one counts: a run that failed may have been run again.
 
@@ -96,7 +96,7 @@ def _expected(question: Question) -> dict[str, object]:
 
 
 def _misfit(question: Question, expected: dict[str, object], record: RunRecord) -> str:
-    """Why a record is no answer, "" where it is one."""
+    """Why a record is no answer, "" if it is one."""
     environment = record.environment
     if environment.device_type != question.device:
         return f"device is {environment.device_type!r}, not {question.device!r}"

@@ -85,7 +85,7 @@ class Artifacts:
     Args:
         digest: of the run, which its record bears too.
         class_names: (K,) text.
-        mistakes: None where the test set stayed closed.
+        mistakes: None if the test set stayed closed.
         warps: None of a model without a transformer.
     """
 

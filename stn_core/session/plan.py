@@ -44,7 +44,7 @@ class Asked:
 
     @property
     def line(self) -> str:
-        """The command line that repeats the session, "" where nobody knows."""
+        """The command line that repeats the session, "" if unknown."""
         if not self.command:
             return ""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
@@ -83,7 +83,7 @@ def write_plan_file(
 
 
 def read_plan_file(folder: Path) -> dict[str, Any] | None:
-    """What a session's plan holds, None where no cell was planned.
+    """What a session's plan holds, None if no cell was planned.
 
     Raises:
         UsageError: it is damaged.
@@ -95,7 +95,7 @@ def read_plan_file(folder: Path) -> dict[str, Any] | None:
 
 
 def read_asked(folder: Path) -> tuple[Asked, list[str]]:
-    """What a folder's session was asked for, and a sentence where that cannot be read."""
+    """What a folder's session was asked for, and a message if that cannot be read."""
     path = folder / PLAN_FILE
     try:
         plan = json_object(read_json(path, is_text=False), f"{path}: ")

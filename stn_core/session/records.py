@@ -254,7 +254,7 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def read_records(path: Path, *, with_details: bool = True) -> tuple[list[RunRecord], list[str]]:
-    """The records of a file, and a sentence for every line that is none (a torn one, say).
+    """The records of a file, and a message for every line that is not a record (a torn one, say).
 
     Args:
         path: the file; one that does not exist holds no records.

@@ -1,7 +1,7 @@
 """What a session's folder holds, and where: records, and what each run left beside its record.
 
-Whoever looks for what a run left asks here with the run's record; whoever writes it is told the
-place here. No other room puts a path together.
+To find what a run left, ask here with its record; to write it, get the folder from here. No other
+room builds a path inside a session's folder.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class SessionStore:
         append_record(self.folder / RECORDS_FILE, record)
 
     def own_records(self) -> tuple[list[RunRecord], list[str]]:
-        """The session's own records without details, and a sentence for every line that is none."""
+        """The session's own records without details, and messages about unreadable lines."""
         return read_for_judging([self.folder / RECORDS_FILE])
 
     def whole_records(self) -> tuple[list[RunRecord], list[str]]:
-        """The session's records in their order, and a sentence for whatever cannot be read.
+        """The session's records in their order, and a message for whatever cannot be read.
 
         Raises:
             UsageError: there is no record.
@@ -122,7 +122,7 @@ class SessionStore:
 
 
 def read_for_judging(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
-    """The records of several files, in their order, and a sentence for every line that is none.
+    """The records of several files, in their order, and messages about lines that are not records.
 
     They are read without details: there may be tens of thousands.
     """

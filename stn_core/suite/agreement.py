@@ -46,7 +46,7 @@ class Agreement:
         self._lock = FileLock(self._path.with_suffix(".lock"))
 
     def read(self) -> Agreed | None:
-        """What was agreed on, None where nothing was yet."""
+        """What was agreed on, None if nothing was yet."""
         if not self._path.exists():
             return None
         with self._lock:

@@ -57,7 +57,7 @@ def git_failure(folder: Path) -> str:
     """What git says where it fails in a folder, so that nobody knows the state of the checkout.
 
     Returns:
-        Its first line, or that there is no git to ask; "" where it answers, and where there is no
+        Its first line, or that there is no git to ask; "" if it answers, and where there is no
         checkout.
     """
     is_checkout = any((parent / ".git").exists() for parent in (folder.resolve() / ".git").parents)
@@ -77,7 +77,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _ask_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-    """Git's answer, in English; None where there is no git."""
+    """Git's answer, in English; None if there is no git."""
     command = ["git", "-C", str(folder), *arguments]
     english = {**os.environ, "LC_ALL": "C"}
     try:

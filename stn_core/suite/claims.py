@@ -12,7 +12,7 @@ from stn_core.session.evidence import read_evidence
 
 
 def unknown_names(claims: Claims) -> list[str]:
-    """A sentence for every claim that names a model, dataset or budget that does not exist."""
+    """A message for every claim that names a model, dataset or budget that does not exist."""
     from stn_core.datasets import list_datasets
     from stn_core.models import list_models
 

@@ -44,7 +44,7 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last; None where there is none that this owner can use."""
+        """The state that was saved last; None if there is none that this owner can use."""
         try:
             owner, state = _read(self.path)
         except FileNotFoundError:

@@ -154,7 +154,7 @@ def _hyperparameters(record: RunRecord) -> dict[str, object]:
 
 
 def _metrics(record: RunRecord) -> dict[str, float | None]:
-    """What came out, by tag; None where it was not measured."""
+    """What came out, by tag; None if it was not measured."""
     kept = record.validation[record.kept_epoch - 1] if record.kept_epoch else {}
     return {
         "final/test_accuracy": record.test_accuracy,

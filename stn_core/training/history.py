@@ -35,7 +35,7 @@ class History:
         step_losses: every step's loss, on the CPU, a tensor for each epoch.
         kept_epoch: the epoch, from 1, whose weights the model has now.
         images_seen: trained images of these epochs.
-        divergence: where and how the loss stopped being finite, "" where it did not.
+        divergence: where and how the loss stopped being finite, "" if it did not.
     """
 
     epochs: list[EpochResult] = field(default_factory=list)

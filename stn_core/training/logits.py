@@ -10,12 +10,12 @@ from stn_core.errors import UsageError
 
 
 def check_logits(answer: object, images: int, classes: int | None = None) -> None:
-    """See that a model's answer is logits.
+    """Check that a model's answer is logits.
 
     Args:
         answer: for that many images.
         images: how many.
-        classes: how many; None where any number will do.
+        classes: how many; None if any number will do.
 
     Raises:
         UsageError: it is something else.

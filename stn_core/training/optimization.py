@@ -29,7 +29,7 @@ def create_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def create_scheduler(
     optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int
 ) -> LRScheduler | None:
-    """The recipe's schedule over all its steps, None where the learning rate is constant."""
+    """The recipe's schedule over all its steps, None if the learning rate is constant."""
     if recipe.schedule == "constant":
         return None
     total_steps = recipe.epochs * steps_per_epoch + 1

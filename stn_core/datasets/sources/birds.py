@@ -47,7 +47,7 @@ _DECODING_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.Decompress
 
 
 def check_birds(root: str | os.PathLike[str] | None, download: bool = False) -> None:
-    """See that CUB-200-2011 is there: the check of every dataset that `load_birds` makes.
+    """Check that CUB-200-2011 is there: the check of every dataset that `load_birds` makes.
 
     Args:
         root: as for `load_birds`.

@@ -48,7 +48,7 @@ ORDER_VERSION = 1
 
 
 def _check(root: Path | None, download: bool) -> None:
-    """See that either kind of files is there, or may be fetched."""
+    """Check that either kind of files is there, or may be fetched."""
     folder = _data_folder(root)
     if not (is_file(folder / NPZ_FILE) or download):
         _check_there(folder)

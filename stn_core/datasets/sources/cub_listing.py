@@ -32,7 +32,7 @@ class BirdImage:
         path: its file.
         label: index into the listing's class names.
         in_train: whether the official split trains with it.
-        box: where the bird is; it may reach past the image's edges. None where boxes are not used.
+        box: where the bird is; it may reach past the image's edges. None if boxes are not used.
     """
 
     path: Path

@@ -100,7 +100,7 @@ def cache_folder() -> Path | None:
     """The folder for what can be made again: STN_CACHE, else a part of the user's own.
 
     Returns:
-        The folder, which need not exist; None where the home that it is in is not known.
+        The folder, which need not exist; None if the home that it is in is not known.
     """
     chosen = os.environ.get("STN_CACHE")
     try:
@@ -132,7 +132,7 @@ def _key(files: Sequence[Path], reading: str) -> str:
 
 
 def _read_if_sound(path: Path) -> Tensors | None:
-    """The tensors of a kept file; None where there is none, or one that cannot be used."""
+    """The tensors of a kept file; None if there is none, or one that cannot be used."""
     try:
         return read_tensors(path)[0]
     except FileNotFoundError:

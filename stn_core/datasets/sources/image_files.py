@@ -196,7 +196,7 @@ def unified(image: Image.Image, bits: int, mode: str, background: tuple[int, ...
 
 
 def _opaque_where(image: Image.Image, bits: int) -> Image.Image | None:
-    """White where a pixel is not the one value that is transparent; None where there is none.
+    """White where a pixel is not the one value that is transparent; None if there is none.
 
     A PNG gives that value in the bits that it stores, Pillow the pixels in 8 or 16.
     """

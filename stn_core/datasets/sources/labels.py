@@ -87,7 +87,7 @@ def check_classes(
     labels: Mapping[str, Tensor],
     class_names: tuple[str, ...] | None,
 ) -> int:
-    """See that train holds classes 0 to K-1, every one, and no split another.
+    """Check that train holds classes 0 to K-1, every one, and no split another.
 
     Returns:
         K.

@@ -38,7 +38,7 @@ class Conversion:
     Args:
         shape: (C, H, W) of the result.
         scale: what floats are multiplied by; 1 for whole numbers.
-        said: what is changed, in words; "" where that is nothing.
+        said: what is changed, in words; "" if that is nothing.
     """
 
     shape: tuple[int, int, int]

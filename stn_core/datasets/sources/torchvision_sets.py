@@ -44,7 +44,7 @@ FASHION_CLASSES = (
 
 
 def _check(class_name: str, root: Path | None, download: bool) -> None:
-    """See that the files of torchvision's dataset of that class are there, or may be fetched."""
+    """Check that the files of torchvision's dataset of that class are there, or may be fetched."""
     folder = _raw_folder(class_name, root)
     if not download:
         _check_there(folder)
