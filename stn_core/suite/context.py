@@ -248,7 +248,6 @@ class SessionContext:
         from stn_core.training.run_cell import RunSettings
 
         options = self.options
-        commit, dirty = self.checkout
         return RunSettings(
             device=self.device,
             threads=options.threads,
@@ -256,8 +255,7 @@ class SessionContext:
             download=options.download,
             image_size=options.image_size,
             final=options.final,
-            commit=commit,
-            dirty=dirty,
+            checkout=self.checkout,
         )
 
     @functools.cached_property

@@ -50,7 +50,7 @@ class RunSettings:
         download: fetch a dataset that is missing.
         image_size: (height, width) that a folder's images are resized to; None: what they have.
         final: also evaluate on the test set where the recipe is a search.
-        commit, dirty: the git checkout's, for the record.
+        checkout: the git checkout's commit and whether it has uncommitted changes, for the record.
     """
 
     device: str = "cpu"
@@ -59,8 +59,7 @@ class RunSettings:
     download: bool = False
     image_size: tuple[int, int] | None = None
     final: bool = False
-    commit: str | None = None
-    dirty: bool | None = None
+    checkout: tuple[str | None, bool | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def _unfinished_record(cell: Cell, seed: int, dataset: Dataset, settings: RunSet
         recipe=cell.recipe.to_dict(),
         recipe_hash=cell.recipe.hash(),
         data_hash=dataset.hash,
-        environment=describe_environment(device, settings.threads, settings.commit, settings.dirty),
+        environment=describe_environment(device, settings.threads, *settings.checkout),
     )
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("unruly_models")
 
 
 CHECKPOINTED = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
-COMMITTED = RunSettings(commit="c0ffee")
+COMMITTED = RunSettings(checkout=("c0ffee", None))
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_every_seed_has_a_checkpoint_of_its_own(saving, undisturbed):
 @pytest.mark.parametrize(
     ("other", "changes", "named"),
     [
-        (CHECKPOINTED, {"commit": "decade"}, "commit"),
-        (CHECKPOINTED, {"dirty": True}, "dirty"),
+        (CHECKPOINTED, {"checkout": ("decade", None)}, "commit"),
+        (CHECKPOINTED, {"checkout": ("c0ffee", True)}, "dirty"),
         (CHECKPOINTED, {"threads": 2}, "environment"),
         (dataclasses.replace(CHECKPOINTED, recipe=Recipe(epochs=2)), {}, "recipe"),
     ],
@@ -182,7 +182,7 @@ def mortal_step(*arguments):
 loop.training_step = mortal_step
 cell = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
 saving = SaveCheckpoints(sys.argv[1], seconds=0)
-run_cell(cell, [4], RunSettings(commit="c0ffee"), callbacks=[saving])
+run_cell(cell, [4], RunSettings(checkout=("c0ffee", None)), callbacks=[saving])
 """
 
 
