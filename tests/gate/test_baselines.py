@@ -120,13 +120,13 @@ def _run(values):
             f"{KEY}: test_images must be a whole number, not 'many'",
         ),
         (lambda v: _cell(v).update(test_images=0), f"{KEY}: test_images must be 1 or more"),
-        (lambda v: _cell(v).update(runs=[]), f"{KEY}: runs has fewer than 2 values"),
+        (lambda v: _cell(v).update(runs=[]), f"{KEY}: has fewer than 2 runs"),
         (lambda v: _run(v).update(device="cuda"), f"{KEY}: run 2: device is 'cuda', that of"),
         (
             lambda v: _cell(v).update(runs=_cell(v)["runs"][:1]),
             f"{KEY}: has fewer than 2 runs on",
         ),
-        (lambda v: _run(v).update(seed=0), f"{KEY}: runs has a seed twice"),
+        (lambda v: _run(v).update(seed=0), f"{KEY}: has a seed twice"),
         (lambda v: _run(v).update(seed=-1), f"{KEY}: run 2: seed must be 0 or more"),
         (
             lambda v: _run(v).update(accuracy=10**400),

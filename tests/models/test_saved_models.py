@@ -230,7 +230,7 @@ def test_weights_of_another_architecture(tmp_path: Path) -> None:
     path = tmp_path / "a"
     for model in (nn.Linear(2, 3), Tied((3, 5, 7), 3)):
         save_model(path, model, CONFIGURATION)
-        assert_refused(path, "saved by stn_core 0.1.0, do not fit the model 'tied' of today; .*")
+        assert_refused(path, "saved by stn_core 0.1.0, do not fit the model 'tied' as it is now; .*")
 
 
 def test_a_full_disk_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +298,7 @@ def test_sizes_that_a_file_claims_cost_no_memory(tmp_path: Path, name: str) -> N
 def test_a_layer_of_a_claimed_size_is_refused(tmp_path: Path) -> None:
     model = stn_core.create_model("cnn", (1, 28, 28), 3)
     save_model(tmp_path / "a", model, configuration_of("cnn", (1, 30_000, 30_000), 3))
-    assert_refused(tmp_path / "a", r"do not fit the model 'cnn' of today; .* the model's is \(")
+    assert_refused(tmp_path / "a", r"do not fit the model 'cnn' as it is now; .* the model's is \(")
 
 
 @pytest.mark.parametrize("name", ["mean", "std", "background"])

@@ -75,7 +75,7 @@ def test_a_claim_is_what_its_entry_says(tmp_path):
         (('trained = "smoke"', 'traind = "smoke"'), "unknown field 'traind'"),
         (('expected = "higher"', 'expected = "equal"'), "a margin above 0"),
         (('model = "a"', "model = 3"), "model must be text, not 3"),
-        (('expected = "higher"', 'expected = "higher"\nsize = -1'), "size is 0 or more"),
+        (('expected = "higher"', 'expected = "higher"\nsize = -1'), "size must be 0 or more"),
         (('metric = "accuracy"', 'metric = "epochs"'), "target is missing"),
     ],
 )

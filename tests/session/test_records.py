@@ -121,8 +121,8 @@ def test_a_line_of_another_kind_is_named(tmp_path, line):
             lambda text: text.replace('"parameters": 27360', '"parameters": ' + "9" * 5000),
             "not a run record: parameters is out of range: inf",
         ),
-        (lambda text: text[:-7], "torn, left out"),
-        (lambda text: "\x00", "torn, left out"),
+        (lambda text: text[:-7], "incomplete, skipped"),
+        (lambda text: "\x00", "incomplete, skipped"),
     ],
 )
 def test_a_damaged_line_is_named_and_costs_no_other(tmp_path, edit, complaint):

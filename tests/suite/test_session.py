@@ -44,7 +44,7 @@ JUDGE = Judge(PLAN.rules, Baselines({}, {}), "smoke", "cpu")
         ({"environment": environment(device_type="cuda")}, "device is 'cuda'"),
         (
             {"environment": environment(commit="c0ffee")},
-            "version, commit and dirty are ('0.1.0', 'c0ffee', None)",
+            "version, commit and dirty flag are ('0.1.0', 'c0ffee', None)",
         ),
     ],
 )

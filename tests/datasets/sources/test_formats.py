@@ -226,7 +226,7 @@ def test_a_damaged_mat_file_is_one_line(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("train_32x32.mat", "test_32x32.mat"):
         (folder / name).write_bytes(b"MATLAB, or is it")
-    assert "damaged or no .mat file" in complaint(tmp_path, "svhn")
+    assert "damaged or not a .mat file" in complaint(tmp_path, "svhn")
     scipy.io.savemat(folder / "train_32x32.mat", {"Z": np.ones(3)})
     assert "holds Z; SVHN's files hold X and y" in complaint(tmp_path, "svhn")
 
