@@ -44,7 +44,7 @@ def test_without_a_common_cell_budgets_are_compared():
 
 
 def test_which_of_two_budgets_is_meant_is_not_guessed():
-    with pytest.raises(UsageError, match="side holds d/a of quick and smoke: it is unclear"):
+    with pytest.raises(UsageError, match="side holds d/a in quick and smoke: it is unclear"):
         paired(["smoke/d/a", "quick/d/a"], ["full/d/a"])
     both_alone = paired(["smoke/d/a", "quick/d/a", "quick/d/b"], ["full/d/b"])
     assert both_alone.count(("smoke/d/a/cpu", None)) == 1

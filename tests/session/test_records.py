@@ -55,7 +55,7 @@ def test_a_foreign_record_is_refused(changes):
         ({"validation": 5}, "validation must be a list, not 5"),
         ({"validation": [{"epoch": "one"}]}, "validation[0] must be a number"),
         ({"validation": [{"epoch": 1}]}, "validation, epoch 1: accuracy is missing"),
-        ({"kept_epoch": 2}, "kept_epoch is 2, of 1 epochs"),
+        ({"kept_epoch": 2}, "kept_epoch is 2, but there are 1"),
         ({"kept_epoch": -1}, "kept_epoch must be 0 or more, not -1"),
         ({"model": 5}, "model must be text, not 5"),
         ({"parameters": "many"}, "parameters must be a whole number, not 'many'"),

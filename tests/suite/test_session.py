@@ -209,5 +209,5 @@ def test_records_say_where_and_of_what_they_are():
     with pytest.raises(UsageError, match="no record of the budget smoke; line 1: too new"):
         describe_records([], ["line 1: too new"], options)
     two = [record(0), record(1, data_hash="other")]
-    with pytest.raises(UsageError, match=f"two digits: data_hash {DATA_HASH} and other"):
+    with pytest.raises(UsageError, match=f"different data: data_hash {DATA_HASH} and other"):
         describe_records(two, [], options)

@@ -198,7 +198,7 @@ def test_what_is_known_not_to_be_distorted_is_refused_before_it_is_looked_for(
     tmp_path: Path, load: Callable, name: str, said: str
 ) -> None:
     for root in (tmp_path, None):
-        assert complaint(load, name, root).startswith(f"no dataset {name!r} can be made: ")
+        assert complaint(load, name, root).startswith(f"cannot make the dataset {name!r}: ")
         assert said in complaint(load, name, root)
 
 
