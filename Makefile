@@ -23,14 +23,17 @@ test: $(INSTALLED)  ## the property tests, shuffled; ARGS=--randomly-seed=N repe
 	$(BIN)/pytest tests -n 2 -p randomly $(ARGS)
 
 nightly: $(INSTALLED)  ## the tests that take longer than make test has
-	$(BIN)/pytest tests -m nightly -n 2 $(ARGS)
+	$(BIN)/pytest tests -m nightly -n 2 --dist loadscope $(ARGS)
 
-lint: $(INSTALLED)  ## ruff, mypy, and the schemas of workflows and containers
+lint: $(INSTALLED)  ## ruff, mypy, shell scripts, and the schemas of workflows, containers, clusters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml
+	$(BIN)/check-jsonschema docs/clusters/ray-up.yaml \
+		--schemafile $$(echo .venv/lib/python*/site-packages/ray/autoscaler/ray-schema.json)
+	$(BIN)/shellcheck .ci/run docs/clusters/*.sh
 	! test -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 install: $(INSTALLED)  ## the environment, for a command of one's own

@@ -1,6 +1,6 @@
 """Where runs are computed; a session chooses one engine."""
 
-from stn_core.engines.base import Engine, Task
+from stn_core.engines.base import Engine, EngineError, Outcome, Task
 from stn_core.engines.in_process import InProcess
 
-__all__ = ["Engine", "InProcess", "Task"]
+__all__ = ["Engine", "EngineError", "InProcess", "Outcome", "Task"]

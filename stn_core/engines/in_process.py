@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import collections
+from collections.abc import Sequence
 
-from stn_core.engines.base import Task
-from stn_core.training.run_cell import RunResult, run_seed
+from stn_core.engines.base import Outcome, Task
+from stn_core.session.beats import Beat
+from stn_core.training.run_cell import run_seed
 from stn_core.training.torch_settings import TorchSettings
 
 
@@ -15,10 +17,32 @@ class InProcess:
     So it is made after the modules that register models are imported: what they set counts.
     """
 
+    is_elsewhere = False
+    device = ""
+    workers = 1
+
     def __init__(self) -> None:
         self._noted = TorchSettings.now()
+        self._tasks: collections.deque[Task] = collections.deque()
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[RunResult]:
-        """What comes of each task, in their order."""
-        for task in tasks:
-            yield run_seed(task.cell, task.seed, task.settings, task.callbacks, self._noted)
+    def submit(self, task: Task) -> None:
+        """Take on a task; it starts when it is its turn and somebody waits for it."""
+        self._tasks.append(task)
+
+    def next_outcome(self) -> Outcome:
+        """What came of the task that was submitted first."""
+        task = self._tasks.popleft()
+        result = run_seed(task.cell, task.seed, task.settings, task.callbacks, self._noted)
+        return Outcome(task, result)
+
+    def beats(self) -> Sequence[Beat]:
+        """Nothing: a callback says it in the session's folder."""
+        return ()
+
+    def cancel(self) -> None:
+        """Forget the tasks that have not started."""
+        self._tasks.clear()
+
+    def close(self) -> None:
+        """Forget the tasks that have not started."""
+        self.cancel()

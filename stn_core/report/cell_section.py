@@ -149,6 +149,8 @@ def _facts(task: CellTask) -> tuple[tuple[str, str], ...]:
         facts.append(("training, s a run", f"{np.mean(seconds):.1f}"))
         kept = ", ".join(str(record.kept_epoch) for record in records if record.status == "ok")
         facts.append(("epoch kept", kept))
+    if machines := _kinds_of_machine(records):
+        facts.append(("ran on", machines))
     failed = [f"seed {r.seed} {r.status}: {r.message}" for r in records if r.status != "ok"]
     if failed:
         facts.append(("failed", "; ".join(failed)))
@@ -159,6 +161,21 @@ def _facts(task: CellTask) -> tuple[tuple[str, str], ...]:
     elif task.shown:
         facts.append(("pictures", f"of seed {task.shown.record.seed}"))
     return tuple(facts)
+
+
+def _kinds_of_machine(records: Sequence[RunRecord]) -> str:
+    """On which kinds of machine the seeds ran, "" where it is one."""
+    kinds: dict[str, list[RunRecord]] = {}
+    for record in records:
+        kinds.setdefault(record.environment.key(), []).append(record)
+    if len(kinds) == 1:
+        return ""
+    texts = [
+        f"{runs[0].environment.device_name} ({runs[0].environment.instruction_set}):"
+        f" seed{'s' * (len(runs) > 1)} {', '.join(str(run.seed) for run in runs)}"
+        for runs in kinds.values()
+    ]
+    return f"{len(kinds)} kinds of machine: {'; '.join(texts)}"
 
 
 def _curves(prefix: str, records: Sequence[RunRecord], draw: FigureFolder) -> Iterator[Figure]:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 
-from stn_core.gate.baselines import Baselines
 from stn_core.report.text_table import aligned_table, counted
 from stn_core.session.cells import Cell
+from stn_core.session.records import RunRecord
 
 
 def plan_table(
     cells: Sequence[Cell],
     seeds_left: Mapping[str, tuple[int, int]],
-    baselines: Baselines,
-    device: str,
+    run_seconds: Mapping[str, float],
+    workers: int = 1,
 ) -> str:
-    """What a session would do: cells, seeds, and how long a cell would take on one worker.
+    """What a session would do: cells, seeds, and how long they would take.
 
     Args:
         cells: of the plan.
         seeds_left: the fewest and the most seeds that are to be trained, by key.
-        baselines: that the times are known from.
-        device: the type of device that the cells run on.
+        run_seconds: how long a run of each cell takes, infinite where nobody knows.
+        workers: that train at once.
     """
     rows = []
     times = []
     for cell in cells:
-        seconds = baselines.expected_seconds(cell.key, device)
+        seconds = run_seconds[cell.key]
         known = math.isfinite(seconds)
         first, last = seeds_left[cell.key]
         if known:
@@ -43,7 +44,30 @@ def plan_table(
             }
         )
     least, most = (sum(column) for column in zip(*times, strict=True)) if times else (0.0, 0.0)
-    total = f"{counted(len(cells), 'cell')}, {least:.1f} to {most:.1f} minutes of training"
+    total = (
+        f"{counted(len(cells), 'cell')}, {least / workers:.1f} to {most / workers:.1f} minutes"
+        f" of training on {counted(workers, 'worker')}"
+    )
     unknown = len(cells) - len(times)
     beside = f", plus {unknown} that were never measured" if unknown else ""
     return f"{aligned_table(rows, 'simple')}\n\n{total}{beside}"
+
+
+def measured_speed(
+    records: Iterable[RunRecord], stored_seconds: Mapping[str, float]
+) -> tuple[float, int]:
+    """How the training times of a machine compare with the stored ones.
+
+    Args:
+        records: of runs on the machine.
+        stored_seconds: of a run of each cell, infinite where nothing is stored.
+
+    Returns:
+        The median of its times over the stored ones, and of how many runs; 1 and 0 without any.
+    """
+    ratios = [
+        record.train_seconds / stored
+        for record in records
+        if record.status == "ok" and 0 < (stored := stored_seconds.get(record.key, 0)) < math.inf
+    ]
+    return (statistics.median(ratios), len(ratios)) if ratios else (1.0, 0)

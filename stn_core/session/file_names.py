@@ -12,6 +12,7 @@ from stn_core.errors import printable
 PLAN_FILE = "session.json"
 RECORDS_FILE = "records.jsonl"
 LOCK_FILE = "session.lock"
+BEATS_FOLDER = "running"
 CHECKPOINTS_FOLDER = "checkpoints"
 ARTIFACTS_FOLDER = "artifacts"
 TENSORBOARD_FOLDER = "tensorboard"

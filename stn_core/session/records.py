@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -80,6 +81,14 @@ class Environment:
         values = dataclasses.asdict(self)
         left_out = _CODE if self.torch_settings else (*_CODE, "torch_settings")
         return {name: values[name] for name in values if name not in left_out}
+
+    def is_like(self, other: Environment) -> bool:
+        """Whether the same code takes about the same time in both."""
+        mine, others = (
+            (one.device_type, one.device_name, one.instruction_set, one.threads)
+            for one in (self, other)
+        )
+        return mine == others
 
     def key(self) -> str:
         """Eight hexadecimal digits, equal where the same code must give the same digest."""
@@ -251,6 +260,33 @@ def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"
+
+
+class RecordsFollower:
+    """Reads what is appended to a file of records from now on, as it comes.
+
+    Args:
+        path: the file; it may not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = path.stat().st_size if path.exists() else 0
+
+    def new(self) -> list[RunRecord]:
+        """The records that were appended since the last time; what is none of them is not told."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            appended = file.read()
+        whole = appended[: appended.rfind(b"\n") + 1]
+        self._read += len(whole)
+        records = []
+        for line in whole.splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                records.append(RunRecord.from_dict(json.loads(line)))
+        return records
 
 
 def read_records(path: Path, *, with_details: bool = True) -> tuple[list[RunRecord], list[str]]:

@@ -6,20 +6,24 @@ room builds a path inside a session's folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stn_core.atomic_files import replaced_at_once
 from stn_core.errors import UsageError
 from stn_core.session.artifacts import Artifacts, artifacts_path, read_artifacts
 from stn_core.session.file_names import (
     ARTIFACTS_FOLDER,
+    BEATS_FOLDER,
     CHECKPOINTS_FOLDER,
     MODELS_FOLDER,
     RECORDS_FILE,
     TENSORBOARD_FOLDER,
 )
-from stn_core.session.records import RunRecord, append_record, read_records
+from stn_core.session.records import RecordsFollower, RunRecord, append_record, read_records
+
+_NO_FILES: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,21 @@ class SessionStore:
         """The files of the session's records: its own, then those it was given."""
         return (self.folder / RECORDS_FILE, *self.given)
 
-    def keep(self, record: RunRecord) -> None:
+    def keep(self, record: RunRecord, files: Mapping[str, bytes] = _NO_FILES) -> None:
         """Append a record; it is on the disk when this returns.
+
+        Args:
+            record: of a run that is over.
+            files: what the run left on another machine, by their paths in the folder.
 
         Raises:
             OSError: the disk is full, say.
         """
+        for name, content in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_at_once(path) as unfinished:
+                unfinished.write_bytes(content)
         append_record(self.folder / RECORDS_FILE, record)
 
     def own_records(self) -> tuple[list[RunRecord], list[str]]:
@@ -114,6 +127,15 @@ class SessionStore:
     def checkpoints_folder(self) -> Path:
         """Where unfinished runs keep their state."""
         return self.folder / CHECKPOINTS_FOLDER
+
+    @property
+    def beats_folder(self) -> Path:
+        """Where processes say how far their runs are."""
+        return self.folder / BEATS_FOLDER
+
+    def follow(self) -> RecordsFollower:
+        """What reads the session's own records from now on, as they are kept."""
+        return RecordsFollower(self.folder / RECORDS_FILE)
 
     @property
     def tensorboard_folder(self) -> Path:

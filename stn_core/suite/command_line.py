@@ -62,6 +62,12 @@ class CommandLine:
         values = (self._config.getoption(option.destination) for option in OPTIONS.values())
         return any(value not in (None, False) for value in values)
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether xdist's workers run the tests."""
+        asked = self._config.getoption("numprocesses", None) or self._config.getoption("tx", None)
+        return bool(asked) or hasattr(self._config, "workerinput")
+
     def folder(self, name: str) -> Path:
         """Where what an option names is looked for: where the user stands, for what the user wrote.
 

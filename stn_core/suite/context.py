@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from stn_core.suite.planning import Planning
     from stn_core.suite.reporting import Reporting
     from stn_core.suite.trainer import Trainer
+    from stn_core.suite.turns import Turns
+    from stn_core.suite.watching import Watching
     from stn_core.training.run_cell import RunSettings
 
 _CONTEXT = pytest.StashKey["SessionContext"]()
@@ -43,6 +45,8 @@ def context_of(config: pytest.Config) -> SessionContext:
         context = config.stash[_CONTEXT] = SessionContext(config)
         config.pluginmanager.register(context.planning, "stn_core_planning")
         config.pluginmanager.register(context.reporting, "stn_core_reporting")
+        config.pluginmanager.register(context.turns, "stn_core_turns")
+        config.pluginmanager.register(context.watching, "stn_core_watching")
     return config.stash[_CONTEXT]
 
 
@@ -102,6 +106,20 @@ class SessionContext:
         from stn_core.suite.reporting import Reporting
 
         return Reporting(self)
+
+    @functools.cached_property
+    def turns(self) -> Turns:
+        """The hooks that say whose turn it is."""
+        from stn_core.suite.turns import Turns
+
+        return Turns(self)
+
+    @functools.cached_property
+    def watching(self) -> Watching:
+        """The hooks that show how far the session is."""
+        from stn_core.suite.watching import Watching
+
+        return Watching(self)
 
     @functools.cached_property
     def trainer(self) -> Trainer:
@@ -237,10 +255,15 @@ class SessionContext:
 
     @functools.cached_property
     def device(self) -> str:
-        """Where this process trains: "cpu", "cuda:1"."""
+        """Where runs are computed: "cpu", "cuda:1"; elsewhere the type alone counts."""
         from stn_core.training.devices import resolve_device
 
-        return str(resolve_device(self.options.device, worker_number(self.worker_input)))
+        options = self.options
+        if options.ray and options.device != "auto":
+            return options.device.partition(":")[0]
+        if not (self.only_plans or options.from_records) and self.engine.device:
+            return self.engine.device
+        return str(resolve_device(options.device, worker_number(self.worker_input)))
 
     @functools.cached_property
     def settings(self) -> RunSettings:
@@ -260,10 +283,26 @@ class SessionContext:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """What computes runs; made once the modules of one's own are imported."""
-        from stn_core.engines import InProcess
+        """What computes runs; made once the modules of one's own are imported.
 
-        return InProcess()
+        Raises:
+            UsageError: the cluster that was asked for cannot be had.
+        """
+        from stn_core.suite.engine_choice import choose_engine
+
+        return choose_engine(self)
+
+    @property
+    def workers(self) -> int:
+        """How many runs the session computes at once."""
+        if self.has_engine:
+            return self.engine.workers
+        return len(self.config.getoption("tx", None) or [1])
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether this process trains, and knows on what."""
+        return "engine" in vars(self)
 
     @functools.cached_property
     def given_records(self) -> tuple[list[RunRecord], list[str]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from stn_core.engines import Engine
+    from stn_core.engines.away import Surroundings
     from stn_core.training.callbacks import Callback
 
 
@@ -22,5 +24,21 @@ def pytest_stn_callbacks(config: pytest.Config) -> Sequence[Callback]:
 
     Returns:
         Callbacks; `stn_core.training.callbacks` says what they are told, and when.
+    """
+    raise NotImplementedError
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_stn_engine(config: pytest.Config, surroundings: Surroundings) -> Engine | None:
+    """What is to compute the runs of the session, in place of its own processes or a Ray cluster.
+
+    Called once in each process that trains, after the modules of ``--import`` are imported.
+
+    Args:
+        config: of the session.
+        surroundings: what a run needs on another machine, for `stn_core.engines.away.run_away`.
+
+    Returns:
+        An engine (`stn_core.engines.Engine`), None to leave the choice to others.
     """
     raise NotImplementedError

@@ -77,6 +77,21 @@ def read_threads(text: str) -> int:
     return int(text)
 
 
+def read_share(text: str) -> float:
+    """A share of a card, above 0 and up to 1.
+
+    Raises:
+        UsageError: the text is something else.
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0.0001 <= share <= 1:
+        raise UsageError(f"expected a share of a card, above 0 and up to 1, not {text!r}")
+    return share
+
+
 def read_points(text: str) -> float:
     """Points of accuracy, from 0 to below 100.
 

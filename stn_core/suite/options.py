@@ -27,6 +27,7 @@ from stn_core.suite.option_values import (
     read_seeds,
     read_setting,
     read_shard,
+    read_share,
     read_threads,
 )
 
@@ -179,6 +180,28 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             read_image_size,
             "N",
             "STN_IMAGE_SIZE",
+        ),
+        Option(
+            "ray",
+            "compute the runs on a Ray cluster: its address, auto (the one that runs here) or local"
+            " (one that is started here for this session)",
+            str,
+            "ADDRESS",
+            "STN_RAY",
+        ),
+        Option(
+            "ray-gpus",
+            "the share of a card that a run on Ray takes (default: as the cards' memory allows)",
+            read_share,
+            "SHARE",
+            "STN_RAY_GPUS",
+        ),
+        Option(
+            "ray-working-dir",
+            "a folder that Ray copies to every node, for the code in it (default: none)",
+            read_path,
+            "FOLDER",
+            "STN_RAY_WORKING_DIR",
         ),
     ),
     "judging": (

@@ -48,14 +48,19 @@ class Planning:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self._has_announced = False
+        self._refusal = ""
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Run a test once for each cell of the matrix."""
         context = self._context
         try:
-            plan = context.plan = context.plan or self._plan_matrix()
+            if not self._refusal:
+                context.plan = context.plan or self._plan_matrix()
         except UsageError as error:
-            raise pytest.Collector.CollectError(context.spell(str(error))) from None
+            self._refusal = context.spell(str(error))  # once for all tests: it may take a while
+        plan = context.plan
+        if plan is None:
+            raise pytest.Collector.CollectError(self._refusal)
         from stn_core.models import model_info
 
         own_core = not any(line == CORE_MARKER for line in metafunc.config.getini("markers"))
@@ -233,6 +238,7 @@ class Planning:
             write()
             context.has_written_plan = True
         self._announce(plan)
+        context.watching.start()
 
     def learn_from_workers(self) -> None:
         """Under xdist the first process learns the plan from the first worker that has one."""
@@ -244,6 +250,7 @@ class Planning:
         assert plan
         context.tests = {test: plan.cells[place] for test, place in agreed.tests.items()}
         self._announce(plan)
+        context.watching.start()
 
     def _announce(self, plan: Plan) -> None:
         """Say once what is known before anything trains."""

@@ -16,7 +16,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.digests import write_digests
 from stn_core.gate.judgements import write_judgements
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.plan_table import plan_table
+from stn_core.report.plan_table import measured_speed, plan_table
 from stn_core.report.results_table import ResultsTable, results_table
 from stn_core.report.text_table import WIDTH
 from stn_core.session.file_names import (
@@ -25,7 +25,8 @@ from stn_core.session.file_names import (
     JUDGEMENTS_FILE,
     REPORT_FILE,
 )
-from stn_core.session.folder import discard_folder
+from stn_core.session.folder import discard_folder, session_folders
+from stn_core.session.store import SessionStore
 from stn_core.suite.session import (
     Plan,
     code_doubts,
@@ -37,6 +38,7 @@ from stn_core.suite.session import (
 )
 
 if TYPE_CHECKING:
+    from stn_core.session.records import RunRecord
     from stn_core.suite.context import SessionContext
     from stn_core.training.run_cell import RunResult
 
@@ -46,6 +48,8 @@ _CRASH = "stn_crash"
 """The same for why a cell could not be judged."""
 _NOTE = "stn_note"
 """The same for what went wrong beside a run, and in which one."""
+
+_INTERRUPTED = "interrupted: the same command with --resume last trains what is missing"
 
 
 def note_judgement(properties: list[tuple[str, object]], judgement: Judgement) -> None:
@@ -157,6 +161,8 @@ class Reporting:
                 passed &= self._succeeds("digests", self._update_digests)
         if not passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED and not options.from_records:
+            self._notes.append(_INTERRUPTED)
         if options.writes_report:
             self._write_report()
 
@@ -251,7 +257,32 @@ class Reporting:
             cell.key: context.judge.seeds_left(cell, context.earlier_records[cell.key])
             for cell in plan.cells
         }
-        return plan_table(plan.cells, left, context.stored, plan.device)
+        stored = {
+            cell.key: context.stored.expected_seconds(cell.key, plan.device) for cell in plan.cells
+        }
+        ratio, runs = measured_speed(self._earlier_runs(plan.device), stored)
+        seconds = {key: value * ratio for key, value in stored.items()}
+        table = plan_table(plan.cells, left, seconds, context.workers)
+        if not runs:
+            return f"{table} (stored times; this machine's are not known)"
+        return f"{table} (at this machine's speed: {ratio:.2f} times the stored times, n = {runs})"
+
+    def _earlier_runs(self, device: str) -> list[RunRecord]:
+        """The runs of this machine in the last session beside this one that has any."""
+        options = self._context.options
+        if options.from_records or options.ray:
+            return []
+        import torch
+
+        from stn_core.training.environment import describe_environment
+
+        here = describe_environment(torch.device(device), options.threads)
+        for folder in session_folders(options.results.parent):
+            runs, _ = SessionStore(folder).own_records()
+            same = [run for run in runs if run.environment.is_like(here)]
+            if same:
+                return same
+        return []
 
     def _results(self, table: ResultsTable, width: int) -> Iterator[str]:
         options = self._context.options

@@ -47,6 +47,9 @@ class SuiteOptions:
         from_records: files of records that are judged instead of training.
         shard: (K, N), the K-th of N shares; (1, 1) is everything.
         threads: torch's.
+        ray: the address of the Ray cluster that computes the runs, "" where none does.
+        ray_gpus: the share of a card that a run takes there; None for as much as it needs.
+        ray_working_dir: the folder that is copied to its nodes, None where nothing is.
         imports: modules or files that register what is the user's own.
         recipe_name: "fast" or "predecessor".
         overrides: recipe fields that the command line changes.
@@ -80,6 +83,9 @@ class SuiteOptions:
     from_records: tuple[Path, ...]
     shard: tuple[int, int]
     threads: int
+    ray: str
+    ray_gpus: float | None
+    ray_working_dir: Path | None
     imports: tuple[str, ...]
     recipe_name: str
     overrides: dict[str, Any]
@@ -152,6 +158,9 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         from_records=_records_files(given),
         shard=given["shard"] or (1, 1),
         threads=given["threads"] or 1,
+        ray=given["ray"] or "",
+        ray_gpus=given["ray-gpus"],
+        ray_working_dir=given.path("ray-working-dir"),
         imports=given["import"] or (),
         recipe_name=given["recipe"] or "fast",
         overrides=_overrides(given),
@@ -192,6 +201,8 @@ def check_together(given: CommandLine) -> None:
         raise UsageError("--from-records trains nothing, so there is nothing to --resume")
     if given["from-records"] and given["save-models"]:
         raise UsageError("--from-records trains nothing, so there is no model to --save-models of")
+    if given["ray"]:
+        _check_ray(given)
     if given["tensorboard"]:
         _check_tensorboard(given)
     if given["drop-vanished"]:
@@ -246,6 +257,17 @@ def _check_tensorboard(given: CommandLine) -> None:
         other = "--from-records" if given["from-records"] else "--drop-vanished"
         raise UsageError(f"{other} trains nothing, so there is nothing for --tensorboard to show")
     require_package("tensorboard", "--tensorboard", "tensorboard")
+
+
+def _check_ray(given: CommandLine) -> None:
+    if given.has_workers:
+        raise UsageError(
+            "--ray spreads the runs over a cluster; leave out -n, which spreads them over processes"
+        )
+    require_package("ray", "--ray", "ray")
+    folder = given.path("ray-working-dir")
+    if folder and not folder.is_dir():
+        raise UsageError(f"--ray-working-dir: there is no folder {folder}")
 
 
 def _check_drop(given: CommandLine) -> None:

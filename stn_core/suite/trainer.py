@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
@@ -16,7 +15,7 @@ from stn_core.session.records import RunRecord
 from stn_core.suite.reporting import note_judgement, note_runs
 
 if TYPE_CHECKING:
-    from stn_core.engines import Task
+    from stn_core.engines import Outcome
     from stn_core.suite.context import SessionContext
     from stn_core.training.callbacks import Callback
     from stn_core.training.run_cell import RunResult
@@ -26,15 +25,52 @@ class NotKeptError(Exception):
     """A record could not be written: the disk is full, say."""
 
 
+@dataclass(eq=False)
+class _Desk:
+    """A cell on its way to a verdict.
+
+    Args:
+        cell: that is judged.
+        records: that are there.
+        results: what was trained here.
+        out: the seeds that are being trained.
+        lost: why runs are lost, a sentence each.
+        needed: what the judge asked for last.
+        judgement: the verdict, once there is one.
+    """
+
+    cell: Cell
+    records: list[RunRecord]
+    results: list[RunResult] = field(default_factory=list)
+    out: set[int] = field(default_factory=set)
+    lost: list[str] = field(default_factory=list)
+    needed: SeedsNeeded | None = None
+    judgement: Judgement | None = None
+
+
 class Trainer:
     """Trains cells on the session's engine.
 
     Args:
         context: the process's.
+
+    Attributes:
+        stopped_by: why the engine gives nothing any more, "" as long as it does.
     """
 
     def __init__(self, context: SessionContext) -> None:
         self._context = context
+        self._desks: dict[str, _Desk] = {}
+        self.stopped_by = ""
+
+    def submit(self, cells: Iterable[Cell]) -> None:
+        """Have the first seeds of cells trained, before their tests run."""
+        for cell in cells:
+            self._desk_of(cell)
+
+    def is_ready(self, cell: Cell) -> bool:
+        """Whether its test need not wait for what was submitted."""
+        return cell.key not in self._desks or self._desks[cell.key].judgement is not None
 
     def train_and_judge(self, cell: Cell, properties: list[tuple[str, object]]) -> Judgement:
         """Train as many of a cell's seeds as the verdict needs.
@@ -43,36 +79,93 @@ class Trainer:
             cell: to train.
             properties: of its test, which the first process reads.
         """
-        records = list(self._context.earlier_records.get(cell.key, ()))
-        answer = self._judge(cell, records)
-        while isinstance(answer, SeedsNeeded):
-            if self._context.options.from_records:
-                answer = answer.closed()
-                break
-            try:
-                with self._shown():
-                    for result in self._context.engine.run(self._tasks(cell, answer.seeds)):
-                        self._keep(result)
-                        note_runs(properties, result)
-                        records.append(result.record)
-            except NotKeptError as error:  # nothing would be kept of more
-                answer = answer.closed(Verdict.CRASHED, str(error))
-                break
-            answer = self._judge(cell, records)
+        desk = self._desk_of(cell)
+        try:
+            while desk.judgement is None:
+                self.take_one()
+        except BaseException:
+            if not self._context.engine.is_elsewhere:  # or the next cell would get these runs
+                self._context.engine.cancel()
+                del self._desks[cell.key]
+            raise
+        del self._desks[cell.key]
+        for result in desk.results:
+            note_runs(properties, result)
+        answer = desk.judgement
         answer = dataclasses.replace(answer, message=self._context.spell(answer.message))
         note_judgement(properties, answer)
         return answer
 
-    def _judge(self, cell: Cell, records: Sequence[RunRecord]) -> Judgement | SeedsNeeded:
-        assert self._context.plan
-        data_hash = self._context.plan.data_hashes[cell.dataset]
-        return self._context.judge.judge(cell, records, data_hash)
+    def take_one(self) -> None:
+        """Wait for one run of any cell, keep it, and have more trained where that is needed."""
+        from stn_core.engines import EngineError
 
-    def _tasks(self, cell: Cell, seeds: Sequence[int]) -> Iterator[Task]:
+        try:
+            outcome = self._context.engine.next_outcome()
+        except EngineError as error:
+            self._stop(str(error))
+            return
+        task = outcome.task
+        desk = self._desks[task.cell.key]
+        desk.out.discard(task.seed)
+        if outcome.result is None:
+            desk.lost.append(f"seed {task.seed}: {outcome.lost}")
+        else:
+            try:
+                self._keep(outcome, outcome.result)
+            except NotKeptError as error:  # nothing would be kept of more
+                self._context.engine.cancel()
+                self._close(Verdict.CRASHED, str(error))
+                return
+            desk.results.append(outcome.result)
+            desk.records.append(outcome.result.record)
+        if not desk.out:
+            self._judge(desk)
+
+    def _desk_of(self, cell: Cell) -> _Desk:
+        if cell.key not in self._desks:
+            records = list(self._context.earlier_records.get(cell.key, ()))
+            desk = self._desks[cell.key] = _Desk(cell, records)
+            self._judge(desk)
+        return self._desks[cell.key]
+
+    def _judge(self, desk: _Desk) -> None:
+        """Give a desk its verdict, or have the seeds trained that it needs before."""
+        context, cell = self._context, desk.cell
+        assert context.plan
+        answer = context.judge.judge(cell, desk.records, context.plan.data_hashes[cell.dataset])
+        if isinstance(answer, Judgement):
+            desk.judgement = answer
+        elif desk.lost:
+            desk.judgement = answer.closed(Verdict.CRASHED, desk.lost[0])
+        elif context.options.from_records or self.stopped_by:
+            desk.judgement = answer.closed()
+        else:
+            desk.needed = answer
+            desk.out = set(answer.seeds)
+            for seed in answer.seeds:
+                self._submit(cell, seed)
+
+    def _submit(self, cell: Cell, seed: int) -> None:
         from stn_core.engines import Task
 
-        for seed in seeds:
-            yield Task(cell, seed, self._context.settings, self._callbacks)
+        context = self._context
+        assert context.plan
+        callbacks, folder = self._callbacks, str(context.options.results)
+        if context.engine.is_elsewhere:
+            callbacks = tuple(one for one in callbacks if not one.stays)
+        data_hash = context.plan.data_hashes[cell.dataset]
+        context.engine.submit(Task(cell, seed, context.settings, callbacks, folder, data_hash))
+
+    def _stop(self, reason: str) -> None:
+        """Nothing more will come: every cell that waits is closed."""
+        self.stopped_by = reason
+        self._close()
+
+    def _close(self, verdict: Verdict = Verdict.MISSING, message: str = "") -> None:
+        for desk in self._desks.values():
+            if desk.judgement is None and desk.needed:
+                desk.judgement = desk.needed.closed(verdict, message)
 
     @functools.cached_property
     def _callbacks(self) -> tuple[Callback, ...]:
@@ -81,7 +174,7 @@ class Trainer:
 
         options, config = self._context.options, self._context.config
         store = self._context.store
-        chosen: list[Callback] = [library.ShowProgress()] if self._is_watched() else []
+        chosen: list[Callback] = [library.TellProgress(str(store.beats_folder))]
         chosen.append(library.KeepArtifacts(str(store.artifacts_folder)))
         if options.tensorboard:
             chosen.append(library.WriteTensorBoard(str(store.tensorboard_folder)))
@@ -90,26 +183,13 @@ class Trainer:
         chosen += itertools.chain.from_iterable(config.hook.pytest_stn_callbacks(config=config))
         return (*chosen, library.SaveCheckpoints(str(store.checkpoints_folder)))
 
-    def _keep(self, result: RunResult) -> None:
+    def _keep(self, outcome: Outcome, result: RunResult) -> None:
         from stn_core.training.callbacks.base import tell_kept
 
         store = self._context.store
         try:
-            store.keep(result.record)
+            store.keep(result.record, outcome.files)
         except OSError as error:
             reason = error.strerror or error
             raise NotKeptError(f"cannot write to {store.folder}: {reason}") from error
         tell_kept(self._callbacks, result.record)
-
-    def _is_watched(self) -> bool:
-        """Whether a person sees what this process writes."""
-        with self._uncaptured():  # pytest's capture stands between us and the terminal
-            return not self._context.is_worker and sys.stderr.isatty()
-
-    def _shown(self) -> contextlib.AbstractContextManager[None]:
-        """While a bar is drawn pytest captures nothing."""
-        return self._uncaptured() if self._is_watched() else contextlib.nullcontext()
-
-    def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
-        capture = self._context.config.pluginmanager.get_plugin("capturemanager")
-        return capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import pickle
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from stn_core.session.records import RunRecord
 from stn_core.training import loop
 from stn_core.training.callbacks import KeepArtifacts, SaveCheckpoints, SaveModels, ShowProgress
 from stn_core.training.run_cell import RunResult, RunSettings, run_cell
+from tests.watching import OnEpoch
 
 CELL = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
 
@@ -27,38 +29,45 @@ def timeless(record: RunRecord) -> RunRecord:
     )
 
 
+def run_all(engine: Engine, tasks: Sequence[Task]) -> list[RunResult]:
+    for task in tasks:
+        engine.submit(task)
+    outcomes = [engine.next_outcome() for _ in tasks]
+    return [outcome.result for outcome in outcomes if outcome.result]
+
+
 def test_tasks_and_results_travel_and_are_what_run_cell_gives() -> None:
     engine: Engine = InProcess()
     callbacks = (KeepArtifacts("a"), SaveModels("b"), SaveCheckpoints("c"), ShowProgress())
     travelling = Task(CELL, 1, RunSettings(), callbacks)
     assert pickle.loads(pickle.dumps(travelling)) == travelling
-    results = list(engine.run(Task(CELL, seed, RunSettings()) for seed in (3, 1)))
+    results = run_all(engine, [Task(CELL, seed, RunSettings()) for seed in (3, 1)])
     assert [result.record.seed for result in results] == [3, 1]
     assert pickle.loads(pickle.dumps(results)) == results
     expected = run_cell(CELL, [3, 1])
     assert [timeless(one.record) for one in results] == [timeless(one) for one in expected]
 
 
-def test_a_run_starts_when_its_result_is_asked_for() -> None:
-    asked = []
-
-    def tasks() -> object:
-        for seed in (0, 1):
-            asked.append(seed)
-            yield Task(CELL, seed, RunSettings())
-
-    results = InProcess().run(tasks())  # type: ignore[arg-type]
-    assert asked == []
-    assert isinstance(next(results), RunResult)
-    assert asked == [0]
+def test_a_run_starts_when_its_outcome_is_asked_for_and_a_cancelled_one_never_does() -> None:
+    started = []
+    watched = (OnEpoch(lambda result, run: started.append(run.record.seed)),)
+    engine = InProcess()
+    for seed in (0, 1):
+        engine.submit(Task(CELL, seed, RunSettings(), watched))
+    assert started == []
+    assert engine.next_outcome().task.seed == 0
+    engine.cancel()
+    engine.submit(Task(CELL, 2, RunSettings(), watched))
+    assert engine.next_outcome().task.seed == 2
+    assert started == [0, 2]
 
 
 def test_every_run_starts_from_the_settings_that_torch_had_when_the_engine_was_made() -> None:
     engine = InProcess()
-    (before,) = engine.run([Task(CELL, 0, RunSettings())])
+    (before,) = run_all(engine, [Task(CELL, 0, RunSettings())])
     torch.set_float32_matmul_precision("medium")
     try:
-        (after,) = engine.run([Task(CELL, 0, RunSettings())])
+        (after,) = run_all(engine, [Task(CELL, 0, RunSettings())])
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
@@ -77,5 +86,5 @@ def test_few_functions_lie_between_an_engine_and_a_training_step(
         raise RuntimeError("seen")
 
     monkeypatch.setattr(loop, "training_step", step)
-    list(InProcess().run([Task(CELL, 0, RunSettings())]))
-    assert roads == [["train_epoch", "train", "run_seed", "run"]]
+    run_all(InProcess(), [Task(CELL, 0, RunSettings())])
+    assert roads == [["train_epoch", "train", "run_seed", "next_outcome"]]

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.report.cell_section import _kinds_of_machine
 from stn_core.report.results_table import results_table
 from stn_core.report.session import read_session
 from stn_core.report.session_page import write_report
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER
 from stn_core.suite.commands import main
-from tests.examples import artifacts
+from tests.examples import artifacts, environment, record
 from tests.report.folders import a_run, write_session
 
 MODELS = ("stn", "cnn")
@@ -255,3 +256,15 @@ def test_a_command_that_makes_no_sense_is_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     assert capsys.readouterr().err.startswith("usage: stn")
+
+
+def test_a_cell_says_on_how_many_kinds_of_machine_its_seeds_ran(tmp_path):
+    other = environment(device_name="another processor", instruction_set="AVX512")
+    alike = environment(commit="c0ffee")
+    places = {0: environment(), 1: other, 2: alike, 3: other}
+    runs = [record(seed, environment=place) for seed, place in places.items()]
+    said = _kinds_of_machine(runs)
+    assert said == (
+        "2 kinds of machine: a processor (AVX2): seeds 0, 2; another processor (AVX512): seeds 1, 3"
+    )
+    assert _kinds_of_machine([runs[0], runs[2]]) == ""

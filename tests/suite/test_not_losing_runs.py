@@ -159,7 +159,7 @@ def test_a_full_disk_fails_the_cell_and_says_so(bench, monkeypatch):
     def full(path, record):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("stn_core.suite.trainer.append_record", full)
+    monkeypatch.setattr("stn_core.session.store.append_record", full)
     result = bench(*select("tiny"), "--seeds", "1")
     assert result.ret == 1
     result.stdout.fnmatch_lines(

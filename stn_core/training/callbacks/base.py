@@ -101,6 +101,8 @@ class Callback:
 
     last: ClassVar[bool] = False
     """Whether its watchers take their turns after those of all others."""
+    stays: ClassVar[bool] = False
+    """Whether it follows only the runs of the session's own machine."""
 
     def watch(self, run: Run) -> Watcher:
         """The object that follows a run, made before there is a model."""

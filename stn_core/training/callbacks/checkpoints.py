@@ -29,6 +29,7 @@ class SaveCheckpoints(Callback):
     """
 
     last: ClassVar[bool] = True
+    stays: ClassVar[bool] = True
     folder: str
     seconds: float = 60.0
 

@@ -1,0 +1,307 @@
+"""Runs as tasks of a Ray cluster.
+
+Ray schedules, and says which process or machine died; `cluster` begins such a run anew, so that its
+count holds for whatever happened (of a task that was killed for its memory Ray itself takes no
+count). Ray's own logs stay in Ray's files.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from stn_core.engines.away import RefusedError, Returned, Surroundings, run_away
+from stn_core.engines.base import EngineError, Task
+from stn_core.engines.cluster import Ended
+from stn_core.engines.ray_board import TellBoard, make_board
+from stn_core.engines.ray_joining import (
+    Wanted,
+    first_line,
+    host_and_port,
+    join_cluster,
+    listens,
+)
+from stn_core.errors import UsageError, needs_extra
+from stn_core.session.beats import Beat
+from stn_core.training.callbacks.base import reason_of
+
+PROBE_SECONDS, CHECK_SECONDS, IDLE_SECONDS = 20, 5, 60
+"""For the nodes' first answers; between two looks whether the cluster is there; and until a cluster
+on whose nodes no run fits is given up."""
+
+_DEATHS = {
+    "OutOfMemoryError": "its node ran out of memory",
+    "WorkerCrashedError": "its process died: killed, or out of memory?",
+    "NodeDiedError": "its node died",
+    "LocalRayletDiedError": "its node died",
+}
+
+
+class RayExecutor:
+    """Has runs computed on a cluster, from when it is made to when it is closed.
+
+    Args:
+        wanted: of the cluster.
+        surroundings: what every run needs.
+
+    Raises:
+        UsageError: the cluster cannot be joined, lacks what is wanted, or has a node that does.
+    """
+
+    def __init__(self, wanted: Wanted, surroundings: Surroundings) -> None:
+        self._wanted = wanted
+        self._ray = join_cluster(wanted)
+        try:
+            self._gcs = host_and_port(self._ray.get_runtime_context().gcs_address)
+            self.device = self._choose_device()
+            if wanted.working_dir:
+                surroundings = replace(surroundings, folder="")
+            self._surroundings = surroundings
+            per_card = self._probe()
+            self._share = (
+                wanted.gpu_share or math.floor(1e4 / per_card) / 1e4
+            )  # all that Ray counts
+            self.workers = self._fitting_runs()
+            if not self.workers:
+                raise UsageError(f"--ray {wanted.address}: {self._lacking()}")
+        except BaseException:
+            self._ray.shutdown()
+            raise
+        self._ended: queue.SimpleQueue[tuple[int, Future[Returned]]] = queue.SimpleQueue()
+        self._references: dict[int, Any] = {}
+        self._sent_whole: set[str] = set()
+        self._remote = self._ray.remote(**self._resources(), max_retries=0)(_compute)
+        here = self._ray.get_runtime_context().get_node_id()
+        self._board = (
+            self._ray.remote(num_cpus=0, max_restarts=-1)(make_board())
+            .options(scheduling_strategy=self._on_node(here, soft=True))
+            .remote()
+        )
+        self._beats: Future[dict[int, Beat]] = Future()
+        self._beats.set_result({})
+        self._told: dict[int, Beat] = {}
+        self._looked = self._fitted = time.monotonic()
+        self._is_gone = False
+
+    def _resources(self) -> dict[str, Any]:
+        """What a run asks of its node."""
+        asked: dict[str, Any] = {"num_cpus": self._wanted.threads, "scheduling_strategy": "SPREAD"}
+        if self.device == "cuda":
+            # The process sees all cards, and each run is told which one is its own: what a process
+            # sees is fixed from when it first computes on a card, and it computes many runs.
+            variables = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+            asked |= {"num_gpus": self._share, "runtime_env": {"env_vars": variables}}
+        return asked
+
+    def _choose_device(self) -> str:
+        kind = self._wanted.device.partition(":")[0]
+        if kind not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--ray: device {kind}: use auto, cpu or cuda")
+        has_cards = any(node["Resources"].get("GPU") for node in self._nodes())
+        if kind == "cuda" and not has_cards:
+            raise UsageError(f"--ray {self._wanted.address}: {self._lacking()}")
+        return ("cuda" if has_cards else "cpu") if kind == "auto" else kind
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
+    def _fitting_runs(self) -> int:
+        """How many runs the nodes compute at once."""
+        runs = 0
+        for node in self._nodes():
+            on_node = int(node["Resources"].get("CPU", 0) // self._wanted.threads)
+            if self.device == "cuda":
+                cards = node["Resources"].get("GPU", 0)
+                on_node = min(on_node, int(cards * int(1 / self._share + 1e-6)))
+            runs += on_node
+        return runs
+
+    def _lacking(self) -> str:
+        asked = f"{self._wanted.threads} CPU{'s' if self._wanted.threads > 1 else ''}"
+        if self._wanted.device.startswith("cuda"):
+            asked += " and a GPU"
+        has = "; ".join(
+            f"{node['NodeManagerAddress']} has {node['Resources'].get('CPU', 0):g} CPUs"
+            f" and {node['Resources'].get('GPU', 0):g} GPUs"
+            for node in self._nodes()
+        )
+        return f"a run needs {asked}, and no node offers that ({has or 'there is no node'})"
+
+    def _on_node(self, node_id: str, *, soft: bool = False) -> Any:
+        with needs_extra("ray"):
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(node_id, soft=soft)
+
+    def _probe(self) -> int:
+        """See that every node has the code and the data; one that is slow says so with its runs.
+
+        Returns:
+            How many trainings a card holds at once, on the node where these are fewest.
+        """
+        wanted, surroundings = self._wanted, self._surroundings
+        asked = (
+            surroundings.imports,
+            surroundings.folder,
+            str(surroundings.code),
+            wanted.datasets,
+            wanted.data_root,
+            wanted.image_size,
+        )
+        probe = self._ray.remote(num_cpus=0, max_retries=0)(_make_probe())
+        capable = [n for n in self._nodes() if n["Resources"].get("CPU", 0) >= wanted.threads]
+        answers = [
+            probe.options(scheduling_strategy=self._on_node(node["NodeID"])).remote(
+                *asked, node["NodeManagerAddress"]
+            )
+            for node in capable
+        ]
+        if not answers:
+            return 1
+        ready, _ = self._ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
+        try:
+            said = self._ray.get(ready)
+        except Exception as error:  # whatever Ray raises where a node cannot even be asked
+            raise UsageError(f"--ray {wanted.address}: {first_line(error)}") from None
+        if refusals := [refusal for refusal, _ in said if refusal]:
+            raise UsageError(f"--ray {wanted.address}: {'; '.join(refusals)}")
+        return min((per_card for _, per_card in said if per_card), default=1)
+
+    def start(self, number: int, task: Task) -> None:
+        """Have a run computed."""
+        for callback in task.callbacks:
+            self._send_whole(type(callback).__module__)
+        reference = self._remote.remote(number, task, self._surroundings, self._board)
+        self._references[number] = reference
+        reference.future().add_done_callback(lambda done: self._ended.put((number, done)))
+
+    def _send_whole(self, module: str) -> None:
+        """Send what a module defines along with the runs: no node imports a conftest.py."""
+        if module.partition(".")[0] != "stn_core" and module not in self._sent_whole:
+            self._sent_whole.add(module)
+            self._ray.cloudpickle.register_pickle_by_value(sys.modules[module])
+
+    def ended(self, seconds: float) -> Ended | None:
+        """The next run that is over, None where there is none within some seconds.
+
+        Raises:
+            EngineError: the cluster is gone, or one of its nodes was refused.
+        """
+        self._collect_beats()
+        try:
+            number, done = self._ended.get(timeout=seconds)
+        except queue.Empty:
+            self._look_around()
+            return None
+        if self._references.pop(number, None) is None:
+            return None
+        error = done.exception()
+        return self._explain(number, error) if error else Ended(number, done.result())
+
+    def _explain(self, number: int, error: BaseException) -> Ended:
+        """What it means that a run gave no result."""
+        kind, cause = type(error).__name__, getattr(error, "cause", error)
+        if isinstance(cause, RefusedError):
+            raise EngineError(str(cause))
+        if kind in _DEATHS:
+            return Ended(number, death=_DEATHS[kind])
+        if isinstance(error, self._ray.exceptions.RayTaskError):
+            return Ended(number, death=reason_of(cause), again=False)
+        if isinstance(error, self._ray.exceptions.ObjectLostError):
+            return Ended(number, death="its node died")
+        raise EngineError(f"--ray {self._wanted.address}: {first_line(error)}")
+
+    def _look_around(self) -> None:
+        """See now and then that the cluster is there, and that a run fits on one of its nodes."""
+        now = time.monotonic()
+        if now - self._looked < CHECK_SECONDS:
+            return
+        self._looked = now
+        if not listens(*self._gcs):
+            self._is_gone = True
+            raise EngineError(f"--ray {self._wanted.address}: the cluster is gone; nothing answers")
+        if self._fitting_runs():
+            self._fitted = now
+        elif now - self._fitted > IDLE_SECONDS:
+            raise EngineError(f"--ray {self._wanted.address}: {self._lacking()}")
+
+    def _collect_beats(self) -> None:
+        if self._beats.done():
+            if not self._beats.exception():
+                self._told = self._beats.result()
+            self._beats = self._board.all.remote().future()
+
+    def beats(self) -> Sequence[Beat]:
+        """How far the runs are."""
+        return [beat for number, beat in self._told.items() if number in self._references]
+
+    def cancel(self, numbers: Sequence[int]) -> None:
+        """Stop runs that were started."""
+        for number in numbers:
+            reference = self._references.pop(number, None)
+            if reference is not None and not self._is_gone:
+                self._ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started for this session ends."""
+        self._ray.shutdown()
+
+
+def _compute(number: int, task: Task, surroundings: Surroundings, board: Any) -> Returned:
+    """A run, on its node."""
+    with needs_extra("ray"):
+        import ray
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    device = assigned_device(task.settings.device, ray.get_gpu_ids(), visible)
+    task = replace(task, settings=replace(task.settings, device=device))
+    node = ray.util.get_node_ip_address()
+    return run_away(task, surroundings, node, [TellBoard(board, number)])
+
+
+def assigned_device(kind: str, cards: Sequence[int | str], visible: str | None) -> str:
+    """The device of a run, as torch counts them in its process.
+
+    Args:
+        kind: "cpu" or "cuda".
+        cards: those that Ray gave to the run, by their names on the node.
+        visible: CUDA_VISIBLE_DEVICES, None where all cards can be seen.
+    """
+    if kind != "cuda":
+        return kind
+    names = visible.split(",") if visible else []
+    card = str(cards[0])
+    return f"cuda:{names.index(card) if card in names else card}"
+
+
+def _make_probe() -> Any:
+    """A function that can be sent to a node without the package."""
+
+    def look(
+        imports: tuple[str, ...],
+        folder: str,
+        code: str,
+        datasets: tuple[str, ...],
+        data_root: str | None,
+        image_size: tuple[int, int] | None,
+        node: str,
+    ) -> tuple[str, int]:
+        import importlib.metadata
+
+        try:
+            from stn_core.engines.away import inspect_node
+        except ImportError as error:
+            try:
+                there = f"stn_core {importlib.metadata.version('stn-core')}"
+            except importlib.metadata.PackageNotFoundError:
+                there = "no stn_core"
+            return f"node {node} has {there} ({error}); this session has {code}", 0
+        return inspect_node(imports, folder, code, datasets, data_root, image_size, node)
+
+    return look

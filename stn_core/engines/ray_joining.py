@@ -1,0 +1,130 @@
+"""How a session gets to a Ray cluster, and what is said in one line where it cannot."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stn_core.errors import UsageError, needs_extra
+
+OLDEST_RAY = (2, 52)
+"""The first release that can ask for a token, which a cluster must."""
+
+LOCAL_STORE_BYTES = 100 * 2**20
+"""Of a cluster that is started here: what comes back of a run is small, and Ray spills the rest."""
+
+CONNECT_SECONDS = 5
+"""For a first sign of a cluster."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a session wants of a cluster.
+
+    Args:
+        address: "auto", "local", "host:port" or "ray://host:port".
+        device: as the user wrote it; "auto" is a card where the cluster has one.
+        threads: of a run, as many CPUs.
+        gpu_share: of a card for each run; None for as much as its memory asks for.
+        working_dir: that Ray copies to every node, None where nothing is copied.
+        data_root, datasets, image_size: what must be on every node.
+    """
+
+    address: str
+    device: str
+    threads: int = 1
+    gpu_share: float | None = None
+    working_dir: Path | None = None
+    data_root: str | None = None
+    datasets: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
+
+
+def join_cluster(wanted: Wanted) -> Any:
+    """Connect to a cluster, or start one here.
+
+    Returns:
+        The module `ray`, connected.
+    """
+    _check_address(wanted.address)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # or it writes beside pytest's lines
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if wanted.address == "local":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # it listens on all addresses
+        options |= {"include_dashboard": False, "object_store_memory": LOCAL_STORE_BYTES}
+    if wanted.working_dir:
+        options["runtime_env"] = {"working_dir": str(wanted.working_dir)}
+    with needs_extra("ray"):
+        import ray
+    _check_version(ray.__version__)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=wanted.address, **options)
+    except Exception as error:  # Ray raises half a dozen kinds
+        raise UsageError(_why_not_joined(wanted.address, error)) from None
+    finally:
+        if on_main_thread:
+            signal.signal(signal.SIGTERM, before)  # Ray sets its own
+    return ray
+
+
+def _check_version(version: str) -> None:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < OLDEST_RAY:
+        oldest = ".".join(map(str, OLDEST_RAY))
+        raise UsageError(f"Ray {version} is too old: --ray needs {oldest} or newer")
+
+
+def _check_address(address: str) -> None:
+    """See that something listens there, which Ray itself takes minutes to say."""
+    if address in ("auto", "local"):
+        return
+    host, port = host_and_port(address)
+    if not port:
+        raise UsageError(f"--ray {address}: expected auto, local, HOST:PORT or ray://HOST:PORT")
+    if not listens(host, port):
+        raise UsageError(
+            f"--ray {address}: nothing listens there; start a cluster with"
+            " 'ray start --head', or let --ray local start one here"
+        )
+
+
+def _why_not_joined(address: str, error: Exception) -> str:
+    line = first_line(error)
+    if address == "auto" and isinstance(error, ConnectionError):
+        line = "no cluster runs here; start one with 'ray start --head', or use --ray local"
+    elif isinstance(error, ConnectionError):
+        line = "something listens there, but Ray could not join it: is it Ray, with the same token"
+        line += f" (RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE', 'not set')})?"
+    return f"--ray {address}: {line}"
+
+
+def first_line(error: BaseException) -> str:
+    """What one of Ray's errors says first."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of an address, port 0 where it is none."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return host, int(port) if host and port.isdecimal() and len(port) <= 5 else 0
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether anything accepts connections there."""
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+            return True
+    except (OSError, OverflowError):
+        return False

@@ -1,0 +1,141 @@
+"""How far a session is, in one line, and how long it may still take."""
+
+from __future__ import annotations
+
+import collections
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stn_core.session.beats import Beat, furthest_first
+from stn_core.session.cells import split_key
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a cell before it runs.
+
+    Args:
+        fewest, most: seeds that are to be trained.
+        stored_seconds: of a run, infinite where nothing is stored.
+    """
+
+    fewest: int
+    most: int
+    stored_seconds: float
+
+
+class Outlook:
+    """Learns from the runs that end.
+
+    Args:
+        cells: what is expected of each, by key.
+        workers: how many runs are trained at once.
+    """
+
+    def __init__(self, cells: Mapping[str, Expected], workers: int) -> None:
+        self._cells = cells
+        self._workers = max(workers, 1)
+        self._seconds: dict[str, list[float]] = collections.defaultdict(list)
+        self._ended: set[str] = set()
+
+    def run_ended(self, key: str, seconds: float) -> None:
+        """A run of a cell is over, after so many seconds."""
+        if key in self._cells:
+            self._seconds[key].append(seconds)
+
+    def cell_ended(self, key: str) -> None:
+        """A cell has its verdict."""
+        if key in self._cells:
+            self._ended.add(key)
+
+    @property
+    def runs_ended(self) -> int:
+        """How many runs are over."""
+        return sum(map(len, self._seconds.values()))
+
+    def runs_left(self) -> dict[str, float]:
+        """How many runs are likely to be left of each cell that has no verdict.
+
+        A cell is likely to take as many times the fewest that it can do with as those that ended.
+        """
+        fewest = sum(self._cells[key].fewest for key in self._ended)
+        needed = sum(len(self._seconds[key]) for key in self._ended)
+        more = max(needed / fewest, 1.0) if fewest else 1.0
+        left = {}
+        for key, cell in self._cells.items():
+            if key not in self._ended:
+                total = min(cell.fewest * more, cell.most)
+                left[key] = max(total - len(self._seconds[key]), 0.0)
+        return left
+
+    def run_seconds(self, key: str) -> float | None:
+        """How long a run of a cell is likely to take here, None as long as no run is over.
+
+        What other cells took says how this machine compares with the stored times.
+        """
+        own = self._seconds[key]
+        if own:
+            return statistics.mean(own)
+        stored = self._cells[key].stored_seconds
+        ratios = [
+            seconds / self._cells[other].stored_seconds
+            for other, took in self._seconds.items()
+            for seconds in took
+            if 0 < self._cells[other].stored_seconds < math.inf
+        ]
+        if ratios and math.isfinite(stored):
+            return stored * statistics.median(ratios)
+        known = [seconds for took in self._seconds.values() for seconds in took]
+        return statistics.mean(known) if known else None
+
+    def seconds_left(self, beats: Sequence[Beat] = ()) -> float | None:
+        """How long the session is likely to take still, None as long as no run is over.
+
+        Args:
+            beats: of the runs that are under way.
+        """
+        if not self.runs_ended:
+            return None
+        left = self.runs_left()
+        work = {key: runs * (self.run_seconds(key) or 0.0) for key, runs in left.items()}
+        for beat in beats:
+            if beat.key in work:
+                done = (self.run_seconds(beat.key) or 0.0) * beat.epoch / max(beat.epochs, 1)
+                work[beat.key] = max(work[beat.key] - done, 0.0)
+        longest = max((self.run_seconds(key) or 0.0 for key in left if left[key]), default=0.0)
+        total = sum(work.values())
+        return max(total / self._workers, min(longest, total))
+
+    def line(self, beats: Sequence[Beat]) -> str:
+        """Where the session stands: "7 of 18 cells · 21 of about 40 runs · …".
+
+        Args:
+            beats: of the runs that are under way.
+        """
+        beats = [beat for beat in beats if beat.key in self._cells.keys() - self._ended]
+        done = self.runs_ended
+        total = done + round(sum(self.runs_left().values()))
+        parts = [
+            f"{len(self._ended)} of {len(self._cells)} cells",
+            f"{done} of about {total} runs",
+        ]
+        if beats:
+            first = furthest_first(beats)[0]
+            _, dataset, model = split_key(first.key)
+            run = f"{dataset}-{model} seed {first.seed}, epoch {first.epoch}/{first.epochs}"
+            parts.append(f"{len(beats)} running ({run})")
+        left = self.seconds_left(beats)
+        if left is not None and total > done:
+            parts.append(f"{time_text(left)} left")
+        return " · ".join(parts)
+
+
+def time_text(seconds: float) -> str:
+    """A duration that is not known to the second: "about 2 min"."""
+    if seconds < 55:
+        return f"about {max(10, 10 * round(seconds / 10))} s"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"

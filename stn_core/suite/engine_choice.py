@@ -1,0 +1,48 @@
+"""On what a session computes: a project's own engine, a Ray cluster, or its own processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stn_core.suite.command_line import CommandLine
+
+if TYPE_CHECKING:
+    from stn_core.engines import Engine
+    from stn_core.suite.context import SessionContext
+
+
+def choose_engine(context: SessionContext) -> Engine:
+    """The engine of a process that trains, once the modules of one's own are imported.
+
+    Args:
+        context: the process's.
+
+    Raises:
+        UsageError: the cluster that was asked for cannot be had.
+    """
+    from stn_core.engines import InProcess
+
+    config, options = context.config, context.options
+    if not (options.ray or config.hook.pytest_stn_engine.get_hookimpls()):
+        return InProcess()
+    from stn_core.engines.away import Surroundings
+
+    surroundings = Surroundings.here(options.imports, CommandLine(config).folder("import"))
+    own: Engine | None = config.hook.pytest_stn_engine(config=config, surroundings=surroundings)
+    if own or not options.ray:
+        return own or InProcess()
+    from stn_core.engines.cluster import Cluster
+    from stn_core.engines.on_ray import RayExecutor
+    from stn_core.engines.ray_joining import Wanted
+
+    wanted = Wanted(
+        address=options.ray,
+        device=options.device,
+        threads=options.threads,
+        gpu_share=options.ray_gpus,
+        working_dir=options.ray_working_dir,
+        data_root=options.data_root,
+        datasets=options.datasets,
+        image_size=options.image_size,
+    )
+    return Cluster(RayExecutor(wanted, surroundings))

@@ -1,0 +1,128 @@
+"""A line at the bottom of the terminal that says how far a session is.
+
+It is drawn below whatever pytest writes, and erased before pytest writes more, so that nothing of
+it stays. Where there is no terminal a line is written every half minute. Both also happen while a
+test runs and its output is captured: what pytest calls its terminal is then a file of its own, so
+as long as the line is shown everything goes to the terminal that pytest began with.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+DRAW_SECONDS, WRITE_SECONDS = 1.0, 30.0
+_CLEAR = "\r\x1b[2K"
+
+
+class LiveLine:
+    """Shows a text that changes, from when it is started to when it is stopped.
+
+    Args:
+        reporter: pytest's terminal reporter.
+        text: gives the text of the moment; called in a thread of its own.
+        is_quiet: without a terminal nothing is written.
+        is_drawn: the line is redrawn in place, where there is a terminal.
+    """
+
+    def __init__(
+        self, reporter: Any, text: Callable[[], str], *, is_quiet: bool, is_drawn: bool
+    ) -> None:
+        self._reporter = reporter
+        self._writer = reporter._tw  # pytest has no public way to its terminal
+        self._file = self._writer._file
+        self._out = self._file
+        self._text = text
+        self._is_quiet = is_quiet
+        self._draws = is_drawn and self._file.isatty() and os.environ.get("TERM") != "dumb"
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._column: int | None = None
+        self._thread = threading.Thread(target=self._run, name="live line", daemon=True)
+
+    def start(self) -> None:
+        """Begin to show the text."""
+        self._file.flush()
+        self._out = _reopened(self._file)
+        self._writer._file = _Guarded(self)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take the line away for good."""
+        self._over.set()
+        self._thread.join()
+        self._erase()
+        self._writer._file = self._file
+        if self._out is not self._file:
+            self._out.close()
+
+    def write(self, text: str) -> int:
+        """Write what pytest writes, where the line was."""
+        with self._lock:
+            self._erase()
+            written: int = self._out.write(text)
+            self._out.flush()
+            return written
+
+    def _run(self) -> None:
+        written = time.monotonic()
+        while not self._over.wait(DRAW_SECONDS):
+            if self._draws:
+                self._draw(self._text())
+            elif not self._is_quiet and time.monotonic() - written >= WRITE_SECONDS:
+                written = time.monotonic()
+                with self._lock:
+                    self._reporter.ensure_newline()
+                    self._reporter.write_line(self._text())
+
+    def _draw(self, text: str) -> None:
+        width = shutil.get_terminal_size().columns
+        encoding = getattr(self._file, "encoding", None) or "utf-8"
+        text = text[: width - 1].encode(encoding, "replace").decode(encoding)
+        with self._lock:
+            self._erase()
+            column = self._writer.width_of_current_line
+            if column >= width or self._over.is_set():
+                return
+            self._column = column
+            self._out.write(("\n" if column else "") + _CLEAR + text)
+            self._out.flush()
+
+    def _erase(self) -> None:
+        """Take the line away, and go back to where pytest stood."""
+        with self._lock:
+            if self._column is None:
+                return
+            back = f"\x1b[1A\r\x1b[{self._column}C" if self._column else ""
+            self._out.write(_CLEAR + back)
+            self._out.flush()
+            self._column = None
+
+
+def _reopened(file: Any) -> Any:
+    """The same terminal or file, which stays what it is when its descriptor becomes another."""
+    try:
+        descriptor = os.dup(file.fileno())
+    except (AttributeError, OSError):  # it is in memory
+        return file
+    return open(descriptor, "w", encoding=file.encoding, errors=file.errors)  # noqa: PTH123
+
+
+class _Guarded:
+    """pytest's terminal, which makes room before it writes."""
+
+    def __init__(self, line: LiveLine) -> None:
+        self._line = line
+
+    def write(self, text: str) -> int:
+        return self._line.write(text)
+
+    def flush(self) -> None:
+        self._line._out.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._line._file, name)

@@ -1,0 +1,121 @@
+"""Whose turn it is where runs go on elsewhere: a test runs when its cell is ready, in any order.
+
+pytest goes through the list of tests by their places, and notes the next one as a test starts. So
+what is put into a later place runs there. Only cells change places, and only among themselves; the
+test that runs next has the parent (module or class) that pytest was told of, so that fixtures of
+that parent are set up and torn down as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _pytest.skipping import evaluate_skip_marks
+
+if TYPE_CHECKING:
+    from stn_core.session.cells import Cell
+    from stn_core.suite.context import SessionContext
+
+
+class Turns:
+    """The hooks that submit cells when collection has ended, and run tests as cells get ready.
+
+    Args:
+        context: the process's.
+    """
+
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Submit the first seeds of every cell; whatever ends the loop, nothing stays out."""
+        if not self._context.has_engine:
+            return (yield)
+        goes_on = not session.testsfailed or session.config.option.continue_on_collection_errors
+        try:
+            if self._submits and goes_on and session.items:
+                self._submit(session.items)
+                self._bring_forward(session, 0, session.items[0])
+                if self._context.trainer.stopped_by:
+                    raise session.Interrupted(self._context.trainer.stopped_by)
+            return (yield)
+        finally:
+            self._context.engine.close()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, Any, Any]:
+        """Let the test of a cell that is ready come next."""
+        result = yield
+        session = item.session
+        if self._submits and nextitem and not (session.shouldfail or session.shouldstop):
+            self._bring_forward(session, session.items.index(nextitem), nextitem)
+        if self._context.has_engine and self._context.trainer.stopped_by:
+            session.shouldstop = session.shouldstop or self._context.trainer.stopped_by
+        return result
+
+    @property
+    def _submits(self) -> bool:
+        return self._context.has_engine and self._context.engine.is_elsewhere
+
+    def _submit(self, items: list[pytest.Item]) -> None:
+        cells = [cell for item in items if (cell := self._cell_of(item)) and _will_run(item)]
+        self._context.trainer.submit(cells)
+
+    def _cell_of(self, item: pytest.Item) -> Cell | None:
+        return self._context.tests.get(item.nodeid)
+
+    def _bring_forward(self, session: pytest.Session, place: int, expected: pytest.Item) -> None:
+        """Wait until a cell is ready, and put its test into a place that is a cell's.
+
+        Args:
+            session: with its list of tests.
+            place: in the list; the tests before it have run.
+            expected: the test that pytest takes to come there.
+        """
+        items, trainer = session.items, self._context.trainer
+        if not self._cell_of(expected):
+            return
+        while not trainer.stopped_by:
+            ready = [at for at in range(place, len(items)) if self._is_ready(items[at])]
+            fitting = [at for at in ready if items[at].parent is expected.parent]
+            if fitting:
+                _swap(items, place, fitting[0])
+                self._choose_parent(items, place)
+                return
+            trainer.take_one()
+
+    def _choose_parent(self, items: list[pytest.Item], place: int) -> None:
+        """Put into the next place what pytest shall take to come there.
+
+        A cell that is ready, else one of the same parent as the test before it.
+        """
+        following = place + 1
+        if following >= len(items) or not self._cell_of(items[following]):
+            return
+        later = [at for at in range(following, len(items)) if self._cell_of(items[at])]
+        ready = [at for at in later if self._is_ready(items[at])]
+        same = [at for at in later if items[at].parent is items[place].parent]
+        _swap(items, following, [*ready, *same, following][0])
+
+    def _is_ready(self, item: pytest.Item) -> bool:
+        cell = self._cell_of(item)
+        return cell is not None and self._context.trainer.is_ready(cell)
+
+
+def _swap(items: list[pytest.Item], one: int, other: int) -> None:
+    items[one], items[other] = items[other], items[one]
+
+
+def _will_run(item: pytest.Item) -> bool:
+    """Whether a test asks for its cell's verdict, as far as that can be told before it runs."""
+    if "train_and_judge" not in getattr(item, "fixturenames", ()):
+        return False
+    try:
+        return evaluate_skip_marks(item) is None  # pytest has no public way to ask
+    except pytest.fail.Exception:  # its condition cannot be evaluated: the test says so
+        return False

@@ -1,0 +1,82 @@
+"""A person can watch a session: what is known of its course, and when it is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stn_core.report.outlook import Expected, Outlook
+from stn_core.session.beats import discard_beats, read_beats
+from stn_core.suite.live_line import LiveLine
+
+if TYPE_CHECKING:
+    from stn_core.suite.context import SessionContext
+
+
+class Watching:
+    """The hooks that follow a session, in its first process.
+
+    Args:
+        context: the process's.
+    """
+
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self._outlook: Outlook | None = None
+        self._line: LiveLine | None = None
+
+    def start(self) -> None:
+        """Show how far the session is from now on, once the plan is known."""
+        context, options = self._context, self._context.options
+        if self._outlook or context.is_worker or options.from_records or not context.plan:
+            return
+        self._outlook = Outlook(self._expected(), context.workers)
+        self._records = context.store.follow()
+        reporter = context.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None:
+            return
+        config = context.config
+        self._line = LiveLine(
+            reporter,
+            self._text,
+            is_quiet=config.option.verbose < 0,
+            is_drawn=config.option.capture != "no",  # what tests print would run into it
+        )
+        self._line.start()
+
+    def _expected(self) -> dict[str, Expected]:
+        context = self._context
+        assert context.plan
+        expected = {}
+        for cell in context.plan.cells:
+            earlier = context.earlier_records.get(cell.key, [])
+            fewest, most = context.judge.seeds_left(cell, earlier)
+            seconds = context.stored.expected_seconds(cell.key, context.plan.device)
+            expected[cell.key] = Expected(fewest, most, seconds)
+        return expected
+
+    def _text(self) -> str:
+        assert self._outlook
+        for record in self._records.new():
+            self._outlook.run_ended(record.key, record.train_seconds + record.evaluate_seconds)
+        beats = read_beats(self._context.store.beats_folder)
+        if self._context.has_engine:
+            beats += self._context.engine.beats()
+        return self._outlook.line(beats)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A cell has its verdict, or was skipped."""
+        cell = self._context.tests.get(report.nodeid)
+        if self._outlook and cell and (report.when == "call" or report.outcome != "passed"):
+            self._outlook.cell_ended(cell.key)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Nothing runs any more."""
+        if self._line:
+            self._line.stop()
+            self._line = None
+        if self._outlook:
+            discard_beats(self._context.store.beats_folder)

@@ -1,0 +1,95 @@
+"""What is said of a cluster that cannot be had; none is needed for it."""
+
+from __future__ import annotations
+
+import builtins
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from stn_core.engines import ray_joining
+from stn_core.engines.away import Code, inspect_node
+from stn_core.engines.on_ray import _make_probe, assigned_device
+from stn_core.engines.ray_joining import Wanted, join_cluster
+from stn_core.errors import UsageError
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that nobody listens at."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nothing_listens_is_a_line_at_once(silent_port: int, scheme: str) -> None:
+    address = f"{scheme}127.0.0.1:{silent_port}"
+    started = time.monotonic()
+    with pytest.raises(UsageError) as told:
+        join_cluster(Wanted(address, "cpu"))
+    assert str(told.value).startswith(f"--ray {address}: nothing listens there; start a cluster ")
+    assert time.monotonic() - started < 2 * ray_joining.CONNECT_SECONDS
+
+
+@pytest.mark.parametrize("address", ["host", "host:", ":1", "host:port", "ray://x", "a:123456"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="expected auto, local, HOST:PORT or ray://HOST:PORT"):
+        join_cluster(Wanted(address, "cpu"))
+
+
+def test_an_old_ray_is_refused() -> None:
+    for version in ("2.52.0", "2.60.1", "3.0"):
+        ray_joining._check_version(version)
+    with pytest.raises(UsageError, match=r"^Ray 2.51.9 is too old: --ray needs 2.52 or newer$"):
+        ray_joining._check_version("2.51.9")
+
+
+def test_without_ray_the_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"ray is not installed: pip install 'stn-core\[ray\]'"):
+        join_cluster(Wanted("local", "cpu"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cards", "visible", "device"),
+    [
+        ("cpu", [], None, "cpu"),
+        ("cuda", [0], None, "cuda:0"),
+        ("cuda", ["2"], None, "cuda:2"),
+        ("cuda", ["5"], "4,5", "cuda:1"),
+        ("cuda", ["GPU-b"], "GPU-a,GPU-b", "cuda:1"),
+    ],
+)
+def test_a_run_computes_on_the_card_that_it_was_given(
+    kind: str, cards: list[int | str], visible: str | None, device: str
+) -> None:
+    assert assigned_device(kind, cards, visible) == device
+
+
+def test_a_node_says_what_it_lacks() -> None:
+    code = str(Code.here())
+    assert inspect_node((), "", code, ("digits",), None, None, "a")[0] == ""
+    asked = ((), "", code, ("mnist",), "/nowhere", None)
+    assert inspect_node(*asked, "a")[0].startswith("node a: no train-images")
+    assert (
+        "this session has other: install" in inspect_node((), "", "other", (), None, None, "a")[0]
+    )
+
+
+def test_a_node_without_the_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def lacking(name: str, *arguments: object) -> object:
+        if name.startswith("stn_core"):
+            raise ModuleNotFoundError("No module named 'stn_core'")
+        return real(name, *arguments)  # type: ignore[arg-type]
+
+    look = _make_probe()
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    refusal, _ = look((), "", "stn_core 1", (), None, None, "a")
+    assert refusal.startswith("node a has stn_core ")
+    assert refusal.endswith("(No module named 'stn_core'); this session has stn_core 1")

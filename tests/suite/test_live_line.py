@@ -1,0 +1,149 @@
+"""The line at the bottom of a terminal leaves no trace, whatever is written meanwhile."""
+
+import io
+import re
+import shlex
+import time
+
+import pytest
+
+from stn_core.suite import live_line
+from stn_core.suite.live_line import LiveLine
+from tests.platforms import needs_posix_signals
+from tests.suite.sessions import command, exactly
+
+pytest_plugins = ["pytester"]
+
+
+class Screen(io.StringIO):
+    """A terminal of endless height: what is seen after the escape sequences that are used."""
+
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+    def lines(self):
+        rows, row, column = [""], 0, 0
+        for found in re.finditer(r"\x1b\[(\d*)([A-Z])|\r|\n|[^\r\n\x1b]+", self.getvalue()):
+            text, number = found.group(), int(found.group(1) or 1)
+            if found.group(2) == "A":
+                row -= number
+            elif found.group(2) == "C":
+                column += number
+            elif found.group(2) == "K":
+                rows[row] = ""
+            elif text == "\r":
+                column = 0
+            elif text == "\n":
+                row, column = row + 1, 0
+                rows += [""] * (row + 1 - len(rows))
+            else:
+                kept = rows[row].ljust(column)
+                rows[row] = kept[:column] + text + kept[column + len(text) :]
+                column += len(text)
+        return [line.rstrip() for line in rows]
+
+
+class Reporter:
+    """As much of pytest's as is needed."""
+
+    def __init__(self, file):
+        from _pytest._io import TerminalWriter
+
+        self._tw = TerminalWriter(file)
+        self._tw.hasmarkup = False
+
+    def ensure_newline(self):
+        if self._tw.width_of_current_line:
+            self._tw.line()
+
+    def write_line(self, text):
+        self._tw.line(text)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(live_line, "DRAW_SECONDS", 0.001)
+    monkeypatch.setattr(live_line, "WRITE_SECONDS", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def show(file, **options):
+    texts = iter(f"{number} of 9 cells · …" for number in range(10**9))
+    reporter = Reporter(file)
+    options = {"is_quiet": False, "is_drawn": True, **options}
+    line = LiveLine(reporter, lambda: next(texts), **options)
+    return reporter, line
+
+
+def wait_until(true):
+    for _ in range(2000):
+        if true():
+            return
+        time.sleep(0.005)
+    pytest.fail("nothing was drawn")
+
+
+def test_what_pytest_writes_is_what_is_left(quick):
+    screen = Screen()
+    reporter, line = show(screen)
+    reporter._tw.line("collected 9 items")
+    line.start()
+    wait_until(lambda: "2 of 9" in screen.getvalue())
+    assert "of 9 cells" in screen.lines()[-1]
+    reporter._tw.write("test_bench.py ")
+    drawn = len(screen.getvalue())
+    wait_until(lambda: len(screen.getvalue()) > drawn + 60)  # below a line that is not over
+    reporter._tw.write("..")
+    reporter._tw.line("F")
+    reporter._tw.line("smoke/digits/cnn  PASS")
+    line.stop()
+    reporter._tw.line("1 failed, 2 passed")
+    assert screen.lines() == [
+        "collected 9 items",
+        "test_bench.py ..F",
+        "smoke/digits/cnn  PASS",
+        "1 failed, 2 passed",
+        "",
+    ]
+
+
+def test_a_long_line_is_cut_and_what_no_encoding_has_is_replaced(quick, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "12")
+    screen = Screen()
+    screen.encoding = "ascii"
+    _, line = show(screen)
+    line.start()
+    wait_until(lambda: "of 9" in screen.getvalue())
+    line.stop()
+    assert screen.getvalue().isascii()
+    assert max(map(len, re.findall(r"\d+ of[^\r\x1b]*", screen.getvalue()))) <= 11
+    assert screen.lines() == [""]
+
+
+def test_without_a_terminal_there_are_plain_lines_unless_pytest_is_quiet(quick):
+    for options, is_silent in (({}, False), ({"is_quiet": True}, True)):
+        file = io.StringIO()
+        reporter, line = show(file, **options)
+        reporter._tw.write("test_bench.py ")
+        line.start()
+        if not is_silent:
+            wait_until(lambda file=file: "1 of 9" in file.getvalue())
+        line.stop()
+        assert "\x1b" not in file.getvalue()
+        assert file.getvalue().startswith("test_bench.py ")
+        assert ("\n0 of 9 cells · …\n" in file.getvalue()) == (not is_silent)
+
+
+@needs_posix_signals
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_session_on_a_terminal_has_the_line_and_loses_it(bench, pytester, workers):
+    bench("--collect-only")  # writes the files of the session
+    names = exactly("slow", "tiny")
+    arguments = command("-k", names, "--seeds", "1", "--epochs", "2", *workers)
+    typed = pytester.spawn(shlex.join(arguments), expect_timeout=120)
+    typed.expect(r"\d of 2 cells .+ \d running \(digits-\w+ seed 0, epoch \d/2\)")
+    typed.expect("2 cells, 2 runs: 2 NEW")
+    typed.wait()
+    assert not list(pytester.path.glob("results/*/running"))
