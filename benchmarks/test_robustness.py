@@ -1,11 +1,11 @@
-"""How much rotation, scale and translation a trained model bears.
+"""How much rotation, scale, translation and shear a trained model bears, and whether it follows.
 
     pytest benchmarks/test_robustness.py -m robustness -k "digits-stn] or digits-cnn]" -n 2
 
 Nothing here judges a model. Each is trained once a seed with the session's recipe and looks at the
 test images changed by rising amounts; where the command line overrides the recipe, at the
-validation images, unless it says --final. Tables of mean accuracies go to the terminal, and every
-accuracy to robustness.csv in the results folder.
+validation images, unless it says --final. Tables of means go to the terminal, every value to
+robustness.csv in the results folder.
 """
 
 import csv

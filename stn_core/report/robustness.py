@@ -1,53 +1,111 @@
-"""Accuracy against rising changes of the images, as tables and as curves."""
+"""What models make of images that are changed more and more, as tables and as curves."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from stn_core.errors import needs_extra
 from stn_core.report.figures import FigureFolder
 from stn_core.report.svg import COLOURS, WIDTH, drawing_style
 
 with needs_extra("report"):
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
     from tabulate import tabulate
 
 
+@dataclass(frozen=True)
+class Measure:
+    """One thing that is measured on changed images.
+
+    Args:
+        column: of the frame.
+        name: what a table and an axis call it; {images} stands for test or validation.
+        scale: from the frame's unit to the one that is shown.
+        file: the stem of its figure, before the dataset.
+    """
+
+    column: str
+    name: str
+    scale: float
+    file: str
+
+
+MEASURES = (
+    Measure("accuracy", "{images} accuracy, %", 100.0, "robustness"),
+    Measure("consistency", "same prediction as unchanged, %", 100.0, "invariance"),
+    Measure("misplaced", "off a warp that follows, pixels", 1.0, "following"),
+)
+
+
 def robustness_tables(frame: pd.DataFrame) -> str:
-    """A table a change, a row a model: mean accuracy in % ± standard deviation (seeds).
+    """A table for each change and measure, a row a model: mean ± standard deviation (seeds).
+
+    The last column is the mean height of the curve over the amounts: its area, with the whole range
+    of amounts as one.
 
     Args:
         frame: a session's, a row a model, seed and amount, with the columns dataset, model, seed,
-            images (test or validation), change, unit, amount and accuracy (in [0, 1]).
+            images (test or validation), change, unit, amount, and those of `MEASURES` that were
+            measured.
     """
-    return "\n".join(
-        f"\n{change}, {unit}; {images} images\n{_table(rows)}"
-        for (change, unit, images), rows in frame.groupby(["change", "unit", "images"], sort=False)
-    )
+    tables = []
+    for (change, unit, images), rows in frame.groupby(["change", "unit", "images"], sort=False):
+        for measure in _measured(rows):
+            name = measure.name.format(images=images)
+            heading = f"{change}, {unit}; {images} images; {name}"
+            tables.append(f"\n{heading}\n{_table(rows, measure)}")
+    return "\n".join(tables)
 
 
-def _table(rows: pd.DataFrame) -> str:
-    cells = rows.groupby(["dataset", "model", "amount"])["accuracy"].agg(_text)
-    table = cells.unstack("amount").reset_index()
+def _measured(rows: pd.DataFrame) -> list[Measure]:
+    return [
+        measure
+        for measure in MEASURES
+        if measure.column in rows and rows[measure.column].notna().any()
+    ]
+
+
+def _table(rows: pd.DataFrame, measure: Measure) -> str:
+    rows = rows[rows[measure.column].notna()]
+    names = ["dataset", "model"]
+    cells = rows.groupby([*names, "amount"])[measure.column].agg(partial(_text, measure.scale))
+    table = cells.unstack("amount")
+    table["area"] = [
+        _text(measure.scale, pd.Series([_area(run, measure) for _, run in runs.groupby("seed")]))
+        for _, runs in rows.groupby(names)
+    ]
+    table = table.reset_index()
     headers = [name if isinstance(name, str) else f"{name:g}" for name in table.columns]
     text: str = tabulate(table.values.tolist(), headers, disable_numparse=True)
     return text
 
 
-def _text(accuracies: pd.Series) -> str:
-    mean, count = 100 * accuracies.mean(), len(accuracies)
-    spread = f" ± {100 * accuracies.std():.2f}" if count > 1 else ""
+def _area(run: pd.DataFrame, measure: Measure) -> float:
+    """Under the curve of one seed, over the range of its amounts; of one amount its value."""
+    curve = run.sort_values("amount")
+    amounts, values = curve["amount"].to_numpy(), curve[measure.column].to_numpy()
+    if len(amounts) < 2:
+        return float(values[0])
+    return float(np.trapezoid(values, amounts) / (amounts[-1] - amounts[0]))
+
+
+def _text(scale: float, values: pd.Series) -> str:
+    mean, count = scale * values.mean(), len(values)
+    spread = f" ± {scale * values.std():.2f}" if count > 1 else ""
     return f"{mean:.2f}{spread} ({count})"
 
 
 def write_robustness_curves(frame: pd.DataFrame, folder: Path) -> list[str]:
-    """Draw the curves of each dataset into a folder; the names of the files.
+    """Draw the curves of each dataset and measure into a folder; the names of the files.
 
     Args:
         frame: as for `robustness_tables`.
-        folder: where ``robustness-<dataset>.svg`` go.
+        folder: where they go, ``robustness-<dataset>.svg`` and so on.
 
     Raises:
         OSError: they cannot be written.
@@ -56,31 +114,36 @@ def write_robustness_curves(frame: pd.DataFrame, folder: Path) -> list[str]:
     names = []
     with drawing_style():
         for dataset, rows in frame.groupby("dataset"):
-            names.append(f"robustness-{dataset}")
-            draw(names[-1], "Robustness", partial(robustness_chart, rows))
+            for measure in _measured(rows):
+                names.append(f"{measure.file}-{dataset}")
+                draw(names[-1], measure.file.capitalize(), partial(robustness_chart, rows, measure))
     return [f"{name}.svg" for name in names]
 
 
-def robustness_chart(rows: pd.DataFrame) -> Figure:
-    """A panel a change, a line a model: mean accuracy over its seeds, and their range as a shade.
+def robustness_chart(rows: pd.DataFrame, measure: Measure = MEASURES[0]) -> Figure:
+    """A panel a change, a line a model: the mean over its seeds, and their range as a shade.
 
     Args:
         rows: of one dataset, as for `robustness_tables`.
+        measure: what is drawn; models that it was not measured of have no line.
     """
+    rows = rows[rows[measure.column].notna()]
     changes = list(rows.groupby(["change", "unit"], sort=False))
     images = rows["images"].iloc[0]
     figure = Figure(figsize=(WIDTH, 0.6 + 1.9 * len(changes)), layout="constrained")
-    panels = figure.subplots(len(changes), 1, squeeze=False).ravel()
+    panels: Any = figure.subplots(len(changes), 1, squeeze=False).ravel()
     for axes, ((change, unit), of_change) in zip(panels, changes, strict=True):
         for number, (model, of_model) in enumerate(of_change.groupby("model")):
-            accuracies = 100 * of_model.groupby("amount")["accuracy"].agg(["mean", "min", "max"])
+            values = measure.scale * of_model.groupby("amount")[measure.column].agg(
+                ["mean", "min", "max"]
+            )
             colour = COLOURS[number % len(COLOURS)]
             dashes = "-" if number < len(COLOURS) else ":"
-            axes.plot(accuracies.index, accuracies["mean"], dashes, color=colour, label=model)
-            ends = (accuracies["min"], accuracies["max"])
-            axes.fill_between(accuracies.index, *ends, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(values.index, values["mean"], dashes, color=colour, label=model)
+            ends = (values["min"], values["max"])
+            axes.fill_between(values.index, *ends, color=colour, alpha=0.2, linewidth=0)
         axes.set_xlabel(f"{change}, {unit}")
-        axes.set_ylabel(f"{images} accuracy, %")
+        axes.set_ylabel(measure.name.format(images=images))
         axes.grid(alpha=0.2)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))

@@ -1,4 +1,8 @@
-"""How accurate a trained model stays while its images are turned, scaled and shifted."""
+"""What a trained model makes of images that are turned, scaled, shifted and sheared.
+
+Its accuracy; how often its prediction stays what it was; and, of a model that warps its images, how
+far its warp is from one that follows the change.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,45 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stn_core.datasets import Split
 from stn_core.datasets.distortions.affine import pose_theta, warp_images
+from stn_core.geometry.warps import create_warp
+from stn_core.models import TransformsImages
 from stn_core.training.evaluation import evaluate
 
-Pose = tuple[float, float, float, float]
-"""Angle in radians, scale, and the shifts along x and y in pixels."""
+_CHUNK = 500
+"""So many images are warped at once."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How an image lies on its canvas.
+
+    Args:
+        angle: in radians; a positive one turns clockwise on the screen.
+        scale: times the size.
+        x, y: the shifts, in pixels.
+        shear: by how many pixels a row moves to the right for every pixel that it lies below the
+            centre.
+    """
+
+    angle: float = 0.0
+    scale: float = 1.0
+    x: float = 0.0
+    y: float = 0.0
+    shear: float = 0.0
+
+    def theta(self, size_hw: tuple[int, int]) -> NDArray[np.float64]:
+        """(6,) of the affine warp from the changed image's coordinates to the image's."""
+        angle, scale, shift = np.array([self.angle]), np.array([self.scale]), [[self.x, self.y]]
+        theta = pose_theta(angle, scale, np.array(shift), size_hw, size_hw)[0].reshape(2, 3)
+        height, width = size_hw
+        upright = np.array([[1.0, -self.shear * height / width], [0.0, 1.0]])
+        return np.asarray((upright @ theta).ravel())
 
 
 @dataclass(frozen=True)
@@ -36,32 +71,48 @@ class Change:
 
 def _turned(degrees: float) -> list[Pose]:
     angle = math.radians(degrees)
-    return [(angle, 1, 0, 0), (-angle, 1, 0, 0)]
+    return [Pose(angle=angle), Pose(angle=-angle)]
 
 
 def _scaled(factor: float) -> list[Pose]:
-    return [(0, factor, 0, 0), (0, 1 / factor, 0, 0)]
+    return [Pose(scale=factor), Pose(scale=1 / factor)]
 
 
 def _shifted(pixels: float) -> list[Pose]:
-    return [(0, 1, x, y) for x, y in ((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels))]
+    return [Pose(x=x, y=y) for x, y in ((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels))]
+
+
+def _sheared(amount: float) -> list[Pose]:
+    return [Pose(shear=amount), Pose(shear=-amount)]
 
 
 CHANGES = (
     Change("rotation", "degrees, either way", (0, 15, 30, 45, 60, 90), _turned),
     Change("scale", "times larger or smaller", (1, 1.1, 1.25, 1.5, 1.75, 2), _scaled),
     Change("translation", "pixels along an axis", (0, 1, 2, 4, 6, 8), _shifted),
+    Change("shear", "pixels a row, either way", (0, 0.1, 0.2, 0.35, 0.5, 0.7), _sheared),
 )
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """The accuracy, in [0, 1], of a model on images changed by some amount of a unit."""
+    """What a model makes of images changed by some amount of a unit.
+
+    Args:
+        change, unit, amount: what was done to the images.
+        accuracy: in [0, 1].
+        consistency: the share of images whose predicted class is that of the unchanged image.
+        misplaced: how far the model looks from where it would if its warp followed the change: the
+            mean over images and over the warped image's pixels, in pixels of the image. None where
+            the model warps nothing.
+    """
 
     change: str
     unit: str
     amount: float
     accuracy: float
+    consistency: float
+    misplaced: float | None = None
 
 
 def robustness(
@@ -80,19 +131,29 @@ def robustness(
         background: what lies outside of an image, per channel, in 0 to 255.
         changes: what to do to them.
     """
+    unchanged = evaluate(model, split.images, split.labels, normalise).predictions
     for change in changes:
         for amount in change.amounts:
-            accuracies = [
-                evaluate(
-                    model, posed(split.images, pose, background), split.labels, normalise
-                ).accuracy
-                for pose in dict.fromkeys(change.poses(amount))  # unchanged is one, whichever way
-            ]
-            yield Robustness(change.name, change.unit, amount, sum(accuracies) / len(accuracies))
+            accuracies, consistencies, distances = [], [], []
+            for pose in dict.fromkeys(change.poses(amount)):  # unchanged is one, whichever way
+                images = posed(split.images, pose, background)
+                found = evaluate(model, images, split.labels, normalise)
+                accuracies.append(found.accuracy)
+                consistencies.append(float((found.predictions == unchanged).double().mean()))
+                if isinstance(model, TransformsImages):
+                    distances.append(misplaced(model, split.images, images, pose, normalise))
+            yield Robustness(
+                change.name,
+                change.unit,
+                amount,
+                float(np.mean(accuracies)),
+                float(np.mean(consistencies)),
+                float(np.mean(distances)) if distances else None,
+            )
 
 
 def posed(images: Tensor, pose: Pose, background: tuple[float, ...]) -> Tensor:
-    """Every image turned, scaled and shifted alike, on a canvas of its own size.
+    """Every image changed alike, on a canvas of its own size.
 
     Args:
         images: uint8 ``(N, C, H, W)``.
@@ -100,7 +161,43 @@ def posed(images: Tensor, pose: Pose, background: tuple[float, ...]) -> Tensor:
         background: what lies outside of an image, per channel, in 0 to 255.
     """
     size_hw = (images.shape[-2], images.shape[-1])
-    angle, scale, *shift = pose
-    theta = pose_theta(np.array([angle]), np.array([scale]), np.array([shift]), size_hw, size_hw)
-    rows = np.broadcast_to(theta, (len(images), 6))
+    rows = np.broadcast_to(pose.theta(size_hw), (len(images), 6))
     return warp_images(images, "affine", rows.copy(), size_hw, background)
+
+
+@torch.no_grad()
+def misplaced(
+    model: TransformsImages,
+    images: Tensor,
+    changed: Tensor,
+    pose: Pose,
+    normalise: Callable[[Tensor], Tensor],
+) -> float:
+    """How far a model's warp is from one that follows a change of its images, in pixels.
+
+    A pixel q of the warped image shows the point W(q) of an image. The changed image shows at p
+    what the image has at T(p), so a warp W' of it that follows has T(W'(q)) = W(q) everywhere. This
+    is the mean distance between the two.
+
+    Args:
+        model: in evaluation mode or not; it is left so.
+        images, changed: uint8 ``(N, C, H, W)`` before and after.
+        pose: the change.
+        normalise: uint8 images to what the model sees.
+    """
+    assert isinstance(model, nn.Module)
+    height, width = images.shape[-2:]
+    half = torch.tensor([width / 2, height / 2], device=images.device)
+    change = create_warp("affine").to(images.device)
+    theta = torch.from_numpy(pose.theta((height, width))).float().to(images.device)
+    was_training, total = model.training, 0.0
+    model.eval()
+    try:
+        for one, other in zip(images.split(_CHUNK), changed.split(_CHUNK), strict=True):
+            before = model.transform(normalise(one)).grid.float().flatten(1, 2)
+            after = model.transform(normalise(other)).grid.float().flatten(1, 2)
+            followed = change.points(theta.expand(len(after), -1), after)
+            total += float(((followed - before) * half).norm(dim=-1).mean(1).double().sum())
+    finally:
+        model.train(was_training)
+    return total / len(images)

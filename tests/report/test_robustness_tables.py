@@ -16,14 +16,30 @@ def test_every_change_has_a_table_with_mean_spread_and_number_of_seeds():
     ]
     text = robustness_tables(pd.DataFrame(rows, columns=COLUMNS))
     rotation, shear = text.strip().split("\n\n")
-    assert rotation.startswith("rotation, degrees; test images\n")
-    assert rotation.splitlines()[1].split() == ["dataset", "model", "0", "1.5"]
+    assert rotation.startswith("rotation, degrees; test images; test accuracy, %\n")
+    assert rotation.splitlines()[1].split() == ["dataset", "model", "0", "1.5", "area"]
     assert rotation.splitlines()[-1].split() == [
         "digits",
         "stn",
-        *["75.50", "±", "0.71", "(2)"] * 2,
+        *["75.50", "±", "0.71", "(2)"] * 3,
     ]
-    assert shear.startswith("shear, degrees; test images\n")
+    assert shear.startswith("shear, degrees; test images; test accuracy, %\n")
+
+
+def test_the_area_is_that_under_the_curve_and_what_warps_nothing_has_no_row():
+    columns = [*COLUMNS, "consistency", "misplaced"]
+    rows = [
+        ("digits", model, 0, "test", "rotation", "degrees", amount, 0.5, same, off)
+        for model, distances in (("stn", (0.0, 1.0, 4.0)), ("cnn", (None, None, None)))
+        for amount, same, off in zip((0, 10, 40), (1.0, 0.8, 0.5), distances, strict=True)
+    ]
+    accuracy, same, off = robustness_tables(pd.DataFrame(rows, columns=columns)).split("\n\n")
+    assert "same prediction as unchanged, %" in same
+    area = (0.9 * 10 + 0.65 * 30) / 40
+    assert same.splitlines()[-1].split()[-2:] == [f"{100 * area:.2f}", "(1)"]
+    assert "cnn" in accuracy
+    assert "cnn" not in off
+    assert off.splitlines()[-1].split()[-2:] == [f"{(0.5 * 10 + 2.5 * 30) / 40:.2f}", "(1)"]
 
 
 def test_one_seed_has_no_spread():

@@ -1,13 +1,16 @@
 """Changed images are what their amount says, and a model is judged on them."""
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from stn_core.datasets import Split
-from stn_core.training.robustness import CHANGES, posed, robustness
+from stn_core.layers.spatial_transformer import WarpedImages
+from stn_core.training.robustness import CHANGES, Pose, misplaced, posed, robustness
 
 BACKGROUND = (7.0, 0.0)
 
@@ -29,12 +32,12 @@ def test_a_quarter_turn_is_torchs():
     quarter = torch.pi / 2
     # Clockwise on the screen; rot90 turns from the first axis to the second, the other way.
     clockwise = square.rot90(-1, dims=(2, 3))
-    assert torch.equal(posed(square, (quarter, 1, 0, 0), BACKGROUND), clockwise)
-    assert torch.equal(posed(square, (-quarter, 1, 0, 0), BACKGROUND), square.rot90(1, (2, 3)))
+    assert torch.equal(posed(square, Pose(angle=quarter), BACKGROUND), clockwise)
+    assert torch.equal(posed(square, Pose(angle=-quarter), BACKGROUND), square.rot90(1, (2, 3)))
 
 
 def test_a_shift_by_whole_pixels_moves_them_and_uncovers_the_background():
-    moved = posed(images(), (0, 1, 3, -2), BACKGROUND)
+    moved = posed(images(), Pose(x=3, y=-2), BACKGROUND)
     assert torch.equal(moved[:, :, :-2, 3:], images()[:, :, 2:, :-3])
     for channel, value in enumerate(BACKGROUND):
         assert (moved[:, channel, :, :3] == value).all()
@@ -43,11 +46,20 @@ def test_a_shift_by_whole_pixels_moves_them_and_uncovers_the_background():
 
 def test_twice_as_large_is_the_middle_and_half_as_large_is_surrounded():
     flat = torch.full((1, 2, 8, 12), 200, dtype=torch.uint8)
-    assert (posed(flat, (0, 2, 0, 0), BACKGROUND) == 200).all()
-    small = posed(flat, (0, 0.5, 0, 0), BACKGROUND)
+    assert (posed(flat, Pose(scale=2), BACKGROUND) == 200).all()
+    small = posed(flat, Pose(scale=0.5), BACKGROUND)
     assert (small[:, :, 3:5, 4:8] == 200).all()
     assert (small[:, 0, :, [0, -1]] == 7).all()
     assert (small[:, 0, [0, -1]] == 7).all()
+
+
+def test_sheared_rows_move_by_their_distance_from_the_centre():
+    sheared = posed(images(), Pose(shear=2), BACKGROUND)
+    for row in range(10):
+        moved = round(2 * (row - 4.5))
+        expected = images()[:, :, row].roll(moved, dims=-1)
+        kept = slice(max(moved, 0), 14 + min(moved, 0))
+        assert torch.equal(sheared[:, :, row, kept], expected[:, :, kept])
 
 
 class Bright(nn.Module):
@@ -66,3 +78,65 @@ def test_accuracy_falls_where_the_answer_leaves_the_picture():
     assert (unmoved.change, unmoved.amount, unmoved.accuracy) == ("translation", 0, 1.0)
     # Nothing is left of either picture, so the first corner is named: right for one of two.
     assert (moved.amount, moved.accuracy) == (8, 0.5)
+
+
+def test_a_prediction_that_moves_with_the_picture_is_not_the_same():
+    picture = torch.zeros(2, 1, 6, 8, dtype=torch.uint8)
+    picture[0, 0, 0, 0] = picture[1, 0, 0, -1] = 255
+    split = Split(picture, torch.tensor([1, 1]))
+    shift = dataclasses.replace(CHANGES[2], amounts=(0, 8))
+    unmoved, moved = robustness(Bright(), split, lambda image: image.float(), (0.0,), [shift])
+    assert (unmoved.accuracy, unmoved.consistency, unmoved.misplaced) == (0.5, 1.0, None)
+    assert (moved.accuracy, moved.consistency) == (0.0, 0.5)
+
+
+class Looks(nn.Module):
+    """Looks at a frame of the image's size around a point of it: its centre, or what is bright."""
+
+    def __init__(self, follows):
+        super().__init__()
+        self.follows = follows
+
+    def transform(self, images):
+        height, width = images.shape[-2:]
+        y, x = torch.meshgrid(
+            *((2 * torch.arange(size) + 1) / size - 1 for size in (height, width)), indexing="ij"
+        )
+        xy = torch.stack((x, y), dim=-1)
+        weight = images.sum(1)
+        total = weight.sum((1, 2))[:, None]
+        place = torch.einsum("bhw,hwd->bd", weight, xy) / total if self.follows else total * 0
+        grid = 0.5 * xy + place[:, None, None]
+        return WarpedImages(images, grid, place)
+
+    def forward(self, images):
+        return self.transform(images).theta
+
+
+@pytest.mark.parametrize("pose", [Pose(x=2), Pose(x=-1, y=3)], ids=str)
+def test_a_warp_that_follows_is_where_it_should_be_and_a_fixed_one_is_off_by_the_shift(pose):
+    picture = torch.zeros(3, 1, 20, 28, dtype=torch.uint8)
+    for number, (row, column) in enumerate(((9, 9), (12, 16), (8, 14))):
+        picture[number, 0, row : row + 2, column : column + 3] = 200
+    moved = posed(picture, pose, (0.0,))
+
+    def found(model):
+        return misplaced(model, picture, moved, pose, lambda images: images.float())
+
+    assert found(Looks(follows=True)) == pytest.approx(0, abs=1e-4)
+    assert found(Looks(follows=False)) == pytest.approx(math.hypot(pose.x, pose.y), rel=1e-5)
+
+
+def test_a_turn_that_nothing_follows_is_off_by_the_chord():
+    turn = Pose(angle=math.pi / 3)
+    picture = images(16, 16)[:, :1]
+    off = misplaced(
+        Looks(follows=False),
+        picture,
+        posed(picture, turn, (0.0,)),
+        turn,
+        lambda image: image.float(),
+    )
+    points = np.stack(np.meshgrid(*[(np.arange(16) + 0.5 - 8) / 2] * 2), axis=-1)
+    expected = np.linalg.norm(points, axis=-1).mean() * 2 * math.sin(math.pi / 6)
+    assert off == pytest.approx(expected, rel=1e-5)
