@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 
 from stn_core.errors import needs_extra
-from stn_core.gate.baselines import BaselineRun, Baselines, baseline_run
 from stn_core.gate.contrasts import (
     Finding,
     joint_finding,
     seeds_that_would_tell,
 )
-from stn_core.gate.intervals import Difference, Spread, margin, moderated_spreads
+from stn_core.gate.intervals import Difference, Spread, margin
 from stn_core.gate.metrics import Metric
-from stn_core.gate.statistics import FloatArray, sampling_deviation
+from stn_core.gate.statistics import FloatArray
 from stn_core.report.claims import WAYS, Claim, Contrast
-from stn_core.session.cells import CellKey, split_key
+from stn_core.report.stored_cells import FEWEST_SEEDS, Stored, StoredCell
+from stn_core.session.cells import CellKey
 from stn_core.session.records import RunRecord
 
 with needs_extra("suite"):
@@ -29,90 +28,8 @@ with needs_extra("suite"):
 CONFIDENCE = 0.95
 """The chance that all the intervals of a page hold their true differences."""
 
-FEWEST_SEEDS = 2
-"""With fewer on either side there is no interval."""
-
 EPOCH_DEVIATION = 1 / math.sqrt(12)
 """The least standard deviation of a number of epochs: that of rounding to whole ones."""
-
-
-@dataclass(frozen=True)
-class CellRuns:
-    """What is stored of a cell on one type of device.
-
-    Args:
-        runs: by seed.
-        test_images: how many the accuracies were measured on.
-        hashes: of recipe and data.
-        records: whole ones, where there are such; of the same runs.
-        points: how far their accuracies lie apart, in points; None for a single run.
-        log_loss: likewise their test losses, as `Metric.LOSS` compares them.
-    """
-
-    runs: tuple[BaselineRun, ...]
-    test_images: int
-    hashes: tuple[str, str]
-    records: tuple[RunRecord, ...] = ()
-    points: Spread | None = None
-    log_loss: Spread | None = None
-
-    @property
-    def percent(self) -> list[float]:
-        """The accuracies, in per cent."""
-        return [100 * run.accuracy for run in self.runs]
-
-    @property
-    def least_points(self) -> float:
-        """The least credible standard deviation of an accuracy, in points."""
-        accuracy = float(np.mean([run.accuracy for run in self.runs]))
-        return 100 * sampling_deviation(accuracy, self.test_images)
-
-
-Stored: TypeAlias = Mapping[tuple[str, str], CellRuns]
-"""Cells by key (``budget/dataset/model``) and type of device."""
-
-
-def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
-    """Everything that claims can be judged from; whole records count before baselines."""
-    cells: dict[tuple[str, str], CellRuns] = {}
-    for key, cell in baselines.cells.items():
-        for device in {run.device for run in cell.runs}:
-            runs = tuple(run for run in cell.runs if run.device == device)
-            hashes = (cell.recipe_hash, cell.data_hash)
-            cells[key, device] = CellRuns(runs, cell.test_images, hashes)
-    whole: dict[tuple[str, str], dict[int, RunRecord]] = {}
-    for record in records:
-        if record.status == "ok" and record.test_accuracy is not None and not record.is_search:
-            place = (record.key, record.environment.device_type)
-            whole.setdefault(place, {})[record.seed] = record
-    for place, by_seed in whole.items():
-        last = list(by_seed.values())[-1]
-        hashes = (last.recipe_hash, last.data_hash)
-        fitting = tuple(r for r in by_seed.values() if (r.recipe_hash, r.data_hash) == hashes)
-        runs = tuple(baseline_run(record) for record in fitting)
-        cells[place] = CellRuns(runs, last.test_images, hashes, fitting)
-    return _with_spreads(cells)
-
-
-def _with_spreads(cells: Mapping[tuple[str, str], CellRuns]) -> Stored:
-    """The cells of one budget and type of device say together how far runs lie apart."""
-    groups: dict[tuple[str, str], dict[str, CellRuns]] = {}
-    for (key, device), cell in cells.items():
-        if len(cell.runs) >= FEWEST_SEEDS:
-            groups.setdefault((split_key(key).budget, device), {})[key] = cell
-    found = dict(cells)
-    for (_, device), group in groups.items():
-        points = moderated_spreads(
-            {key: cell.percent for key, cell in group.items()},
-            {key: cell.least_points for key, cell in group.items()},
-        )
-        losses = moderated_spreads(
-            {k: Metric.LOSS.badness(cell.runs, cell.test_images) for k, cell in group.items()},
-            {k: Metric.LOSS.least_deviation(c.runs, c.test_images) for k, c in group.items()},
-        )
-        for key, cell in group.items():
-            found[key, device] = replace(cell, points=points[key], log_loss=losses[key])
-    return found
 
 
 @dataclass(frozen=True)
@@ -210,7 +127,7 @@ def _unknown(contrast: Contrast, other: str, reason: str) -> JudgedDifference:
     return JudgedDifference(contrast, other, Finding.OPEN, reason=reason)
 
 
-def _on_one_device(keys: Sequence[str], stored: Stored) -> tuple[CellRuns, ...] | None:
+def _on_one_device(keys: Sequence[str], stored: Stored) -> tuple[StoredCell, ...] | None:
     """The cells where all of them were measured, on the type of device with the most seeds."""
     found = []
     for device in sorted({device for _, device in stored}):
@@ -258,7 +175,7 @@ def _measured(
 
 
 def _accuracy(
-    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
     ours, theirs = sides
     samples, spreads = (ours.percent, theirs.percent), (ours.points, theirs.points)
@@ -270,7 +187,7 @@ def _percent(logarithm: float) -> float:
 
 
 def _loss(
-    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
     ours, theirs = (Metric.LOSS.badness(side.runs, side.test_images) for side in sides)
     spreads = (sides[0].log_loss, sides[1].log_loss)
@@ -278,14 +195,14 @@ def _loss(
 
 
 def _train_time(
-    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
     """Never judged from runs that shared their machine, and no record says that it did not."""
     return _unknown(contrast, other, "no training times of a quiet machine are stored")
 
 
 def _parameters(
-    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
     counts = [{record.parameters for record in side.records} for side in sides]
     if not all(len(found) == 1 for found in counts):
@@ -304,7 +221,7 @@ def _parameters(
 
 
 def _epochs(
-    contrast: Contrast, other: str, sides: Sequence[CellRuns], level: float
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
     """A run that never reaches the target counts as one epoch more than it had."""
     if not all(side.records for side in sides):

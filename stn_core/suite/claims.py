@@ -6,7 +6,8 @@ from pathlib import Path
 
 from stn_core.gate.baselines import read_baselines
 from stn_core.report.claims import Claims, check_names
-from stn_core.report.judged_claims import JudgedClaim, judge_claims, stored_cells
+from stn_core.report.judged_claims import JudgedClaim, judge_claims
+from stn_core.report.stored_cells import stored_cells
 from stn_core.session.budgets import list_budgets
 from stn_core.session.evidence import read_evidence
 

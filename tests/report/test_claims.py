@@ -13,7 +13,8 @@ from stn_core.gate.contrasts import Direction, Finding
 from stn_core.report.claims import check_names, read_claims
 from stn_core.report.claims_page import write_claims_page
 from stn_core.report.claims_text import claims_document, claims_table, tally_line
-from stn_core.report.judged_claims import judge_claims, stored_cells
+from stn_core.report.judged_claims import judge_claims
+from stn_core.report.stored_cells import stored_cells
 from tests.examples import record
 
 CLAIM = """

@@ -1,0 +1,98 @@
+"""What is stored of each cell, for claims: baselines, and the whole records of an evidence file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from stn_core.gate.baselines import BaselineRun, Baselines, baseline_run
+from stn_core.gate.intervals import Spread, moderated_spreads
+from stn_core.gate.metrics import Metric
+from stn_core.gate.statistics import sampling_deviation
+from stn_core.session.cells import split_key
+from stn_core.session.records import RunRecord
+
+FEWEST_SEEDS = 2
+"""With fewer on either side of a difference there is no interval."""
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """What is stored of a cell on one type of device.
+
+    Args:
+        runs: by seed.
+        test_images: how many the accuracies were measured on.
+        hashes: of recipe and data.
+        records: whole ones, where there are such; of the same runs.
+        points: how far their accuracies lie apart, in points; None for a single run.
+        log_loss: likewise their test losses, as `Metric.LOSS` compares them.
+    """
+
+    runs: tuple[BaselineRun, ...]
+    test_images: int
+    hashes: tuple[str, str]
+    records: tuple[RunRecord, ...] = ()
+    points: Spread | None = None
+    log_loss: Spread | None = None
+
+    @property
+    def percent(self) -> list[float]:
+        """The accuracies, in per cent."""
+        return [100 * run.accuracy for run in self.runs]
+
+    @property
+    def least_points(self) -> float:
+        """The least credible standard deviation of an accuracy, in points."""
+        accuracy = float(np.mean([run.accuracy for run in self.runs]))
+        return 100 * sampling_deviation(accuracy, self.test_images)
+
+
+Stored: TypeAlias = Mapping[tuple[str, str], StoredCell]
+"""Cells by key (``budget/dataset/model``) and type of device."""
+
+
+def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
+    """Everything that claims can be judged from; whole records count before baselines."""
+    cells: dict[tuple[str, str], StoredCell] = {}
+    for key, cell in baselines.cells.items():
+        for device in {run.device for run in cell.runs}:
+            runs = tuple(run for run in cell.runs if run.device == device)
+            hashes = (cell.recipe_hash, cell.data_hash)
+            cells[key, device] = StoredCell(runs, cell.test_images, hashes)
+    whole: dict[tuple[str, str], dict[int, RunRecord]] = {}
+    for record in records:
+        if record.status == "ok" and record.test_accuracy is not None and not record.is_search:
+            place = (record.key, record.environment.device_type)
+            whole.setdefault(place, {})[record.seed] = record
+    for place, by_seed in whole.items():
+        last = list(by_seed.values())[-1]
+        hashes = (last.recipe_hash, last.data_hash)
+        fitting = tuple(r for r in by_seed.values() if (r.recipe_hash, r.data_hash) == hashes)
+        runs = tuple(baseline_run(record) for record in fitting)
+        cells[place] = StoredCell(runs, last.test_images, hashes, fitting)
+    return _with_spreads(cells)
+
+
+def _with_spreads(cells: Mapping[tuple[str, str], StoredCell]) -> Stored:
+    """The cells of one budget and type of device say together how far runs lie apart."""
+    groups: dict[tuple[str, str], dict[str, StoredCell]] = {}
+    for (key, device), cell in cells.items():
+        if len(cell.runs) >= FEWEST_SEEDS:
+            groups.setdefault((split_key(key).budget, device), {})[key] = cell
+    found = dict(cells)
+    for (_, device), group in groups.items():
+        points = moderated_spreads(
+            {key: cell.percent for key, cell in group.items()},
+            {key: cell.least_points for key, cell in group.items()},
+        )
+        losses = moderated_spreads(
+            {k: Metric.LOSS.badness(cell.runs, cell.test_images) for k, cell in group.items()},
+            {k: Metric.LOSS.least_deviation(c.runs, c.test_images) for k, c in group.items()},
+        )
+        for key, cell in group.items():
+            found[key, device] = replace(cell, points=points[key], log_loss=losses[key])
+    return found
