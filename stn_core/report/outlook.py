@@ -38,7 +38,7 @@ class Outlook:
         self._cells = cells
         self._workers = max(workers, 1)
         self._seconds: dict[str, list[float]] = collections.defaultdict(list)
-        self._ended: set[str] = set()
+        self._ended: frozenset[str] = frozenset()
 
     def run_ended(self, key: str, seconds: float) -> None:
         """A run of a cell is over, after so many seconds."""
@@ -48,7 +48,7 @@ class Outlook:
     def cell_ended(self, key: str) -> None:
         """A cell has its verdict."""
         if key in self._cells:
-            self._ended.add(key)
+            self._ended |= {key}  # a new set: another thread may be reading the old one
 
     @property
     def runs_ended(self) -> int:

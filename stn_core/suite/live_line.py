@@ -71,13 +71,17 @@ class LiveLine:
     def _run(self) -> None:
         written = time.monotonic()
         while not self._over.wait(DRAW_SECONDS):
+            try:
+                text = self._text()
+            except OSError:  # what it is made of cannot be read just now
+                continue
             if self._draws:
-                self._draw(self._text())
+                self._draw(text)
             elif not self._is_quiet and time.monotonic() - written >= WRITE_SECONDS:
                 written = time.monotonic()
                 with self._lock:
                     self._reporter.ensure_newline()
-                    self._reporter.write_line(self._text())
+                    self._reporter.write_line(text)
 
     def _draw(self, text: str) -> None:
         width = shutil.get_terminal_size().columns

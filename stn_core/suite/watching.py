@@ -72,11 +72,18 @@ class Watching:
         if self._outlook and cell and (report.when == "call" or report.outcome != "passed"):
             self._outlook.cell_ended(cell.key)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Nothing runs any more."""
+    def pytest_enter_pdb(self) -> None:
+        """A person is about to type where the line is."""
+        self._stop()
+
+    def _stop(self) -> None:
         if self._line:
             self._line.stop()
             self._line = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Nothing runs any more."""
+        self._stop()
         if self._outlook:
             discard_beats(self._context.store.beats_folder)
