@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from stn_core.datasets import Split
 from stn_core.datasets.distortions.affine import pose_theta, warp_images
-from stn_core.geometry.warps import create_warp
 from stn_core.models import TransformsImages
 from stn_core.training.evaluation import evaluate
 
@@ -188,15 +187,15 @@ def misplaced(
     assert isinstance(model, nn.Module)
     height, width = images.shape[-2:]
     half = torch.tensor([width / 2, height / 2], device=images.device)
-    change = create_warp("affine").to(images.device)
     theta = torch.from_numpy(pose.theta((height, width))).float().to(images.device)
+    matrix = theta.reshape(2, 3)  # of T: (x, y, 1) to (x, y)
     was_training, total = model.training, 0.0
     model.eval()
     try:
         for one, other in zip(images.split(_CHUNK), changed.split(_CHUNK), strict=True):
             before = model.transform(normalise(one)).grid.float().flatten(1, 2)
             after = model.transform(normalise(other)).grid.float().flatten(1, 2)
-            followed = change.points(theta.expand(len(after), -1), after)
+            followed = after @ matrix[:, :2].T + matrix[:, 2]
             total += float(((followed - before) * half).norm(dim=-1).mean(1).double().sum())
     finally:
         model.train(was_training)

@@ -256,4 +256,4 @@ def test_an_answer_that_is_no_number_is_told(
     save_model(path, saved.model, saved.configuration)
     image = next(folder.glob("*.png"))
     assert main(arguments(path, image)) == 1
-    assert "the model's answer is not finite" in capsys.readouterr().err
+    assert "the model's output is not finite" in capsys.readouterr().err
