@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130  # as a shell says of a command that Ctrl-C ended
     return status
 
 
@@ -79,7 +82,7 @@ def _report(given: argparse.Namespace) -> int:
     page, figures = folder / REPORT_FILE, folder / FIGURES_FOLDER
     draw = [name for names in given.draw for name in split_names(names)]
     _complain(write_report(given.results, page, figures, draw=draw, on_progress=_show_progress))
-    print(page)
+    print(printable(str(page)))
     return 0
 
 
@@ -150,7 +153,7 @@ def _compare_models(given: argparse.Namespace) -> int:
     table = pairs_table(pairs, shutil.get_terminal_size((WIDTH, 0)).columns)
     print("\n".join([pairs_answer(pairs), "", table, ""]))
     write_pairs(pairs, given.out / "models.csv")
-    print(given.out / "models.csv")
+    print(printable(str(given.out / "models.csv")))
     return 0
 
 
@@ -191,7 +194,7 @@ def _compare_sides(given: argparse.Namespace) -> int:
     print("\n".join([*lines, *comparison_lines(comparisons)]))
     page = given.out / COMPARISON_FILE
     write_comparison(a, b, comparisons, page, given.out / FIGURES_FOLDER)
-    print(page)
+    print(printable(str(page)))
     return 0
 
 
@@ -229,7 +232,7 @@ def _claims(given: argparse.Namespace) -> int:
     command = f"stn claims {given.claims}"
     write_at_once(given.out / "claims.md", claims_document(judged, command))
     write_claims_page(judged, given.out / "claims.html", command)
-    print(given.out / "claims.html")
+    print(printable(str(given.out / "claims.html")))
     _complain(wrong)
     return int(bool(wrong))
 

@@ -23,6 +23,7 @@ from stn_core.suite.command_line import XDIST_SESSION
 from stn_core.suite.options import respelled
 from stn_core.suite.session import Plan, fitting_records
 from stn_core.suite.session_options import SuiteOptions, read_options
+from stn_core.suite.stopping import Stopping, end_with_first_process
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -47,6 +48,10 @@ def context_of(config: pytest.Config) -> SessionContext:
         config.pluginmanager.register(context.reporting, "stn_core_reporting")
         config.pluginmanager.register(context.turns, "stn_core_turns")
         config.pluginmanager.register(context.watching, "stn_core_watching")
+        if context.is_worker:
+            end_with_first_process()
+        elif not context.only_plans:
+            config.pluginmanager.register(Stopping(config), "stn_core_stopping")
     return config.stash[_CONTEXT]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stn_core.datasets.sources.image_files import MODES, read_image
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, printable
 from stn_core.models import TransformsImages
 from stn_core.models.saved_models import SavedModel, read_saved_model
 from stn_core.registry import split_names
@@ -107,7 +107,7 @@ def predict(arguments: argparse.Namespace) -> int:
         try:
             image = read_image(path, in_shape, background, resize=arguments.resize)
             image = image.to(saved.device)
-            print(f"{path}: {prediction_line(saved, image, arguments.top)}")
+            print(printable(f"{path}: {prediction_line(saved, image, arguments.top)}"))
             if draws:
                 write_picture(picture, saved, image)
         except UsageError as error:

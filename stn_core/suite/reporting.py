@@ -161,9 +161,10 @@ class Reporting:
                 passed &= self._succeeds("digests", self._update_digests)
         if not passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if session.exitstatus == pytest.ExitCode.INTERRUPTED and not options.from_records:
+        was_stopped = session.exitstatus == pytest.ExitCode.INTERRUPTED
+        if was_stopped and not options.from_records:
             self._notes.append(_INTERRUPTED)
-        if options.writes_report:
+        if options.writes_report and not was_stopped:
             self._write_report()
 
     def _judge_session(self, plan: Plan) -> None:

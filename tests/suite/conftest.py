@@ -45,14 +45,14 @@ def all_imported():
 def run_here(all_imported, pytester, monkeypatch):
     """Run pytest in this process, where torch is there already; what it registers goes with it."""
 
-    def run(*arguments):
+    def run(*arguments, **how):
         with monkeypatch.context() as patched, warnings.catch_warnings():
             for registry in (models._MODELS, datasets._DATASETS, budgets._BUDGETS):
                 patched.setattr(registry, "_entries", dict(registry._entries))
             # A module that is written anew within a second would be taken for its bytecode.
             patched.setattr(sys, "dont_write_bytecode", True)
             warnings.resetwarnings()  # those of these tests are errors
-            return pytester.runpytest_inprocess("-p", "no:randomly", *arguments)
+            return pytester.runpytest_inprocess("-p", "no:randomly", *arguments, **how)
 
     return run
 
@@ -62,4 +62,4 @@ def bench(pytester, run_here):
     """Run a session of the suite in a fresh folder; the arguments are pytest's."""
     pytester.makepyfile(my_models=MODELS, test_bench=GATE)
     pytester.makeini("[pytest]\n")
-    return lambda *arguments: run_here(*session(*arguments))
+    return lambda *arguments, **how: run_here(*session(*arguments), **how)
