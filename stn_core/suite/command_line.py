@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,23 @@ class CommandLine:
         return self._config.rootpath
 
     @property
-    def start_time(self) -> str:
+    def check_words(config: pytest.Config) -> None:
+    """See that xdist can tell its workers the command: it passes UTF-8 alone.
+
+    Raises:
+        UsageError: a path, say, has other bytes in it.
+    """
+    for word in map(str, [*config.invocation_params.args, *sys.argv]):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{word} is not UTF-8 text, which xdist cannot pass to its workers: leave out -n,"
+                " or name a path in UTF-8"
+            ) from None
+
+
+def start_time(self) -> str:
         """When the session began."""
         return start_time(self._config)
 

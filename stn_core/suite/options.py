@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,17 +63,17 @@ class Option:
         """Where pytest keeps the value."""
         return (PREFIX + self.name).replace("-", "_")
 
-    def declare(self, group: pytest.OptionGroup, prefixes: Sequence[str], hidden: bool) -> None:
-        """Add the option to a group, under a name for each prefix."""
+    def declare(self, group: pytest.OptionGroup, prefix: str) -> None:
+        """Add the option to a group; ``--help`` shows the name with our prefix."""
         text = f"{self.help} [environment: {self.variable}]" if self.variable else self.help
         attributes: dict[str, Any] = {"dest": self.destination}
-        attributes["help"] = argparse.SUPPRESS if hidden else text
+        attributes["help"] = text if prefix else argparse.SUPPRESS
         if self.read is None:
             attributes |= {"action": "store_true"}
         else:
             attributes |= {"type": _converter(self.read), "metavar": self.metavar}
             attributes |= {"action": "append" if self.repeats else "store", "default": None}
-        group.addoption(*(f"--{prefix}{self.name}" for prefix in prefixes), **attributes)
+        group.addoption(f"--{prefix}{self.name}", **attributes)
 
 
 def _converter(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -268,15 +268,15 @@ OPTIONS = {option.name: option for options in GROUPS.values() for option in opti
 _SPELLING = re.compile(rf"(?<![\w-])--({'|'.join(map(re.escape, OPTIONS))})(?![\w-])")
 
 
-def declare_options(
-    parser: pytest.Parser, prefixes: Sequence[str], *, hidden: bool = False
-) -> None:
+def declare_options(parser: pytest.Parser, prefix: str) -> None:
     """Declare every option, in groups for ``--help``.
 
     Args:
         parser: pytest's.
-        prefixes: an option has a name for each of them: "stn-", "".
-        hidden: whether ``--help`` leaves these names out.
+        prefix: what its name begins with: "stn-", or "" for the short names.
+
+    Raises:
+        argparse.ArgumentError: there is an option of a name already.
     """
     after = None
     for title, options in GROUPS.items():
@@ -284,7 +284,7 @@ def declare_options(
         group = parser.getgroup(name, name, after=after)
         after = name
         for option in options:
-            option.declare(group, prefixes, hidden)
+            option.declare(group, prefix)
 
 
 def clash_line(error: Exception) -> str:

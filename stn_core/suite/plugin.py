@@ -32,12 +32,11 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hooks)
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the options."""
-    from stn_core.suite.options import PREFIX, SHORT_NAMES_PLUGIN, declare_options
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options; short names for them are another plugin's."""
+    from stn_core.suite.options import PREFIX, declare_options
 
-    has_short_names = pluginmanager.hasplugin(SHORT_NAMES_PLUGIN)
-    declare_options(parser, ["", PREFIX] if has_short_names else [PREFIX])
+    declare_options(parser, PREFIX)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -120,8 +119,18 @@ def _available_cores() -> int:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker what it cannot know: what the user wrote by hand, and when."""
-    from stn_core.suite.command_line import XDIST_SESSION, options_by_hand, start_time
+    from stn_core.errors import UsageError
+    from stn_core.suite.command_line import (
+        XDIST_SESSION,
+        check_words,
+        options_by_hand,
+        start_time,
+    )
 
+    try:
+        check_words(node.config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
     node.config.stash[XDIST_SESSION] = node.workerinput["testrunuid"]
     node.workerinput["stn_options_by_hand"] = options_by_hand(node.config)
     node.workerinput["stn_start_time"] = start_time(node.config)

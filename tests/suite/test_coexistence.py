@@ -130,6 +130,20 @@ def test_a_clash_is_one_line(pytester, run_here, plugin, option, line):
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
+@pytest.mark.parametrize("order", [("theirs", "ours"), ("ours", "theirs")])
+def test_a_clash_with_an_installed_plugin_is_one_line(pytester, run_here, order):
+    pytester.makepyfile(
+        playwrights="def pytest_addoption(parser): parser.addoption('--device')",
+        test_ours="def test_ours(): pass",
+    )
+    pytester.syspathinsert()
+    names = {"theirs": "playwrights", "ours": "stn_core.suite.short_options"}
+    result = run_here(*(word for plugin in order for word in ("-p", names[plugin])))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --device is an option of *write --stn-device*"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
 @pytest.mark.parametrize(
     ("plugin", "spelling"),
     [("stn_core.suite.short_options", "--"), ("stn_core.suite.plugin", "--stn-")],
@@ -217,17 +231,6 @@ def test_what_a_configuration_file_names_is_looked_for_beside_it(pytester, run_h
     assert options.data_root == str(pytester.path / "data")
     assert options.digest_cache == inner / "own.json"  # the command's own words win
     assert options.baselines == inner / "mine.json"
-
-
-PATHS = ("data-root", "baselines", "results-dir", "digest-cache", "resume", "from-records")
-
-
-@pytest.mark.parametrize("option", [*PATHS, "import"])
-def test_a_home_that_nobody_has_is_one_line(pytester, run_here, option):
-    pytester.makepyfile(test_bench=GATE)
-    result = run_here("-p", "stn_core.suite.plugin", f"--stn-{option}=~no_such_user/x.py")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*argument --stn-*: *home folder of '~no_such_user' is unknown"])
 
 
 def test_no_baselines_from_a_checkout_without_a_git_program(pytester, run_here, monkeypatch):
