@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stn_core.models.without_gradients import without_gradients
+
 _BATCH_SIZE = 500
 
 MAX_CONFUSION_CLASSES = 256
@@ -102,7 +104,7 @@ class Evaluation:
         ]
 
 
-@torch.no_grad()  # not inference_mode: what a model keeps of a batch, a grid say, must be trainable
+@without_gradients()
 def evaluate(
     model: nn.Module, images: Tensor, labels: Tensor, normalise: Callable[[Tensor], Tensor]
 ) -> Evaluation:

@@ -22,6 +22,7 @@ from torch.nn.parameter import is_lazy
 from stn_core.datasets import Dataset, load_dataset
 from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
+from stn_core.models.without_gradients import without_gradients
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 from stn_core.training.callbacks.base import Callback, Run, Watchers, reason_of, tell_kept
@@ -194,7 +195,7 @@ def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Modul
     return model.to(memory_format=model_info(name).memory_format)
 
 
-@torch.no_grad()
+@without_gradients()
 def show_two_images(model: nn.Module, dataset: Dataset, normalise: Normaliser) -> None:
     """Let a model see two images before it is trained.
 

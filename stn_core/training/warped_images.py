@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from stn_core.datasets import Dataset
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.transformed import TransformsImages, WarpedImages
+from stn_core.models.without_gradients import without_gradients
 
 BATCH_IMAGES = 10
 """So many images are shown warped."""
@@ -27,7 +28,7 @@ def one_of_each_class(labels: Tensor, count: int = BATCH_IMAGES) -> Tensor:
     return torch.argsort(rank * len(sizes) + labels, stable=True)[:count]
 
 
-@torch.no_grad()
+@without_gradients()
 def warp(model: TransformsImages, images: Tensor, normalise: Normaliser) -> WarpedImages:
     """What a model's transformer makes of uint8 images, as uint8 on the CPU; its mode is kept."""
     assert isinstance(model, nn.Module)

@@ -80,6 +80,14 @@ class GradientInEvaluation(Base):
         return logits
 
 
+class GradientWithoutAsking(Base):
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.flatten(1).clone().requires_grad_()
+        (slope,) = torch.autograd.grad(self.head(pixels).sum(), pixels)
+        logits: Tensor = self.head(pixels - 0.1 * slope)
+        return logits
+
+
 class ReassignedBuffer(Base):
     """Keeps something of the last batch, of the batch's size, in a buffer."""
 
@@ -98,6 +106,15 @@ def test_it_trains(model: type[nn.Module]) -> None:
     assert (record.status, record.message) == ("ok", "")
     losses = [epoch["train_loss"] for epoch in record.validation]
     assert losses[-1] < losses[0]
+
+
+def test_a_gradient_that_evaluation_does_not_keep_is_explained() -> None:
+    record = trained(GradientWithoutAsking)
+    assert record.status == "crashed"
+    assert record.message == (
+        "the model's forward pass takes gradients, which are off outside training: put that part"
+        " of it under `with torch.enable_grad():`"
+    )
 
 
 def test_a_buffer_of_the_batchs_size_survives_an_interruption(tmp_path: object) -> None:
