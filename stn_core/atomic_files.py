@@ -120,18 +120,30 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     Raises:
         OSError, ValueError, SafetensorError: it cannot be read, or is not as it was written.
     """
-    with needs_extra("data"):
-        from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    metadata, tensors = _opened(path)
     if "document" not in metadata or "checksum" not in metadata:
         raise ValueError("it has no document and checksum: another program wrote it")
     text, checksum = metadata["document"], metadata["checksum"]
     if checksum != _checksum(text, tensors, quick=checksum.startswith(_CRC)):
         raise ValueError("its contents are not what its checksum says")
     return tensors, json.loads(text)
+
+
+def _opened(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a file, mapped unless its name is not UTF-8."""
+    with needs_extra("data"):
+        import safetensors.torch
+
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)  # who has read the header's length and its JSON
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return header.get("__metadata__", {}), tensors
+    with safetensors.safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
 
 
 def tensors_metadata(

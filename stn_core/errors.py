@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import importlib.util
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -105,10 +107,29 @@ def user_path(path: str | os.PathLike[str]) -> Path:
     """A path as a user writes it, with ``~`` and ``~name`` for a home folder.
 
     Raises:
-        UsageError: no user of that name has a home here.
+        UsageError: no user of that name has a home here, or no file can have such a name.
     """
     try:
-        return Path(path).expanduser()
+        found = Path(path).expanduser()
+        found.lstat()
     except RuntimeError:
         home = os.fspath(path).partition("/")[0]
         raise UsageError(f"{path}: the home folder of {home!r} is unknown") from None
+    except ValueError:
+        raise UsageError(f"{path}: no file can have this name") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{path}: {error.strerror}") from None
+    return found
+
+
+def check_regular(path: Path) -> None:
+    """See that a path names a regular file, or nothing: a pipe would be waited for.
+
+    Raises:
+        UsageError: it names something else.
+        OSError: one may not look.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is not a regular file")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from stn_core.errors import UsageError, needs_extra, printable
+from stn_core.errors import UsageError, needs_extra, printable, user_path
 
 with needs_extra("data"):  # which has all that follows
     from safetensors import SafetensorError
@@ -24,6 +24,7 @@ with needs_extra("data"):  # which has all that follows
 from stn_core.atomic_files import read_tensors, write_tensors
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.registry import create_model, is_registered, model_info, untrained_name
+from stn_core.models.without_gradients import without_gradients
 from stn_core.schema import Count, CountFrom1, Number, Share, checked
 
 FORMAT_VERSION = 1
@@ -121,7 +122,7 @@ class SavedModel:
         memory_format = model_info(self.configuration.model).memory_format
         return Normaliser.of(self.configuration, device, memory_format)
 
-    @torch.no_grad()
+    @without_gradients()
     def probabilities(self, images: Tensor) -> Tensor:
         """How probable each class is: images ``(B, C, H, W)``, uint8, to ``(B, K)`` in [0, 1].
 
@@ -173,7 +174,7 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
 
 def read_saved_model(path: str | os.PathLike[str]) -> SavedModel:
     """A saved network and its configuration; arguments and errors as for `load_model`."""
-    path = Path(path)
+    path = user_path(path)
     weights, document = _read(path)
     if not isinstance(document, dict) or "configuration" not in document:
         raise UsageError(f"{path} is not a saved model; {_HOW_TO_SAVE}")

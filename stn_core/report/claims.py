@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stn_core.errors import UsageError, unknown_name
+from stn_core.errors import UsageError, check_regular, unknown_name
 from stn_core.gate.contrasts import Direction, Expectation
 
 METRICS = {
@@ -108,6 +108,7 @@ def read_claims(path: Path) -> Claims:
     Raises:
         UsageError: there is no such file, it is not TOML, or it holds no claim.
     """
+    check_regular(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

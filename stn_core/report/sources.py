@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, printable
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.session.answers import last_of_each_seed
 from stn_core.session.cells import CellKey, split_key
@@ -77,7 +77,7 @@ class Source:
             parts.append(f"{len(self.commits)} commits")
         elif self.commits:
             parts.append(f"commit{'s' * (len(self.commits) > 1)} {', '.join(self.commits)}")
-        return ", ".join(parts)
+        return printable(", ".join(parts))
 
 
 def read_source(path: Path) -> Source:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stn_core.atomic_files import replaced_at_once
-from stn_core.errors import UsageError, needs_extra
+from stn_core.errors import UsageError, check_regular, needs_extra
+from stn_core.schema import parse_json
 from stn_core.session.records import RunRecord
 
 with needs_extra("suite"):
@@ -24,6 +25,7 @@ def read_evidence(path: Path) -> list[RunRecord]:
     """
     if not path.exists():
         return []
+    check_regular(path)
     try:
         content = path.read_bytes()
         if not content:
@@ -36,8 +38,8 @@ def read_evidence(path: Path) -> list[RunRecord]:
 
 def _record(path: Path, number: int, line: str) -> RunRecord:
     try:
-        return RunRecord.from_dict(json.loads(line))
-    except (ValueError, RecursionError) as error:
+        return RunRecord.from_dict(parse_json(line, ""))
+    except UsageError as error:
         raise UsageError(f"{path}, line {number}: {error}") from None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stn_core.atomic_files import is_unfinished
-from stn_core.errors import UsageError, needs_extra
+from stn_core.errors import UsageError, check_regular, needs_extra
 from stn_core.session.file_names import LOCK_FILE, PLAN_FILE, RECORDS_FILE
 
 if TYPE_CHECKING:
@@ -115,8 +115,9 @@ def _order(folder: Path) -> tuple[int, str, int]:
 def _number(folder: Path) -> int:
     """What a session says of its place in the order; 0 of one that says nothing."""
     try:
+        check_regular(folder / PLAN_FILE)
         with (folder / PLAN_FILE).open("rb") as file:
             found = re.match(rb'\s*\{\s*"number":\s*(\d{1,15}),', file.read(100))
-    except OSError:
+    except (OSError, UsageError):
         return 0
     return int(found[1]) if found else 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from stn_core.errors import UsageError, needs_extra
+from stn_core.errors import UsageError, check_regular, needs_extra
 from stn_core.registry import check_name
 from stn_core.schema import (
     Amount,
@@ -295,12 +295,16 @@ def read_records(path: Path, *, with_details: bool = True) -> tuple[list[RunReco
     Args:
         path: the file; one that does not exist holds no records.
         with_details: records are whole; else as `RunRecord.without_details` leaves them.
+
+    Raises:
+        UsageError: it is no regular file.
     """
     records: list[RunRecord] = []
     shared: dict[str, Any] = {}
     complaints: list[str] = []
     if not path.exists():
         return records, complaints
+    check_regular(path)
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):  # a line ends at a newline and nowhere else
             try:

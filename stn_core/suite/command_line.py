@@ -53,23 +53,7 @@ class CommandLine:
         return self._config.rootpath
 
     @property
-    def check_words(config: pytest.Config) -> None:
-    """See that xdist can tell its workers the command: it passes UTF-8 alone.
-
-    Raises:
-        UsageError: a path, say, has other bytes in it.
-    """
-    for word in map(str, [*config.invocation_params.args, *sys.argv]):
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise UsageError(
-                f"{word} is not UTF-8 text, which xdist cannot pass to its workers: leave out -n,"
-                " or name a path in UTF-8"
-            ) from None
-
-
-def start_time(self) -> str:
+    def start_time(self) -> str:
         """When the session began."""
         return start_time(self._config)
 
@@ -111,6 +95,22 @@ def options_by_hand(config: pytest.Config) -> list[str]:
     words += shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
     written = {word.partition("=")[0] for word in words}
     return [name for name in OPTIONS if written & {f"--{name}", f"--{PREFIX}{name}"}]
+
+
+def check_words(config: pytest.Config) -> None:
+    """See that xdist can tell its workers the command: it passes UTF-8 alone.
+
+    Raises:
+        UsageError: a path, say, has other bytes in it.
+    """
+    for word in map(str, [*config.invocation_params.args, *sys.argv]):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{word} is not UTF-8 text, which xdist cannot pass to its workers: leave out -n,"
+                " or name a path in UTF-8"
+            ) from None
 
 
 def start_time(config: pytest.Config) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import sys
@@ -36,13 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and given.run is not _plan:
         make_parser().error(f"unrecognized arguments: {' '.join(rest)}")
     given.rest = rest
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's has no encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
         status: int = given.run(given)
+        sys.stdout.flush()
     except UsageError as error:
         print(error, file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever reads has enough, as `head` does
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # of a file that was named: every other one is told where it is read
+        print(printable(f"{error.filename}: {error.strerror}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -88,10 +96,12 @@ def _report(given: argparse.Namespace) -> int:
 
 def _show_progress(done: int, count: int) -> None:
     """A line that a terminal writes over; a log gets one for every tenth."""
+    from stn_core.report.cell_drawing import progress_line
+
     if sys.stderr.isatty():
         print(f"\rdrew {done} of {count} cells", end="\n" * (done == count), file=sys.stderr)
-    elif count >= 10 and done * 10 // count > (done - 1) * 10 // count:
-        print(f"drew {done} of {count} cells", file=sys.stderr)
+    elif line := progress_line(done, count):
+        print(line, file=sys.stderr)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -230,6 +240,7 @@ def _claims(given: argparse.Namespace) -> int:
     judged = judge_file(claims, given.baselines, given.evidence)
     print("\n".join([tally_line(judged), "", claims_table(judged), ""]))
     command = f"stn claims {given.claims}"
+    given.out.mkdir(parents=True, exist_ok=True)
     write_at_once(given.out / "claims.md", claims_document(judged, command))
     write_claims_page(judged, given.out / "claims.html", command)
     print(printable(str(given.out / "claims.html")))

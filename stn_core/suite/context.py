@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stn_core.errors import printable
 from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
@@ -214,7 +215,7 @@ class SessionContext:
             return
         for line in lines:
             terminal.ensure_newline()
-            terminal.write_line(self.spell(line))
+            terminal.write_line("\n".join(map(printable, self.spell(line).split("\n"))))
 
     @property
     def store(self) -> SessionStore:

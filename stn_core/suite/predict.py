@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from stn_core.datasets.sources.image_files import MODES, read_image
 from stn_core.errors import UsageError, printable
 from stn_core.models import TransformsImages
 from stn_core.models.saved_models import SavedModel, read_saved_model
+from stn_core.models.without_gradients import without_gradients
 from stn_core.registry import split_names
 from stn_core.session.user_modules import import_models
 from stn_core.training.devices import resolve_device
@@ -67,7 +67,7 @@ def prediction_line(saved: SavedModel, image: Tensor, top: int) -> str:
     return ", ".join(f"{names[k]} ({100 * probability:.2f} %)" for k, probability in pairs)
 
 
-@torch.no_grad()
+@without_gradients()
 def warped_image(saved: SavedModel, image: Tensor) -> Tensor:
     """What the model's transformer makes of an image: uint8 ``(C, H, W)`` to ``(C, h, w)``."""
     assert isinstance(saved.model, TransformsImages)

@@ -9,20 +9,18 @@ from typing import Any
 
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.training.artifact_collection import collect_artifacts
-from stn_core.training.callbacks.base import Callback, Run, Watcher
+from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 from stn_core.training.film import Film
 from stn_core.training.history import EpochResult
 
 
 @dataclass(frozen=True)
-class KeepArtifacts(Callback):
+class KeepArtifacts(CallbackWithFolder):
     """Every good run leaves its arrays.
 
     Args:
         folder: where.
     """
-
-    folder: str
 
     def watch(self, run: Run) -> Watcher:
         """What films and keeps one run."""

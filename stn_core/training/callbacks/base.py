@@ -31,7 +31,7 @@ import torch
 from torch import nn
 
 from stn_core.datasets import Dataset
-from stn_core.errors import UsageError, one_line
+from stn_core.errors import UsageError, one_line, user_path
 from stn_core.models.normaliser import Normaliser
 from stn_core.session.records import RunRecord
 from stn_core.training.evaluation import Evaluation
@@ -110,6 +110,23 @@ class Callback:
 
     def record_kept(self, record: RunRecord) -> None:
         """A run's record is safe. Called in the process that keeps records."""
+
+
+@dataclass(frozen=True)
+class CallbackWithFolder(Callback):
+    """A callback that writes files.
+
+    Args:
+        folder: where; ``~`` is the user's home.
+
+    Raises:
+        UsageError: no user of that name has a home here.
+    """
+
+    folder: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", str(user_path(self.folder)))
 
 
 class Watchers:

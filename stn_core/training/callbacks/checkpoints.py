@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from stn_core.session.file_names import file_stem
 from stn_core.session.records import RunRecord
-from stn_core.training.callbacks.base import Callback, Run, Watcher
+from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 from stn_core.training.checkpoint import Checkpoint, discard
 from stn_core.training.history import EpochResult
 
@@ -19,7 +19,7 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
-class SaveCheckpoints(Callback):
+class SaveCheckpoints(CallbackWithFolder):
     """A run that is interrupted, or crashes, leaves its state and can be resumed.
 
     Args:
@@ -30,7 +30,6 @@ class SaveCheckpoints(Callback):
 
     last: ClassVar[bool] = True
     stays: ClassVar[bool] = True
-    folder: str
     seconds: float = 60.0
 
     def watch(self, run: Run) -> Watcher:

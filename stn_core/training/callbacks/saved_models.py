@@ -7,11 +7,11 @@ from pathlib import Path
 
 from stn_core.models.saved_models import ModelConfiguration, save_model
 from stn_core.session.store import model_path
-from stn_core.training.callbacks.base import Callback, Run, Watcher
+from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 
 
 @dataclass(frozen=True)
-class SaveModels(Callback):
+class SaveModels(CallbackWithFolder):
     """Every good run leaves its model.
 
     Args:
@@ -19,7 +19,6 @@ class SaveModels(Callback):
         imports: the modules that register models of one's own; the saved models name them.
     """
 
-    folder: str
     imports: tuple[str, ...] = ()
 
     def watch(self, run: Run) -> Watcher:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.errors import require_package
-from stn_core.training.callbacks.base import Callback, Run, Watcher
+from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 
 
 @dataclass(frozen=True)
-class WriteTensorBoard(Callback):
+class WriteTensorBoard(CallbackWithFolder):
     """Every run has a folder of its own, which TensorBoard can show while it trains.
 
     Args:
@@ -20,9 +20,8 @@ class WriteTensorBoard(Callback):
         UsageError: TensorBoard's package is not installed.
     """
 
-    folder: str
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_package("tensorboard", "WriteTensorBoard", "tensorboard")
 
     def watch(self, run: Run) -> Watcher:
