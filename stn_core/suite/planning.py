@@ -229,7 +229,12 @@ class Planning:
 
         def write() -> None:
             command = context.worker_input.get("mainargv", sys.argv)
-            write_plan(context.options.results, plan, context.options, command)
+            folder = context.options.results
+            try:
+                write_plan(folder, plan, context.options, command)
+            except OSError as error:  # the disk is full, say
+                line = f"cannot write results to {folder}: {error.strerror}"
+                pytest.exit(line, pytest.ExitCode.USAGE_ERROR)
 
         if context.agreement:
             tests = {test: cells.index(cell) for test, cell in context.tests.items()}

@@ -168,6 +168,48 @@ def test_a_full_disk_fails_the_cell_and_says_so(bench, monkeypatch):
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+REMOVED_AFTER_CELL = """
+import pathlib, shutil
+ended = []
+
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        ended.append(report.nodeid)
+        if len(ended) == {count}:
+            for folder in pathlib.Path("results").iterdir():
+                {remove}
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_a_session_whose_folder_is_gone_at_the_end_fails_and_says_why(bench, pytester, workers):
+    pytester.makeconftest(REMOVED_AFTER_CELL.format(count=1, remove="shutil.rmtree(folder)"))
+    update = ("--update-baselines", "--seeds", "2")
+    result = bench(*select("tiny"), *update, *workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["nothing was judged: the session's plan is gone from *results*"])
+    assert not (pytester.path / "baselines.json").exists()
+
+
+def test_records_that_are_gone_at_the_end_are_missing(bench, pytester):
+    remove = "(folder / 'records.jsonl').unlink(missing_ok=True)"
+    pytester.makeconftest(REMOVED_AFTER_CELL.format(count=2, remove=remove))
+    result = bench(*select("tiny", "small"), "--seeds", "1")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["MISSING  *: 0 of 1 planned runs came back", "2 cells, 0 runs: *"])
+
+
+def test_a_plan_that_cannot_be_written_is_one_line(bench, monkeypatch):
+    def full(*arguments, **how):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("stn_core.session.plan.write_at_once", full)
+    result = bench(*select("tiny"), "--seeds", "1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["*cannot write results to *: No space left on device*"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
 @pytest.mark.parametrize(
     "arguments", [("--plan",), ("--plan", "-n", "2"), ("--collect-only", "-q")]
 )
