@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -78,6 +80,12 @@ def draw_cells(
     return sections, failures
 
 
+def progress_line(done: int, count: int) -> str:
+    """What a log is told as a cell is drawn: a line for every tenth of many, "" for the others."""
+    is_tenth = count >= 10 and done * 10 // count > (done - 1) * 10 // count
+    return f"drew {done} of {count} cells" if is_tenth else ""
+
+
 _Drawn = tuple[CellSection, list[str]]
 
 
@@ -86,16 +94,31 @@ def _drawn(tasks: Sequence[CellTask], figures: Path | None, count: int) -> Itera
     done = 0
     if workers > 1:
         # "spawn": a copy of this process would share the locks of its threads, torch's too.
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-        with pool:
-            try:
-                for drawn in pool.map(_draw, tasks, [figures] * len(tasks), chunksize=4):
-                    yield drawn
-                    done += 1
-            except BrokenProcessPool:  # a script without a main guard, a process that was killed
-                pass
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+        try:
+            for drawn in pool.map(_draw, tasks, [figures] * len(tasks), chunksize=4):
+                yield drawn
+                done += 1
+        except BrokenProcessPool:  # a script without a main guard, a process that was killed
+            pass
+        finally:
+            pool.shutdown(cancel_futures=True)
     for task in tasks[done:]:
         yield _draw(task, figures)
+
+
+def _end_with_parent() -> None:
+    """In a process that draws: leave Ctrl-C to its parent, and end when that is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _processors() -> int:

@@ -204,12 +204,23 @@ class Reporting:
         try:
             from stn_core.report.session_page import write_report
 
-            missing = write_report([folder], page, folder / FIGURES_FOLDER, table=self._table)
+            missing = write_report(
+                [folder],
+                page,
+                folder / FIGURES_FOLDER,
+                table=self._table,
+                on_progress=self._tell_progress,
+            )
         except Exception as error:
             self._notes.append(f"report not written: {error}")
         else:
             lacks = f" (incomplete: {missing[0]})" if missing else ""
             self._notes.append(f"report: {page}{lacks}")
+
+    def _tell_progress(self, done: int, count: int) -> None:
+        from stn_core.report.cell_drawing import progress_line
+
+        self._context.tell(filter(None, [progress_line(done, count)]))
 
     def _update_baselines(self) -> str:
         return update_baselines(self._context.options.baselines, self._judgements)
