@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from stn_core.errors import UsageError, needs_extra, one_line, printable
+from stn_core.errors import UsageError, check_regular, needs_extra, one_line, printable
 
 with needs_extra("suite"):
     import msgspec
@@ -66,6 +66,7 @@ def read_json(path: Path, *, is_text: bool = True) -> Any:
         UsageError: it cannot be read, or is not JSON as this program writes it.
     """
     try:
+        check_regular(path)
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
@@ -88,9 +89,12 @@ def parse_json(text: str, where: str, *, is_text: bool = True) -> Any:
     """
     if text.startswith("\ufeff"):
         raise UsageError(f"{where}begins with a byte order mark; save it as UTF-8 without one")
+    is_safe = not (is_text and _may_be_unsafe(text))
+    if is_safe and (plain := _parse_plain(text)) is not None:
+        return plain
     try:
         values = _parse(text, where)
-        return _printable_strings(values) if is_text and _may_be_unsafe(text) else values
+        return values if is_safe else _printable_strings(values)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise NotJsonError(f"{where}not JSON: {place}: {error.msg}") from None
@@ -103,14 +107,25 @@ def _may_be_unsafe(text: str) -> bool:
     return "\\" in text or "\x7f" in text or not text.isascii()
 
 
+def _parse_plain(text: str) -> Any:
+    """What a text holds, in a third of the time; None of one that takes a closer look.
+
+    Where each colon ends a name, a name that appeared twice and was dropped is missing among the
+    colons of what was read.
+    """
+    colons = text.count(":")
+    if "\\" in text or text.count('":') != colons:
+        return None
+    try:
+        values = msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return values if msgspec.json.encode(values).count(b":") == colons else None
+
+
 def _parse(text: str, where: str) -> Any:
     try:
-        try:
-            return _DECODER.decode(text)
-        except json.JSONDecodeError:
-            raise
-        except ValueError:  # Python converts no more than 4300 digits; the schema refuses fewer
-            return _BOUNDED_DECODER.decode(text)
+        return _DECODER.decode(text)
     except _TwiceError:
         place, name = next(_repeated_names(_MARKING_DECODER.decode(text), ()))
         inside = f"in {' > '.join(place)}: " if place else ""
@@ -162,12 +177,12 @@ def _repeated_names(values: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple
 
 
 def _bounded(digits: str) -> int | float:
+    """An integer; Python converts no more than 4300 digits, and the schema refuses fewer."""
     return int(digits) if len(digits) < 1000 else math.inf
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_bounded)
 _MARKING_DECODER = json.JSONDecoder(object_pairs_hook=_marked, parse_int=_bounded)
-_BOUNDED_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_bounded)
 
 
 def _printable_strings(values: Any) -> Any:

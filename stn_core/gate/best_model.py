@@ -7,12 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stn_core.errors import needs_extra
 from stn_core.gate.intervals import satterthwaite
-from stn_core.gate.statistics import Values
-
-with needs_extra("suite"):
-    import scipy  # its parts load when they are first used
+from stn_core.gate.statistics import Values, t_sf
 
 CONFIDENCE = 0.95
 """The least chance that the model that is best in truth is among the tied."""
@@ -66,7 +62,7 @@ def p_against_best(values: Mapping[str, Values], floors: Mapping[str, float]) ->
     known = sizes[source] - 1
     degrees = satterthwaite(variances[:, None], variances, known[:, None], known)
     errors = np.sqrt(variances[:, None] + variances)
-    chances = scipy.stats.t.sf((means[:, None] - means) / errors, degrees)
+    chances = t_sf((means[:, None] - means) / errors, degrees)
     np.fill_diagonal(chances, 1.0)  # nobody is behind itself
     corrected = np.minimum(chances.min(axis=1) * max(len(sizes) - 1, 1), 1.0)
     return dict(zip(values, corrected.tolist(), strict=True))

@@ -3,6 +3,7 @@
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.gate import digests
 from stn_core.gate.digests import read_digests, write_digests
 from stn_core.gate.verdict import Judgement, Verdict
 from tests.examples import CELL, baseline, environment, record
@@ -41,6 +42,24 @@ def test_what_passed_against_an_older_baseline_goes(tmp_path):
     write_digests(path, judged(record(0), record(1)))
     write_digests(path, judged(record(1), stored=NEWER))
     assert read_digests(path) == {(PLACE, CELL.key, NEWER.fingerprint, 1): "digest-1"}
+
+
+def test_however_many_cells_the_file_is_read_gone_through_and_written_once(tmp_path, monkeypatch):
+    visited, written = [], []
+
+    class Visited(dict):
+        def items(self):
+            visited.extend(self)
+            return super().items()
+
+    stored = Visited({(PLACE, f"smoke/digits/m{number}", "f", 0): "d" for number in range(50)})
+    monkeypatch.setattr(digests, "read_digests", lambda path: stored)
+    monkeypatch.setattr(digests, "write_at_once", lambda path, text: written.append(text))
+    runs = [record(0, model=f"m{number}") for number in range(50)]
+    passed = [Judgement(run.key, Verdict.PASS, records=(run,), baseline=STORED) for run in runs]
+    write_digests(tmp_path / "digests.json", passed)
+    assert len(visited) == 50
+    assert len(written) == 1
 
 
 @pytest.mark.parametrize("verdict", Verdict)

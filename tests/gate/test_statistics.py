@@ -24,6 +24,8 @@ from stn_core.gate.statistics import (
     settle,
     smallest_detectable_rise,
     spend,
+    t_isf,
+    t_sf,
     yardsticks,
 )
 from stn_core.session.budgets import get_budget
@@ -39,6 +41,15 @@ samples = st.dictionaries(
 )
 spaced = st.integers(-800, 100).map(lambda hundredths: hundredths / 100)
 spreads = st.floats(0.01, 1)
+
+
+# Student's t.
+
+
+@given(value=st.floats(-1e6, 1e6), chance=st.floats(1e-300, 0.999), degrees=st.floats(0.5, 1e6))
+def test_t_is_scipys_to_the_last_bit(value, chance, degrees):
+    assert t_sf(value, degrees) == stats.t.sf(value, degrees)
+    assert t_isf(chance, degrees) == stats.t.isf(chance, degrees)
 
 
 # Scales.
