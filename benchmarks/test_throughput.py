@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from tabulate import tabulate
 from torch.utils.data import DataLoader, Dataset
 
 from stn_core.datasets import Split, load_dataset
@@ -53,8 +51,10 @@ class PilImages(Dataset):
 
     def __init__(self, dataset):
         # Seconds to import, and every session of the benchmarks collects this file.
+        from PIL import Image
         from torchvision.transforms import Compose, Normalize, ToTensor
 
+        self.to_picture = Image.fromarray
         self.images = dataset.train.images[:, 0].numpy()
         self.labels = dataset.train.labels
         self.to_input = Compose([ToTensor(), Normalize(dataset.mean, dataset.std)])
@@ -63,7 +63,7 @@ class PilImages(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index):
-        return self.to_input(Image.fromarray(self.images[index])), self.labels[index]
+        return self.to_input(self.to_picture(self.images[index])), self.labels[index]
 
 
 def our_loop(model, dataset, recipe, device):
@@ -158,6 +158,8 @@ def show(pytestconfig):
             ]
             for loop, values in speeds.items()
         ]
+        from tabulate import tabulate
+
         headers = ["loop", "images/s", "to the bare loop", "to the reference loop"]
         with capture.global_and_fixture_disabled():
             print(f"\n{title}\n{tabulate(rows, headers, disable_numparse=True)}")

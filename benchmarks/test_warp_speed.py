@@ -19,7 +19,6 @@ import weakref
 
 import pytest
 import torch
-from tabulate import tabulate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -126,6 +125,8 @@ def test_warp_speed(size_hw, device, pytestconfig):
         ]
         for name, values in times.items()
     ]
+    from tabulate import tabulate
+
     headers = ["warp", "median ms", "range ms", "peak MiB"]
     clock = "time of the clock" if device.type == "cuda" else "time of the process"
     work = f"{size_hw[0]}x{size_hw[1]}, batch {BATCH}, forward + backward"

@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from stn_core.errors import needs_extra, printable
 
-with needs_extra("suite"):
-    from tabulate import MIN_PADDING, tabulate
-
 WIDTH = 120
 """Of a table where nobody knows how wide the reader's window is: in a log, in a file."""
 
@@ -31,6 +28,9 @@ WORDS = frozenset(
 _GAP = 2
 """Blanks between two columns."""
 
+_PADDING = 2
+"""What tabulate adds to a heading."""
+
 
 def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:
     """Rows as a table of tabulate's, words to the left and numbers to the right; "" of none.
@@ -41,6 +41,9 @@ def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:
     """
     if not rows:
         return ""
+    with needs_extra("suite"):  # only where a table is made
+        from tabulate import tabulate
+
     names = list(rows[0])
     rows = [{name: _safe(text, style) for name, text in row.items()} for row in rows]
     headings = [_heading(rows, name) for name in names] if style == "simple" else names
@@ -96,11 +99,11 @@ def _safe(text: str, style: str) -> str:
 
 def _heading(rows: Sequence[Mapping[str, str]], name: str) -> str:
     """The name of a column in as many lines as its values leave room for."""
-    room = max(len(row[name]) for row in rows) - MIN_PADDING
+    room = max(len(row[name]) for row in rows) - _PADDING
     return textwrap.fill(name, max(room, *map(len, name.split())), break_on_hyphens=False)
 
 
 def _width(rows: Sequence[Mapping[str, str]], name: str) -> int:
     """What tabulate makes the column of, which pads its headings."""
     heading = max(map(len, _heading(rows, name).splitlines()))
-    return max(*(len(row[name]) for row in rows), heading + int(MIN_PADDING))
+    return max(*(len(row[name]) for row in rows), heading + _PADDING)

@@ -5,6 +5,13 @@ import sys
 
 from tests.suite.sessions import GATE, session
 
+HEAVY = {
+    *("scipy.stats", "scipy.optimize", "scipy.special", "scipy.ndimage"),
+    *("pandas", "matplotlib", "sklearn", "PIL.Image", "tabulate", "jinja2", "hypothesis"),
+    *("torchvision", "tensorboard", "torch.utils.data", "torch._dynamo", "torch.onnx"),
+}
+"""What only judging, reading pictures, training or printing needs."""
+
 COLLECT = """
 import sys, pytest
 status = pytest.main(sys.argv[1:])
@@ -27,4 +34,4 @@ def test_collecting_imports_nothing_that_only_judges_or_draws(tmp_path):
     assert "::test_accuracy[digits-stn]" in done.stdout
     imported = set(done.stdout.partition("imported:")[2].split())
     assert "torch" in imported
-    assert not imported & {"scipy.stats", "scipy.optimize", "pandas", "matplotlib", "sklearn"}
+    assert imported & HEAVY == set()

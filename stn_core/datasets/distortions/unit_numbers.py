@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stn_core.errors import needs_extra
 
 with needs_extra("data"):
-    from scipy.special import ndtri
+    import scipy  # its parts load when they are first used
 
 
 def between(unit: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
@@ -23,7 +23,7 @@ def between(unit: NDArray[np.float64], low: float, high: float) -> NDArray[np.fl
 def normal(unit: NDArray[np.float64]) -> NDArray[np.float64]:
     """Standard normal numbers of the same shape: the quantiles of uniform ones, all finite."""
     # The quantile of 0 is infinite; of 53 bits, one number in 2^53 is 0.
-    return np.asarray(ndtri(np.maximum(unit, 2.0**-54)), dtype=np.float64)
+    return np.asarray(scipy.special.ndtri(np.maximum(unit, 2.0**-54)), dtype=np.float64)
 
 
 def whole(unit: NDArray[np.float64], count: int) -> NDArray[np.int64]:

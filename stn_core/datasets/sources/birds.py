@@ -30,8 +30,7 @@ from stn_core.datasets.splits import MIN_TRAIN_IMAGES, carve_validation
 from stn_core.errors import UsageError, needs_extra
 
 with needs_extra("data"):
-    import PIL
-    from PIL import Image, UnidentifiedImageError
+    import PIL  # Image, its large part, only where one is decoded
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -42,8 +41,6 @@ MAX_SIZE = 1_024  # pixels: twice what the images have
 
 DECODING_VERSION = 1
 """Of how an image becomes a square; part of the hash: another way is another dataset."""
-
-_DECODING_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def check_birds(root: str | os.PathLike[str] | None, download: bool = False) -> None:
@@ -171,6 +168,9 @@ def _sources(listing: Listing, images: Tensor, digest: str) -> Sources:
 
 def _decode_all(images: Sequence[BirdImage], size: int) -> Tensors:
     """All images, uint8 ``(N, 3, size, size)``, and the SHA-256 of each file, ``(N, 32)``."""
+    from PIL import Image, UnidentifiedImageError
+
+    damages = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
     pixels = np.empty((len(images), 3, size, size), np.uint8)
     digests = np.empty((len(images), hashlib.sha256().digest_size), np.uint8)
     for row, image in enumerate(images):
@@ -182,7 +182,7 @@ def _decode_all(images: Sequence[BirdImage], size: int) -> Tensors:
             pixels[row] = np.moveaxis(decode_square(content, size, image.box), -1, 0)
         except UnidentifiedImageError as error:
             raise _undecodable(image.path, "it is not an image file") from error
-        except _DECODING_ERRORS as error:
+        except damages as error:
             raise _undecodable(image.path, str(error).partition("\n")[0]) from error
         digests[row] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
     return {"images": torch.from_numpy(pixels), "digests": torch.from_numpy(digests)}
@@ -206,6 +206,8 @@ def decode_square(content: bytes, size: int, box: Box | None = None) -> NDArray[
     Raises:
         ValueError: the box lies outside the image.
     """
+    from PIL import Image
+
     with Image.open(io.BytesIO(content)) as file:
         image = file.convert("RGB")
     left, top, right, bottom = _clipped(box or (0, 0, *image.size), image.size)
