@@ -124,12 +124,13 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
 
 def check_regular(path: Path) -> None:
-    """See that a path names a regular file, or nothing: a pipe would be waited for.
+    """See that a path names no pipe, device or the like, which would be waited for.
 
     Raises:
-        UsageError: it names something else.
+        UsageError: it does.
         OSError: one may not look.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if not stat.S_ISREG(path.stat().st_mode):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # whoever reads it refuses a folder
             raise UsageError(f"{path} is not a regular file")
