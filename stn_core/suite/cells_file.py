@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, check_regular
 from stn_core.schema import checked, shown
 from stn_core.session.recipe import Recipe
 
@@ -65,6 +65,7 @@ def read_cells_file(path: Path) -> tuple[CellEntry, ...]:
         UsageError: it cannot be read, is not TOML, or holds something else; names the entry and the
             field.
     """
+    check_regular(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

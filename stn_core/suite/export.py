@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stn_core.errors import printable
 from stn_core.models.onnx_files import write_onnx
 from stn_core.models.saved_models import read_saved_model
 from stn_core.session.user_modules import import_models
@@ -22,7 +23,6 @@ def export(arguments: argparse.Namespace) -> int:
     write_onnx(arguments.onnx, saved)
     shape = ", ".join(map(str, saved.configuration.in_shape))
     classes = saved.configuration.num_classes
-    print(
-        f"{arguments.onnx}: images, uint8 (batch, {shape}), to logits, float32 (batch, {classes})"
-    )
+    said = f"images, uint8 (batch, {shape}), to logits, float32 (batch, {classes})"
+    print(printable(f"{arguments.onnx}: {said}"))
     return 0
