@@ -7,8 +7,8 @@ from tests.suite.sessions import GATE, session
 
 HEAVY = {
     *("scipy.stats", "scipy.optimize", "scipy.special", "scipy.ndimage"),
-    *("pandas", "matplotlib", "sklearn", "PIL.Image", "jinja2", "hypothesis"),
-    *("torchvision", "tensorboard", "torch.utils.data", "torch._dynamo", "torch.onnx"),
+    *("pandas", "matplotlib", "sklearn", "PIL.Image", "jinja2"),
+    *("torchvision", "tensorboard", "torch._dynamo", "torch.onnx"),
 }
 """What only judging, reading pictures, training or printing needs."""
 

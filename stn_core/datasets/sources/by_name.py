@@ -9,7 +9,6 @@ from pathlib import Path
 from stn_core.datasets.base import Dataset
 from stn_core.datasets.data_root import is_file, is_folder
 from stn_core.datasets.sources.found import Shape
-from stn_core.datasets.sources.gtsrb import find_gtsrb
 from stn_core.datasets.sources.idx_files import find_idx_set
 from stn_core.datasets.sources.mat_files import find_mat_set
 from stn_core.datasets.sources.medmnist_sets import find_medmnist_file
@@ -94,7 +93,9 @@ def _in_root(name: str, root: Path, image_size: tuple[int, int] | None) -> Sourc
     path = npz_file(name, root)
     if path:
         return _npz_source(path)
-    from stn_core.datasets.sources.image_folders import find_image_folder  # imports Pillow
+    # These import Pillow.
+    from stn_core.datasets.sources.gtsrb import find_gtsrb
+    from stn_core.datasets.sources.image_folders import find_image_folder
 
     for folder in _folders(name, root):
         for found in (find_idx_set(folder, name), find_mat_set(folder)):
