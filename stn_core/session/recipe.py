@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fnmatch
+import functools
 import hashlib
 import json
 import math
@@ -118,10 +119,15 @@ class Recipe:
         for name in changes:
             if name not in _FIELDS:
                 raise unknown_name("recipe field", name, _FIELDS)
-        return checked(Recipe, {**vars(self), **changes}, _BAD)
+        values = {name: getattr(self, name) for name in _FIELDS}
+        return checked(Recipe, {**values, **changes}, _BAD)
 
     def hash(self) -> str:
         """Twelve hexadecimal digits that differ as soon as any field does."""
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> str:
         canonical = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -103,7 +103,7 @@ def check_words(config: pytest.Config) -> None:
     Raises:
         UsageError: a path, say, has other bytes in it.
     """
-    for word in map(str, [*config.invocation_params.args, *sys.argv]):
+    for word in map(str, [*config.invocation_params.args, *sys.argv, config.rootpath]):
         try:
             word.encode()
         except UnicodeEncodeError:
