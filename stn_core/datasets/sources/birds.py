@@ -22,10 +22,11 @@ from torch import Tensor
 
 from stn_core.datasets.assembly import Sources, assemble
 from stn_core.datasets.base import Dataset, Split
-from stn_core.datasets.data_root import PASS_IT, cannot_be_read, data_folder, is_folder
+from stn_core.datasets.data_root import PASS_IT, data_folder, is_folder
 from stn_core.datasets.registry import register_dataset
 from stn_core.datasets.sources.cub_listing import BirdImage, Box, Listing, read_listing
 from stn_core.datasets.sources.decoded import Tensors, decoded_once
+from stn_core.datasets.sources.decoding import decode_files
 from stn_core.datasets.splits import MIN_TRAIN_IMAGES, carve_validation
 from stn_core.errors import UsageError, needs_extra
 
@@ -171,25 +172,22 @@ def _decode_all(images: Sequence[BirdImage], size: int) -> Tensors:
     from PIL import Image, UnidentifiedImageError
 
     damages = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
-    pixels = np.empty((len(images), 3, size, size), np.uint8)
-    digests = np.empty((len(images), hashlib.sha256().digest_size), np.uint8)
-    for row, image in enumerate(images):
+    paths = [image.path for image in images]
+
+    def decode(row: int, content: bytes) -> NDArray[np.uint8]:
         try:
-            content = image.path.read_bytes()
-        except OSError as error:
-            raise cannot_be_read(image.path, error) from error
-        try:
-            pixels[row] = np.moveaxis(decode_square(content, size, image.box), -1, 0)
+            return np.moveaxis(decode_square(content, size, images[row].box), -1, 0)
         except UnidentifiedImageError as error:
-            raise _undecodable(image.path, "it is not an image file") from error
+            raise _undecodable(paths[row], "it is not an image file") from error
         except damages as error:
-            raise _undecodable(image.path, str(error).partition("\n")[0]) from error
-        digests[row] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-    return {"images": torch.from_numpy(pixels), "digests": torch.from_numpy(digests)}
+            raise _undecodable(paths[row], str(error).partition("\n")[0]) from error
+
+    pixels, digests = decode_files(paths, (3, size, size), decode, "unpack the dataset again")
+    return {"images": pixels, "digests": digests}
 
 
 def _undecodable(path: Path, reason: str) -> UsageError:
-    return UsageError(f"image {path} cannot be decoded ({reason}); unpack the dataset again")
+    return UsageError(f"image {path} cannot be decoded ({reason})")
 
 
 def decode_square(content: bytes, size: int, box: Box | None = None) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stn_core.datasets.base import Dataset
 from stn_core.datasets.data_root import cannot_be_read, is_file, is_folder
 from stn_core.datasets.sources.decoded import decoded_once
+from stn_core.datasets.sources.decoding import decode_files
 from stn_core.datasets.sources.found import Found, Labelled, Shape, load_found
 from stn_core.datasets.sources.image_files import MODES, decode_image, image_layout
 from stn_core.datasets.sources.memory import check_fits
@@ -37,9 +38,6 @@ SPLITS = {
 
 DECODING_VERSION = 1
 """Of how an image file becomes an image; part of the hash and of a kept copy's name."""
-
-MOST_NAMED = 3
-"""Files that an error names."""
 
 Files = Sequence[tuple[Path, str]]
 """Image files with the name of their class, in order."""
@@ -82,7 +80,7 @@ class ImageFolder:
             name if name.isascii() else "images",
             paths,
             f"folders {DECODING_VERSION}, Pillow {PIL.__version__}, {shape}",
-            lambda: _decode_all(self.folder, paths, shape),
+            lambda: _decode_all(paths, shape),
         )
         images, start, splits = decoded["images"].numpy(), 0, {}
         digest = hashlib.sha256(f"folders {DECODING_VERSION}, {shape}".encode())
@@ -228,38 +226,22 @@ def _layouts(paths: Sequence[Path]) -> torch.Tensor:
     return torch.from_numpy(layouts)
 
 
-def _decode_all(folder: Path, paths: Sequence[Path], shape: Shape) -> dict[str, torch.Tensor]:
+def _decode_all(paths: Sequence[Path], shape: Shape) -> dict[str, torch.Tensor]:
     """Images (N, H, W, C), the SHA-256 of each file, and the highest value of any of 16 bits."""
     channels, height, width = shape
-    images = np.empty((len(paths), height, width, channels), np.uint8)
-    digests = np.empty((len(paths), hashlib.sha256().digest_size), np.uint8)
-    broken: list[str] = []
     deepest = 0
-    for row, path in enumerate(paths):
-        try:
-            content = path.read_bytes()
-            image, deep = decode_image(path, MODES[channels], (0,) * channels)
-        except OSError as error:
-            raise cannot_be_read(path, error) from error
-        except UsageError as error:
-            broken.append(str(error))
-            continue
+
+    def decode(row: int, content: bytes) -> NDArray[np.uint8]:
+        nonlocal deepest
+        image, deep = decode_image(paths[row], MODES[channels], (0,) * channels)
         deepest = max(deepest, deep)
         resized = image.resize((width, height), Image.Resampling.BILINEAR)
-        images[row] = np.asarray(resized).reshape(height, width, channels)
-        digests[row] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-    if broken:
-        names = "; ".join(broken[:MOST_NAMED])
-        more = f"; and {len(broken) - MOST_NAMED} more" if len(broken) > MOST_NAMED else ""
-        raise UsageError(
-            f"{folder}: {len(broken)} of {len(paths)} images are broken, repair or remove them: "
-            f"{names}{more}"
-        )
-    return {
-        "images": torch.from_numpy(images),
-        "digests": torch.from_numpy(digests),
-        "deep": torch.tensor(deepest),
-    }
+        return np.asarray(resized).reshape(height, width, channels)
+
+    images, digests = decode_files(
+        paths, (height, width, channels), decode, "repair or remove them"
+    )
+    return {"images": images, "digests": digests, "deep": torch.tensor(deepest)}
 
 
 def _said(shape: Shape, chosen: tuple[int, int] | None, deep: torch.Tensor) -> tuple[str, ...]:

@@ -308,6 +308,11 @@ def test_what_is_no_image_and_a_box_outside_are_named(root: Path) -> None:
     assert str(path) in str(caught.value)
     path.write_text("a bird")
     assert f"image {path} cannot be decoded (it is not an image file)" in complaint(root)
+    image_file(root, 5).write_text("another")
+    message = complaint(root)
+    assert f"2 of {len(NUMBERS)} images are broken, unpack the dataset again: " in message
+    assert str(path) in message
+    assert str(image_file(root, 5)) in message
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(
