@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stn_core.errors import UsageError
 from stn_core.gate.baselines import read_baselines
 from stn_core.report.claims import Claims, check_names
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
@@ -15,9 +16,17 @@ from stn_core.session.evidence import read_evidence
 def unknown_names(claims: Claims) -> list[str]:
     """A message for every claim that names a model, dataset or budget that does not exist."""
     from stn_core.datasets import list_datasets
-    from stn_core.models import list_models
+    from stn_core.models import list_models, model_info
 
-    return check_names(claims.claims, list_models(), list_datasets(), list_budgets())
+    def exists(name: str) -> bool:
+        try:
+            return bool(model_info(name))
+        except UsageError:
+            return False
+
+    named = {model for claim in claims.claims for _, _, model in claim.cells}
+    models = {*list_models(), *filter(exists, named)}  # variants and other libraries' among them
+    return check_names(claims.claims, sorted(models), list_datasets(), list_budgets())
 
 
 def judge_file(claims: Claims, baselines: Path, evidence: Path) -> list[JudgedClaim]:

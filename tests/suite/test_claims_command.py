@@ -1,5 +1,6 @@
 """The command that judges the claims of this repository, and the page that it wrote."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from stn_core.report.claims import read_claims
@@ -34,3 +35,14 @@ def test_a_wrong_entry_fails_the_command_and_the_others_are_told(tmp_path, capsy
     assert "wrong-spinal" in said.err
     assert (tmp_path / "claims.md").exists()
     assert (tmp_path / "claims.html").exists()
+
+
+def test_variants_and_other_libraries_models_may_be_claimed_about():
+    named = {"cnn", "stn[warp=tps]", "timm:test_resnet", "stn[wrap=tps]", "tim:resnet"}
+    claims = read_claims(REPOSITORY / CLAIMS)
+    contrast = replace(claims.claims[0].contrasts[0], than=tuple(sorted(named)))
+    claim = replace(claims.claims[0], contrasts=(contrast,))
+    wrong = unknown_names(replace(claims, claims=(claim,)))
+    assert len(wrong) == 2
+    assert "tim:resnet" in wrong[1]
+    assert "stn[wrap=tps]" in wrong[0]
