@@ -8,13 +8,14 @@ RESOLUTION ?= highest
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ARGS :=
+RESULTS :=
 UPGRADE :=
 # Without it each process compiles torch anew, which takes longer than to train a small model.
 unexport PYTHONDONTWRITEBYTECODE
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --resolution $(RESOLUTION) --quiet
 
-.PHONY: bench test nightly lint install lock dist clean
+.PHONY: bench test nightly lint docs install lock dist clean
 
 bench: $(INSTALLED)  ## train and judge the nine core models on the embedded digits, on the CPU
 	$(BIN)/pytest benchmarks -m core -n 2 --device cpu $(ARGS)
@@ -35,6 +36,9 @@ lint: $(INSTALLED)  ## ruff, mypy, shell scripts, and the schemas of workflows, 
 		--schemafile $$(echo .venv/lib/python*/site-packages/ray/autoscaler/ray-schema.json)
 	$(BIN)/shellcheck .ci/run docs/clusters/*.sh
 	! test -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
+
+docs: $(INSTALLED)  ## site/html: the documentation; RESULTS=results/...: with that session's report
+	$(BIN)/python -m website.build $(if $(RESULTS),--results $(RESULTS))
 
 install: $(INSTALLED)  ## the environment, for a command of one's own
 

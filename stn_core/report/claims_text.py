@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from stn_core.errors import UsageError
 from stn_core.gate.contrasts import Direction, Finding
 from stn_core.report.claims import METRICS, WAYS
 from stn_core.report.judged_claims import CONFIDENCE, JudgedClaim, JudgedDifference
@@ -29,6 +30,8 @@ INTERVALS = (
     " what was seen so far is true."
 )
 
+MOST_TELLING = 10
+EXCERPT_BEGINS, EXCERPT_ENDS = "<!-- claims -->", "<!-- /claims -->"
 
 _PLURAL = {Finding.HOLDS: "hold", Finding.DOES_NOT_HOLD: "do not hold", Finding.OPEN: "are open"}
 
@@ -140,6 +143,42 @@ def _document_cell(one: JudgedClaim, way: str) -> str:
         return ""
     decisive = decisive_difference(one.ways[way])
     return f"**{one.finding(way)}**: {difference_text(decisive)}"
+
+
+def claims_excerpt(judged: Sequence[JudgedClaim]) -> str:
+    """The most telling claims as a Markdown table: decided ones, those that do not hold first."""
+    rows = [
+        (one, way, one.finding(way))
+        for finding in (Finding.DOES_NOT_HOLD, Finding.HOLDS)
+        for way in WAYS
+        for one in judged
+        if one.finding(way) is finding
+    ]
+    lines = ["| claim | finding | difference |", "|---|---|---|"]
+    for one, way, found in rows[:MOST_TELLING]:
+        said = difference_text(decisive_difference(one.ways[way]))
+        lines.append(f"| {one.claim.sentence} | {found}, {WAYS[way]} | {said} |")
+    return "\n".join(lines)
+
+
+def with_excerpt(text: str, excerpt: str, where: str) -> str:
+    """A Markdown text with the excerpt in place of what stands between its two markers.
+
+    Args:
+        text: with one line `EXCERPT_BEGINS` and a later one `EXCERPT_ENDS`.
+        excerpt: of `claims_excerpt`.
+        where: the text's name, for an error.
+
+    Raises:
+        UsageError: the markers are missing, or are there more than once.
+    """
+    before, begins, rest = text.partition(f"{EXCERPT_BEGINS}\n")
+    _, ends, after = rest.partition(f"{EXCERPT_ENDS}\n")
+    if not ends or text.count(EXCERPT_BEGINS) + text.count(EXCERPT_ENDS) > 2:
+        raise UsageError(
+            f"{where} needs one line {EXCERPT_BEGINS} and after it one line {EXCERPT_ENDS}"
+        )
+    return f"{before}{begins}\n{excerpt}\n\n{ends}{after}"
 
 
 def _details(judged: Iterable[JudgedClaim]) -> Iterable[str]:

@@ -9,10 +9,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stn_core.errors import UsageError, printable, user_path
 from stn_core.registry import split_names
 from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
+
+if TYPE_CHECKING:
+    from stn_core.report.judged_claims import JudgedClaim
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -224,6 +228,13 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
         help="a file of complete records (default: evidence.jsonl.gz, if there is one)",
     )
     parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
+    parser.add_argument(
+        "--readme",
+        metavar="FILE",
+        type=_path,
+        help="also put the ten most telling claims into this Markdown file, between its lines"
+        " <!-- claims --> and <!-- /claims -->",
+    )
     parser.set_defaults(run=_claims)
 
 
@@ -244,8 +255,21 @@ def _claims(given: argparse.Namespace) -> int:
     write_at_once(given.out / "claims.md", claims_document(judged, command))
     write_claims_page(judged, given.out / "claims.html", command)
     print(printable(str(given.out / "claims.html")))
+    if given.readme:
+        _update_readme(given.readme, judged)
     _complain(wrong)
     return int(bool(wrong))
+
+
+def _update_readme(file: Path, judged: Sequence[JudgedClaim]) -> None:
+    from stn_core.atomic_files import write_at_once
+    from stn_core.report.claims_text import claims_excerpt, with_excerpt
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    write_at_once(file, with_excerpt(text, claims_excerpt(judged), str(file)))
 
 
 def _complain(complaints: Sequence[str]) -> None:

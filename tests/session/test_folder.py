@@ -16,6 +16,7 @@ from stn_core.session.folder import (
     next_number,
     session_folders,
 )
+from tests.platforms import needs_posix_signals
 
 
 def planned(folder, number=None):
@@ -63,6 +64,7 @@ def test_a_folder_in_use_is_refused_in_one_line_and_free_when_its_session_ends(t
     hold_folder(tmp_path).release()
 
 
+@needs_posix_signals
 def test_a_killed_session_holds_no_folder(tmp_path):
     code = (
         "import os, pathlib, signal, sys\n"

@@ -3,8 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from stn_core.errors import UsageError
 from stn_core.report.claims import read_claims
-from stn_core.report.claims_text import claims_document
+from stn_core.report.claims_text import (
+    EXCERPT_BEGINS,
+    EXCERPT_ENDS,
+    claims_document,
+    claims_excerpt,
+    with_excerpt,
+)
 from stn_core.suite.claims import judge_file, unknown_names
 from stn_core.suite.commands import main
 
@@ -21,6 +30,23 @@ def test_every_claim_names_what_exists_and_the_page_says_what_the_stored_values_
     judged = judge_file(claims, REPOSITORY / "baselines.json", evidence)
     page = (REPOSITORY / "docs" / "claims.md").read_text(encoding="utf-8")
     assert page == claims_document(judged, f"stn claims {CLAIMS.as_posix()}")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert readme == with_excerpt(readme, claims_excerpt(judged), "README.md")
+
+
+def test_the_readme_keeps_what_stands_around_the_claims():
+    text = f"before\n{EXCERPT_BEGINS}\nold\n{EXCERPT_ENDS}\nafter\n"
+    assert with_excerpt(text, "new", "") == text.replace("old", "\nnew\n")
+    assert with_excerpt(with_excerpt(text, "old", ""), "new", "") == with_excerpt(text, "new", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", f"{EXCERPT_BEGINS}\n", f"{EXCERPT_ENDS}\n{EXCERPT_BEGINS}\n", f"{EXCERPT_BEGINS}\n" * 3],
+)
+def test_a_readme_without_a_place_for_the_claims_is_refused(text):
+    with pytest.raises(UsageError, match=r"^page\.md needs one line <!-- claims --> and after it"):
+        with_excerpt(text, "new", "page.md")
 
 
 def test_a_wrong_entry_fails_the_command_and_the_others_are_told(tmp_path, capsys, monkeypatch):

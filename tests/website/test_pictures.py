@@ -1,0 +1,59 @@
+"""The site's pictures show what the library does."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from stn_core import create_model
+from website.grid_picture import PIXEL, grid_picture
+from website.structure import IMAGE, core_models, structure_picture
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(picture: str) -> list[str]:
+    return [str(one.text) for one in ElementTree.fromstring(picture).iter(f"{SVG}text")]
+
+
+def test_the_grid_picture_names_the_centres_of_all_pixels() -> None:
+    expected = {
+        f"({(2 * column + 1) / 4 - 1:.3g}, {(2 * row + 1) / 3 - 1:.3g})"
+        for row in range(3)
+        for column in range(4)
+    }
+    assert expected <= set(texts(grid_picture()))
+
+
+def test_the_warp_of_the_grid_picture_reads_the_middle_half_of_the_input() -> None:
+    circles = list(ElementTree.fromstring(grid_picture()).iter(f"{SVG}circle"))
+    output, read = circles[:12], circles[12:]
+    for axis, side in (("cx", 4), ("cy", 3)):
+        drawn = [float(one.attrib[axis]) for one in output]
+        halved = [float(one.attrib[axis]) for one in read]
+        assert max(drawn) - min(drawn) == pytest.approx((side - 1) * PIXEL)
+        assert max(halved) - min(halved) == pytest.approx((side - 1) * PIXEL / 2)
+
+
+def test_there_is_a_structure_of_each_core_model() -> None:
+    assert len(core_models()) == 9
+
+
+@pytest.mark.parametrize("name", ["cnn", "stn", "vit"])
+def test_a_structure_shows_every_layers_parameters(name: str) -> None:
+    rows = texts(structure_picture(name))
+    model = create_model(name, IMAGE, 10)
+    layers = [layer for layer in model.modules() if not list(layer.children())]
+    for layer in layers:
+        assert any(row.startswith(type(layer).__name__) for row in rows)
+        count = sum(parameter.numel() for parameter in layer.parameters())
+        assert not count or any(re.match(rf"{count:,} parameters", row) for row in rows)
+    assert rows[0].endswith("28")
+
+
+def test_a_structure_says_which_warp_and_sampler_a_transformer_has() -> None:
+    (said,) = [row for row in texts(structure_picture("stn")) if row.startswith("theta")]
+    assert "affine" in said
+    assert "bilinear" in said
