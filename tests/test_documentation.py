@@ -7,7 +7,6 @@ A command is parsed by the parser that it would meet: pytest's with this plugin'
 from __future__ import annotations
 
 import ast
-import contextlib
 import importlib
 import inspect
 import re
@@ -40,16 +39,23 @@ from tests.pages import (
 )
 
 NOT_PARSED = {
-    "pip install": "needs a package index; its extras are checked",
+    "pip uv": "need a package index; the extras in their lines are checked",
     "docker": "needs Docker: the nightly workflow builds and runs both images; what follows `train`"
     " is parsed",
-    "nvidia-cuda-mps-control": "NVIDIA's, for machines with its cards",
-    "echo quit": "its input",
+    "nvidia-cuda-mps-control echo": "NVIDIA's, for machines with its cards",
     "jupyter": "JupyterLab is not among the development tools; a test runs the notebook",
-    ".venv/bin/tensorboard": "starts a server; tests read the event files",
-    "apt-get install": "the system's, as root",
-    "git": "version control",
-    "mkdir": "the shell's, and so is export",
+    "tensorboard": "starts a server; tests read the event files",
+    "apt-get": "the system's, as root",
+    "git mkdir chmod export": "version control and the shell",
+    "ray": "starts clusters; the session in its line is parsed",
+    "sbatch kubectl slurm-submit.sh": "need a scheduler; the session's options are parsed",
+}
+"""Programs that read their own command lines, and why no test asks them."""
+OTHERS_OPTIONS = {
+    "--collect-only --lf --maxfail --junitxml --help": "pytest",
+    "--node-ip-address --object-store-memory": "ray start",
+    "--dependency --exclusive": "sbatch",
+    "--table": "benchmarks.mutation_trial",
 }
 COMMANDS = list({one.words: one for page in PAGES for one in commands(page)}.values())
 BLOCKS = [block for page in PAGES for block in python_blocks(page)]
@@ -102,20 +108,28 @@ def parse_stn(config: pytest.Config, words: tuple[str, ...]) -> None:
 
 
 def parse_module(name: str, arguments: list[str]) -> None:
-    with contextlib.suppress(SystemExit):
-        module = importlib.import_module(f"{name}.__main__" if "mutation" in name else name)
-        parse = getattr(module, "parse_arguments", None)
-        assert parse, f"python -m {name} has no parse_arguments"
-        parse(arguments)
+    """Read a command line as the module or package does that ``python -m`` runs."""
+    package = importlib.import_module(name)
+    module = (
+        importlib.import_module(f"{name}.__main__") if hasattr(package, "__path__") else package
+    )
+    module.parse_arguments(arguments)
 
 
-def parse_docker(config: pytest.Config, words: tuple[str, ...]) -> None:
-    assert words[0] == "compose"
-    assert {"build", "run", "up"} & set(words)
-    for name in (word for word in words if word.endswith(".yaml")):
-        assert (REPOSITORY / name).exists()
-    if "train" in words:
-        parse_pytest(config, list(words[words.index("train") + 1 :]))
+def parse_others(config: pytest.Config, name: str, words: list[str]) -> None:
+    """What can be checked of another program's line: files, extras, and a session's options."""
+    assert any(name in names.split() for names in NOT_PARSED), f"nothing parses {name}"
+    for word in words:
+        for extras in re.findall(r"^stn-core\[([\w,]+)\]", word):
+            assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+        if word.endswith((".yaml", ".sh")):
+            assert (REPOSITORY / word).exists(), word
+        if ".venv/bin/pytest " in word:
+            parse_pytest(config, shlex.split(word.partition(".venv/bin/pytest ")[2]))
+    if name == "docker" and "train" in words:
+        parse_pytest(config, words[words.index("train") + 1 :])
+    if "slurm" in " ".join([name, *words]):
+        parse_pytest(config, words[next(i for i, word in enumerate(words) if word[:2] == "--") :])
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=place)
@@ -123,31 +137,26 @@ def test_the_program_takes_a_command_as_it_is_written(
     command: Command, pytestconfig: pytest.Config
 ) -> None:
     program, *rest = command.words
-    name = program.removeprefix(".venv/bin/")
-    if name == "python" and rest[:2] == ["-m", "pytest"]:
-        name, rest = "pytest", rest[2:]
+    name = Path(program).name
+    if name == "python" and rest[:1] == ["-m"] and rest[1] in ("pytest", "pip"):
+        name, *rest = rest[1:]
     if name == "pytest":
         parse_pytest(pytestconfig, rest, short=program.startswith(".venv"))
     elif name == "stn":
         parse_stn(pytestconfig, tuple(rest))
     elif name == "make":
         parse_make(pytestconfig, tuple(rest))
-    elif name == "python" and rest[:1] == ["-m"] and rest[1] != "pip":
+    elif name == "python":
+        assert rest[0] == "-m"
         parse_module(rest[1], rest[2:])
-    elif name == "docker":
-        parse_docker(pytestconfig, tuple(rest))
-    elif "pip install" in command.line:
-        for extras in re.findall(r"stn-core\[([\w,]+)\]", command.line):
-            assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
     else:
-        line = command.line.replace("export ", "mkdir ")
-        assert any(line.startswith(start) for start in NOT_PARSED), f"nothing parses {line}"
+        parse_others(pytestconfig, name, rest)
 
 
 def test_what_nothing_parses_is_a_short_list_without_entries_that_no_page_needs() -> None:
     assert len(NOT_PARSED) < 10
-    for start in NOT_PARSED:
-        assert any(start in command.line for command in COMMANDS), f"no page has {start}"
+    found = {Path(word).name for command in COMMANDS for word in command.words}
+    assert set(" ".join(NOT_PARSED).split()) <= found
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -160,13 +169,13 @@ def test_an_indented_block_is_commands_or_what_a_command_prints(page: Path) -> N
 
 
 def known_options() -> set[str]:
-    """Every option of the suite's, of ``stn`` and of the mutation trial, and those of others."""
+    """Every option of the suite's and of ``stn``, and those of others."""
     names = {f"--{prefix}{name}" for name in OPTIONS for prefix in ("", PREFIX)}
     for action in make_parser()._actions:
         choices = action.choices if isinstance(action.choices, dict) else {}
         for inner in choices.values():
             names |= {name for each in inner._actions for name in each.option_strings}
-    return names | {"--collect-only", "--lf", "--table", "--help"}
+    return names | set(" ".join(OTHERS_OPTIONS).split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
