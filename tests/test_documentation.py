@@ -100,11 +100,18 @@ def parse_make(config: pytest.Config, words: tuple[str, ...]) -> None:
 
 
 def parse_stn(config: pytest.Config, words: tuple[str, ...]) -> None:
-    given, rest = make_parser().parse_known_args(list(words))
+    if len(words) == 1 and words != ("plan",):  # a command is named, not shown
+        words = (*words, "--help")
+    if words[1:] == ("--help",):
+        with pytest.raises(SystemExit) as ended:
+            make_parser().parse_args(words)
+        assert ended.value.code == 0
+        return
+    _, rest = make_parser().parse_known_args(list(words))
     if words[0] == "plan":
-        return parse_pytest(config, rest)
-    assert not rest, f"unknown: {rest}"
-    assert given.run
+        parse_pytest(config, rest)
+    else:
+        assert not rest, f"unknown: {rest}"
 
 
 def parse_module(name: str, arguments: list[str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from stn_core.errors import UsageError
+from stn_core.atomic_files import write_at_once
+from stn_core.errors import UsageError, check_regular
 from stn_core.gate.baselines import read_baselines
 from stn_core.report.claims import Claims, check_names
+from stn_core.report.claims_text import claims_excerpt, with_excerpt
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
 from stn_core.report.stored_cells import stored_cells
 from stn_core.session.budgets import list_budgets
@@ -37,3 +40,19 @@ def judge_file(claims: Claims, baselines: Path, evidence: Path) -> list[JudgedCl
     """
     stored = stored_cells(read_baselines(baselines), read_evidence(evidence))
     return judge_claims(claims.claims, stored)
+
+
+def update_readme(file: Path, judged: Sequence[JudgedClaim]) -> None:
+    """Put the most telling claims into a Markdown file, between its two markers.
+
+    Raises:
+        UsageError: the file cannot be read, or has no place for them.
+    """
+    check_regular(file)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not UTF-8 text: byte {error.start}") from None
+    write_at_once(file, with_excerpt(text, claims_excerpt(judged), str(file)))

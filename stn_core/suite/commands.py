@@ -9,14 +9,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stn_core.errors import UsageError, printable, user_path
 from stn_core.registry import split_names
 from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
-
-if TYPE_CHECKING:
-    from stn_core.report.judged_claims import JudgedClaim
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -244,7 +240,7 @@ def _claims(given: argparse.Namespace) -> int:
     from stn_core.report.claims import read_claims
     from stn_core.report.claims_page import write_claims_page
     from stn_core.report.claims_text import claims_document, claims_table, tally_line
-    from stn_core.suite.claims import judge_file, unknown_names
+    from stn_core.suite.claims import judge_file, unknown_names, update_readme
 
     claims = read_claims(given.claims)
     wrong = [*claims.refused, *unknown_names(claims)]
@@ -256,20 +252,9 @@ def _claims(given: argparse.Namespace) -> int:
     write_claims_page(judged, given.out / "claims.html", command)
     print(printable(str(given.out / "claims.html")))
     if given.readme:
-        _update_readme(given.readme, judged)
+        update_readme(given.readme, judged)
     _complain(wrong)
     return int(bool(wrong))
-
-
-def _update_readme(file: Path, judged: Sequence[JudgedClaim]) -> None:
-    from stn_core.atomic_files import write_at_once
-    from stn_core.report.claims_text import claims_excerpt, with_excerpt
-
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from None
-    write_at_once(file, with_excerpt(text, claims_excerpt(judged), str(file)))
 
 
 def _complain(complaints: Sequence[str]) -> None:
