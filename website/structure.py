@@ -46,14 +46,20 @@ def structure_picture(model: str) -> str:
 
 
 def _rows(layers: list[Any]) -> Iterator[Row]:
+    """A row for each layer; a transformer's sampling follows its localisation network."""
+    waiting: list[Row] = []
     for layer in layers:
+        depth = layer.depth - 1
+        while waiting and waiting[-1].depth > depth:
+            yield waiting.pop()
         shape = _sizes(layer.output_size[1:])
         name = f"{layer.class_name} {layer.var_name}"
-        depth = layer.depth - 1
         yield Row(depth, name, shape, layer.num_params, bool(layer.children))
         if isinstance(layer.module, SpatialTransformer):
             warp, sampler = layer.module.warp.name, layer.module.sampler
-            yield Row(depth + 1, f"theta → {warp} grid → {sampler} sampler", shape, 0, False)
+            sampling = f"theta → {warp} grid → {sampler} sampler"
+            waiting.append(Row(depth + 1, sampling, shape, 0, False))
+    yield from reversed(waiting)
 
 
 def _parts(rows: list[Row]) -> Iterator[str]:

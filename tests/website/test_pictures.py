@@ -52,7 +52,10 @@ def test_a_structure_shows_every_layers_parameters(name: str) -> None:
     assert rows[0].endswith("28")
 
 
-def test_a_structure_says_which_warp_and_sampler_a_transformer_has() -> None:
-    (said,) = [row for row in texts(structure_picture("stn")) if row.startswith("theta")]
-    assert "affine" in said
-    assert "bilinear" in said
+def test_a_transformer_samples_after_its_localisation_and_before_the_classifier() -> None:
+    rows = texts(structure_picture("stn"))
+    places = [
+        next(place for place, row in enumerate(rows) if row.startswith(begins))
+        for begins in ("Linear residual", "theta → affine grid → bilinear", "Sequential classifier")
+    ]
+    assert places == sorted(places)
