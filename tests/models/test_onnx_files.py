@@ -18,6 +18,7 @@ from stn_core.models import create_model, list_models, model_info
 from stn_core.models.onnx_files import write_onnx
 from stn_core.models.saved_models import SavedModel
 from tests.configurations import configuration_of
+from tests.models.test_export import with_few_steps
 from tests.models.test_laws import OPTIONS
 
 DOES_NOT_CONVERT: dict[str, str] = {}
@@ -51,7 +52,7 @@ def trained_a_step(name: str) -> tuple[SavedModel, torch.Tensor]:
         std=data.std,
         background=background,
     )
-    saved = SavedModel(model, configuration)
+    saved = SavedModel(with_few_steps(model), configuration)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     images, labels = data.train.images[:64], data.train.labels[:64]
     F.cross_entropy(model(saved.normalise(images)), labels).backward()
