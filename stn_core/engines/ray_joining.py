@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,13 +72,28 @@ def join_cluster(wanted: Wanted) -> Any:
     on_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=wanted.address, **options)
+        with _silent_descriptor():
+            ray.init(address=wanted.address, **options)
     except Exception as error:  # Ray raises half a dozen kinds
         raise UsageError(_why_not_joined(wanted.address, error)) from None
     finally:
         if on_main_thread:
             signal.signal(signal.SIGTERM, before)  # Ray sets its own
     return ray
+
+
+@contextlib.contextmanager
+def _silent_descriptor() -> Iterator[None]:
+    """Nothing is written to the process's standard error: Ray's core writes there past Python."""
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _check_version(version: str) -> None:

@@ -260,6 +260,8 @@ def test_what_cannot_work_is_said_in_a_line_and_in_time(
     assert session.returncode == pytest.ExitCode.INTERRUPTED
     told = [each for each in said.splitlines() if line in each]
     assert told[0].startswith("--ray 127.0.0.1:"), said
+    assert "rpc_client" not in said
+    assert "gcs_client" not in said
     assert "Traceback" not in said
     assert not (project / "refused").exists()
 
