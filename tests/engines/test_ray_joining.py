@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import socket
 import sys
 import time
@@ -93,3 +94,12 @@ def test_a_node_without_the_package_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     refusal, _ = look((), "", "stn_core 1", (), None, None, "a")
     assert refusal.startswith("node a has stn_core ")
     assert refusal.endswith("(No module named 'stn_core'); this session has stn_core 1")
+
+
+def test_what_is_written_past_python_is_silent_while_a_cluster_is_joined(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with ray_joining._silent_descriptor():
+        os.write(2, b"noise\n")
+    os.write(2, b"said\n")
+    assert capfd.readouterr().err == "said\n"
