@@ -219,7 +219,7 @@ def compute(task, surroundings):
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*Interrupted: node 10.0.0.7 has stn_core *, torch 2*"])
     assert not (folders(pytester)[0] / "records.jsonl").exists()
-    assert result.parseoutcomes() == {}
+    assert not result.parseoutcomes().keys() & {"passed", "failed"}
 
 
 def test_ray_and_workers_are_not_asked_for_together(bench):
