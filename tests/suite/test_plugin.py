@@ -255,12 +255,12 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         (["--update-baselines", "--seeds", "1"], "--update-baselines needs two or more seeds"),
         (["--shard", "3/2"], "*argument --shard*: expected K/N with K from 1 to N*"),
         (["--min-drop", "some"], "*argument --min-drop*: expected points of accuracy*"),
-        (["--resume", "no_such_folder"], "--resume: *no_such_folder is no session*"),
+        (["--resume", "no_such_folder"], "--resume: *no_such_folder is not a session's folder*"),
         (["--resume", "last"], "--resume last: there is no session in *"),
         (["--from-records", "none.jsonl"], "--from-records: there is no file *none.jsonl"),
         (
             ["--from-records", "test_bench.py"],
-            "--from-records: no record of the budget smoke; *: torn*",
+            "--from-records: no record of the budget smoke; *: incomplete*",
         ),
         (["--update-digests"], "--update-digests needs --digest-cache FILE"),
         (
