@@ -144,14 +144,18 @@ class Reporting:
 
     def _finish_judging(self, session: pytest.Session) -> None:
         context, options = self._context, self._context.options
-        plan = context.plan = read_plan(options.results)
-        if plan is None:
-            self._notes.append(
-                f"nothing was judged: the session's plan is no longer in {options.results}"
-            )
+        try:
+            plan = context.plan = read_plan(options.results)
+            if plan is None:
+                raise UsageError(f"the session's plan is no longer in {options.results}")
+            self._judge_session(plan)
+        except (UsageError, OSError) as error:  # somebody removed or replaced files
+            why = str(error)
+            if isinstance(error, OSError):
+                why = f"cannot read {error.filename}: {error.strerror}"
+            self._notes.append(f"nothing was judged: {why}")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return
-        self._judge_session(plan)
         self._write_tables(plan)
         passed = all(judgement.verdict.passes for judgement in self._judgements)
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):

@@ -203,6 +203,25 @@ def test_records_that_are_gone_at_the_end_are_missing(bench, pytester):
     result.stdout.fnmatch_lines(["MISSING  *: 0 of 1 planned runs came back", "2 cells, 0 runs: *"])
 
 
+@pytest.mark.parametrize(
+    ("ruin", "why"),
+    [
+        ("(folder / 'session.json').write_text('{')", "*session.json: not JSON: *"),
+        ("(folder / 'session.json').write_text('[]')", "*session.json: expected an object*"),
+        (
+            "(records := folder / 'records.jsonl').unlink(); records.mkdir()",
+            "cannot read *records.jsonl: Is a directory",
+        ),
+    ],
+)
+def test_a_session_whose_files_are_replaced_fails_and_says_why(bench, pytester, ruin, why):
+    pytester.makeconftest(REMOVED_AFTER_CELL.format(count=1, remove=ruin))
+    result = bench(*select("tiny"), "--seeds", "1")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"nothing was judged: {why}"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_a_plan_that_cannot_be_written_is_one_line(bench, monkeypatch):
     def full(*arguments, **how):
         raise OSError(errno.ENOSPC, "No space left on device")
