@@ -12,7 +12,7 @@ from stn_core.session.folder import session_folders
 from stn_core.session.recipe import Recipe
 from stn_core.suite.commands import main
 from tests.examples import baseline, environment, record
-from tests.platforms import needs_posix_signals
+from tests.platforms import needs_named_pipes
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_name_that_no_file_can_have_is_one_line(here, arguments, capsys):
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"{too_long}: File name too long")
 
 
-@needs_posix_signals
+@needs_named_pipes
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(here, out, capsys):
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@needs_posix_signals
+@needs_named_pipes
 def test_a_session_folder_of_pipes_hides_no_other_session(here):
     for name in ("good", "odd"):
         (here / "results" / name).mkdir(parents=True)
