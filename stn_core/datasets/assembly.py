@@ -18,6 +18,9 @@ from stn_core.errors import UsageError
 DRAW_VERSION = 1
 """Seed of the fixed distorted copies; another version is another dataset."""
 
+_COUNTED_AT_ONCE = 10_000
+"""Images."""
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -116,8 +119,28 @@ def border_median(images: Tensor) -> tuple[float, ...]:
     """
     border = torch.ones(images.shape[-2:], dtype=torch.bool)
     border[1:-1, 1:-1] = False
-    pixels = images[:, :, border].transpose(0, 1).flatten(1).numpy()
-    return tuple(float(np.median(channel)) for channel in pixels)
+    counts = _value_counts(images, border)
+    ranks = counts.cumsum(1)
+    middle = torch.tensor([(int(counts[0].sum()) - 1) // 2, int(counts[0].sum()) // 2])
+    return tuple(
+        float(torch.searchsorted(rank, middle, right=True).double().mean()) for rank in ranks
+    )
+
+
+def _value_counts(images: Tensor, where: Tensor) -> Tensor:
+    """How often each of the 256 values occurs in each channel, (C, 256).
+
+    Counted some images at a time: large sets are mapped from a file, and no copy of them is made.
+
+    Args:
+        images: uint8 ``(N, C, H, W)``.
+        where: ``(H, W)``, true where pixels count.
+    """
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+    for chunk in images.split(_COUNTED_AT_ONCE):
+        for channel, pixels in enumerate(chunk[:, :, where].unbind(1)):
+            counts[channel] += torch.bincount(pixels.flatten(), minlength=256)
+    return counts
 
 
 def _check_sources(name: str, sources: Sources) -> None:
@@ -139,10 +162,9 @@ def _check_sources(name: str, sources: Sources) -> None:
 
 def _mean_std(name: str, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and population standard deviation per channel, of pixels scaled to [0, 1]."""
-    # Of how often each of the 256 values occurs: sums of integers below 2^53 are exact in float64.
-    counts = torch.stack(
-        [torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]
-    ).to(torch.float64)
+    # Sums of integers below 2^53 are exact in float64.
+    everywhere = torch.ones(images.shape[-2:], dtype=torch.bool)
+    counts = _value_counts(images, everywhere).to(torch.float64)
     values = torch.arange(256, dtype=torch.float64)
     num_pixels = counts.sum(1)
     mean = (counts * values).sum(1) / num_pixels
