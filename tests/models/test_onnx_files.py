@@ -1,4 +1,4 @@
-"""ONNX files: another program's logits, from pixels, are ours; what does not convert is listed."""
+"""ONNX files: of every registered model another program's logits, from pixels, are ours."""
 
 from __future__ import annotations
 
@@ -20,9 +20,6 @@ from stn_core.models.saved_models import SavedModel
 from tests.configurations import configuration_of
 from tests.models.test_export import with_few_steps
 from tests.models.test_laws import OPTIONS
-
-DOES_NOT_CONVERT: dict[str, str] = {}
-"""Models that ONNX has no operations for, and what the error names."""
 
 ON_EVERY_RUN = {"stn", "vit"}
 """An export takes seconds, so the others run nightly."""
@@ -80,16 +77,23 @@ def exported_and_ours(name: str, folder: Path) -> tuple[NDArray, NDArray]:
 
 @with_most_nightly
 def test_another_program_finds_the_same_logits(name: str, tmp_path: Path) -> None:
-    if name in DOES_NOT_CONVERT:
-        saved, _ = trained_a_step(name)
-        with pytest.raises(UsageError, match=f"{name} does not convert to ONNX: .*"):
-            write_onnx(tmp_path / "model.onnx", saved)
-        assert not (tmp_path / "model.onnx").exists()
-        return
     theirs, ours = exported_and_ours(name, tmp_path)
     # Sums in another order; a transformer turns differences of positions into those of pixels.
     assert np.abs(theirs - ours).max() <= 1e-4 * max(1, np.abs(ours).max())
     assert np.abs(ours - ours[:1]).max() > 1e-3  # the images are told apart
+
+
+def test_a_model_that_does_not_convert_is_one_line_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise torch.onnx.errors.OnnxExporterError("failed") from RuntimeError("no svd\nin ONNX")
+
+    monkeypatch.setattr(torch.onnx, "export", refused)
+    saved, _ = trained_a_step("cnn")
+    with pytest.raises(UsageError, match="cnn does not convert to ONNX: no svd in ONNX"):
+        write_onnx(tmp_path / "model.onnx", saved)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
