@@ -127,18 +127,19 @@ def border_median(images: Tensor) -> tuple[float, ...]:
     )
 
 
-def _value_counts(images: Tensor, where: Tensor) -> Tensor:
+def _value_counts(images: Tensor, where: Tensor | None = None) -> Tensor:
     """How often each of the 256 values occurs in each channel, (C, 256).
 
     Counted some images at a time: large sets are mapped from a file, and no copy of them is made.
 
     Args:
         images: uint8 ``(N, C, H, W)``.
-        where: ``(H, W)``, true where pixels count.
+        where: ``(H, W)``, true where pixels count; None for everywhere.
     """
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
     for chunk in images.split(_COUNTED_AT_ONCE):
-        for channel, pixels in enumerate(chunk[:, :, where].unbind(1)):
+        seen = chunk.flatten(2) if where is None else chunk[:, :, where]
+        for channel, pixels in enumerate(seen.unbind(1)):
             counts[channel] += torch.bincount(pixels.flatten(), minlength=256)
     return counts
 
@@ -163,8 +164,7 @@ def _check_sources(name: str, sources: Sources) -> None:
 def _mean_std(name: str, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and population standard deviation per channel, of pixels scaled to [0, 1]."""
     # Sums of integers below 2^53 are exact in float64.
-    everywhere = torch.ones(images.shape[-2:], dtype=torch.bool)
-    counts = _value_counts(images, everywhere).to(torch.float64)
+    counts = _value_counts(images).to(torch.float64)
     values = torch.arange(256, dtype=torch.float64)
     num_pixels = counts.sum(1)
     mean = (counts * values).sum(1) / num_pixels
