@@ -137,6 +137,16 @@ def test_no_file_imports_itself_through_others() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+NAMES_THAT_SAY_NOTHING = {
+    *("common", "experiment", "files", "helpers", "importing", "misc", "optional", "pictures"),
+    *("sealed", "tools", "utils", "writing"),
+}
+
+
+def test_a_modules_name_says_what_is_in_it() -> None:
+    assert not {path.stem for path in MODULES.values()} & NAMES_THAT_SAY_NOTHING
+
+
 def modules_in(room: str) -> list[str]:
     package = f"stn_core.{room}"
     inner = pkgutil.walk_packages([str(ROOT / room)], f"{package}.")
