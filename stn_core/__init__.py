@@ -38,6 +38,8 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from stn_core.session.cells import Cell as Cell
     from stn_core.session.recipe import Recipe as Recipe
     from stn_core.session.records import RunRecord as RunRecord
+    from stn_core.training.metrics import list_metrics as list_metrics
+    from stn_core.training.metrics import register_metric as register_metric
     from stn_core.training.run_cell import RunSettings as RunSettings
     from stn_core.training.run_cell import run_cell as run_cell
 
@@ -56,6 +58,7 @@ _HOME = {
     "get_budget": "session.budgets",
     "list_budgets": "session.budgets",
     "list_datasets": "datasets",
+    "list_metrics": "training.metrics",
     "list_models": "models",
     "list_samplers": "geometry.sampling",
     "list_warps": "geometry.warps",
@@ -65,6 +68,7 @@ _HOME = {
     "read_saved_model": "models.saved_models",
     "register_budget": "session.budgets",
     "register_dataset": "datasets",
+    "register_metric": "training.metrics",
     "register_model": "models",
     "register_warp": "geometry.warps",
     "run_cell": "training.run_cell",

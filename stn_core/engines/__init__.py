@@ -2,5 +2,6 @@
 
 from stn_core.engines.base import Engine, EngineError, Outcome, Task
 from stn_core.engines.in_process import InProcess
+from stn_core.engines.processes import Processes
 
-__all__ = ["Engine", "EngineError", "InProcess", "Outcome", "Task"]
+__all__ = ["Engine", "EngineError", "InProcess", "Outcome", "Processes", "Task"]

@@ -1,7 +1,8 @@
 """The gate: records against stored baselines. Plain data in, verdicts out, torch never imported."""
 
 from stn_core.gate.baselines import BaselineRun, Baselines, CellBaseline, read_baselines
-from stn_core.gate.judge import Judge, Rules
+from stn_core.gate.judge import Judge
+from stn_core.gate.rules import Rules
 from stn_core.gate.verdict import Judgement, Verdict
 
 __all__ = [

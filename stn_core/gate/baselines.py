@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from stn_core.schema import (
     Amount,
     Count,
     CountFrom1,
+    Number,
     Share,
     checked,
     json_object,
@@ -42,6 +43,7 @@ class BaselineRun:
         environment: the key of its environment.
         device: the type of device, "cpu" or "cuda"; values of different ones are never mixed.
         digest: the run's.
+        metrics: values of further metrics by name; left out of the file where there are none.
     """
 
     seed: Count
@@ -51,6 +53,14 @@ class BaselineRun:
     environment: str
     device: str
     digest: str
+    metrics: dict[str, Number] = field(default_factory=dict, hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as a JSON object."""
+        values = dataclasses.asdict(self)
+        if not self.metrics:
+            del values["metrics"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -80,8 +90,12 @@ class CellBaseline:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits of all that is held, so that nothing passes for another."""
-        values = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        values = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()[:8]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The cell as a JSON object."""
+        return {**dataclasses.asdict(self), "runs": [run.to_dict() for run in self.runs]}
 
     def on(self, device: str) -> CellBaseline | None:
         """The part measured on a type of device, None if there is none."""
@@ -201,6 +215,7 @@ def baseline_run(record: RunRecord) -> BaselineRun:
         environment=record.environment.key(),
         device=record.environment.device_type,
         digest=record.digest,
+        metrics={name: round(value, 6) for name, value in record.metrics.items()},
     )
 
 
@@ -294,5 +309,5 @@ def _cell_text(cell: CellBaseline) -> str:
         for entry in dataclasses.fields(cell)
         if entry.name != "runs"
     }
-    runs = ",\n".join(f"        {json.dumps(dataclasses.asdict(run))}" for run in cell.runs)
+    runs = ",\n".join(f"        {json.dumps(run.to_dict())}" for run in cell.runs)
     return f'{json.dumps(head)[:-1]}, "runs": [\n{runs}\n    ]}}'

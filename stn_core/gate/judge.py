@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
-from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, Metric
+from stn_core.gate.metrics import AnyMetric, Metric
+from stn_core.gate.reasons import advice, reasons, stale_reason
+from stn_core.gate.rules import Rules
 from stn_core.gate.statistics import (
-    CELLS_FALSE_ALARM_RATE,
-    GROUPS_FALSE_ALARM_RATE,
     Decision,
     Outcome,
     Yardstick,
@@ -26,74 +26,8 @@ from stn_core.gate.statistics import (
     yardsticks,
 )
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
-from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell, split_key
 from stn_core.session.records import RunRecord
-
-SUSPICIOUS_SHARE = 0.5
-"""A change that leaves less than this share of the errors is more often a leak than a success."""
-
-LEAST_RUNS = 3
-"""Fewer say too little of a cell that nothing is stored of, and of how fast one trains."""
-
-_ACCEPT = "measure it again with --update-baselines"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """By what a session judges; the same for all of its cells, whatever is selected of them.
-
-    Args:
-        seeds: in the order in which they are spent; `Judge.seeds` puts stored ones first.
-        looks: after how many of them a cell is looked at, rising; the last is all of them.
-        matrix_size: how many cells the budget's whole matrix has, for the correction.
-        group_count: how many groups of cells it has, likewise.
-        min_drop_points: a smaller drop never fails.
-        settles_identical: a digest that repeats the stored one settles a cell.
-        gates_speed: a slower training fails too.
-        are_named: the user asked for exactly these seeds.
-    """
-
-    seeds: tuple[int, ...]
-    looks: tuple[int, ...]
-    matrix_size: int
-    group_count: int = 0
-    min_drop_points: float = MIN_DROP_POINTS
-    settles_identical: bool = True
-    gates_speed: bool = False
-    are_named: bool = False
-
-    @property
-    def level(self) -> float:
-        """The chance of a false alarm that each metric of each cell may spend (Bonferroni)."""
-        judged = len(VALUES) + self.gates_speed
-        return CELLS_FALSE_ALARM_RATE / (self.matrix_size * judged)
-
-    @property
-    def group_level(self) -> float:
-        """The same for each metric of each group."""
-        return GROUPS_FALSE_ALARM_RATE / (max(self.group_count, 1) * len(VALUES))
-
-    @property
-    def runs_without_baseline(self) -> int:
-        """How many runs a cell gets that nothing is stored of."""
-        return self.with_least_runs().looks[0]
-
-    def with_least_runs(self) -> Rules:
-        """These rules with no look before LEAST_RUNS runs, or all that there are."""
-        least = min(LEAST_RUNS, self.looks[-1])
-        return replace(self, looks=tuple(sorted({max(look, least) for look in self.looks})))
-
-    @property
-    def seeds_to_settle(self) -> int:
-        """How many runs must repeat the stored ones: the first says it all, unless more are asked.
-
-        A digest covers every step's loss, the predictions and the metrics, and a seed changes no
-        line of code: where one is repeated the others would be. Speed is in no digest.
-        """
-        if self.are_named:
-            return len(self.seeds)
-        return self.looks[0] if self.gates_speed else 1
 
 
 class Judge:
@@ -155,16 +89,16 @@ class Judge:
         by_seed = {record.seed: record for record in records}
         runs = tuple(by_seed[seed] for seed in seeds if seed in by_seed)
         blank = Judgement(cell.key, Verdict.MISSING, records=runs, baseline=baseline)
-        stale = _stale(cell, data_hash, baseline)
+        stale = stale_reason(cell, data_hash, baseline)
         if stale:
             return replace(blank, verdict=Verdict.STALE, message=stale)
         if baseline is None:
             message = "the recipe is overridden" if cell.is_search else "no baseline"
-            return _early_answer(blank, seeds[: self.rules.runs_without_baseline]) or replace(
+            return early_answer(blank, seeds[: self.rules.runs_without_baseline]) or replace(
                 blank, verdict=Verdict.NEW, message=message
             )
         settling = self.rules.seeds_to_settle if self.rules.settles_identical else 0
-        early = _early_answer(blank, seeds[:settling])
+        early = early_answer(blank, seeds[:settling])
         if early:
             return early
         if settling and self._repeats(cell.key, baseline, runs[:settling]):
@@ -190,7 +124,22 @@ class Judge:
         """What a cell is compared with, None where there is nothing."""
         return None if cell.is_search else self._stored.get(cell.key)
 
-    def yardstick(self, metric: Metric, key: str) -> Yardstick:
+    def sides(self, cell: Cell) -> tuple[RunRecord, ...]:
+        """The runs of another commit that a cell is compared with in place of a baseline."""
+        return ()
+
+    @property
+    def side_looks(self) -> tuple[int, ...]:
+        """After how many seeds a cell is compared with another commit."""
+        return self.rules.looks
+
+    def sides_spread(
+        self, metric: AnyMetric, key: str, runs: Sequence[Sequence[RunRecord]]
+    ) -> Yardstick:
+        """What runs of this code are compared with where another commit was trained beside it."""
+        raise NotImplementedError("no commit is compared")
+
+    def yardstick(self, metric: AnyMetric, key: str) -> Yardstick:
         """What the values of a cell that has a baseline are compared with."""
         return self._yardsticks[metric][key]
 
@@ -222,22 +171,46 @@ class Judge:
         """Statistics decide, look by look; what ran beyond the deciding look does not count."""
         seeds = self.seeds(cell)
         for look in self.rules.looks:
-            early = _early_answer(judgement, seeds[:look])
+            early = early_answer(judgement, seeds[:look])
             if early:
                 return early
             seen = replace(judgement, records=judgement.records[:look])
             decisions = self._decisions(seen)
             outcomes = {decision.outcome for decision in decisions.values()}
-            if Outcome.ROSE in outcomes or Outcome.UNCLEAR not in outcomes:
+            shown = self._detectable_points(seen, (look,)) if self.rules.must_detect_points else 0.0
+            if Outcome.ROSE in outcomes:
+                break
+            if Outcome.UNCLEAR not in outcomes and shown <= (self.rules.must_detect_points or 0.0):
                 break
         seen = replace(
             seen, detectable_points=self._detectable_points(seen), slowdown=self._slowdown(seen)
         )
-        return self._conclude(cell, seen, decisions)
+        return self._or_blind(self._conclude(cell, seen, decisions), shown)
 
-    def _decisions(self, judgement: Judgement) -> dict[Metric, Decision]:
+    def _or_blind(self, judgement: Judgement, shown: float) -> Judgement:
+        """BLIND in place of PASS, where a cell could not have shown the drop that it must.
+
+        Args:
+            judgement: of the cell.
+            shown: the smallest drop, in points, that its runs would have shown.
+        """
+        must = self.rules.must_detect_points
+        if must is None or judgement.verdict is not Verdict.PASS or shown <= must:
+            return judgement
+        message = (
+            f"{len(judgement.records)} seeds would not have shown a drop of {must:g} points;"
+            f" the smallest is {shown:.1f}; measure more baseline seeds, or train longer"
+        )
+        return replace(judgement, verdict=Verdict.BLIND, message=message)
+
+    def _decisions(self, judgement: Judgement) -> dict[AnyMetric, Decision]:
         """What each metric that can fail a cell has done."""
-        decisions = {metric: self._decide(metric, judgement) for metric in VALUES}
+        runs = [baseline_run(record) for record in judgement.records]
+        decisions = {
+            metric: self._decide(metric, judgement)
+            for metric in self.rules.judged
+            if judgement.key in self._yardsticks[metric] and metric.is_known(runs)
+        }
         speed = self._speed(judgement, self.rules.looks) if self.rules.gates_speed else None
         return {**decisions, Metric.SPEED: speed} if speed else decisions
 
@@ -247,7 +220,7 @@ class Judge:
         return math.exp(speed.rise) if speed and speed.outcome is Outcome.ROSE else None
 
     def _conclude(
-        self, cell: Cell, judgement: Judgement, decisions: Mapping[Metric, Decision]
+        self, cell: Cell, judgement: Judgement, decisions: Mapping[AnyMetric, Decision]
     ) -> Judgement:
         """The verdict that the decisions on each metric come to."""
         worse = {
@@ -255,22 +228,31 @@ class Judge:
         }
         if worse:
             regressed = replace(judgement, verdict=Verdict.REGRESSED)
-            return replace(regressed, message=_reasons(regressed, worse))
+            return replace(regressed, message=reasons(regressed, worse))
         improved = replace(judgement, verdict=Verdict.IMPROVED)
         gained = improved.difference_points or 0.0
-        better = {
+        better: dict[AnyMetric, Decision] = {
             metric: decisions[metric]
-            for metric in VALUES
-            if decisions[metric].outcome is Outcome.FELL
+            for metric in decisions
+            if metric is not Metric.SPEED
+            and decisions[metric].outcome is Outcome.FELL
             # The floor of a rise in points is a little less than that of a fall.
-            and (metric is Metric.LOSS or gained >= self.rules.min_drop_points)
+            and (metric is not Metric.ACCURACY or gained >= self.rules.min_drop(judgement.key))
         }
         if not better:
-            return replace(judgement, verdict=Verdict.PASS)
-        advice = _advice(cell, improved, better)
-        return replace(improved, message=f"{_reasons(improved, better)}; {advice}")
+            missing = [m.value for m in self.rules.judged if m not in decisions]
+            note = f"no stored values of {', '.join(missing)}: not judged by it" if missing else ""
+            return replace(judgement, verdict=Verdict.PASS, message=note)
+        told = filter(None, [reasons(improved, better), self._advise(cell, improved, better)])
+        return replace(improved, message="; ".join(told))
 
-    def _decide(self, metric: Metric, judgement: Judgement) -> Decision:
+    def _advise(
+        self, cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision]
+    ) -> str:
+        """What to do about an improvement, "" where there is nothing to do."""
+        return advice(cell, judgement, better)
+
+    def _decide(self, metric: AnyMetric, judgement: Judgement) -> Decision:
         assert judgement.baseline
         runs = [baseline_run(record) for record in judgement.records]
         yardstick = self._yardsticks[metric][judgement.key]
@@ -279,7 +261,7 @@ class Judge:
             metric.badness(runs, judgement.baseline.test_images),
             looks=self.rules.looks,
             level=self.rules.level,
-            floor=metric.least_rise(yardstick.mean, self.rules.min_drop_points),
+            floor=metric.least_rise(yardstick.mean, self.rules.min_drop(judgement.key)),
         )
 
     def _speed(self, judgement: Judgement, looks: Sequence[int]) -> Decision | None:
@@ -296,23 +278,33 @@ class Judge:
             Metric.SPEED.badness(runs, 1),
             looks=looks,
             level=self.rules.level,
-            floor=Metric.SPEED.least_rise(yardstick.mean, self.rules.min_drop_points),
+            floor=Metric.SPEED.least_rise(yardstick.mean, self.rules.min_drop(judgement.key)),
         )
 
-    def _detectable_points(self, judgement: Judgement) -> float:
+    def _detectable_points(self, judgement: Judgement, looks: Sequence[int] | None = None) -> float:
+        """The smallest drop that the looks, by default the session's, find with 95 % power."""
         yardstick = self._yardsticks[Metric.ACCURACY][judgement.key]
         rise = smallest_detectable_rise(
             yardstick,
-            looks=self.rules.looks,
+            looks=looks or self.rules.looks,
             level=self.rules.level,
-            floor=Metric.ACCURACY.least_rise(yardstick.mean, self.rules.min_drop_points),
+            floor=Metric.ACCURACY.least_rise(yardstick.mean, self.rules.min_drop(judgement.key)),
         )
-        points = 100 * math.exp(yardstick.mean) * math.expm1(min(rise, 30.0))
-        return min(points, 100.0)  # too few stored runs, and no drop is large enough
+        return self._in_points(yardstick.mean, rise)
+
+    def _in_points(self, mean: float, rise: float) -> float:
+        """A rise of log error above a mean, in points of accuracy."""
+        points = 100 * math.exp(mean) * math.expm1(min(rise, 30.0))
+        return min(points, 100.0)  # too few runs, and no drop is large enough
 
     @functools.cached_property
-    def _yardsticks(self) -> dict[Metric, dict[str, Yardstick]]:
-        return {metric: _measure(metric, self._stored) for metric in VALUES}
+    def _yardsticks(self) -> dict[AnyMetric, dict[str, Yardstick]]:
+        return {
+            metric: _measure(
+                metric, {k: cell for k, cell in self._stored.items() if metric.is_known(cell.runs)}
+            )
+            for metric in self.rules.judged
+        }
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  a judge lives as long as its session
     def _speed_yardsticks(self, device_name: str, threads: int) -> dict[str, Yardstick]:
@@ -331,14 +323,14 @@ class Judge:
         )
 
 
-def _measure(metric: Metric, cells: Mapping[str, CellBaseline]) -> dict[str, Yardstick]:
+def _measure(metric: AnyMetric, cells: Mapping[str, CellBaseline]) -> dict[str, Yardstick]:
     return yardsticks(
         {key: metric.badness(cell.runs, cell.test_images) for key, cell in cells.items()},
         {key: metric.least_deviation(cell.runs, cell.test_images) for key, cell in cells.items()},
     )
 
 
-def _early_answer(judgement: Judgement, asked: Sequence[int]) -> Judgement | SeedsNeeded | None:
+def early_answer(judgement: Judgement, asked: Sequence[int]) -> Judgement | SeedsNeeded | None:
     """The answer as long as not all seeds asked for came back well; None once they have."""
     runs = {record.seed: record for record in judgement.records}
     for record in (runs[seed] for seed in asked if seed in runs):
@@ -349,50 +341,3 @@ def _early_answer(judgement: Judgement, asked: Sequence[int]) -> Judgement | See
     if not missing:
         return None
     return SeedsNeeded(judgement.key, missing, len(asked), judgement.records, judgement.baseline)
-
-
-def _stale(cell: Cell, data_hash: str, baseline: CellBaseline | None) -> str:
-    """Why the baseline does not apply, "" where it does."""
-    if baseline and baseline.recipe_hash != cell.recipe.hash():
-        return f"the recipe has changed since the baseline; {_ACCEPT}"
-    if baseline and data_hash and baseline.data_hash != data_hash:
-        return f"the data have changed since the baseline; {_ACCEPT}"
-    return ""
-
-
-def _reasons(judgement: Judgement, decisions: Mapping[Metric, Decision]) -> str:
-    reasons = []
-    for metric, decision in decisions.items():
-        chance = min(decision.p_value, 1 - decision.p_value)
-        evidence = f"p = {max(chance, 1e-99):.0e}, {decision.looked_at} seeds"
-        if decision.outcome is Outcome.ROSE and judgement.baseline:
-            stored = judgement.baseline.runs
-            where = metric.baseline_in_words(stored, decision.stored_mean, decision.limit)
-            evidence += f"; {where}"
-        reasons.append(f"{_change(metric, decision, judgement)} ({evidence})")
-    return ", ".join(reasons)
-
-
-def _change(metric: Metric, decision: Decision, judgement: Judgement) -> str:
-    if metric is Metric.ACCURACY:
-        return metric.in_words(-(judgement.difference_points or 0.0))
-    return metric.in_words(decision.rise)
-
-
-def _advice(cell: Cell, judgement: Judgement, better: Mapping[Metric, Decision]) -> str:
-    """What to do about an improvement."""
-    assert judgement.baseline
-    accuracy = better.get(Metric.ACCURACY)
-    doubt = ""
-    if accuracy and math.exp(accuracy.rise) <= SUSPICIOUS_SHARE:
-        doubt = "suspiciously large: look for a leak of test images first; "
-    stored = [run.seed for run in judgement.baseline.runs]
-    # Beyond every seed that was looked at: those led to the improvement, and flatter it.
-    looked_at = stored + [record.seed for record in judgement.records]
-    first = 100 * (1 + max(looked_at) // 100)
-    last = first - 1 + max(len(stored), get_budget(cell.budget).baseline_seeds)
-    select = f"--model '{cell.model}'" if "[" in cell.model else f"-k '{cell.id}]'"
-    return (
-        f"{doubt}accept with fresh seeds: pytest benchmarks --budget {cell.budget} --dataset"
-        f" {cell.dataset} {select} --seeds {first}-{last} --update-baselines"
-    )

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import checked_cell
+from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.session.judgements import (
     JudgedRun,
+    StoredGroup,
     StoredJudgement,
     entry_place,
+    read_stored_groups,
     read_stored_judgements,
     write_stored_judgements,
 )
 from stn_core.session.records import RunRecord
 
 
-def write_judgements(path: Path, judgements: Sequence[Judgement]) -> None:
+def write_judgements(
+    path: Path, judgements: Sequence[Judgement], groups: Sequence[GroupJudgement] = ()
+) -> None:
     """Write the verdicts; of the records that they speak of, which they were."""
-    write_stored_judgements(path, [_stored(judgement) for judgement in judgements])
+    stored_groups = [
+        StoredGroup(one.name, str(one.verdict), one.message, list(one.members), one.seeds)
+        for one in groups
+    ]
+    write_stored_judgements(path, [_stored(judgement) for judgement in judgements], stored_groups)
+
+
+def read_group_judgements(path: Path) -> list[GroupJudgement]:
+    """The verdicts of a session on groups of cells, none where it had no groups.
+
+    Raises:
+        UsageError: the file is missing, damaged or of another version.
+    """
+    groups = read_stored_groups(path)
+    for one in groups:
+        if one.verdict not in list(Verdict):
+            raise UsageError(f"{path}: {one.verdict!r} is no verdict")
+    return [
+        GroupJudgement(one.name, Verdict(one.verdict), one.message, tuple(one.members), one.seeds)
+        for one in groups
+    ]
 
 
 def _stored(judgement: Judgement) -> StoredJudgement:
@@ -32,7 +56,7 @@ def _stored(judgement: Judgement) -> StoredJudgement:
         detectable_points=judgement.detectable_points,
         slowdown=judgement.slowdown,
         runs=[JudgedRun.of(record) for record in judgement.records],
-        baseline=dataclasses.asdict(judgement.baseline) if judgement.baseline else None,
+        baseline=judgement.baseline.to_dict() if judgement.baseline else None,
     )
 
 

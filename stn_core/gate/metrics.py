@@ -5,12 +5,14 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stn_core.gate.baselines import BaselineRun
 from stn_core.gate.statistics import log_error, log_error_floor, log_loss, log_loss_floor
+from stn_core.session.metrics import MetricInfo
 
 MIN_DROP_POINTS = 0.3
 """A smaller difference of accuracy is neither a regression nor an improvement, however sure."""
@@ -28,6 +30,10 @@ class Metric(enum.StrEnum):
     ACCURACY = "accuracy"
     LOSS = "loss"
     SPEED = "speed"
+
+    def is_known(self, runs: Sequence[BaselineRun]) -> bool:
+        """Whether every run has a value."""
+        return True
 
     def badness(self, runs: Sequence[BaselineRun], test_images: int) -> NDArray[np.float64]:
         """The runs' values: the logarithm of the error rate, of the loss, of the seconds."""
@@ -95,5 +101,74 @@ class Metric(enum.StrEnum):
         return f"baseline {seconds:.1f} s, limit {math.exp(limit):.2f} times"
 
 
+@dataclass(frozen=True)
+class RegisteredMetric:
+    """A metric that is not built into the records, as `Metric` is: on a scale where more is worse.
+
+    Shares are compared as accuracy is, by the logarithm of what they lack of 1; other values as
+    they are.
+
+    Args:
+        info: what was registered.
+    """
+
+    info: MetricInfo
+
+    @property
+    def value(self) -> str:
+        """Its name."""
+        return self.info.name
+
+    def is_known(self, runs: Sequence[BaselineRun]) -> bool:
+        """Whether every run has a value."""
+        return bool(runs) and all(self.value in run.metrics for run in runs)
+
+    def badness(self, runs: Sequence[BaselineRun], test_images: int) -> NDArray[np.float64]:
+        """The runs' values on the scale."""
+        values = np.array([run.metrics[self.value] for run in runs], dtype=np.float64)
+        if self.info.is_share:
+            return log_error(values, test_images)
+        return -values if self.info.higher_is_better else values
+
+    def least_deviation(self, runs: Sequence[BaselineRun], test_images: int) -> float:
+        """The least standard deviation over seeds that these runs may be taken to have."""
+        if self.info.is_share:
+            share = float(np.mean([run.metrics[self.value] for run in runs]))
+            return log_error_floor(min(share, 1.0), test_images)
+        return self.info.floor / 4
+
+    def least_rise(self, mean: float, min_drop_points: float) -> float:
+        """The smallest rise of the badness that matters in practice, from a baseline's mean."""
+        if self.info.is_share:
+            return math.log1p(self.info.floor / math.exp(mean))
+        return self.info.floor
+
+    def change(self, stored: NDArray[np.float64], fresh: NDArray[np.float64]) -> float:
+        """How much worse fresh values of the badness are in the mean, as `in_words` takes it."""
+        return float(np.mean(fresh) - np.mean(stored))
+
+    def least_group_change(self, min_drop_points: float) -> float:
+        """The smallest `change` of a group's mean that matters in practice."""
+        return (math.log(MIN_LOSS_RISE) if self.info.is_share else self.info.floor) / 2
+
+    def in_words(self, change: float) -> str:
+        """A `change` as a reader knows it."""
+        name = self.value.replace("_", " ")
+        if self.info.is_share:
+            lack = math.expm1(change)
+            way = "more" if lack > 0 else "less"
+            return f"{name} lacks {100 * abs(lack):.0f} % {way} of 1"
+        is_higher = (change > 0) != self.info.higher_is_better
+        return f"{name} {abs(change):.4g} {'higher' if is_higher else 'lower'}"
+
+    def baseline_in_words(self, runs: Sequence[BaselineRun], mean: float, limit: float) -> str:
+        """What runs were compared with, as of `Metric`."""
+        stored = float(np.mean([run.metrics[self.value] for run in runs]))
+        limit = min(limit, 30.0)
+        text = f"{100 * math.expm1(limit):.0f} %" if self.info.is_share else f"{limit:.4g}"
+        return f"baseline {stored:.4f}, limit {text}"
+
+
+AnyMetric = Metric | RegisteredMetric
 VALUES = (Metric.ACCURACY, Metric.LOSS)
 """What a digest covers; speed is none of it."""

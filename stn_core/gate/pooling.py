@@ -59,7 +59,12 @@ def pooled_deviation(stored: FloatArray) -> FloatArray:
         (...), what stands between the first and the last axis.
     """
     own = np.std(np.mean(stored, axis=-1), axis=0, ddof=1)
-    return np.asarray(np.maximum(own, 1 / math.sqrt(stored.shape[-1])))
+    return np.asarray(np.maximum(own, least_pooled_deviation(stored.shape[-1])))
+
+
+def least_pooled_deviation(members: int) -> float:
+    """Of the mean of as many members that have nothing in common."""
+    return 1 / math.sqrt(members)
 
 
 def pooled_yardstick(stored: FloatArray) -> Yardstick:

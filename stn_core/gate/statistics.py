@@ -234,7 +234,7 @@ def _inverse_trigamma(values: FloatArray) -> FloatArray:
     return np.asarray(x, dtype=np.float64)
 
 
-def spend(level: float, looks: Sequence[int], baseline_runs: int) -> tuple[float, ...]:
+def spend(level: float, looks: Sequence[int], baseline_runs: float) -> tuple[float, ...]:
     """What each look may spend of a level: level * fraction ** rho, less what is spent before.
 
     Error spending (Lan & DeMets 1983), the power family of Kim & DeMets (1987); the fraction of
@@ -245,7 +245,7 @@ def spend(level: float, looks: Sequence[int], baseline_runs: int) -> tuple[float
     Args:
         level: in (0, 1), for all the looks together.
         looks: rising numbers of seeds, each >= 1.
-        baseline_runs: >= 1.
+        baseline_runs: >= 1; infinite where they add no uncertainty of their own.
     """
     information = 1 / (1 / np.asarray(looks, dtype=np.float64) + 1 / baseline_runs)
     spent = level * (information / information[-1]) ** SPENDING_POWER

@@ -24,6 +24,7 @@ class Verdict(enum.StrEnum):
     MISSING = "MISSING"
     DIVERGED = "DIVERGED"
     CRASHED = "CRASHED"
+    BLIND = "BLIND"
     SKIPPED = "SKIPPED"
 
     @property
@@ -81,7 +82,7 @@ class Judgement:
     @property
     def difference_points(self) -> float | None:
         """Mean accuracy less the baseline's, in points; None where nothing is compared."""
-        compared = (Verdict.PASS, Verdict.IMPROVED, Verdict.REGRESSED)
+        compared = (Verdict.PASS, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.BLIND)
         if self.baseline is None or self.verdict not in compared:
             return None
         return 100 * float(np.mean(self.accuracies) - np.mean(self.baseline.accuracies))
@@ -105,10 +106,11 @@ class SeedsNeeded:
 
     Args:
         key: ``budget/dataset/model``.
-        seeds: those that must run, in order; one or more.
+        seeds: those that must run, in order.
         planned: how many runs are looked at next, those that came back among them.
         records: what came back so far.
         baseline: what the cell will be compared with, None where there is nothing.
+        reference_seeds: those that must run with the code of the commit that it is compared with.
     """
 
     key: str
@@ -116,6 +118,7 @@ class SeedsNeeded:
     planned: int
     records: tuple[RunRecord, ...] = ()
     baseline: CellBaseline | None = None
+    reference_seeds: tuple[int, ...] = ()
 
     def closed(self, verdict: Verdict = Verdict.MISSING, message: str = "") -> Judgement:
         """The judgement where these seeds will never run.
@@ -125,6 +128,8 @@ class SeedsNeeded:
             message: why; by default how many runs came back.
         """
         done = self.planned - len(self.seeds)
+        if not (message or self.seeds):
+            message = "a run of the commit that is compared with did not come back"
         message = message or f"{done} of {self.planned} planned runs came back"
         return Judgement(self.key, verdict, message, self.records, self.baseline)
 

@@ -25,7 +25,11 @@ def cnn(
 
 
 @register_model(
-    family="cnn", source="Liu et al. 2018, arXiv 1807.03247", core=True, channels_last=True
+    family="cnn",
+    source="Liu et al. 2018, arXiv 1807.03247",
+    core=True,
+    channels_last=True,
+    tags=("CoordConv",),
 )
 def coordconv_cnn(
     in_shape: ImageShape,

@@ -20,7 +20,9 @@ SOURCE = "Liu et al. 2018, arXiv 1807.03247"
 FITS = "coordinates_*"
 
 
-@register_model(family="coordconv", source=SOURCE, fits=FITS, channels_last=True)
+@register_model(
+    family="coordconv", source=SOURCE, fits=FITS, channels_last=True, tags=["CoordConv"]
+)
 def coordinates_coordconv(in_shape: ImageShape, num_classes: int) -> nn.Module:
     """Every pixel holds the pair against its own place: 1×1 convolutions, 7,553 parameters."""
     side = canvas_side(in_shape, num_classes)

@@ -45,6 +45,8 @@ class ModelInfo:
             with "!" leaves out what it matches.
         starts_at_identity: an untrained one leaves its input where it is.
         core: one of the few that a default run trains.
+        tags: groups that it belongs to beside its family ("CoordConv"); models that share one are
+            also judged together.
         channels_last: trained with channels-last weights and images, which convolutions like; a
             model that calls ``.view`` on a feature map cannot be.
     """
@@ -55,6 +57,7 @@ class ModelInfo:
     starts_at_identity: bool = False
     core: bool = False
     channels_last: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -147,6 +150,7 @@ def register_model(
     starts_at_identity: bool = ...,
     core: bool = ...,
     channels_last: bool = ...,
+    tags: Iterable[str] = ...,
     options: Mapping[str, Any] | None = ...,
 ) -> Callable[[Builder], Builder]: ...
 def register_model(
@@ -160,6 +164,7 @@ def register_model(
     starts_at_identity: bool = False,
     core: bool = False,
     channels_last: bool = False,
+    tags: Iterable[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> Builder | Callable[[Builder], Builder]:
     """Make a builder known by name, as a decorator with or without arguments.
@@ -184,6 +189,7 @@ def register_model(
         starts_at_identity: an untrained model leaves its input where it is.
         core: part of a default run.
         channels_last: trained in that memory format.
+        tags: see :class:`ModelInfo`.
         options: names and defaults of what a builder takes as ``**options``; without them it is
             passed any option.
 
@@ -191,7 +197,7 @@ def register_model(
         UsageError: the name is taken.
     """
     patterns = (fits,) if isinstance(fits, str) else tuple(fits)
-    info = ModelInfo(family, source, patterns, starts_at_identity, core, channels_last)
+    info = ModelInfo(family, source, patterns, starts_at_identity, core, channels_last, tuple(tags))
 
     def register(function: Builder) -> Builder:
         parameters = list(inspect.signature(function).parameters.values())

@@ -15,7 +15,7 @@ from stn_core.models.stn import COORDCONV, STN
 SPINAL = "Kabir et al. 2020, arXiv 2007.03347"
 
 
-@register_model(family="spinal", source=SPINAL, core=True, channels_last=True)
+@register_model(family="spinal", source=SPINAL, core=True, channels_last=True, tags=["spinal head"])
 def spinal(
     in_shape: ImageShape,
     num_classes: int,
@@ -33,6 +33,7 @@ def spinal(
     core=True,
     channels_last=True,
     options={**LOCALISATION_OPTIONS, "channels": CHANNELS, "kernels": KERNELS},
+    tags=("CoordConv", "spinal head"),
 )
 def spinal_stn_coordcls(
     in_shape: ImageShape,

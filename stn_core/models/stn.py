@@ -31,6 +31,7 @@ def _stn(
         starts_at_identity=True,
         core=core,
         channels_last=True,
+        tags=("CoordConv",) if COORDCONV in source else (),
         options=options,
     )
 

@@ -140,6 +140,7 @@ def vit(
 @register_model(
     family="spinal_vit",
     source="Dosovitskiy et al. 2020, arXiv 2010.11929; Kabir et al. 2020, arXiv 2007.03347",
+    tags=["spinal head"],
 )
 def spinal_vit(
     in_shape: ImageShape, num_classes: int, patch: int | tuple[int, int] | None = None

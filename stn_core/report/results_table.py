@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stn_core.atomic_files import append_text, write_at_once
 from stn_core.errors import needs_extra, printable
 from stn_core.gate.best_model import tied_with_best
+from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.statistics import log_error, log_error_floor
 from stn_core.gate.verdict import Judgement, Verdict, accuracy_text
 from stn_core.report.text_table import (
@@ -72,6 +73,7 @@ class ResultsTable:
         answer: the session in one sentence.
         remarks: a line for every verdict that needs more words than the table has.
         tally: how many of each verdict, runs, and what is only advice.
+        groups: of cells that were judged together.
     """
 
     rows: tuple[ResultsRow, ...]
@@ -79,6 +81,18 @@ class ResultsTable:
     answer: str
     remarks: tuple[str, ...]
     tally: tuple[str, ...]
+    groups: tuple[GroupJudgement, ...] = ()
+
+    @property
+    def passes(self) -> bool:
+        """Whether no cell fails, and no group of cells."""
+        verdicts = [row.judgement.verdict for row in self.rows]
+        return all(one.passes for one in (*verdicts, *(group.verdict for group in self.groups)))
+
+    @property
+    def group_lines(self) -> list[str]:
+        """A line for every group of cells that rose or dropped together."""
+        return [printable(group.line) for group in self.groups if group.message]
 
     def text(self, width: int = WIDTH) -> str:
         """The table for a terminal, with the columns that there is room for."""
@@ -92,11 +106,24 @@ class ResultsTable:
         """Answer, table and lines as Markdown."""
         table = aligned_table([row.texts for row in self.rows], "github")
         lines = [f"- {line}" for line in (*self.remarks, *self.tally)]
-        return "\n".join([self.answer, "", table, "", *lines]) + "\n"
+        groups = [f"- {line}" for line in self.group_lines]
+        above = [self.answer, "", *groups, ""] if groups else [self.answer, ""]
+        return "\n".join([*above, table, "", *lines]) + "\n"
+
+    @property
+    def changes(self) -> str:
+        """The answer, and what changed alone: groups and cells that got worse or better."""
+        unchanged = (Verdict.IDENTICAL, Verdict.PASS, Verdict.NEW, Verdict.SKIPPED)
+        rows = [row.texts for row in self.rows if row.judgement.verdict not in unchanged]
+        groups = [f"- {line}" for line in self.group_lines]
+        above = [self.answer, "", *groups, ""] if groups else [self.answer, ""]
+        table = [aligned_table(rows, "github"), ""] if rows else []
+        return "\n".join([*above, *table, *(f"- {line}" for line in self.remarks)]) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Write table.md and table.csv into a results folder."""
+        """Write table.md, changes.md and table.csv into a results folder."""
         write_at_once(folder / "table.md", self.markdown)
+        write_at_once(folder / "changes.md", self.changes)
         write_at_once(folder / "table.csv", self.frame.to_csv(index=False))
 
     def append_step_summary(self, file: Path, budget: str) -> None:
@@ -104,12 +131,15 @@ class ResultsTable:
         append_text(file, f"## stn_core, budget {budget}\n\n{self.markdown}\n")
 
 
-def results_table(judgements: Sequence[Judgement], most_seeds: int) -> ResultsTable:
+def results_table(
+    judgements: Sequence[Judgement], most_seeds: int, groups: Sequence[GroupJudgement] = ()
+) -> ResultsTable:
     """The table of a session.
 
     Args:
         judgements: a cell each.
         most_seeds: how many seeds a cell might have spent.
+        groups: of cells that were judged together.
     """
     with needs_extra("suite"):  # only where a table is made: collecting a session makes none
         import pandas as pd
@@ -122,9 +152,10 @@ def results_table(judgements: Sequence[Judgement], most_seeds: int) -> ResultsTa
             ResultsRow(one, _texts(one, row)) for one, row in zip(ranked, numbers, strict=True)
         ),
         frame=pd.DataFrame(numbers),
-        answer=printable(answer(ranked)),
+        answer=printable(answer(ranked) + _groups_answer(groups)),
         remarks=tuple(map(printable, remarks(judgements))),
         tally=tuple(map(printable, tally(judgements, most_seeds))),
+        groups=tuple(groups),
     )
 
 
@@ -264,6 +295,14 @@ def answer(judgements: Sequence[Judgement]) -> str:
     if others:
         parts.append(", ".join(f"{number} {verdict}" for verdict, number in sorted(others.items())))
     return "; ".join(parts) + "."
+
+
+def _groups_answer(groups: Sequence[GroupJudgement]) -> str:
+    """What is added where cells dropped together; "" where none did."""
+    failing = [one.name for one in groups if not one.verdict.passes]
+    if not failing:
+        return ""
+    return f" Cells dropped together: {first_few([f'group {name}' for name in failing])}."
 
 
 def _failure(judgement: Judgement) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.errors import UsageError
-from stn_core.gate.judgements import read_judgements
+from stn_core.gate.groups import GroupJudgement
+from stn_core.gate.judgements import read_group_judgements, read_judgements
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.session.answers import last_of_each_seed
 from stn_core.session.artifacts import Artifacts
@@ -40,6 +41,7 @@ class Session:
         folder: of the session.
         name: what it is called on a page: the folder's own name, the date and time.
         judgements: a cell each, with its records.
+        groups: verdicts on groups of cells.
         shown: runs to draw pictures of, by key; a cell may have none.
         asked: what was asked.
         complaints: a sentence for everything that could not be read.
@@ -48,6 +50,7 @@ class Session:
     folder: Path
     name: str
     judgements: tuple[Judgement, ...]
+    groups: tuple[GroupJudgement, ...]
     shown: Mapping[str, Shown]
     asked: Asked
     complaints: tuple[str, ...]
@@ -68,24 +71,34 @@ def read_session(folder: Path) -> Session:
     store = SessionStore(folder, asked.record_files)
     records, unreadable = store.whole_records()
     complaints += unreadable
+    groups: list[GroupJudgement] = []
     try:
         judgements = read_judgements(folder / JUDGEMENTS_FILE, records)
-        complaints += _beside_the_verdicts(records, judgements)
+        groups = read_group_judgements(folder / JUDGEMENTS_FILE)
+        complaints += _beside_the_verdicts(records, judgements, groups)
     except UsageError as error:
         judgements, left_out = _unjudged(records)
         complaints += [f"no verdicts: {error}", *left_out]
     shown, unseen = _readable_runs(judgements, store)
     complaints += unseen
     name = folder.resolve().name
-    return Session(folder, name, tuple(judgements), shown, asked, tuple(complaints))
+    return Session(folder, name, tuple(judgements), tuple(groups), shown, asked, tuple(complaints))
 
 
 def _beside_the_verdicts(
-    records: Iterable[RunRecord], judgements: Iterable[Judgement]
+    records: Iterable[RunRecord],
+    judgements: Iterable[Judgement],
+    groups: Iterable[GroupJudgement],
 ) -> list[str]:
-    """A sentence on records without a verdict, as a session leaves that was killed once resumed."""
+    """A sentence on records without a verdict, as a session leaves that was killed once resumed.
+
+    Members of a group may have been trained further for the group's verdict alone.
+    """
     judged = {(one.key, record.seed) for one in judgements for record in one.records}
-    others = sum((record.key, record.seed) not in judged for record in records)
+    members = {key for group in groups for key in group.members}
+    others = sum(
+        (record.key, record.seed) not in judged and record.key not in members for record in records
+    )
     return [f"{others} records without a verdict are not shown"] if others else []
 
 

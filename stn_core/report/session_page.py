@@ -85,7 +85,7 @@ def _results(session: Session, table: ResultsTable | None) -> _Results:
     if table is None:
         looks = session.asked.looks
         seeds = max((len(judgement.records) for judgement in session.judgements), default=0)
-        table = results_table(session.judgements, looks[-1] if looks else seeds)
+        table = results_table(session.judgements, looks[-1] if looks else seeds, session.groups)
     return _Results(session, table, anchors(session.name, table))
 
 
@@ -219,7 +219,8 @@ def _overview(results: _Results) -> dict[str, Any]:
     return {
         "name": session.name,
         "answer": table.answer,
-        "passes": all(row.judgement.verdict.passes for row in table.rows),
+        "groups": table.group_lines,
+        "passes": table.passes,
         "rows": [_row(results.anchors, row) for row in table.rows],
         "lines": [*table.remarks, *table.tally],
         "notes": [printable(note) for note in session.asked.notes],

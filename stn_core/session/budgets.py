@@ -40,6 +40,8 @@ class Budget:
         by_dataset_and_family: fields that a family changes on some datasets, after both; by pairs
             of both patterns.
         by_model: fields that a model changes, last; by patterns of its name.
+        min_drops: the smallest drop, in points, that can fail a cell, by patterns of
+            ``dataset/model``; of several that match the last one counts.
 
     Raises:
         UsageError: it names no dataset, no look or too few seeds.
@@ -54,6 +56,7 @@ class Budget:
     by_family: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     by_dataset_and_family: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     by_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    min_drops: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"the budget {self.name!r}"
@@ -63,6 +66,11 @@ class Budget:
             raise UsageError(f"{where} needs looks of rising seed counts, such as (3, 6, 10)")
         if self.baseline_seeds < 2:
             raise UsageError(f"{where} needs baseline_seeds of 2 or more")
+        for pattern, points in self.min_drops.items():
+            if not 0 <= points < 100:
+                raise UsageError(
+                    f"{where}: min_drops of {pattern!r} is {points}, not 0 to 100 points"
+                )
 
     def recipe_for(self, dataset: str, family: str, model: str = "") -> Recipe:
         """The shipped recipe of a model of some family on a dataset."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +58,41 @@ class StoredJudgement:
 
 
 @dataclass(frozen=True)
+class StoredGroup:
+    """A verdict on cells that were judged together.
+
+    Args:
+        name: of the group.
+        verdict: in the words of the table.
+        message: why; "" where it passes.
+        members: keys of the cells.
+        seeds: of each of them that decided.
+    """
+
+    name: str
+    verdict: str
+    message: str
+    members: list[str]
+    seeds: Count
+
+
+@dataclass(frozen=True)
 class _Content:
-    """What stands in the file."""
+    """What stands in the file; sessions before there were groups have none."""
 
     version: int
     judgements: list[Any]
+    groups: list[Any] = field(default_factory=list)
 
 
-def write_stored_judgements(path: Path, judgements: Sequence[StoredJudgement]) -> None:
+def write_stored_judgements(
+    path: Path, judgements: Sequence[StoredJudgement], groups: Sequence[StoredGroup] = ()
+) -> None:
     """Write the verdicts in one piece."""
     content = {
         "version": JUDGEMENTS_VERSION,
         "judgements": [dataclasses.asdict(judgement) for judgement in judgements],
+        "groups": [dataclasses.asdict(group) for group in groups],
     }
     write_at_once(path, json.dumps(content, indent=1) + "\n")
 
@@ -92,6 +115,16 @@ def read_stored_judgements(path: Path) -> list[StoredJudgement]:
             raise UsageError(f"{where}{error}") from None
         judgements.append(judgement)
     return judgements
+
+
+def read_stored_groups(path: Path) -> list[StoredGroup]:
+    """The verdicts of a session on groups of cells; errors as of `read_stored_judgements`."""
+    values = read_versioned(path, JUDGEMENTS_VERSION, "a file of verdicts")
+    content = checked(_Content, values, f"{path}: ")
+    return [
+        checked(StoredGroup, entry, f"{path}, group {number}: ")
+        for number, entry in enumerate(content.groups, start=1)
+    ]
 
 
 def entry_place(path: Path, number: int) -> str:

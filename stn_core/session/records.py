@@ -125,6 +125,8 @@ class RunRecord:
         images_per_second: trained images over train_seconds.
         peak_memory_mb: on CUDA what torch allocated, elsewhere the process's resident set.
         digest: hash of every step's loss, the final predictions and the metrics.
+        metrics: further ones that were asked for, by name; left out of the file where there are
+            none, as in records that were made before there was such a field.
         version: of this schema.
     """
 
@@ -152,6 +154,7 @@ class RunRecord:
     images_per_second: Amount = 0.0
     peak_memory_mb: Amount = 0.0
     digest: str = ""
+    metrics: dict[str, Number] = field(default_factory=dict)
     version: int = RECORD_VERSION
 
     @property
@@ -191,7 +194,10 @@ class RunRecord:
 
     def to_json(self) -> str:
         """The record as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
+        values = dataclasses.asdict(self)
+        if not self.metrics:
+            del values["metrics"]
+        return json.dumps(values, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_dict(cls, values: Any) -> RunRecord:

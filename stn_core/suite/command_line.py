@@ -15,6 +15,7 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.suite.options import OPTIONS, PREFIX
 
+START_TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 XDIST_SESSION = pytest.StashKey[str]()
 """xdist's name of the session, in its first process."""
 
@@ -116,4 +117,4 @@ def check_words(config: pytest.Config) -> None:
 def start_time(config: pytest.Config) -> str:
     """When the session began, as its results folder is called; the same in a worker."""
     told: str | None = getattr(config, "workerinput", {}).get("stn_start_time")
-    return told or datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return told or datetime.datetime.now().strftime(START_TIME_FORMAT)

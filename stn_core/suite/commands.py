@@ -1,4 +1,7 @@
-"""The command ``stn``: reports of finished sessions, comparisons, predictions, exports, plans."""
+"""The command ``stn``: reports of finished sessions, comparisons, predictions, exports, plans.
+
+The file is long because it declares the arguments of every command.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,12 @@ from pathlib import Path
 
 from stn_core.errors import UsageError, printable, user_path
 from stn_core.registry import split_names
-from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
+from stn_core.session.file_names import (
+    COMPARISON_FILE,
+    FIGURES_FOLDER,
+    HISTORY_FILE,
+    REPORT_FILE,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,6 +35,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_claims(commands.add_parser("claims", help="judge published claims by stored values"))
     _add_predict(commands.add_parser("predict", help="classify images with a saved model"))
     _add_export(commands.add_parser("export", help="write a saved model as an ONNX file"))
+    _add_history(commands.add_parser("history", help="draw each cell over several sessions"))
+    _add_bisect(commands.add_parser("bisect", help="judge a commit for git bisect run"))
     _add_plan(commands.add_parser("plan", help="show what pytest would train", add_help=False))
     return parser
 
@@ -34,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 1 where anything that was asked for could not be had."""
     given, rest = make_parser().parse_known_args(arguments)
-    if rest and given.run is not _plan:
+    if rest and given.run not in (_plan, _bisect):
         make_parser().error(f"unrecognized arguments: {' '.join(rest)}")
     given.rest = rest
     for stream in (sys.stdout, sys.stderr):
@@ -326,6 +336,56 @@ def _export(given: argparse.Namespace) -> int:
     from stn_core.suite.export import export
 
     return export(given)
+
+
+def _add_history(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        f"Draw the accuracy of each cell over the commits of sessions, with its baseline, into"
+        f" {HISTORY_FILE}."
+    )
+    parser.add_argument(
+        "results", nargs="+", type=_path, help="results folders, the oldest session first"
+    )
+    parser.add_argument(
+        "--baselines",
+        type=_path,
+        default=Path("baselines.json"),
+        help="the baselines file (default: baselines.json, where there is one)",
+    )
+    parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
+    parser.set_defaults(run=_history)
+
+
+def _history(given: argparse.Namespace) -> int:
+    from stn_core.report.history import histories, history_answer, history_text, write_history
+    from stn_core.report.sources import read_source
+
+    sessions = [read_source(folder) for folder in given.results]
+    baselines = read_source(given.baselines) if given.baselines.is_file() else None
+    sources = [*sessions, *([baselines] if baselines else [])]
+    _complain([line for source in sources for line in source.complaints])
+    cells = histories(sessions, baselines)
+    print("\n".join([history_answer(cells), "", history_text(cells), ""]))
+    page = given.out / HISTORY_FILE
+    write_history(cells, [source.line for source in sources], page, given.out / FIGURES_FOLDER)
+    print(page)
+    return 0
+
+
+def _add_bisect(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compare the code as it is with a good commit. The exit status is what 'git bisect run'"
+        " expects: 1 where it is worse, 0 where it is not, 125 where it cannot be judged."
+    )
+    parser.add_argument("revision", metavar="REV", help="a commit that is known to be good")
+    parser.usage = "stn bisect REV [arguments of pytest]"
+    parser.set_defaults(run=_bisect)
+
+
+def _bisect(given: argparse.Namespace) -> int:
+    from stn_core.suite.bisect import bisect
+
+    return bisect(given.revision, given.rest)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,7 @@
-"""What one pytest process knows of its session: asked, planned and stored, each looked up once."""
+"""What one pytest process knows of its session: asked, planned and stored, each looked up once.
+
+The file is long because everything that hooks share is made here, each in a few lines.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stn_core.errors import printable
+from stn_core.gate.against import AgainstJudge
 from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
     from stn_core.engines import Engine
     from stn_core.session.cells import Cell
     from stn_core.suite.planning import Planning
+    from stn_core.suite.reference_side import ReferenceSide
     from stn_core.suite.reporting import Reporting
+    from stn_core.suite.time_limit import TimeLimit
     from stn_core.suite.trainer import Trainer
     from stn_core.suite.turns import Turns
     from stn_core.suite.watching import Watching
@@ -182,7 +188,9 @@ class SessionContext:
             self._adopt(self._decide())
 
     def release_results(self) -> None:
-        """Leave the folder to whoever resumes the session."""
+        """Leave the folder to whoever resumes the session, and the commit that was compared."""
+        if "reference" in vars(self) and self.reference:
+            self.reference.close()
         if self._lock:
             self._lock.release()
 
@@ -232,7 +240,7 @@ class SessionContext:
         options = self.options
         written = [options.baselines, lock_of(options.baselines), options.results.parent]
         if options.digest_cache:
-            written.append(options.digest_cache)
+            written += [options.digest_cache, lock_of(options.digest_cache)]
         return describe_checkout(self.config.rootpath, written)
 
     @functools.cached_property
@@ -248,16 +256,34 @@ class SessionContext:
         return read_digests(cache) if cache else {}
 
     @functools.cached_property
+    def reference(self) -> ReferenceSide | None:
+        """The commit that is compared with, None where baselines judge."""
+        if not self.options.against:
+            return None
+        from stn_core.suite.reference_side import ReferenceSide
+
+        return ReferenceSide(self)
+
+    @functools.cached_property
     def judge(self) -> Judge:
         """The judge of the plan; a session that measures anew ignores old values."""
-        assert self.plan
-        return Judge(
-            self.plan.rules,
-            Baselines({}, {}) if self.options.update_baselines else self.stored,
-            self.options.budget,
-            self.plan.device,
-            self.digests,
-        )
+        plan, options = self.plan, self.options
+        assert plan
+        stored = Baselines({}, {}) if options.update_baselines else self.stored
+        if self.reference:
+            if options.resumes:
+                self.reference.read()
+            return AgainstJudge(
+                plan.rules,
+                stored,
+                options.budget,
+                plan.device,
+                self.digests,
+                revision=plan.against,
+                references=self.reference.records,
+                lacking=plan.lacking,
+            )
+        return Judge(plan.rules, stored, options.budget, plan.device, self.digests)
 
     @functools.cached_property
     def device(self) -> str:
@@ -285,6 +311,23 @@ class SessionContext:
             image_size=options.image_size,
             final=options.final,
             checkout=self.checkout,
+            metrics=options.metrics,
+        )
+
+    @functools.cached_property
+    def time_limit(self) -> TimeLimit | None:
+        """Which runs may still start, None where all may."""
+        if self.options.minutes is None:
+            return None
+        from stn_core.suite.command_line import CommandLine
+        from stn_core.suite.time_limit import TimeLimit
+
+        assert self.plan
+        device = self.plan.device
+        return TimeLimit(
+            CommandLine(self.config).start_time,
+            self.options.minutes,
+            lambda key: self.stored.expected_seconds(key, device),
         )
 
     @functools.cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import re
@@ -11,6 +12,7 @@ from typing import Any
 from stn_core.datasets import check_dataset, is_dataset
 from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.baselines import Baselines
+from stn_core.gate.groups import Groups, groups_of_tags
 from stn_core.models import (
     create_model,
     list_models,
@@ -175,8 +177,8 @@ def unknown_words(expression: str, options: SuiteOptions) -> list[str]:
     ]
 
 
-def budget_matrix_size(cells: Sequence[Cell], baselines: Baselines, budget: str) -> int:
-    """How many cells the budget's whole matrix has, whatever a session selects of it.
+def budget_matrix(cells: Sequence[Cell], baselines: Baselines, budget: str) -> set[str]:
+    """The keys of the budget's whole matrix, whatever a session selects of it.
 
     Everything that has a baseline counts, every model on the budget's own datasets, and everything
     that is planned.
@@ -188,7 +190,24 @@ def budget_matrix_size(cells: Sequence[Cell], baselines: Baselines, budget: str)
         for model in list_models()
         if model_info(model).suits(dataset)
     }
-    return len(known | own | {cell.key for cell in cells})
+    return known | own | {cell.key for cell in cells}
+
+
+def cell_groups(cells: Sequence[Cell], baselines: Baselines, budget: str) -> Groups:
+    """The groups of the budget's whole matrix, whatever a session selects of it.
+
+    Every cell belongs to "all" and to its dataset; by its model to the family, to what the model
+    was registered with as tags, and to "transformer" where it starts as one that does nothing.
+    """
+    tags = {}
+    for key in budget_matrix(cells, baselines, budget):
+        _, dataset, model = split_key(key)
+        tags[key] = ["all", f"dataset {dataset}"]
+        with contextlib.suppress(UsageError):  # a model that is gone has no more tags than these
+            info = model_info(model)
+            tags[key] += [f"family {info.family}", *info.tags]
+            tags[key] += ["transformer"] * info.starts_at_identity
+    return groups_of_tags(tags)
 
 
 def vanished_cells(options: SuiteOptions, baselines: Baselines) -> dict[str, str]:

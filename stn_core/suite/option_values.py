@@ -66,6 +66,21 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def read_minutes(text: str) -> float:
+    """A number of minutes above 0.
+
+    Raises:
+        UsageError: the text is something else.
+    """
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 1e6:
+        raise UsageError(f"expected a number of minutes above 0, not {text!r}")
+    return minutes
+
+
 def read_threads(text: str) -> int:
     """A number of threads, 1 or more.
 

@@ -19,6 +19,7 @@ from stn_core.suite.option_values import (
     field_reader,
     read_image_size,
     read_imports,
+    read_minutes,
     read_names,
     read_path,
     read_paths,
@@ -159,6 +160,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "PATHS",
             "STN_FROM_RECORDS",
         ),
+        Option(
+            "minutes",
+            "start no run that is not expected to end within this time; --resume last goes on",
+            read_minutes,
+            "N",
+            "STN_MINUTES",
+        ),
         Option("plan", "show cells, seeds and expected time; train nothing"),
     ),
     "where to run": (
@@ -220,6 +228,36 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             read_points,
             "POINTS",
             "STN_MIN_DROP",
+        ),
+        Option(
+            "gate-metrics",
+            "metrics that can fail a cell beside accuracy and loss, comma-separated:"
+            " balanced_accuracy, worst_class_recall, macro_auc, calibration_error, or your own",
+            read_names,
+            "NAMES",
+            "STN_GATE_METRICS",
+        ),
+        Option(
+            "must-detect",
+            "fail a cell that could not have shown a drop of this many points",
+            read_points,
+            "POINTS",
+            "STN_MUST_DETECT",
+        ),
+        Option(
+            "against",
+            "compare with this branch, tag or commit, trained beside the working tree, instead of"
+            " with stored baselines",
+            str,
+            "REV",
+            "STN_AGAINST",
+        ),
+        Option(
+            "against-cache",
+            "a folder that keeps runs of the commits compared with",
+            read_path,
+            "FOLDER",
+            "STN_AGAINST_CACHE",
         ),
         Option("gate-speed", "fail a cell that trains more slowly than before on the same device"),
         Option("no-identical", "use statistics even if a run repeats the stored one exactly"),

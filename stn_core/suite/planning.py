@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stn_core.errors import UsageError, needs_extra
-from stn_core.gate.judge import Rules
+from stn_core.gate.baselines import Baselines
 from stn_core.gate.metrics import MIN_DROP_POINTS
+from stn_core.gate.rules import Rules
 from stn_core.gate.verdict import Judgement
 from stn_core.report.results_table import remarks
+from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import EMPTY_SHARD_FILE
 from stn_core.suite.checkout import git_failure
@@ -77,6 +81,7 @@ class Planning:
     def _plan_matrix(self) -> Plan:
         """The whole matrix, with everything checked that can be told without training."""
         from stn_core.suite import matrix
+        from stn_core.training.metrics import metric_info
 
         context = self._context
         import_users_modules(context.config)
@@ -93,15 +98,24 @@ class Planning:
                 _ = context.engine  # it notes the settings of torch that every run starts from
         if options.resumes and not context.only_plans:
             check_folder(options.results)
+        groups = matrix.cell_groups(cells, context.stored, options.budget)
+        against, lacking = self._compared_commit(cells, notes)
         return Plan(
             cells=tuple(cells),
             rules=Rules(
                 seeds=options.seeds,
                 looks=options.looks,
-                matrix_size=matrix.budget_matrix_size(cells, context.stored, options.budget),
+                matrix_size=len(matrix.budget_matrix(cells, context.stored, options.budget)),
+                group_count=len(groups),
                 min_drop_points=(
                     MIN_DROP_POINTS if options.min_drop_points is None else options.min_drop_points
                 ),
+                # What a person asks for on the command line holds for every cell.
+                min_drops=(
+                    get_budget(options.budget).min_drops if options.min_drop_points is None else {}
+                ),
+                must_detect_points=options.must_detect_points,
+                metrics=tuple(map(metric_info, options.metrics)),
                 settles_identical=options.settles_identical,
                 gates_speed=options.gates_speed,
                 are_named=options.names_seeds,
@@ -109,9 +123,43 @@ class Planning:
             device=device,
             code=None if options.from_records else self._code(),
             data_hashes=data_hashes,
-            vanished={} if options.is_search else matrix.vanished_cells(options, context.stored),
+            vanished=(
+                {}
+                if options.is_search or against
+                else matrix.vanished_cells(options, context.stored)
+            ),
             notes=tuple(notes),
+            groups=groups,
+            against=options.against,
+            against_commit=against,
+            lacking=lacking,
         )
+
+    def _compared_commit(
+        self, cells: Sequence[Cell], notes: list[str]
+    ) -> tuple[str, dict[str, str]]:
+        """The commit to compare with, "" without one, and why it lacks cells.
+
+        Args:
+            cells: of the session.
+            notes: gets a line of the models that the commit alone has.
+        """
+        context = self._context
+        reference, options = context.reference, context.options
+        if reference is None:
+            return "", {}
+        commit = reference.commit
+        if context.only_plans:
+            return commit, {}
+        from stn_core.datasets import list_datasets
+        from stn_core.models import list_models
+
+        reference.read_cache()  # a damaged one is told now
+        registered = [name for name in options.datasets if name in list_datasets()]
+        lacking = reference.engine.lacking(cells, registered)
+        if gone := sorted(set(reference.engine.models) - set(list_models())):
+            notes.append(f"models that only {options.against} has: {', '.join(gone)}")
+        return commit, lacking
 
     def _device_and_data(self, notes: list[str]) -> tuple[str, dict[str, str]]:
         """The type of device, and a hash by dataset; "" where no data are looked at.
@@ -187,7 +235,8 @@ class Planning:
     def _order_cells(self, items: list[pytest.Item]) -> None:
         """What fails untrained comes first, then what takes longest.
 
-        So that no worker is left alone with a long cell at the end.
+        So that no worker is left alone with a long cell at the end. Baselines that are measured in
+        a limited time start with those of most use.
         """
         context = self._context
         assert context.plan
@@ -195,10 +244,15 @@ class Planning:
         hopeless = {judgement.key for judgement in self._told_untrained()}
         places = [place for place, item in enumerate(items) if cell_of(item)]
 
-        def urgency(item: pytest.Item) -> tuple[bool, float]:
+        fills = context.options.update_baselines and context.options.minutes
+
+        def urgency(item: pytest.Item) -> tuple[bool, bool, float]:
             cell = cell_of(item)
             assert cell
-            return cell.key in hopeless, context.stored.expected_seconds(cell.key, device)
+            if fills:
+                return _use_of_measuring(cell, context.stored, device)
+            seconds = context.stored.expected_seconds(cell.key, device)
+            return cell.key in hopeless, False, seconds
 
         ordered = sorted((items[place] for place in places), key=urgency, reverse=True)
         for place, item in zip(places, ordered, strict=True):
@@ -261,6 +315,20 @@ class Planning:
         """Say once what is known before anything trains."""
         self._has_announced = True
         self._context.tell([*plan.notes, *remarks(self._told_untrained())])
+
+
+def _use_of_measuring(cell: Cell, stored: Baselines, device: str) -> tuple[bool, bool, float]:
+    """How much a baseline of a cell is worth where there is no time for all of them.
+
+    Those that have none come first, of these the core models', of these the cheap ones. What a
+    cell costs is known from whatever device it was measured on.
+    """
+    from stn_core.models import model_info
+
+    is_new = stored.of(cell.key, device) is None
+    runs = stored.cells[cell.key].runs if cell.key in stored.cells else ()
+    seconds = sum(run.train_seconds for run in runs) / len(runs) if runs else math.inf
+    return is_new, model_info(cell.model).core, -seconds
 
 
 def cell_of(item: pytest.Item) -> Cell | None:

@@ -1,4 +1,7 @@
-"""What a session says: a line as each cell ends, and at the end the table and the exit status."""
+"""What a session says: a line as each cell ends, and at the end the table and the exit status.
+
+The file is long because all that is said at the end, and its order, is read in one place.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,32 @@ import collections
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, needs_extra
 from stn_core.gate.digests import write_digests
+from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgements import write_judgements
+from stn_core.gate.speed_change import speed_change
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report.plan_table import measured_speed, plan_table
 from stn_core.report.results_table import ResultsTable, results_table
-from stn_core.report.text_table import WIDTH
+from stn_core.report.text_table import WIDTH, counted, first_few
 from stn_core.session.file_names import (
     EMPTY_SHARD_FILE,
     FIGURES_FOLDER,
     JUDGEMENTS_FILE,
     REPORT_FILE,
+    lock_of,
 )
 from stn_core.session.folder import discard_folder, session_folders
 from stn_core.session.store import SessionStore
+from stn_core.suite.group_runs import settle_groups
+from stn_core.suite.reports_of_tests import CRASH, LINE, NOTE, skip_reason
 from stn_core.suite.session import (
     Plan,
     code_doubts,
@@ -37,31 +45,14 @@ from stn_core.suite.session import (
     update_baselines,
 )
 
+with needs_extra("suite"):
+    from filelock import FileLock
+
 if TYPE_CHECKING:
     from stn_core.session.records import RunRecord
     from stn_core.suite.context import SessionContext
-    from stn_core.training.run_cell import RunResult
-
-_LINE = "stn_line"
-"""The property of a test that carries to the first process what is printed of its cell."""
-_CRASH = "stn_crash"
-"""The same for why a cell could not be judged."""
-_NOTE = "stn_note"
-"""The same for what went wrong beside a run, and in which one."""
 
 _INTERRUPTED = "interrupted: the same command with --resume last trains what is missing"
-
-
-def note_judgement(properties: list[tuple[str, object]], judgement: Judgement) -> None:
-    """Write into a test's properties what the first process is to know of its cell."""
-    properties.append((_LINE, judgement.line))
-    if judgement.verdict is Verdict.CRASHED:
-        properties.append((_CRASH, judgement.message))
-
-
-def note_runs(properties: list[tuple[str, object]], result: RunResult) -> None:
-    """Write into a test's properties what went wrong beside a run of its cell."""
-    properties += [(_NOTE, [note, result.record.run_name]) for note in result.notes]
 
 
 class Reporting:
@@ -77,15 +68,22 @@ class Reporting:
         self._skipped: dict[str, str] = {}
         self._judgements: list[Judgement] = []
         self._table: ResultsTable | None = None
+        self._groups: list[GroupJudgement] = []
         self._notes: list[str] = []
         self._runs_by_note: dict[str, list[str]] = collections.defaultdict(list)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """On cells and on groups of cells, once the session is judged."""
+        cells = [judgement.verdict for judgement in self._judgements]
+        return cells + [group.verdict for group in self._groups]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """A cell's line takes the place of its dot."""
         if report.when != "call" or hasattr(report, "wasxfail"):
             return None
-        if any(name == _LINE for name, _ in report.user_properties):
+        if any(name == LINE for name, _ in report.user_properties):
             return report.outcome, "", report.outcome.upper()
         return None
 
@@ -100,11 +98,11 @@ class Reporting:
         if report.when != "call":
             return
         for name, value in report.user_properties:
-            if name == _LINE:
+            if name == LINE:
                 self._context.tell([str(value)])
-            elif name == _CRASH:
+            elif name == CRASH:
                 self._crashed[cell.key] = str(value)
-            elif name == _NOTE and isinstance(value, list):
+            elif name == NOTE and isinstance(value, list):
                 self._runs_by_note[value[0]].append(value[1])
 
     @pytest.hookimpl(optionalhook=True)
@@ -144,11 +142,13 @@ class Reporting:
 
     def _finish_judging(self, session: pytest.Session) -> None:
         context, options = self._context, self._context.options
+        ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        whole = ended and not (session.shouldstop or session.shouldfail)
         try:
             plan = context.plan = read_plan(options.results)
             if plan is None:
                 raise UsageError(f"the session's plan is no longer in {options.results}")
-            self._judge_session(plan)
+            self._judge_session(plan, may_train=whole)
         except (UsageError, OSError) as error:  # somebody removed or replaced files
             why = str(error)
             if isinstance(error, OSError):
@@ -156,12 +156,11 @@ class Reporting:
             self._notes.append(f"nothing was judged: {why}")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return
-        self._write_tables(plan)
-        passed = all(judgement.verdict.passes for judgement in self._judgements)
-        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        passed = self._write_tables(plan).passes
+        if ended:
             if options.update_baselines:
                 passed &= self._succeeds("baselines", self._update_baselines)
-            if options.update_digests and passed:
+            if options.update_digests and passed and not options.against:
                 passed &= self._succeeds("digests", self._update_digests)
         if not passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -171,9 +170,11 @@ class Reporting:
         if options.writes_report and not was_stopped:
             self._write_report()
 
-    def _judge_session(self, plan: Plan) -> None:
+    def _judge_session(self, plan: Plan, *, may_train: bool) -> None:
         """Judge every cell from what was written, and note what has to be said of the records."""
         context = self._context
+        if context.reference:
+            context.reference.read()
         own, torn = context.store.own_records()
         given, torn_given = context.given_records
         by_key, misfits = fitting_records(plan, context.judge, [*given, *own])
@@ -181,6 +182,21 @@ class Reporting:
             dataclasses.replace(one, message=context.spell(one.message))
             for one in judge_session(plan, context.judge, by_key, self._crashed, self._skipped)
         ]
+        stays = not (context.has_engine and context.engine.is_elsewhere)
+        trains = (
+            may_train and stays and not (context.options.from_records or context.options.minutes)
+        )
+        self._groups, unsettled = settle_groups(
+            plan,
+            context.judge,
+            self._judgements,
+            lambda: self._records_by_key(plan),
+            context.trainer.train_for_groups if trains else None,
+        )
+        self._notes += unsettled
+        self._note_what_was_not_reached()
+        if plan.against:
+            self._judge_speed(plan, by_key)
         self._notes += [*torn, *torn_given, *misfits]
         if context.options.from_records:
             self._notes += code_doubts(by_key)
@@ -189,17 +205,46 @@ class Reporting:
                 "resumed in a checkout with uncommitted changes: was the code the same?"
             )
 
-    def _write_tables(self, plan: Plan) -> None:
+    def _note_what_was_not_reached(self) -> None:
+        """Say how many cells are left where the session's time was limited."""
+        minutes = self._context.options.minutes
+        missing = [one.key for one in self._judgements if one.verdict is Verdict.MISSING]
+        if minutes and missing:
+            self._notes.append(
+                f"--minutes {minutes:g}: {counted(len(missing), 'cell')} not finished in time"
+                f" ({first_few(missing)}); --resume last goes on"
+            )
+
+    def _judge_speed(self, plan: Plan, by_key: Mapping[str, Sequence[RunRecord]]) -> None:
+        """Say how long training takes compared with the other commit, side by side."""
+        context = self._context
+        assert context.reference
+        change = speed_change(by_key, context.reference.records)
+        if change is not None:
+            self._notes.append(f"{change.line} of {plan.against}")
+            if plan.rules.gates_speed and change.is_slower:
+                self._groups.append(change.failure(plan.against))
+
+    def _records_by_key(self, plan: Plan) -> dict[str, list[RunRecord]]:
+        """What has been written so far, and what was given."""
+        context = self._context
+        if context.reference:
+            context.reference.read()
+        own, _ = context.store.own_records()
+        return fitting_records(plan, context.judge, [*context.given_records[0], *own])[0]
+
+    def _write_tables(self, plan: Plan) -> ResultsTable:
         options = self._context.options
-        table = self._table = results_table(self._judgements, plan.rules.looks[-1])
+        table = self._table = results_table(self._judgements, plan.rules.looks[-1], self._groups)
         try:
-            write_judgements(options.results / JUDGEMENTS_FILE, self._judgements)
+            write_judgements(options.results / JUDGEMENTS_FILE, self._judgements, self._groups)
             table.write(options.results)
             summary = os.environ.get("GITHUB_STEP_SUMMARY")
             if summary:
                 table.append_step_summary(Path(summary), options.budget)
         except OSError as error:
             self._notes.append(f"tables not written: {error.strerror}: {error.filename}")
+        return table
 
     def _write_report(self) -> None:
         """Draw the page, which no session fails for."""
@@ -236,7 +281,11 @@ class Reporting:
     def _update_digests(self) -> str:
         cache = self._context.options.digest_cache
         assert cache
-        write_digests(cache, self._judgements)
+        if self._context.checkout[1]:  # nobody could say later which code passed
+            return f"{cache} was not updated: the checkout has uncommitted changes"
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock_of(cache)):
+            write_digests(cache, self._judgements)
         return f"digests written to {cache}"
 
     def _succeeds(self, what: str, write: Callable[[], str]) -> bool:
@@ -303,6 +352,7 @@ class Reporting:
     def _results(self, table: ResultsTable, width: int) -> Iterator[str]:
         options = self._context.options
         yield table.answer
+        yield from table.group_lines
         yield ""
         yield table.text(width)
         yield ""
@@ -310,7 +360,10 @@ class Reporting:
         yield from self._notes
         for note, (first, *others) in self._runs_by_note.items():
             yield f"{first}{f' and {len(others)} more' if others else ''}: {note}"
-        if not (options.is_search or options.update_baselines or options.baselines.exists()):
+        plan = self._context.plan
+        if plan and plan.against:
+            yield f"compared with {plan.against} ({plan.against_commit[:12]})"
+        elif not (options.is_search or options.update_baselines or options.baselines.exists()):
             yield f"no baselines: there is no file {options.baselines}; nothing was compared"
         if all(one.verdict is Verdict.SKIPPED for one in self._judgements):
             yield "nothing was judged: every cell was skipped"
@@ -325,11 +378,3 @@ class Reporting:
         good = [run for one in self._judgements for run in one.records if run.status == "ok"]
         saved = sum(map(store.has_model, good))
         return f"models: {saved} of {len(good)} good runs saved in {store.models_folder}"
-
-
-def skip_reason(report: pytest.TestReport) -> str:
-    """Why a test was skipped or expected to fail, as the user put it."""
-    if hasattr(report, "wasxfail"):
-        return f"expected to fail: {report.wasxfail.removeprefix('reason: ')}".removesuffix(": ")
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return reason.removeprefix("Skipped: ")

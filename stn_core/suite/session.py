@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from stn_core.gate.baselines import (
     read_baselines,
     write_baselines,
 )
-from stn_core.gate.judge import Judge, Rules
+from stn_core.gate.groups import Groups
+from stn_core.gate.judge import Judge
+from stn_core.gate.rules import Rules
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.report.sources import commit_name, several_commits
 from stn_core.schema import checked, json_object
@@ -45,6 +47,10 @@ class Plan:
         data_hashes: by dataset; "" where nobody looked.
         vanished: why cells that have a baseline no longer exist, by key.
         notes: how a user's own files became datasets, and which models were left out of the matrix.
+        groups: cells of the whole matrix that are also judged together, by the group's name.
+        against, against_commit: the commit that is compared with, as the user named it and in 40
+            digits; "" where baselines judge.
+        lacking: why that commit has none of a cell, by key.
     """
 
     cells: tuple[Cell, ...]
@@ -54,6 +60,10 @@ class Plan:
     data_hashes: Mapping[str, str]
     vanished: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    groups: Groups = field(default_factory=dict)
+    against: str = ""
+    against_commit: str = ""
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def budget(self) -> str:
@@ -91,6 +101,7 @@ def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
         "datasets": sorted(options.datasets),
         "recipe_name": options.recipe_name,
         "overrides": options.overrides,
+        "against": options.against,
         "device": device,
     }
     earlier = _plan_content(folder)

@@ -1,4 +1,7 @@
-"""What a session was asked to do, as plain data, checked together."""
+"""What a session was asked to do, as plain data, checked together.
+
+The file is long because every option has a field, and every pair that clashes a check.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,12 @@ class SuiteOptions:
         settles_identical: a run that repeats the stored one settles its cell.
         gates_speed: a slower training fails.
         writes_report: report.html is written at the end.
-        min_drop_points: a smaller drop never fails; None for the usual value.
+        min_drop_points: a smaller drop never fails; None for what the budget says.
+        must_detect_points: a cell that could not have shown such a drop fails; None where any may.
+        metrics: further ones that can fail a cell, not yet looked up.
+        minutes: that the session may go on starting runs; None without a limit.
+        against: the commit to compare with, as the user named it; "" for the stored baselines.
+        against_cache: the folder that keeps its runs, None without one.
         baselines: the file.
         digest_cache: the file, None without one.
         results: this session's folder; its own from when it is claimed, maybe by another name.
@@ -76,6 +84,11 @@ class SuiteOptions:
     gates_speed: bool
     writes_report: bool
     min_drop_points: float | None
+    must_detect_points: float | None
+    metrics: tuple[str, ...]
+    minutes: float | None
+    against: str
+    against_cache: Path | None
     baselines: Path
     digest_cache: Path | None
     results: Path
@@ -151,6 +164,11 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         gates_speed=given["gate-speed"],
         writes_report=not given["no-report"],
         min_drop_points=given["min-drop"],
+        must_detect_points=given["must-detect"],
+        metrics=given["gate-metrics"] or (),
+        minutes=given["minutes"],
+        against=given["against"] or "",
+        against_cache=given.path("against-cache"),
         baselines=given.path("baselines") or given.default_folder / "baselines.json",
         digest_cache=given.path("digest-cache"),
         results=_results_folder(given),
@@ -205,6 +223,8 @@ def check_together(given: CommandLine) -> None:
         _check_ray(given)
     if given["tensorboard"]:
         _check_tensorboard(given)
+    if given["against"]:
+        _check_against(given)
     if given["drop-vanished"]:
         _check_drop(given)
     baselines = given.path("baselines")
@@ -227,6 +247,16 @@ def _cells(given: CommandLine) -> tuple[CellEntry, ...]:
         if given[name]:
             raise UsageError(f"--cells names datasets and models: drop --{name}")
     return read_cells_file(path)
+
+
+def _check_against(given: CommandLine) -> None:
+    for name in ("from-records", "update-baselines", "drop-vanished", "ray"):
+        if given[name]:
+            raise UsageError(f"--against compares with what it trains here; drop --{name}")
+    if _is_search(given):
+        raise UsageError("--against compares the shipped recipes: drop the overrides")
+    if given["seeds"] and len(given["seeds"]) < 2:
+        raise UsageError("--against needs two or more seeds")
 
 
 def _is_search(given: CommandLine) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stn_core.errors import UsageError
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
-from stn_core.suite.reporting import note_judgement, note_runs
+from stn_core.suite.command_line import CommandLine
+from stn_core.suite.reports_of_tests import note_judgement, note_runs
 
 if TYPE_CHECKING:
     from stn_core.engines import Outcome
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class NotKeptError(Exception):
-    """A record could not be written: the disk is full, say."""
+    """A record could not be written (the disk is full, say), or cannot be had."""
 
 
 @dataclass(eq=False)
@@ -34,6 +36,7 @@ class _Desk:
         records: that are there.
         results: what was trained here.
         out: the seeds that are being trained.
+        reference_seeds: those that the commit that is compared with has still to train.
         lost: why runs are lost, a sentence each.
         needed: what the judge asked for last.
         judgement: the verdict, once there is one.
@@ -43,6 +46,7 @@ class _Desk:
     records: list[RunRecord]
     results: list[RunResult] = field(default_factory=list)
     out: set[int] = field(default_factory=set)
+    reference_seeds: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     needed: SeedsNeeded | None = None
     judgement: Judgement | None = None
@@ -119,6 +123,9 @@ class Trainer:
                 return
             desk.results.append(outcome.result)
             desk.records.append(outcome.result.record)
+            if self._context.time_limit:
+                self._context.time_limit.note(outcome.result.record)
+        self._train_references(desk, most=1 if desk.out else None)
         if not desk.out:
             self._judge(desk)
 
@@ -131,6 +138,12 @@ class Trainer:
 
     def _judge(self, desk: _Desk) -> None:
         """Give a desk its verdict, or have the seeds trained that it needs before."""
+        while desk.judgement is None and not desk.out:
+            self._ask(desk)
+            if not desk.out:  # only the other commit's runs are missing
+                self._train_references(desk)
+
+    def _ask(self, desk: _Desk) -> None:
         context, cell = self._context, desk.cell
         assert context.plan
         answer = context.judge.judge(cell, desk.records, context.plan.data_hashes[cell.dataset])
@@ -140,11 +153,77 @@ class Trainer:
             desk.judgement = answer.closed(Verdict.CRASHED, desk.lost[0])
         elif context.options.from_records or self.stopped_by:
             desk.judgement = answer.closed()
+        elif context.time_limit and not context.time_limit.allows(cell):
+            desk.judgement = answer.closed(message="not reached in time")
         else:
             desk.needed = answer
-            desk.out = set(answer.seeds)
+            desk.reference_seeds = list(answer.reference_seeds)
             for seed in answer.seeds:
-                self._submit(cell, seed)
+                if context.time_limit is None or context.time_limit.allows(cell, len(desk.out) + 1):
+                    desk.out.add(seed)
+                    self._submit(cell, seed)
+
+    def _train_references(self, desk: _Desk, most: int | None = None) -> None:
+        """Let the commit that is compared with train seeds.
+
+        The sides take turns, so that a machine that slows down slows both.
+
+        Args:
+            desk: of the cell.
+            most: how many of its seeds at most.
+        """
+        reference = self._context.reference
+        seeds = desk.reference_seeds[:most]
+        if reference is None or not seeds or desk.judgement:
+            return
+        try:
+            for _ in reference.train([(desk.cell, seed) for seed in seeds]):
+                pass
+        except (OSError, UsageError) as error:
+            assert desk.needed
+            self._context.engine.cancel()
+            desk.out.clear()
+            desk.judgement = desk.needed.closed(Verdict.CRASHED, str(error))
+        desk.reference_seeds = desk.reference_seeds[len(seeds) :]
+
+    def train_for_groups(
+        self, runs: Sequence[tuple[Cell, int]], reference_runs: Sequence[tuple[Cell, int]]
+    ) -> None:
+        """Train what groups of cells need beyond their members' own verdicts.
+
+        After the last test, by as many processes as there were workers. No callback follows these
+        runs, and no test speaks of them.
+
+        Args:
+            runs: cells, each with a seed.
+            reference_runs: those to train with the code of the commit that is compared with.
+
+        Raises:
+            UsageError: a run cannot be had, or a record cannot be kept.
+        """
+        from stn_core.engines import EngineError, Processes, Task
+
+        context = self._context
+        context.tell([f"groups of cells lean: {len(runs) + len(reference_runs)} more runs"])
+        if context.reference:
+            list(context.reference.train(reference_runs))
+        folder = CommandLine(context.config).folder("import")
+        engine = (
+            context.engine
+            if context.has_engine
+            else Processes(context.workers, context.options.imports, folder)
+        )
+        try:
+            for cell, seed in runs:
+                engine.submit(Task(cell, seed, context.settings))
+            for _ in runs:
+                result = engine.next_outcome().result
+                if result:
+                    context.store.keep(result.record)
+        except EngineError as error:
+            raise UsageError(str(error)) from error
+        finally:
+            engine.close()
 
     def _submit(self, cell: Cell, seed: int) -> None:
         from stn_core.engines import Task

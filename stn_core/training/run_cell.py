@@ -32,6 +32,7 @@ from stn_core.training.evaluation import evaluate
 from stn_core.training.isolation import isolated
 from stn_core.training.logits import check_logits
 from stn_core.training.loop import train
+from stn_core.training.metrics import measure
 from stn_core.training.torch_settings import TorchSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class RunSettings:
         image_size: (height, width) that a folder's images are resized to; None: what they have.
         final: also evaluate on the test set where the recipe is a search.
         checkout: the git checkout's commit and whether it has uncommitted changes, for the record.
+        metrics: names of metrics to measure on the test set beside accuracy and loss.
     """
 
     device: str = "cpu"
@@ -61,6 +63,7 @@ class RunSettings:
     image_size: tuple[int, int] | None = None
     final: bool = False
     checkout: tuple[str | None, bool | None] = (None, None)
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def run_seed(
                 run.evaluation = evaluate(
                     run.model, test_images, dataset.test.labels, run.normalise
                 )
-                run.record = replace(run.record, **_test_fields(run, started))
+                run.record = replace(run.record, **_test_fields(run, started, settings.metrics))
             if run.record.status == "ok":
                 run.record = replace(run.record, digest=_digest(run))
         except (Exception, SystemExit) as error:  # whatever a model does, the others go on
@@ -251,7 +254,7 @@ def _training_fields(run: Run) -> dict[str, Any]:
     }
 
 
-def _test_fields(run: Run, started: float) -> dict[str, Any]:
+def _test_fields(run: Run, started: float, metrics: Sequence[str]) -> dict[str, Any]:
     """The fields of a record that the evaluation on the test images decides."""
     evaluation = run.evaluation
     assert evaluation
@@ -264,6 +267,7 @@ def _test_fields(run: Run, started: float) -> dict[str, Any]:
         "test_cross_entropy": evaluation.cross_entropy,
         "confusion": evaluation.confusion(),
         "worst_mistakes": evaluation.worst_mistakes(),
+        "metrics": measure(metrics, evaluation),
     }
 
 

@@ -17,7 +17,7 @@ from stn_core.session.folder import claim_folder, hold_folder
 from stn_core.suite.plugin import session_options
 from tests.examples import environment, record
 from tests.platforms import needs_posix_signals
-from tests.suite.sessions import command, commit, exactly, select, tables
+from tests.suite.sessions import GATE, command, commit, exactly, select, tables
 
 pytest_plugins = ["pytester"]
 
@@ -354,3 +354,23 @@ def test_digests_of_the_main_branch_settle_a_cell(bench, pytester):
     main.stdout.fnmatch_lines(["digests written to *digests.json", "1 cell, * run*: 1 PASS*"])
     change = bench(*select("tiny"), *cache)
     change.stdout.fnmatch_lines(["1 cell, 1 run: 1 PASS (identical)*"])
+    looked = bench(*select("tiny"), *cache, "--no-identical")
+    looked.stdout.fnmatch_lines(["1 cell, * run*: 1 PASS;*"])
+
+
+def test_nothing_is_remembered_of_a_dirty_checkout(bench, pytester):
+    bench(*select("tiny"), "--update-baselines", "--seeds", "2")
+    commit(pytester.path)
+    (pytester.path / "test_bench.py").write_text(GATE + "\n")
+    dirty = bench(*select("tiny"), "--digest-cache", "digests.json", "--update-digests")
+    assert dirty.ret == 0
+    dirty.stdout.fnmatch_lines(["*digests.json was not updated: the checkout has uncommitted *"])
+    assert not (pytester.path / "digests.json").exists()
+
+
+def test_a_damaged_digest_cache_is_refused_in_one_line(bench, pytester):
+    (pytester.path / "digests.json").write_text("{")
+    refused = bench(*select("tiny"), "--digest-cache", "digests.json")
+    assert refused.ret != 0
+    refused.stdout.fnmatch_lines(["*digests.json*; delete it*"])
+    refused.stdout.no_fnmatch_line("*Traceback*")

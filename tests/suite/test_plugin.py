@@ -58,7 +58,7 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
 
     close = bench(*select("tiny"), "--no-identical")
     assert close.ret == 0
-    close.stdout.fnmatch_lines(["1 cell, * run*: 1 PASS*"])
+    close.stdout.fnmatch_lines(["1 cell, 1 run: 1 PASS; 13 runs skipped (stopped early)"])
 
     for run in stored["cells"]["smoke/digits/tiny"]["runs"]:
         run["accuracy"], run["digest"] = 0.999, "of better days"
@@ -68,7 +68,7 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     worse.stdout.fnmatch_lines(
         [
             "REGRESSED  smoke/digits/tiny: * points lost (p = *; baseline 99.90 %, limit *",
-            "1 cell, * run*: 1 REGRESSED*",
+            "1 cell, 2 runs: 1 REGRESSED; 12 runs skipped (stopped early)",
             "FAILED *",
         ]
     )

@@ -10,7 +10,8 @@ from filelock import FileLock, Timeout
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, write_baselines
-from stn_core.gate.judge import Judge, Rules
+from stn_core.gate.judge import Judge
+from stn_core.gate.rules import Rules
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.session.file_names import lock_of
 from stn_core.suite.session import (

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.skipif(not WORKFLOWS, reason="the source distribution h
 EXPRESSIONS = {
     "BUDGET": "quick",
     "SHARD": "1/2",
+    "DEVICE": "cpu",
+    "MINUTES": "60",
+    "STN_AGAINST": "",
     "STN_DATA": "data",
     "UPDATE": "--update-digests",
     "RESOLUTION": "highest",
@@ -83,3 +86,12 @@ def test_a_fresh_checkout_takes_the_options_of_a_workflow(
     config = pytester.parseconfigure(*arguments, "--plan")
     assert session_options(config).budget in ("smoke", "quick")
     assert not (checkout / "results").exists()
+
+
+def test_the_workflow_that_may_write_runs_no_code_of_a_pull_request():
+    (comment,) = (path for path in WORKFLOWS if path.stem == "comment")
+    text = comment.read_text()
+    assert "checkout" not in text
+    assert "pull-requests: write" in text
+    others = [path for path in WORKFLOWS if path != comment]
+    assert not [path for path in others if "pull-requests: write" in path.read_text()]

@@ -1,0 +1,76 @@
+"""Runs in several processes of their own: for what is left when xdist's workers have ended.
+
+They are spawned and not forked: whoever starts them may hold threads, locks and a card.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from stn_core.engines.base import EngineError, Outcome, Task
+from stn_core.engines.in_process import InProcess
+from stn_core.session.beats import Beat
+from stn_core.session.user_modules import import_models
+
+
+class Processes:
+    """An engine that computes several runs at once on this machine.
+
+    Args:
+        workers: how many, >= 1.
+        imports: modules or files that register models and datasets of one's own.
+        folder: where their names are looked for.
+    """
+
+    is_elsewhere = False
+    device = ""
+
+    def __init__(self, workers: int, imports: tuple[str, ...] = (), folder: Path = Path()) -> None:
+        self.workers = workers
+        self._imports, self._folder = imports, folder
+        self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        self._out: dict[Future[Outcome], Task] = {}
+
+    def submit(self, task: Task) -> None:
+        """Take on a task; it starts when a process is free."""
+        self._out[self._pool.submit(_compute, task, self._imports, self._folder)] = task
+
+    def next_outcome(self) -> Outcome:
+        """What came of a task, as soon as there is one.
+
+        Raises:
+            EngineError: a process died.
+            UsageError: a module or a dataset cannot be had.
+        """
+        done = next(iter(wait(self._out, return_when=FIRST_COMPLETED).done))
+        del self._out[done]
+        try:
+            return done.result()
+        except BrokenProcessPool:
+            raise EngineError("a process that trained died: killed, or out of memory?") from None
+
+    def beats(self) -> Sequence[Beat]:
+        """Nothing: nobody watches these runs."""
+        return ()
+
+    def cancel(self) -> None:
+        """Forget the tasks that have not started."""
+        for future in self._out:
+            future.cancel()
+        self._out.clear()
+
+    def close(self) -> None:
+        """Forget the tasks that have not started, and end the processes."""
+        self.cancel()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _compute(task: Task, imports: tuple[str, ...], folder: Path) -> Outcome:
+    import_models(imports, folder)
+    engine = InProcess()
+    engine.submit(task)
+    return engine.next_outcome()

@@ -1,0 +1,161 @@
+"""Runs of another commit's code, computed by a process of its own that lives beside this one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stn_core.engines.base import Task
+from stn_core.errors import UsageError
+from stn_core.session.cells import Cell
+from stn_core.session.records import RunRecord
+from stn_core.training.run_cell import RunResult
+
+_SCRIPT = Path(__file__).with_name("reference_process.py")
+
+
+@dataclass(frozen=True)
+class ReferenceCode:
+    """Where the code of a commit lies, and what of it has to be imported.
+
+    Args:
+        revision: the commit, as the user named it.
+        commit: its 40 digits.
+        worktree: where its files lie.
+        path: folders in it that modules are imported from.
+        modules, files: what registers models and datasets, by name and by path.
+        own: names of modules that must come from the worktree.
+    """
+
+    revision: str
+    commit: str
+    worktree: Path
+    path: tuple[str, ...]
+    modules: tuple[str, ...]
+    files: tuple[str, ...]
+    own: tuple[str, ...]
+
+
+class Reference:
+    """Computes runs of another commit, one after the other, each while its caller waits.
+
+    Args:
+        code: of the commit. The process starts when it is first needed.
+    """
+
+    def __init__(self, code: ReferenceCode) -> None:
+        self.code = code
+        self._process: subprocess.Popen[str] | None = None
+        self._models: list[str] = []
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that the commit has.
+
+        Raises:
+            UsageError: its code cannot be used.
+        """
+        self._start()
+        return self._models
+
+    def lacking(self, cells: Sequence[Cell], registered: Sequence[str]) -> dict[str, str]:
+        """Why the commit has none of a cell, by key; the others it has.
+
+        Args:
+            cells: of the session.
+            registered: those of its datasets that are registered here, and are no files.
+
+        Raises:
+            UsageError: its code cannot be used.
+        """
+        self._start()
+        asked = [[cell.model, cell.dataset, cell.budget] for cell in cells]
+        answer = self._ask({"lacking": {"cells": asked, "registered": list(registered)}})
+        return {
+            cells[int(place)].key: f"{self.code.revision} lacks it: {why}"
+            for place, why in answer["lacking"].items()
+        }
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[RunResult]:
+        """What comes of each task with the commit's code and recipe; callbacks do not follow it.
+
+        Raises:
+            UsageError: its code cannot be used, or its records have another format.
+        """
+        self._start()
+        for task in tasks:
+            settings = {**dataclasses.asdict(task.settings), "checkout": (self.code.commit, False)}
+            cell = {name: getattr(task.cell, name) for name in ("model", "dataset", "budget")}
+            run = {**cell, "seed": task.seed, "settings": settings}
+            answer = self._ask({"run": run})
+            try:
+                yield RunResult(RunRecord.from_dict(answer["record"]))
+            except UsageError as error:
+                raise UsageError(
+                    f"--against {self.code.revision}: its results have another format: {error}"
+                ) from None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process:
+            assert self._process.stdin
+            assert self._process.stdout
+            self._process.stdin.close()
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+            self._log.close()
+            self._process = None
+
+    def _start(self) -> None:
+        if self._process:
+            return
+        code = self.code
+        inherited = os.environ.get("PYTHONPATH", "")
+        path = os.pathsep.join([*code.path, *([inherited] if inherited else [])])
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            cwd=code.worktree,
+            env={**os.environ, "PYTHONPATH": path},
+            text=True,
+            encoding="utf-8",
+        )
+        start = {"worktree": str(code.worktree), "modules": code.modules}
+        self._models = self._ask({"start": {**start, "files": code.files, "own": code.own}})[
+            "models"
+        ]
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        process = self._process
+        assert process
+        assert process.stdin
+        assert process.stdout
+        try:
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except OSError:
+            line = ""
+        answer: dict[str, Any] = json.loads(line) if line else {"error": self._last_words()}
+        if "error" in answer:
+            self.close()
+            raise UsageError(f"--against {self.code.revision}: {answer['error']}")
+        return answer
+
+    def _last_words(self) -> str:
+        """What the process wrote before it ended."""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return f"the process that trains it ended{f': {lines[-1]}' if lines else ''}"

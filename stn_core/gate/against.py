@@ -1,0 +1,293 @@
+"""The judge of a session that compares with another commit, which is trained beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
+from stn_core.gate.difference import SIDE_LOOKS, decide_difference, side_spread
+from stn_core.gate.digests import Digests
+from stn_core.gate.judge import Judge, early_answer
+from stn_core.gate.metrics import AnyMetric, Metric
+from stn_core.gate.rules import Rules
+from stn_core.gate.statistics import (
+    Decision,
+    FloatArray,
+    Outcome,
+    Yardstick,
+    smallest_detectable_rise,
+)
+from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
+from stn_core.session.cells import Cell
+from stn_core.session.records import RunRecord
+
+
+class AgainstJudge(Judge):
+    """Judges cells by what another commit reaches with the same seeds, trained here and now.
+
+    Where the commit's first run repeats a stored one, the stored values speak for the commit.
+
+    Args:
+        rules, baselines, budget, device, digests: as of `Judge`.
+        revision: the commit, as the user named it.
+        references: runs of the commit by cell; more of them may come while the session goes on.
+        lacking: by cell, why the commit has none of it; likewise.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        baselines: Baselines,
+        budget: str,
+        device: str,
+        digests: Digests | None,
+        revision: str,
+        references: Mapping[str, Sequence[RunRecord]],
+        lacking: Mapping[str, str],
+    ) -> None:
+        super().__init__(rules, baselines, budget, device, digests)
+        self._revision, self._references, self._lacking = revision, references, lacking
+
+    @property
+    def side_looks(self) -> tuple[int, ...]:
+        """After how many seeds of both sides a cell is looked at."""
+        last = self.rules.looks[-1]
+        return tuple(sorted({min(look, last) for look in SIDE_LOOKS}))
+
+    def judge(
+        self, cell: Cell, records: Sequence[RunRecord], data_hash: str
+    ) -> Judgement | SeedsNeeded:
+        """The verdict on a cell, or the seeds of each side that must run before there is one."""
+        seeds = self.seeds(cell)
+        fresh = _by_seed(records)
+        blank = Judgement(cell.key, Verdict.MISSING, records=_runs(fresh, seeds))
+        if cell.key in self._lacking:
+            return early_answer(blank, seeds[: self.rules.runs_without_baseline]) or replace(
+                blank, verdict=Verdict.NEW, message=self._lacking[cell.key]
+            )
+        reference = self._first(cell)
+        if reference is None:
+            return self._needed(cell, blank, 1)
+        if doubt := self._doubt(reference, data_hash):
+            return replace(blank, verdict=Verdict.STALE, message=doubt)
+        if self._is_stored(cell, reference):
+            return super().judge(cell, records, data_hash)
+        if failure := self._failure(cell, 1):
+            return early_answer(blank, seeds[:1]) or replace(
+                blank, verdict=Verdict.NEW, message=failure
+            )
+        return self._judge_sides(cell, blank)
+
+    def seeds_left(self, cell: Cell, records: Sequence[RunRecord]) -> tuple[int, int]:
+        """The fewest and the most seeds of this side that are still to be trained."""
+        answer = self.judge(cell, records, data_hash="")
+        if isinstance(answer, Judgement):
+            return 0, 0
+        return len(answer.seeds), max(self.side_looks[-1] - len(answer.records), 0)
+
+    def sides(self, cell: Cell) -> tuple[RunRecord, ...]:
+        """The commit's good runs in the order of the seeds; none where stored ones stand for it."""
+        reference = self._first(cell)
+        if reference is None or self._is_stored(cell, reference):
+            return ()
+        return self._reference_runs(cell)
+
+    def sides_spread(
+        self, metric: AnyMetric, key: str, runs: Sequence[Sequence[RunRecord]]
+    ) -> Yardstick:
+        """What the second side of a cell is compared with: the first side's mean, and the spread.
+
+        Args:
+            metric: what is compared.
+            key: the cell's.
+            runs: the commit's and the fresh ones, as many of each.
+        """
+        images = runs[0][0].test_images
+        values = [metric.badness([baseline_run(run) for run in side], images) for side in runs]
+        floor = metric.least_deviation([baseline_run(run) for run in runs[0]], images)
+        own, others = self._stored_values(metric, key)
+        deviation, degrees = side_spread(values, floor, own, others)
+        return Yardstick(float(np.mean(values[0])), deviation, degrees, len(values[0]))
+
+    def _stored_values(
+        self, metric: AnyMetric, key: str
+    ) -> tuple[FloatArray | None, list[FloatArray]]:
+        values = {
+            name: metric.badness(cell.runs, cell.test_images)
+            for name, cell in self._stored.items()
+            if len(cell.runs) > 1 and metric.is_known(cell.runs)
+        }
+        own = values.pop(key, None)
+        return own, list(values.values())
+
+    def _judge_sides(self, cell: Cell, judgement: Judgement) -> Judgement | SeedsNeeded:
+        seeds, references = self.seeds(cell), self._reference_runs(cell)
+        early = early_answer(judgement, seeds[:1])
+        if early:
+            return early
+        if self.rules.settles_identical and _same(judgement.records[0], references[0]):
+            same = replace(
+                judgement,
+                verdict=Verdict.IDENTICAL,
+                records=judgement.records[:1],
+                baseline=_baseline(references[:1]),
+            )
+            return replace(same, message=self._recipe_note(cell, references[0]))
+        for look in self.side_looks:
+            early = early_answer(judgement, seeds[:look])
+            if isinstance(early, Judgement):
+                return early
+            if failure := self._failure(cell, look):
+                return replace(judgement, verdict=Verdict.NEW, message=failure)
+            if early or len(references) < look:
+                return self._needed(cell, judgement, look)
+            sides = references[:look], judgement.records[:look]
+            seen = replace(judgement, records=sides[1], baseline=_baseline(sides[0]))
+            both = [baseline_run(run) for side in sides for run in side]
+            decisions = {
+                metric: self._decide_sides(metric, cell, sides)
+                for metric in self.rules.judged
+                if metric.is_known(both)
+            }
+            outcomes = {decision.outcome for decision in decisions.values()}
+            shown = (
+                self._detectable_sides(cell, sides, look) if self.rules.must_detect_points else 0.0
+            )
+            if Outcome.ROSE in outcomes:
+                break
+            if Outcome.UNCLEAR not in outcomes and shown <= (self.rules.must_detect_points or 0.0):
+                break
+        last = self.side_looks[-1]
+        seen = replace(seen, detectable_points=self._detectable_sides(cell, sides, last))
+        concluded = self._or_blind(self._conclude(cell, seen, decisions), shown)
+        notes = filter(None, [concluded.message, self._recipe_note(cell, references[0])])
+        return replace(concluded, message="; ".join(notes))
+
+    def _decide_sides(
+        self, metric: AnyMetric, cell: Cell, sides: tuple[Sequence[RunRecord], Sequence[RunRecord]]
+    ) -> Decision:
+        images = sides[0][0].test_images
+        values = [metric.badness([baseline_run(run) for run in side], images) for side in sides]
+        mean = float(np.mean(values[0]))
+
+        def measure(look: int) -> tuple[float, float, float]:
+            stick = self.sides_spread(metric, cell.key, [side[:look] for side in sides])
+            return float(np.mean(values[1][:look])) - stick.mean, stick.deviation, stick.degrees
+
+        decision = decide_difference(
+            measure,
+            len(sides[0]),
+            looks=self.side_looks,
+            level=self.rules.level,
+            floor=metric.least_rise(mean, self.rules.min_drop(cell.key)),
+        )
+        return replace(decision, stored_mean=mean)
+
+    def _detectable_sides(
+        self, cell: Cell, sides: tuple[Sequence[RunRecord], Sequence[RunRecord]], look: int
+    ) -> float:
+        """The smallest drop, in points, that as many seeds of both sides show."""
+        metric = Metric.ACCURACY
+        stick = replace(self.sides_spread(metric, cell.key, sides), runs=look)
+        floor = metric.least_rise(stick.mean, self.rules.min_drop(cell.key))
+        rise = smallest_detectable_rise(stick, looks=(look,), level=self.rules.level, floor=floor)
+        return self._in_points(stick.mean, rise)
+
+    def _advise(
+        self, cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision]
+    ) -> str:
+        return ""
+
+    def _first(self, cell: Cell) -> RunRecord | None:
+        """The commit's run of the first seed."""
+        return _by_seed(self._references.get(cell.key, ())).get(self.seeds(cell)[0])
+
+    def _reference_runs(self, cell: Cell) -> tuple[RunRecord, ...]:
+        """The commit's good runs of the first seeds, as far as they go without a gap."""
+        return _runs(_by_seed(self._references.get(cell.key, ())), self.seeds(cell), good=True)
+
+    def _needed(self, cell: Cell, judgement: Judgement, look: int) -> SeedsNeeded:
+        seeds = self.seeds(cell)[:look]
+        ran = {run.seed for run in judgement.records}
+        there = {run.seed for run in self._references.get(cell.key, ())}
+        return SeedsNeeded(
+            cell.key,
+            tuple(seed for seed in seeds if seed not in ran),
+            look,
+            judgement.records,
+            reference_seeds=tuple(seed for seed in seeds if seed not in there),
+        )
+
+    def _failure(self, cell: Cell, look: int) -> str:
+        """Why the commit's first runs are nothing to compare with, "" where they are."""
+        runs = _by_seed(self._references.get(cell.key, ()))
+        for run in (runs[seed] for seed in self.seeds(cell)[:look] if seed in runs):
+            if run.status != "ok":
+                return f"{self._revision}: seed {run.seed} {run.status}: {run.message}"
+        return ""
+
+    def _doubt(self, reference: RunRecord, data_hash: str) -> str:
+        if data_hash and reference.data_hash != data_hash:
+            return f"the data differ from those of {self._revision}: nothing can be compared"
+        return ""
+
+    def _is_stored(self, cell: Cell, reference: RunRecord) -> bool:
+        """Whether the commit's first run repeats the stored one of the same recipe."""
+        baseline = self.baseline(cell)
+        return (
+            baseline is not None
+            and self.rules.settles_identical
+            and baseline.recipe_hash == cell.recipe.hash() == reference.recipe_hash
+            and self._repeats(cell.key, baseline, [reference])
+        )
+
+    def _recipe_note(self, cell: Cell, reference: RunRecord) -> str:
+        """How the shipped recipe differs from the commit's, "" where it does not."""
+        own, other = cell.recipe.to_dict(), reference.recipe
+        differ = [
+            f"{name} {other.get(name)} there, {value} here"
+            for name, value in own.items()
+            if other.get(name) != value and (name in other or value is not None)
+        ]
+        if reference.recipe_hash == cell.recipe.hash() or not differ:
+            return ""
+        return f"the recipe differs from that of {self._revision}: {', '.join(differ)}"
+
+
+def _by_seed(records: Sequence[RunRecord]) -> dict[int, RunRecord]:
+    return {record.seed: record for record in records}
+
+
+def _runs(
+    by_seed: Mapping[int, RunRecord], seeds: Sequence[int], *, good: bool = False
+) -> tuple[RunRecord, ...]:
+    """Runs in the order of the seeds; where only good ones are asked for, up to the first gap."""
+    if not good:
+        return tuple(by_seed[seed] for seed in seeds if seed in by_seed)
+    runs = []
+    for seed in seeds:
+        if seed not in by_seed or by_seed[seed].status != "ok":
+            break
+        runs.append(by_seed[seed])
+    return tuple(runs)
+
+
+def _same(fresh: RunRecord, reference: RunRecord) -> bool:
+    """Whether the sides' runs are equal to the last bit, on a device where that says something."""
+    return fresh.digest == reference.digest and not fresh.environment.nondeterministic
+
+
+def _baseline(references: Sequence[RunRecord]) -> CellBaseline:
+    """The commit's runs in the place of a baseline."""
+    first = references[0]
+    return CellBaseline(
+        recipe_hash=first.recipe_hash,
+        data_hash=first.data_hash,
+        test_images=first.test_images,
+        date="",
+        commit=first.environment.commit or "",
+        runs=tuple(baseline_run(record) for record in references),
+    )

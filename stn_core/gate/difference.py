@@ -1,0 +1,108 @@
+"""Two sides that were both measured now, compared after more and more seeds of each.
+
+As `statistics.decide` does for a stored baseline, but nothing of the other side is known
+beforehand: its mean and its spread come with the same seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from stn_core.gate.statistics import (
+    Decision,
+    FloatArray,
+    Outcome,
+    moderated_deviations,
+    spend,
+    t_isf,
+    t_sf,
+)
+
+SIDE_LOOKS = (3, 6, 10)
+"""After how many seeds of both sides a cell is looked at, as far as the session has as many."""
+
+SIDE_FUTILITY = 0.6
+"""`statistics.FUTILITY` for two sides: a one-sided p above this share of the seeds ends it."""
+
+SIDE_FUTILITY_OF_GAINS = 0.15
+"""The same for a fall, which is looked at again only where chance hardly explains it."""
+
+Measured = tuple[float, float, float]
+"""A rise from one side's mean to the other's, the standard deviation of one value, and its degrees
+of freedom."""
+
+
+def decide_difference(
+    measure: Callable[[int], Measured],
+    seeds: int,
+    *,
+    looks: Sequence[int],
+    level: float,
+    floor: float = 0.0,
+) -> Decision:
+    """What one side has done compared with the other, look by look; a pure replay.
+
+    Args:
+        measure: of the first n seeds of both sides.
+        seeds: how many both sides have.
+        looks: rising numbers of seeds, each >= 2.
+        level: chance of a false alarm over all the looks together, in (0, 1).
+        floor: a rise up to this is never a regression, nor such a fall an improvement.
+    """
+    decision = Decision(Outcome.UNCLEAR, 0, looks[0], math.nan, math.nan, math.nan, math.nan)
+    # Both sides grow alike, so the share of the information is that of the seeds.
+    for look, spent in zip(looks, spend(level, looks, math.inf), strict=True):
+        if look > seeds:
+            break
+        rise, deviation, degrees = measure(look)
+        error = deviation * math.sqrt(2 / look)
+        chances = [spent, SIDE_FUTILITY / look, SIDE_FUTILITY_OF_GAINS / look]
+        quantile = t_isf(chances, degrees)
+        clear, low, high = (float(value) for value in quantile * error)
+        clear = max(clear, floor)
+        outcome = Outcome.ROSE if rise > clear else Outcome.FELL if rise < -clear else None
+        if outcome is None and (look == looks[-1] or -high < rise < low):
+            outcome = Outcome.STEADY
+        later = [other for other in looks if other > look]
+        decision = Decision(
+            outcome=outcome or Outcome.UNCLEAR,
+            looked_at=look,
+            seeds_wanted=look if outcome else later[0],
+            rise=rise,
+            p_value=float(t_sf(rise / error, degrees)),
+            limit=clear,
+            stored_mean=math.nan,
+        )
+        if outcome:
+            break
+    return decision
+
+
+def side_spread(
+    sides: Sequence[FloatArray],
+    floor: float,
+    own: FloatArray | None,
+    others: Sequence[FloatArray],
+) -> tuple[float, float]:
+    """The standard deviation over seeds of one cell's values, and its degrees of freedom.
+
+    Pooled over both sides and what is stored of the cell, and moderated by what is stored of other
+    cells; what is stored says how far values lie apart, and nothing of where they lie.
+
+    Args:
+        sides: badness of each side, two values or more.
+        floor: the least credible standard deviation, > 0.
+        own: stored values of this cell, None where there are none.
+        others: stored values of other cells, two or more of each.
+    """
+    pooled = [*sides, *([own] if own is not None else [])]
+    degrees = float(sum(len(values) - 1 for values in pooled))
+    squares = float(sum(np.var(values) * len(values) for values in pooled))
+    variances = np.array([squares / degrees, *(np.var(values, ddof=1) for values in others)])
+    freedom = np.array([degrees, *(len(values) - 1.0 for values in others)])
+    floors = np.concatenate([[floor], np.sqrt(variances[1:])])
+    deviations, kept = moderated_deviations(variances, freedom, np.maximum(floors, 1e-9))
+    return float(deviations[0]), float(np.broadcast_to(kept, freedom.shape)[0])

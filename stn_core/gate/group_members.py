@@ -1,0 +1,268 @@
+"""The cells that are judged as one: their values, seed by seed, and what their mean has done."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from stn_core.gate.baselines import BaselineRun, baseline_run
+from stn_core.gate.difference import decide_difference
+from stn_core.gate.judge import Judge
+from stn_core.gate.metrics import VALUES, Metric
+from stn_core.gate.pooling import (
+    GROUP_FUTILITY,
+    LEAST_STORED_SEEDS,
+    least_pooled_deviation,
+    pooled_yardstick,
+    standardised,
+)
+from stn_core.gate.statistics import Decision, FloatArray, decide
+from stn_core.session.cells import Cell
+from stn_core.session.records import RunRecord
+
+LEAST_MEMBERS = 2
+"""So many of a group's cells must have been judged in a session."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A cell of a group, and its runs by seed.
+
+    Args:
+        key: the cell's.
+        seeds: that it may spend, in order.
+        is_trained: it is compared with another commit, trained here, and not with a baseline.
+        stored, fresh: badness of either side by metric and seed.
+        scale: mean and deviation of its yardstick by metric; empty where `is_trained`.
+        sides: the runs of either side by seed, where `is_trained`.
+    """
+
+    key: str
+    seeds: tuple[int, ...]
+    is_trained: bool
+    stored: Mapping[Metric, Mapping[int, float]]
+    fresh: Mapping[Metric, Mapping[int, float]]
+    scale: Mapping[Metric, tuple[float, float]]
+    sides: tuple[Mapping[int, RunRecord], Mapping[int, RunRecord]]
+
+    @classmethod
+    def of(cls, judge: Judge, cell: Cell, records: Sequence[RunRecord]) -> Member:
+        """A cell that was judged by its values."""
+        good = [record for record in records if record.status == "ok"]
+        references = judge.sides(cell)
+        baseline = judge.baseline(cell)
+        if references:
+            images, runs = references[0].test_images, tuple(map(baseline_run, references))
+            scale = {}
+        else:
+            assert baseline
+            images, runs = baseline.test_images, baseline.runs
+            sticks = {metric: judge.yardstick(metric, cell.key) for metric in VALUES}
+            scale = {metric: (stick.mean, stick.deviation) for metric, stick in sticks.items()}
+        return cls(
+            key=cell.key,
+            seeds=judge.seeds(cell),
+            is_trained=bool(references),
+            stored=_values(runs, images),
+            fresh=_values([baseline_run(record) for record in good], images),
+            scale=scale,
+            sides=({run.seed: run for run in references}, {run.seed: run for run in good}),
+        )
+
+
+def _values(runs: Sequence[BaselineRun], images: int) -> dict[Metric, dict[int, float]]:
+    seeds = [run.seed for run in runs]
+    return {metric: _by_seed(seeds, metric.badness(runs, images)) for metric in VALUES}
+
+
+def _by_seed(seeds: Sequence[int], values: FloatArray) -> dict[int, float]:
+    """The mean of each seed's values: it may have been run in several environments."""
+    found: dict[int, list[float]] = {}
+    for seed, value in zip(seeds, values, strict=True):
+        found.setdefault(seed, []).append(float(value))
+    return {seed: float(np.mean(several)) for seed, several in found.items()}
+
+
+class Group(Protocol):
+    """Cells that can be averaged seed by seed."""
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """They spend the same seeds."""
+        ...
+
+    def decide(self, metric: Metric, judge: Judge) -> Decision:
+        """What the members' mean has done."""
+        ...
+
+    def change(self, metric: Metric, look: int) -> float:
+        """How much worse the members are in the mean, in points or as a logarithm."""
+        ...
+
+    def moves(self, metric: Metric, look: int) -> FloatArray:
+        """How many standard deviations each member has risen, (members,)."""
+        ...
+
+    def missing(self, seeds: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+        """By member, which of its first seeds are to run, and which with the other's code."""
+        ...
+
+
+def largest_group(judge: Judge, candidates: Sequence[Member]) -> Group | None:
+    """The largest part of them that can be averaged seed by seed; None where that is too few."""
+    if not candidates:
+        return None
+    kinds = collections.Counter((one.seeds, one.is_trained) for one in candidates)
+    (((seeds, is_trained), count),) = kinds.most_common(1)
+    chosen = tuple(o for o in candidates if (o.seeds, o.is_trained) == (seeds, is_trained))
+    if count < LEAST_MEMBERS:
+        return None
+    if is_trained:
+        return TrainedGroup(chosen, judge)
+    held = [set(one.stored[Metric.ACCURACY]) for one in chosen]
+    stored = tuple(sorted(set.intersection(*held)))
+    return StoredGroup(chosen, stored) if len(stored) >= LEAST_STORED_SEEDS else None
+
+
+def _common_seeds(seeds: Sequence[int], held: Sequence[Mapping[int, object]]) -> tuple[int, ...]:
+    """The first seeds, in the order in which they are spent, as far as all members have them."""
+    count = next((n for n, seed in enumerate(seeds) if any(seed not in one for one in held)), None)
+    return tuple(seeds[:count])
+
+
+def _matrix(
+    members: Sequence[Mapping[Metric, Mapping[int, float]]], metric: Metric, seeds: Sequence[int]
+) -> FloatArray:
+    """Badness, (seeds, members)."""
+    rows = [[one[metric][seed] for one in members] for seed in seeds]
+    return np.array(rows, dtype=np.float64).reshape(len(seeds), len(members))
+
+
+@dataclass(frozen=True)
+class StoredGroup:
+    """Cells that are compared with their baselines.
+
+    Args:
+        members: they spend the same seeds.
+        stored_seeds: those that all of them hold a baseline of.
+    """
+
+    members: tuple[Member, ...]
+    stored_seeds: tuple[int, ...]
+
+    def _stored(self, metric: Metric) -> FloatArray:
+        return _matrix([one.stored for one in self.members], metric, self.stored_seeds)
+
+    def _fresh(self, metric: Metric, look: int | None = None) -> FloatArray:
+        held = [one.fresh[metric] for one in self.members]
+        seeds = _common_seeds(self.members[0].seeds, held)[:look]
+        return _matrix([one.fresh for one in self.members], metric, seeds)
+
+    def _distances(self, metric: Metric, values: FloatArray) -> FloatArray:
+        """Badness as standard deviations above each member's baseline."""
+        scales = np.array([one.scale[metric] for one in self.members])
+        return standardised(values, scales[:, 0], scales[:, 1])
+
+    def decide(self, metric: Metric, judge: Judge) -> Decision:
+        """What the members' mean has done."""
+        return decide(
+            pooled_yardstick(self._distances(metric, self._stored(metric))),
+            np.mean(self._distances(metric, self._fresh(metric)), axis=1),
+            looks=judge.rules.looks,
+            level=judge.rules.group_level,
+            futility=GROUP_FUTILITY,
+        )
+
+    def change(self, metric: Metric, look: int) -> float:
+        """How much worse the members are in the mean, in points or as a logarithm."""
+        return metric.change(self._stored(metric), self._fresh(metric, look))
+
+    def moves(self, metric: Metric, look: int) -> FloatArray:
+        """How many standard deviations each member has risen, (members,)."""
+        fresh = self._distances(metric, self._fresh(metric, look)).mean(axis=0)
+        return np.asarray(fresh - self._distances(metric, self._stored(metric)).mean(axis=0))
+
+    def missing(self, seeds: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+        """By member, which of its first seeds are to run."""
+        return _missing(
+            self.members, [one.fresh[Metric.ACCURACY] for one in self.members], seeds
+        ), {}
+
+
+@dataclass(frozen=True)
+class TrainedGroup:
+    """Cells that are compared with another commit, seed by seed.
+
+    Args:
+        members: they spend the same seeds.
+        judge: of the session, which knows how far each member's values lie apart.
+    """
+
+    members: tuple[Member, ...]
+    judge: Judge
+
+    @property
+    def _seeds(self) -> tuple[int, ...]:
+        held = [side for one in self.members for side in one.sides]
+        return _common_seeds(self.members[0].seeds, held)
+
+    def _distances(self, metric: Metric, look: int) -> tuple[FloatArray, FloatArray]:
+        """Both sides as standard deviations above the commit's mean, (seeds, members) each."""
+        seeds = self._seeds[:look]
+        stored, fresh = self._values(metric, look)
+        sticks = [
+            self.judge.sides_spread(
+                metric, one.key, [[side[seed] for seed in seeds] for side in one.sides]
+            )
+            for one in self.members
+        ]
+        means = np.array([stick.mean for stick in sticks])
+        deviations = np.array([stick.deviation for stick in sticks])
+        return standardised(stored, means, deviations), standardised(fresh, means, deviations)
+
+    def _values(self, metric: Metric, look: int) -> tuple[FloatArray, FloatArray]:
+        seeds = self._seeds[:look]
+        stored = _matrix([one.stored for one in self.members], metric, seeds)
+        return stored, _matrix([one.fresh for one in self.members], metric, seeds)
+
+    def decide(self, metric: Metric, judge: Judge) -> Decision:
+        """What the members' mean has done."""
+
+        def measure(look: int) -> tuple[float, float, float]:
+            sides = [side.mean(axis=1) for side in self._distances(metric, look)]
+            variance = float(np.mean([np.var(side, ddof=1) for side in sides]))
+            least = least_pooled_deviation(len(self.members))
+            rise = float(np.mean(sides[1]) - np.mean(sides[0]))
+            return rise, max(variance**0.5, least), 2.0 * (look - 1)
+
+        return decide_difference(
+            measure, len(self._seeds), looks=judge.side_looks, level=judge.rules.group_level
+        )
+
+    def change(self, metric: Metric, look: int) -> float:
+        """How much worse the members are in the mean, in points or as a logarithm."""
+        return metric.change(*self._values(metric, look))
+
+    def moves(self, metric: Metric, look: int) -> FloatArray:
+        """How many standard deviations each member has risen, (members,)."""
+        stored, fresh = self._distances(metric, look)
+        return np.asarray(fresh.mean(axis=0) - stored.mean(axis=0))
+
+    def missing(self, seeds: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+        """By member, which of its first seeds are to run, and which with the other's code."""
+        fresh = _missing(self.members, [one.sides[1] for one in self.members], seeds)
+        return fresh, _missing(self.members, [one.sides[0] for one in self.members], seeds)
+
+
+def _missing(
+    members: Sequence[Member], held: Sequence[Mapping[int, object]], seeds: int
+) -> dict[str, tuple[int, ...]]:
+    missing = {
+        one.key: tuple(seed for seed in one.seeds[:seeds] if seed not in there)
+        for one, there in zip(members, held, strict=True)
+    }
+    return {key: asked for key, asked in missing.items() if asked}

@@ -1,0 +1,67 @@
+"""A verdict in words: what has changed, how sure it is, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from stn_core.gate.baselines import CellBaseline
+from stn_core.gate.metrics import AnyMetric, Metric
+from stn_core.gate.statistics import Decision, Outcome
+from stn_core.gate.verdict import Judgement
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import Cell
+
+_ACCEPT = "measure it again with --update-baselines"
+
+SUSPICIOUS_SHARE = 0.5
+"""A change that leaves less than this share of the errors is more often a leak than a success."""
+
+
+def reasons(judgement: Judgement, decisions: Mapping[AnyMetric, Decision]) -> str:
+    """What each of the metrics has done, and the evidence."""
+    told = []
+    for metric, decision in decisions.items():
+        chance = min(decision.p_value, 1 - decision.p_value)
+        plural = "s" * (decision.looked_at != 1)
+        evidence = f"p = {max(chance, 1e-99):.0e}, {decision.looked_at} seed{plural}"
+        if decision.outcome is Outcome.ROSE and judgement.baseline:
+            stored = judgement.baseline.runs
+            where = metric.baseline_in_words(stored, decision.stored_mean, decision.limit)
+            evidence += f"; {where}"
+        told.append(f"{_change(metric, decision, judgement)} ({evidence})")
+    return ", ".join(told)
+
+
+def _change(metric: AnyMetric, decision: Decision, judgement: Judgement) -> str:
+    if metric is Metric.ACCURACY:
+        return metric.in_words(-(judgement.difference_points or 0.0))
+    return metric.in_words(decision.rise)
+
+
+def advice(cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision]) -> str:
+    """What to do about an improvement."""
+    assert judgement.baseline
+    accuracy = better.get(Metric.ACCURACY)
+    doubt = ""
+    if accuracy and math.exp(accuracy.rise) <= SUSPICIOUS_SHARE:
+        doubt = "suspiciously large: look for a leak of test images first; "
+    stored = [run.seed for run in judgement.baseline.runs]
+    # Beyond every seed that was looked at: those led to the improvement, and flatter it.
+    looked_at = stored + [record.seed for record in judgement.records]
+    first = 100 * (1 + max(looked_at) // 100)
+    last = first - 1 + max(len(stored), get_budget(cell.budget).baseline_seeds)
+    select = f"--model '{cell.model}'" if "[" in cell.model else f"-k '{cell.id}]'"
+    return (
+        f"{doubt}accept with fresh seeds: pytest benchmarks --budget {cell.budget} --dataset"
+        f" {cell.dataset} {select} --seeds {first}-{last} --update-baselines"
+    )
+
+
+def stale_reason(cell: Cell, data_hash: str, baseline: CellBaseline | None) -> str:
+    """Why the baseline does not apply, "" where it does."""
+    if baseline and baseline.recipe_hash != cell.recipe.hash():
+        return f"the recipe has changed since the baseline; {_ACCEPT}"
+    if baseline and data_hash and baseline.data_hash != data_hash:
+        return f"the data have changed since the baseline; {_ACCEPT}"
+    return ""

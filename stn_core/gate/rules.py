@@ -1,0 +1,94 @@
+"""By what a session judges: seeds, looks, levels and limits, the same for all of its cells."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, AnyMetric, RegisteredMetric
+from stn_core.gate.statistics import CELLS_FALSE_ALARM_RATE, GROUPS_FALSE_ALARM_RATE
+from stn_core.session.cells import split_key
+from stn_core.session.metrics import MetricInfo
+
+LEAST_RUNS = 3
+"""Fewer say too little of a cell that nothing is stored of, and of how fast one trains."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """By what a session judges; the same for all of its cells, whatever is selected of them.
+
+    Args:
+        seeds: in the order in which they are spent; `Judge.seeds` puts stored ones first.
+        looks: after how many of them a cell is looked at, rising; the last is all of them.
+        matrix_size: how many cells the budget's whole matrix has, for the correction.
+        group_count: how many groups of cells it has, likewise.
+        min_drop_points: a smaller drop never fails.
+        min_drops: the same for some cells, by shell patterns of ``dataset/model``; of several that
+            match the last one counts.
+        must_detect_points: a cell that could not have shown such a drop does not pass; None where
+            any may.
+        metrics: further ones that can fail a cell beside accuracy and loss.
+        settles_identical: a digest that repeats the stored one settles a cell.
+        gates_speed: a slower training fails too.
+        are_named: the user asked for exactly these seeds.
+    """
+
+    seeds: tuple[int, ...]
+    looks: tuple[int, ...]
+    matrix_size: int
+    group_count: int = 0
+    min_drop_points: float = MIN_DROP_POINTS
+    min_drops: Mapping[str, float] = field(default_factory=dict)
+    must_detect_points: float | None = None
+    metrics: tuple[MetricInfo, ...] = ()
+    settles_identical: bool = True
+    gates_speed: bool = False
+    are_named: bool = False
+
+    @property
+    def level(self) -> float:
+        """The chance of a false alarm that each metric of each cell may spend (Bonferroni)."""
+        judged = len(self.judged) + self.gates_speed
+        return CELLS_FALSE_ALARM_RATE / (self.matrix_size * judged)
+
+    @property
+    def judged(self) -> tuple[AnyMetric, ...]:
+        """What can fail a cell, speed aside."""
+        return (*VALUES, *map(RegisteredMetric, self.metrics))
+
+    @property
+    def group_level(self) -> float:
+        """The same for each metric of each group."""
+        return GROUPS_FALSE_ALARM_RATE / (max(self.group_count, 1) * len(VALUES))
+
+    def min_drop(self, key: str) -> float:
+        """The smallest drop of a cell, in points, that can fail."""
+        name = split_key(key)
+        place = f"{name.dataset}/{name.model}"
+        matching = [
+            drop for pattern, drop in self.min_drops.items() if fnmatch.fnmatchcase(place, pattern)
+        ]
+        return matching[-1] if matching else self.min_drop_points
+
+    @property
+    def runs_without_baseline(self) -> int:
+        """How many runs a cell gets that nothing is stored of."""
+        return self.with_least_runs().looks[0]
+
+    def with_least_runs(self) -> Rules:
+        """These rules with no look before LEAST_RUNS runs, or all that there are."""
+        least = min(LEAST_RUNS, self.looks[-1])
+        return replace(self, looks=tuple(sorted({max(look, least) for look in self.looks})))
+
+    @property
+    def seeds_to_settle(self) -> int:
+        """How many runs must repeat the stored ones: the first says it all, unless more are asked.
+
+        A digest covers every step's loss, the predictions and the metrics, and a seed changes no
+        line of code: where one is repeated the others would be. Speed is in no digest.
+        """
+        if self.are_named:
+            return len(self.seeds)
+        return self.looks[0] if self.gates_speed else 1

@@ -1,0 +1,191 @@
+"""Each cell over the commits of several sessions, with its stored baseline as the fixed anchor.
+
+A comparison with the commit before hides what is lost a little at a time; compared with the
+baseline, it adds up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from stn_core.atomic_files import write_at_once
+from stn_core.errors import UsageError, needs_extra, printable
+from stn_core.gate.intervals import Difference, difference_of_means
+from stn_core.gate.statistics import sampling_deviation
+from stn_core.gate.verdict import accuracy_text
+from stn_core.report.cell_section import Figure as Drawing
+from stn_core.report.charts import mean_interval
+from stn_core.report.figures import FigureFolder
+from stn_core.report.page import render
+from stn_core.report.sources import CellRuns, Source
+from stn_core.report.svg import COLOURS, WIDTH, drawing_style, new_figure
+from stn_core.report.text_table import aligned_table, counted, first_few
+from stn_core.session.cells import split_key
+
+with needs_extra("report"):
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class CellHistory:
+    """One cell on one type of device.
+
+    Args:
+        key, device: of the cell.
+        sessions: what the sessions that hold it are called, by commit, in their order.
+        accuracies: in [0, 1], a list a session.
+        baseline: stored ones; empty without a baseline.
+        test_images: how many they were measured on.
+    """
+
+    key: str
+    device: str
+    sessions: tuple[str, ...]
+    accuracies: tuple[list[float], ...]
+    baseline: list[float]
+    test_images: int
+
+    @property
+    def drift(self) -> Difference | None:
+        """The last session less the baseline in points, with its 95 % interval."""
+        if not self.baseline:
+            return None
+        last = self.accuracies[-1]
+        floors = [
+            sampling_deviation(float(np.mean(values)), self.test_images)
+            for values in (self.baseline, last)
+        ]
+        change = difference_of_means(self.baseline, last, (floors[0], floors[1]), LEVEL)
+        return change.mapped(lambda share: 100 * share)
+
+
+def histories(sessions: Sequence[Source], baselines: Source | None) -> list[CellHistory]:
+    """Every cell of the sessions, sorted, in the order of the sessions.
+
+    Args:
+        sessions: as the user gave them, the oldest first.
+        baselines: what is stored, None without.
+    """
+    stored = {(cell.key, cell.device): cell for cell in baselines.cells} if baselines else {}
+    found: dict[tuple[str, str], list[tuple[str, CellRuns]]] = {}
+    for source in sessions:
+        for cell in source.cells:
+            name = ", ".join(source.commits) or source.path.name
+            found.setdefault((cell.key, cell.device), []).append((name, cell))
+    return [
+        CellHistory(
+            key=place[0],
+            device=place[1],
+            sessions=tuple(name for name, _ in runs),
+            accuracies=tuple(cell.accuracies for _, cell in runs),
+            baseline=stored[place].accuracies if place in stored else [],
+            test_images=runs[-1][1].test_images,
+        )
+        for place, runs in sorted(found.items())
+    ]
+
+
+def history_answer(cells: Sequence[CellHistory]) -> str:
+    """What has drifted, in one sentence."""
+    drifted: dict[int, list[str]] = {-1: [], 1: []}
+    for cell in cells:
+        if cell.drift and cell.drift.sign:
+            drifted[cell.drift.sign].append(cell.key)
+    parts = [
+        f"{counted(len(keys), 'cell')} {way} than the baseline ({first_few(keys)})"
+        for keys, way in ((drifted[-1], "lower"), (drifted[1], "higher"))
+        if keys
+    ]
+    return "; ".join(parts) + "." if parts else "No cell lies beyond chance from its baseline."
+
+
+def history_rows(cells: Sequence[CellHistory]) -> list[dict[str, str]]:
+    """The table: a row a cell."""
+    return [
+        {
+            "dataset": split_key(cell.key).dataset,
+            "model": split_key(cell.key).model,
+            "sessions": str(len(cell.sessions)),
+            "baseline, % (n)": accuracy_text(cell.baseline),
+            "first, % (n)": accuracy_text(cell.accuracies[0]),
+            "last, % (n)": accuracy_text(cell.accuracies[-1]),
+            "change from baseline, points": _points(cell.drift),
+        }
+        for cell in cells
+    ]
+
+
+def _points(drift: Difference | None) -> str:
+    if drift is None:
+        return ""
+    return f"{drift.estimate:+.2f} ({drift.low:+.2f} to {drift.high:+.2f})"
+
+
+def history_text(cells: Sequence[CellHistory]) -> str:
+    """The table for a terminal."""
+    return aligned_table(history_rows(cells), "simple")
+
+
+def history_chart(cell: CellHistory) -> Figure:
+    """Each session's mean with its 95 % interval, over a band for the baseline's."""
+    figure, axes = new_figure(WIDTH, 2.4)
+    if cell.baseline:
+        mean, half = mean_interval(100 * np.array(cell.baseline))
+        half = 0.0 if np.isnan(half) else half
+        axes.axhspan(mean - half, mean + half, color=COLOURS[7], alpha=0.25, linewidth=0)
+        axes.axhline(mean, color=COLOURS[7], linewidth=1, label="baseline")
+        axes.legend(loc="best", frameon=False)
+    places = np.arange(len(cell.sessions))
+    intervals = [mean_interval(100 * np.array(values)) for values in cell.accuracies]
+    means = [mean for mean, _ in intervals]
+    halves = [0.0 if np.isnan(half) else half for _, half in intervals]
+    axes.errorbar(places, means, yerr=halves, marker="o", capsize=3, color=COLOURS[0])
+    axes.set_xticks(places, [printable(name) for name in cell.sessions], rotation=30, ha="right")
+    axes.set_ylabel("test accuracy, %")
+    return figure
+
+
+def write_history(
+    cells: Sequence[CellHistory], lines: Sequence[str], page: Path, figures: Path | None
+) -> None:
+    """Write the page.
+
+    Args:
+        cells: one or more.
+        lines: where the sessions and the baseline come from.
+        page: the file to write.
+        figures: the folder where each figure goes as a file too; None for none.
+
+    Raises:
+        UsageError: they cannot be written.
+    """
+    shown = []
+    try:
+        draw = FigureFolder(figures)
+        with drawing_style():
+            for cell in cells:
+                name = f"{split_key(cell.key).id} ({cell.device})"
+                svg = draw(f"history-{name}", f"{name} over commits", partial(history_chart, cell))
+                shown.append(Drawing(name, "", Markup(svg)))
+        content = render(
+            "comparison.html",
+            title="Accuracy over commits",
+            answer=history_answer(cells),
+            sides=[printable(line) for line in lines],
+            rows=[{"anchor": "", "verdict": "", "cells": row} for row in history_rows(cells)],
+            lines=[],
+            figures=shown,
+            complaints=draw.failures,
+        )
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_at_once(page, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {page}: {error.strerror}") from None

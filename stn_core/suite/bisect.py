@@ -1,0 +1,48 @@
+"""What ``git bisect run`` asks of a commit: is it worse, is it not, or can nobody say?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from stn_core.gate.verdict import Verdict
+
+NOT_WORSE, WORSE, CANNOT_BE_JUDGED = 0, 1, 125
+"""The exit statuses that git knows: good, bad, skip."""
+
+
+class _Watcher:
+    """Notes a session's verdicts as it ends."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """After the session is judged."""
+        if "stn_core.suite.context" in sys.modules:
+            from stn_core.suite.context import context_of
+
+            self.verdicts = context_of(session.config).reporting.verdicts
+
+
+def bisect(revision: str, arguments: Sequence[str]) -> int:
+    """Run a session that compares the present code with a commit, and say what git is to do.
+
+    Args:
+        revision: a commit that is known to be good.
+        arguments: further ones for pytest.
+
+    Returns:
+        WORSE where a cell or a group of cells regressed; NOT_WORSE where the session passed and
+        something was judged; else CANNOT_BE_JUDGED.
+    """
+    watcher = _Watcher()
+    options = ["-p", "stn_core.suite.plugin", f"--stn-against={revision}", "--stn-no-report"]
+    status = pytest.main([*options, *arguments], plugins=[watcher])
+    if Verdict.REGRESSED in watcher.verdicts:
+        return WORSE
+    judged = set(watcher.verdicts) & {Verdict.PASS, Verdict.IDENTICAL, Verdict.IMPROVED}
+    return NOT_WORSE if judged and status == pytest.ExitCode.OK else CANNOT_BE_JUDGED

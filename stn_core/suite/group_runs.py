@@ -1,0 +1,72 @@
+"""The last part of a session: groups of cells are judged, and trained further where one leans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from stn_core.errors import UsageError
+from stn_core.gate.groups import GroupJudgement, judge_groups
+from stn_core.gate.judge import Judge
+from stn_core.gate.verdict import Judgement
+from stn_core.session.cells import Cell
+from stn_core.session.records import RunRecord
+from stn_core.suite.session import Plan
+
+Records = Mapping[str, Sequence[RunRecord]]
+Runs = Sequence[tuple[Cell, int]]
+Train = Callable[[Runs, Runs], None]
+
+
+def settle_groups(
+    plan: Plan,
+    judge: Judge,
+    judgements: Sequence[Judgement],
+    read_records: Callable[[], Records],
+    train: Train | None,
+) -> tuple[list[GroupJudgement], list[str]]:
+    """The verdicts on the plan's groups; what their members must still train is trained.
+
+    Args:
+        plan: of the session.
+        judge: of its rules.
+        judgements: of its cells, which stay as they are.
+        read_records: what has been written so far, by cell.
+        train: trains more seeds, some with the code of the commit that is compared with; None where
+            nothing may be trained.
+
+    Returns:
+        The verdicts, and sentences on groups that more seeds would have judged.
+    """
+    cells = {cell.key: cell for cell in plan.cells}
+    asked_before: set[tuple[str, int, bool]] = set()
+    why = ""
+    while True:
+        groups = judge_groups(judge, plan.groups, plan.cells, judgements, read_records())
+        # A seed that was asked for and did not come back well will not come by asking again.
+        new = [task for task in _wanted(groups) if task not in asked_before]
+        if not new or train is None or why:
+            break
+        asked_before.update(new)
+        try:
+            own, others = (
+                [(cells[key], seed) for key, seed, is_reference in new if is_reference is side]
+                for side in (False, True)
+            )
+            train(own, others)
+        except (OSError, UsageError) as error:
+            why = f": {error}"
+    unsettled = [group.name for group in groups if group.wanted or group.wanted_references]
+    remark = f"more seeds would settle these groups of cells{why}: {', '.join(unsettled)}"
+    return groups, [remark] if unsettled else []
+
+
+def _wanted(groups: Sequence[GroupJudgement]) -> list[tuple[str, int, bool]]:
+    """Cells' seeds and whether the other commit is to train them; low seeds of all cells first."""
+    runs = {
+        (key, seed, is_reference)
+        for group in groups
+        for wanted, is_reference in ((group.wanted, False), (group.wanted_references, True))
+        for key, seeds in wanted.items()
+        for seed in seeds
+    }
+    return sorted(runs, key=lambda run: (run[1], run[0], run[2]))

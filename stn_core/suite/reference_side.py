@@ -1,0 +1,181 @@
+"""The other side of a comparison: the runs of the commit, trained, kept and read again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stn_core.errors import UsageError
+from stn_core.session.cells import Cell
+from stn_core.session.file_names import REFERENCE_FILE
+from stn_core.session.records import RunRecord, append_record, read_records
+
+if TYPE_CHECKING:
+    from stn_core.engines.reference import Reference
+    from stn_core.suite.context import SessionContext
+
+_Place = tuple[str, int, str, str, str]
+"""Cell, seed, environment, data and version of stn_core: what decides a run of a commit."""
+
+
+class ReferenceSide:
+    """The runs of the commit that a session compares with, in one of its processes.
+
+    Args:
+        context: the process's; its options name a commit.
+    """
+
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self.records: dict[str, list[RunRecord]] = {}
+        """By cell; the judge reads them, so they are changed in place."""
+        self._engine: Reference | None = None
+
+    @functools.cached_property
+    def commit(self) -> str:
+        """Its 40 digits.
+
+        Raises:
+            UsageError: there is no such commit.
+        """
+        from stn_core.suite.worktree import find_commit
+
+        return find_commit(self._context.config.rootpath, self._context.options.against)
+
+    @property
+    def _file(self) -> Path:
+        return self._context.options.results / REFERENCE_FILE
+
+    @property
+    def engine(self) -> Reference:
+        """What trains the commit's code; its files are checked out when this is first asked for."""
+        if self._engine is None:
+            from stn_core.engines.reference import Reference
+            from stn_core.suite.command_line import CommandLine
+            from stn_core.suite.worktree import (
+                add_worktree,
+                reference_code,
+                repository_of,
+                worktree_of,
+            )
+
+            context = self._context
+            repository = repository_of(context.config.rootpath)
+            worktree = worktree_of(context.options.results, self.commit)
+            add_worktree(repository, worktree, self.commit)
+            folder = CommandLine(context.config).folder("import")
+            code = reference_code(
+                context.options.against,
+                self.commit,
+                worktree,
+                repository,
+                context.options.imports,
+                folder,
+            )
+            self._engine = Reference(code)
+        return self._engine
+
+    def close(self) -> None:
+        """End the process; the session's first one also takes the commit's files away."""
+        from stn_core.suite.worktree import remove_worktree, repository_of, worktree_of
+
+        if self._engine:
+            self._engine.close()
+        if "commit" not in vars(self):
+            return
+        context = self._context
+        worktree = worktree_of(context.options.results, self.commit)
+        if not context.is_worker and worktree.exists():
+            remove_worktree(repository_of(context.config.rootpath), worktree)
+
+    def read(self) -> None:
+        """Read again what all processes of the session have kept so far."""
+        found: dict[str, dict[int, RunRecord]] = {}
+        for record in read_records(self._file, with_details=False)[0]:
+            if record.environment.commit == self.commit:
+                found.setdefault(record.key, {})[record.seed] = record
+        for key, by_seed in found.items():
+            self.records[key] = list(by_seed.values())
+
+    def train(self, runs: Sequence[tuple[Cell, int]]) -> Iterator[RunRecord]:
+        """Run cells' seeds with the commit's code, each from the cache where it is there.
+
+        Raises:
+            OSError: a record cannot be kept.
+            UsageError: the commit's code cannot be used.
+        """
+        from stn_core.engines import Task
+
+        for cell, seed in runs:
+            record = self._cached.get(self._place(cell, seed))
+            if record is None:
+                (result,) = self.engine.run([Task(cell, seed, self._context.settings)])
+                record = result.record
+                if self._cache_file:
+                    self._cache_file.parent.mkdir(parents=True, exist_ok=True)
+                    append_record(self._cache_file, record)
+            else:  # its times are another day's
+                record = replace(record, train_seconds=0.0, images_per_second=0.0)
+            append_record(self._file, record)
+            self.records.setdefault(cell.key, []).append(record)
+            yield record
+
+    @property
+    def _cache_file(self) -> Path | None:
+        folder = self._context.options.against_cache
+        return folder / f"{self.commit}.jsonl" if folder else None
+
+    def _place(self, cell: Cell, seed: int) -> _Place:
+        plan = self._context.plan
+        assert plan
+        data_hash = plan.data_hashes[cell.dataset]
+        return cell.key, seed, self._environment_key, data_hash, self._version
+
+    @functools.cached_property
+    def _version(self) -> str:
+        from importlib.metadata import version
+
+        return version("stn-core")
+
+    @functools.cached_property
+    def _environment_key(self) -> str:
+        import torch
+
+        from stn_core.training.environment import describe_environment
+
+        settings = self._context.settings
+        device = torch.device(settings.device)
+        return describe_environment(device, settings.threads, None, None).key()
+
+    @functools.cached_property
+    def _cached(self) -> dict[_Place, RunRecord]:
+        return self.read_cache()
+
+    def read_cache(self) -> dict[_Place, RunRecord]:
+        """What the cache holds of the commit; what a killed session left torn there is no matter.
+
+        Raises:
+            UsageError: it is a cache of another version, or no cache.
+        """
+        if not self._cache_file:
+            return {}
+        try:
+            records, complaints = read_records(self._cache_file)
+        except OSError as error:
+            raise UsageError(f"--against-cache: {error.strerror}: {self._cache_file}") from None
+        if wrong := [line for line in complaints if not line.endswith("torn, left out")]:
+            raise UsageError(f"--against-cache: {wrong[0]}; delete the file")
+        return {
+            (
+                record.key,
+                record.seed,
+                record.environment.key(),
+                record.data_hash,
+                record.environment.stn_core,
+            ): record
+            for record in records
+            if record.environment.commit == self.commit
+        }

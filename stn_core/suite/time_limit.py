@@ -1,0 +1,62 @@
+"""How long a session may go on starting runs."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import math
+import time
+from collections.abc import Callable
+
+from stn_core.session.cells import Cell
+from stn_core.session.records import RunRecord
+from stn_core.suite.command_line import START_TIME_FORMAT
+
+
+class TimeLimit:
+    """Allows the runs that are expected to end in time.
+
+    A run is expected to take what this process measured of its cell, else what is stored of it,
+    else what this process measured of other cells of its dataset. Of a cell that nothing is known
+    of, a run starts as long as there is any time.
+
+    Args:
+        start_time: of the session, as its results folder is called; the same in all processes.
+        minutes: that it may last.
+        stored_seconds: of a run, by the cell's key; infinite where nobody knows.
+    """
+
+    def __init__(
+        self, start_time: str, minutes: float, stored_seconds: Callable[[str], float]
+    ) -> None:
+        started = datetime.datetime.strptime(start_time, START_TIME_FORMAT).timestamp()
+        self.minutes = minutes
+        self._ends_at = started + 60 * minutes
+        self._stored_seconds = stored_seconds
+        self._measured: dict[str, list[float]] = collections.defaultdict(list)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the end; negative after it."""
+        return self._ends_at - time.time()
+
+    def allows(self, cell: Cell, runs: int = 1) -> bool:
+        """Whether so many more runs of a cell are expected to end in time."""
+        return runs * self._expected_seconds(cell) < self.seconds_left
+
+    def note(self, record: RunRecord) -> None:
+        """Learn how long a run took."""
+        seconds = record.train_seconds + record.evaluate_seconds
+        self._measured[record.key].append(seconds)
+        self._measured[record.dataset].append(seconds)
+
+    def _expected_seconds(self, cell: Cell) -> float:
+        stored = self._stored_seconds(cell.key)
+        for values in (
+            self._measured[cell.key],
+            [stored] if math.isfinite(stored) else [],
+            self._measured[cell.dataset],
+        ):
+            if values:
+                return max(values)
+        return 0.0

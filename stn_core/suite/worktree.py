@@ -1,0 +1,168 @@
+"""The code of another commit, checked out beside the session's own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stn_core.engines.reference import ReferenceCode
+from stn_core.errors import UsageError, needs_extra
+
+with needs_extra("suite"):
+    from filelock import FileLock
+
+
+def find_commit(folder: Path, revision: str) -> str:
+    """The 40 digits of a branch, tag or commit; a branch may be known from a remote alone.
+
+    Args:
+        folder: in the repository.
+        revision: as the user wrote it.
+
+    Raises:
+        UsageError: there is no repository, or no such commit in it.
+    """
+    if not _git(folder, "rev-parse", "--show-toplevel"):
+        raise UsageError(f"--against {revision}: {folder} is no git checkout")
+    for name in (revision, f"origin/{revision}"):
+        if commit := _git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
+            return commit
+    advice = ""
+    if _git(folder, "rev-parse", "--is-shallow-repository") == "true":
+        advice = f"; this clone is shallow: git fetch --depth=1 origin {revision}:{revision}"
+    raise UsageError(f"--against {revision}: there is no such branch, tag or commit{advice}")
+
+
+def repository_of(folder: Path) -> Path:
+    """The top folder of the checkout around a folder."""
+    return Path(_git(folder, "rev-parse", "--show-toplevel") or folder).resolve()
+
+
+def worktree_of(session: Path, commit: str) -> Path:
+    """Where a session keeps the files of a commit: outside of every checkout."""
+    name = hashlib.sha256(f"{session.resolve()} {commit}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"stn_core-worktree-{name}"
+
+
+def add_worktree(repository: Path, worktree: Path, commit: str) -> None:
+    """Check a commit out, once for all processes of a session.
+
+    Raises:
+        UsageError: git cannot.
+    """
+    with FileLock(f"{worktree}.lock"):
+        if (worktree / ".git").exists():
+            return
+        _git(repository, "worktree", "prune")  # what killed sessions left
+        command = ["git", "-C", str(repository), "worktree", "add", "--quiet", "--force"]
+        done = subprocess.run(
+            [*command, "--detach", str(worktree), commit], capture_output=True, text=True
+        )
+        if done.returncode:
+            says = done.stderr.strip().splitlines() or ["git fails"]
+            raise UsageError(f"--against: cannot check {commit[:12]} out: {says[-1]}")
+
+
+def remove_worktree(repository: Path, worktree: Path) -> None:
+    """Take a commit's files away again."""
+    _git(repository, "worktree", "remove", "--force", str(worktree))
+    shutil.rmtree(worktree, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path(f"{worktree}.lock").unlink()
+
+
+def reference_code(
+    revision: str,
+    commit: str,
+    worktree: Path,
+    repository: Path,
+    imports: Sequence[str],
+    folder: Path,
+) -> ReferenceCode:
+    """What of a commit has to be imported, and from where.
+
+    Args:
+        revision, commit: as of `find_commit`.
+        worktree: where it is checked out.
+        repository: the top folder of the session's own checkout.
+        imports: modules or files that register the user's own.
+        folder: where these are looked for.
+
+    Raises:
+        UsageError: the session's own code was not imported from its checkout.
+    """
+
+    def there(path: Path) -> Path:
+        path = path.resolve()
+        return worktree / path.relative_to(repository) if _is_within(path, repository) else path
+
+    names = [name for name in imports if not name.endswith(".py")]
+    files = [there(folder / name) for name in imports if name.endswith(".py")]
+    own = list(_own_modules(["stn_core", *names], repository, revision))
+    if not own and not any(path.is_relative_to(worktree) for path in files):
+        raise UsageError(
+            f"--against {revision}: none of the session's code lies in {repository}; name the"
+            " modules to compare with --import"
+        )
+    if missing := [path for path in files if not path.exists()]:
+        raise UsageError(f"--against {revision}: it has no file {missing[0].relative_to(worktree)}")
+    entries = [Path(entry) for entry in sys.path if entry] + [folder]
+    path = [worktree, worktree / "src", *(there(e) for e in entries if _is_within(e, repository))]
+    return ReferenceCode(
+        revision=revision,
+        commit=commit,
+        worktree=worktree,
+        path=tuple(dict.fromkeys(map(str, path))),
+        modules=tuple(names),
+        files=tuple(map(str, files)),
+        own=tuple(own),
+    )
+
+
+def _own_modules(names: Iterable[str], repository: Path, revision: str) -> Iterable[str]:
+    """Those of the modules that are the repository's own.
+
+    Raises:
+        UsageError: one is, but was imported from an installed copy.
+    """
+    for name in names:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin and _is_within(origin, repository):
+            yield name
+        elif any(
+            (repository / base / name.partition(".")[0] / "__init__.py").exists()
+            for base in ("", "src")
+        ):
+            raise UsageError(
+                f"--against {revision}: {name} was imported from {origin and origin.parent}, not"
+                f" from {repository}; install it with pip install --editable"
+            )
+
+
+def _is_within(path: Path, repository: Path) -> bool:
+    """Whether a path lies in a checkout; an environment of Python's that lies there does not."""
+    path, environment = path.resolve(), Path(sys.prefix).resolve()
+    return path.is_relative_to(repository) and not (
+        environment != repository and path.is_relative_to(environment)
+    )
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Git's answer, "" where it fails or is not there."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if not done.returncode else ""

@@ -1,0 +1,43 @@
+"""An engine of processes of their own gives the runs that this process would give."""
+
+import pytest
+
+from stn_core.engines import InProcess, Processes, Task
+from stn_core.errors import UsageError
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
+from stn_core.training.run_cell import RunSettings
+
+CELL = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+OWN_MODEL = """
+from stn_core.models import create_model, register_model
+
+@register_model(channels_last=True)
+def own(in_shape, num_classes):
+    return create_model("cnn", in_shape, num_classes)
+"""
+
+
+def outcomes(engine, tasks):
+    """The records of all the tasks."""
+    try:
+        for task in tasks:
+            engine.submit(task)
+        return [engine.next_outcome().result.record for _ in tasks]
+    finally:
+        engine.close()
+
+
+def test_runs_are_those_of_one_process_and_know_models_of_ones_own(tmp_path):
+    (tmp_path / "own_models.py").write_text(OWN_MODEL)
+    own = Cell("own", "digits", "smoke", Recipe(epochs=1))
+    tasks = [Task(CELL, 3, RunSettings()), Task(own, 3, RunSettings())]
+    found = outcomes(Processes(2, ("own_models",), tmp_path), tasks)
+    (expected,) = outcomes(InProcess(), tasks[:1])
+    assert sorted(one.model for one in found) == ["cnn", "own"]
+    assert {one.digest for one in found} == {expected.digest}
+
+
+def test_a_module_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UsageError, match="--import nowhere: "):
+        outcomes(Processes(1, ("nowhere",), tmp_path), [Task(CELL, 0, RunSettings())])

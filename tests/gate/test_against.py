@@ -1,0 +1,180 @@
+"""A commit trained beside the working tree: which seeds of which side run, and what they say."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stn_core.gate.against import AgainstJudge
+from stn_core.gate.baselines import Baselines
+from stn_core.gate.groups import judge_groups
+from stn_core.gate.rules import Rules
+from stn_core.gate.speed_change import speed_change
+from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
+from tests.examples import CELL, DATA_HASH, baseline, environment, record
+
+RULES = Rules(seeds=tuple(range(14)), looks=(1, 2, 4, 8, 14), matrix_size=18, group_count=4)
+SPREAD = np.random.default_rng(3).normal(0, 0.006, (2, 9, 14))
+
+
+def commits_run(seed, accuracy=0.95, **changes):
+    changes = {"digest": f"then-{seed}", "environment": environment(commit="c0ffee"), **changes}
+    return record(seed, accuracy, **changes)
+
+
+class Comparison:
+    """A judge, the runs of the commit, and a loop that brings what it asks for."""
+
+    def __init__(self, stored=None, lacking=None, rules=RULES):
+        self.references = {}
+        baselines = Baselines({CELL.key: stored} if stored else {}, {})
+        self.judge = AgainstJudge(
+            rules,
+            baselines,
+            "smoke",
+            "cpu",
+            None,
+            revision="main",
+            references=self.references,
+            lacking=lacking or {},
+        )
+
+    def verdict(self, fresh, reference, cell=CELL):
+        records = []
+        answer = self.judge.judge(cell, records, DATA_HASH)
+        while isinstance(answer, SeedsNeeded):
+            assert answer.seeds or answer.reference_seeds
+            records += [fresh(seed) for seed in answer.seeds]
+            runs = self.references.setdefault(cell.key, [])
+            runs += [reference(seed) for seed in answer.reference_seeds]
+            answer = self.judge.judge(cell, records, DATA_HASH)
+        return answer
+
+
+def runs_of(values, make=record, **changes):
+    return lambda seed: make(seed, float(values[seed]), **changes)
+
+
+def test_equal_digests_settle_a_cell_with_one_seed_of_each_side():
+    comparison = Comparison()
+    same = comparison.verdict(record, lambda seed: commits_run(seed, digest=f"digest-{seed}"))
+    assert same.verdict is Verdict.IDENTICAL
+    assert len(same.records) == len(comparison.references[CELL.key]) == 1
+
+
+def test_equal_digests_say_nothing_where_the_device_is_not_deterministic():
+    place = environment(nondeterministic=["a sum"])
+    fresh = runs_of(0.95 + SPREAD[0, 0], environment=place)
+    same = Comparison().verdict(fresh, lambda s: fresh(s))
+    assert same.verdict is Verdict.PASS
+    assert len(same.records) == 3
+
+
+@pytest.mark.parametrize("drop", [0.08, -0.08])
+def test_a_large_change_is_found_and_a_small_one_is_not(drop):
+    commits = runs_of(0.8 + SPREAD[1, 0], commits_run)
+    changed = Comparison().verdict(runs_of(0.8 + SPREAD[0, 0] - drop), commits)
+    assert changed.verdict is (Verdict.REGRESSED if drop > 0 else Verdict.IMPROVED)
+    assert "update-baselines" not in changed.message
+    unchanged = Comparison().verdict(runs_of(0.8 + SPREAD[0, 0]), commits)
+    assert unchanged.verdict is Verdict.PASS
+    assert unchanged.detectable_points > 0.3
+
+
+def test_where_the_commit_repeats_a_stored_run_its_stored_values_are_compared():
+    stored = baseline(list(0.95 + SPREAD[1, 1]))
+    comparison = Comparison(stored)
+    commits = runs_of(0.95 + SPREAD[1, 1], commits_run)
+    first = dataclasses.replace(commits(0), digest="stored-0", environment=environment())
+    passed = comparison.verdict(runs_of(0.95 + SPREAD[0, 1]), lambda seed: first)
+    assert passed.verdict is Verdict.PASS
+    assert passed.baseline == stored
+    assert len(comparison.references[CELL.key]) == 1
+
+
+def test_stored_values_sharpen_the_spread_and_never_the_mean():
+    fresh = runs_of(0.935 + SPREAD[0, 0])
+    commits = runs_of(0.95 + SPREAD[1, 0], commits_run)
+    low = Comparison(baseline(list(0.5 + SPREAD[1, 2]))).verdict(fresh, commits)
+    assert low.difference_points == pytest.approx(-1.5, abs=0.8)
+    alone = Comparison().verdict(fresh, commits)
+    assert low.verdict is Verdict.REGRESSED
+    assert len(low.records) <= len(alone.records)
+
+
+def test_other_data_are_stale_and_a_cell_that_the_commit_lacks_is_new():
+    stale = Comparison().verdict(record, lambda s: commits_run(s, data_hash="other"))
+    assert stale.verdict is Verdict.STALE
+    new = Comparison(lacking={CELL.key: "main lacks it: because"}).verdict(record, None)
+    assert (new.verdict, new.message) == (Verdict.NEW, "main lacks it: because")
+    assert len(new.records) == 3
+
+
+def test_a_run_that_failed_on_either_side_is_said():
+    fails = {"status": "diverged", "message": "not finite", "test_accuracy": None}
+    ours = Comparison().verdict(lambda s: record(s, None, **{**fails}), commits_run)
+    assert ours.verdict is Verdict.DIVERGED
+    theirs = Comparison().verdict(record, lambda s: commits_run(s, **{"accuracy": None, **fails}))
+    assert theirs.verdict is Verdict.NEW
+    assert "main: seed 0 diverged" in theirs.message
+
+
+def test_each_side_has_its_own_recipe_and_a_difference_is_said():
+    other = {"recipe": {**CELL.recipe.to_dict(), "epochs": 99}, "recipe_hash": "other"}
+    passed = Comparison().verdict(
+        runs_of(0.95 + SPREAD[0, 0]), runs_of(0.95 + SPREAD[1, 0], commits_run, **other)
+    )
+    assert passed.verdict is Verdict.PASS
+    assert "the recipe differs from that of main: epochs 99 there" in passed.message
+
+
+def test_more_records_never_change_a_verdict():
+    comparison = Comparison()
+    fresh, commits = runs_of(0.94 + SPREAD[0, 0]), runs_of(0.95 + SPREAD[1, 0], commits_run)
+    first = comparison.verdict(fresh, commits)
+    comparison.references[CELL.key] = [commits(seed) for seed in range(14)]
+    assert comparison.judge.judge(CELL, [fresh(s) for s in range(14)], DATA_HASH) == first
+
+
+def group_of_nine(drop):
+    cells = [dataclasses.replace(CELL, model=f"model_{n}") for n in range(9)]
+    comparison, runs, verdicts = Comparison(), {}, []
+    for cell, (fresh, commits) in zip(cells, SPREAD.swapaxes(0, 1), strict=True):
+        comparison.references[cell.key] = [
+            commits_run(s, 0.95 + commits[s], cell=cell) for s in range(10)
+        ]
+        runs[cell.key] = [record(s, 0.95 + fresh[s] - drop, cell=cell) for s in range(10)]
+        verdicts.append(Judgement(cell.key, Verdict.PASS))
+    keys = {"all": [cell.key for cell in cells]}
+    return comparison, keys, cells, verdicts, runs
+
+
+def test_groups_are_compared_seed_by_seed():
+    comparison, *asked = group_of_nine(drop=0.01)
+    (group,) = judge_groups(comparison.judge, *asked)
+    assert group.verdict is Verdict.REGRESSED
+    comparison, *asked = group_of_nine(drop=0.0)
+    (group,) = judge_groups(comparison.judge, *asked)
+    assert group.verdict is Verdict.PASS
+
+
+def test_a_group_that_leans_asks_both_sides_for_seeds():
+    comparison, keys, cells, verdicts, runs = group_of_nine(drop=0.01)
+    first = {key: records[:3] for key, records in runs.items()}
+    for records in comparison.references.values():
+        del records[3:]
+    (group,) = judge_groups(comparison.judge, keys, cells, verdicts, first)
+    assert group.verdict is Verdict.PASS
+    assert group.wanted == group.wanted_references == dict.fromkeys(runs, (3, 4, 5))
+
+
+def test_speed_is_a_ratio_a_cell_and_times_of_another_day_do_not_count():
+    seconds = {"a": 1.0, "b": 2.0, "c": 4.0}
+    fresh = {name: [record(0, train_seconds=2 * value)] for name, value in seconds.items()}
+    then = {name: [record(0, train_seconds=value)] for name, value in seconds.items()}
+    change = speed_change(fresh, then)
+    assert (change.factor, change.low, change.cells) == (pytest.approx(2), pytest.approx(2), 3)
+    assert change.is_slower
+    then["a"] = [record(0, train_seconds=0.0)]
+    assert speed_change(fresh, then).cells == 2
+    assert speed_change({}, then) is None

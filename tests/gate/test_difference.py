@@ -1,0 +1,79 @@
+"""Two sides measured now: how often they differ without a cause, and what is found."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stn_core.gate.difference import SIDE_LOOKS, decide_difference, side_spread
+from stn_core.gate.statistics import Outcome
+from tests.gate.simulation import STORED, Matrix, real_pool
+
+MATRIX = Matrix(real_pool())
+LEVEL = 0.006 / (2 * MATRIX.cells)
+"""Of a metric of a cell in a session of the 18 core cells."""
+
+
+def outcomes(rng, sessions, level=LEVEL, drop=0.0, stored=False):
+    """Outcome and seeds of a side for every cell of sessions, real log errors."""
+    found = []
+    for _ in range(sessions):
+        sides = MATRIX.draw(rng, SIDE_LOOKS[-1], 2)[0]  # (runs, sides, cells)
+        kept = MATRIX.draw(rng, STORED, 1)[0][:, 0]
+        for cell in range(MATRIX.cells):
+            floor = MATRIX.pool.floors[0, cell]
+            one, other = sides[:, 0, cell], sides[:, 1, cell] + drop * kept_deviation(cell)
+            own = kept[:, cell] if stored else None
+            others = list(np.delete(kept, cell, axis=1).T) if stored else []
+
+            def measure(look, one=one, other=other, floor=floor, own=own, others=others):
+                pair = [one[:look], other[:look]]
+                return (np.mean(pair[1]) - np.mean(pair[0]), *side_spread(pair, floor, own, others))
+
+            decision = decide_difference(measure, len(sides), looks=SIDE_LOOKS, level=level)
+            found.append((decision.outcome, decision.looked_at))
+    return found
+
+
+def kept_deviation(cell):
+    return MATRIX.pool.deviations[0, cell]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_difference_that_is_none_is_found_as_rarely_as_asked_for(stored):
+    """1,800 cells at a level of 1 %, far above a session's, so that there is something to count."""
+    found = outcomes(np.random.default_rng(5), 100, level=0.01, stored=stored)
+    rose = sum(outcome is Outcome.ROSE for outcome, _ in found)
+    assert stats.binomtest(rose, len(found)).proportion_ci(0.99).low <= 0.01
+    # Most are settled by the first look.
+    assert np.mean([seeds for _, seeds in found]) < 5
+
+
+@pytest.mark.parametrize(("stored", "least"), [(False, 0.5), (True, 0.75)])
+def test_a_drop_of_three_deviations_is_found_and_stored_values_help(stored, least):
+    found = outcomes(np.random.default_rng(6), 20, drop=3.0, stored=stored)
+    assert np.mean([outcome is Outcome.ROSE for outcome, _ in found]) >= least
+
+
+def test_before_the_first_look_nothing_is_decided():
+    decision = decide_difference(lambda look: (0.0, 1.0, 4.0), 2, looks=(3, 6), level=0.01)
+    assert (decision.outcome, decision.seeds_wanted) == (Outcome.UNCLEAR, 3)
+
+
+def test_the_floor_holds_however_sure_a_difference_is():
+    sure = {"looks": (3,), "level": 0.01}
+    assert decide_difference(lambda look: (0.2, 0.01, 4.0), 3, **sure).outcome is Outcome.ROSE
+    kept = decide_difference(lambda look: (0.2, 0.01, 4.0), 3, floor=0.3, **sure)
+    assert kept.outcome is Outcome.STEADY
+
+
+def test_stored_values_say_how_far_values_lie_apart_and_nothing_of_where():
+    rng = np.random.default_rng(7)
+    sides = [rng.normal(0, 1, 3), rng.normal(0, 1, 3)]
+    near, far = rng.normal(0, 1, 20), rng.normal(50, 1, 20)
+    alone = side_spread(sides, 0.1, None, [])
+    assert side_spread(sides, 0.1, far, [])[0] == pytest.approx(
+        side_spread(sides, 0.1, far - 50, [])[0]
+    )
+    assert alone[1] == pytest.approx(0.8 * 4)
+    assert side_spread(sides, 0.1, near, [])[1] == pytest.approx(0.8 * 23)
+    assert side_spread(sides, 9.0, near, [])[0] == pytest.approx(9.0)

@@ -1,0 +1,49 @@
+"""Cells over the commits of several sessions: slow drift adds up against the baseline."""
+
+import numpy as np
+import pytest
+
+from stn_core.gate.baselines import Baselines, write_baselines
+from stn_core.session.records import append_record
+from stn_core.suite.commands import main
+from tests.examples import CELL, baseline, environment, record
+
+NOISE = np.random.default_rng(0).normal(0, 0.004, (3, 8))
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    """Three commits that each lose a point of what the one before had."""
+    folders = []
+    for number, noise in enumerate(NOISE):
+        folder = tmp_path / f"session-{number}"
+        folder.mkdir()
+        place = environment(commit=f"{number}" * 40, dirty=False)
+        for seed, value in enumerate(noise):
+            accuracy = 0.95 - 0.01 * number + value
+            append_record(folder / "records.jsonl", record(seed, accuracy, environment=place))
+        folders.append(str(folder))
+    place = environment()
+    stored = {CELL.key: baseline(list(0.95 + NOISE.flatten()))}
+    write_baselines(tmp_path / "stored.json", Baselines(stored, {place.key(): place.place()}))
+    return folders
+
+
+def test_slow_drift_shows_against_the_baseline(sessions, tmp_path, capsys):
+    arguments = ["history", *sessions, "--baselines", str(tmp_path / "stored.json")]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "1 cell lower than the baseline (smoke/digits/stn)." in printed
+    page = (tmp_path / "history.html").read_text()
+    assert all(commit in page for commit in ("0000000", "1111111", "2222222", "<svg"))
+    assert len(list((tmp_path / "figures").glob("history-*.svg"))) == 1
+
+
+def test_without_drift_and_without_a_baseline_nothing_is_claimed(sessions, tmp_path, capsys):
+    stored = ["--baselines", str(tmp_path / "stored.json"), "--out", str(tmp_path)]
+    assert main(["history", sessions[0], *stored]) == 0
+    assert "No cell lies beyond chance from its baseline." in capsys.readouterr().out
+    nothing = ["--baselines", str(tmp_path / "none.json"), "--out", str(tmp_path)]
+    assert main(["history", sessions[2], *nothing]) == 0
+    assert "No cell lies beyond chance" in capsys.readouterr().out
+    assert main(["history", str(tmp_path / "nowhere.jsonl"), *nothing]) == 1

@@ -1,0 +1,112 @@
+"""Another commit trained beside the working tree, in a repository of one's own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.suite.worktree import find_commit, reference_code
+from tests.suite.sessions import git
+from tests.suite.test_other_repository import MODELS
+from tests.suite.test_other_repository import repository as repository
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def compare(pytester, run_here, repository):
+    def run(*arguments):
+        options = ("--device", "scope", "--stn-device", "cpu", "--stn-no-report", *arguments)
+        return pytester.run(sys.executable, "-m", "pytest", "gate", *options, timeout=600)
+
+    return run
+
+
+def test_what_is_unchanged_is_identical_and_what_is_worse_fails(compare, repository):
+    cache = f"--stn-against-cache={repository / 'results' / 'cache'}"
+    same = compare("--stn-against", "HEAD", cache, "-n", "1")
+    assert same.ret == 0
+    same.stdout.fnmatch_lines(
+        ["The cell passes.", "compared with HEAD (*)", "1 cell, 1 run: 1 PASS (identical)*"]
+    )
+    worktrees = git(repository, "worktree", "list").splitlines()
+    assert len(worktrees) == 1
+
+    (kept,) = repository.glob("results/cache/*.jsonl")
+    assert len(kept.read_text().splitlines()) == 1
+    models = repository / "acme" / "models.py"
+    models.write_text(MODELS.replace("KERNEL_SIZE = 3", "KERNEL_SIZE = 1"))  # sees no direction
+    worse = compare("--stn-against", "HEAD", cache)
+    assert worse.ret == 1
+    worse.stdout.fnmatch_lines(
+        ["REGRESSED  acme_commit/acme_stripes/acme_net: *points lost*", "1 cell,*: 1 REGRESSED*"]
+    )
+    seeds = [json.loads(line)["seed"] for line in kept.read_text().splitlines()]
+    assert len(seeds) == len(set(seeds)) >= 3  # the first came from the cache
+    kept.write_text(kept.read_text().replace('"version": 1', '"version": 99'))
+    refused = compare("--stn-against", "HEAD", cache)
+    refused.stdout.fnmatch_lines(["--stn-against-cache: *delete the file*"])
+    assert refused.ret != 0
+
+
+def test_a_model_that_the_commit_lacks_is_new_and_one_that_is_gone_is_said(compare, repository):
+    models = repository / "acme" / "models.py"
+    models.write_text(MODELS.replace("def acme_net", "def acme_net_2"))
+    renamed = compare("--stn-against", "HEAD")
+    assert renamed.ret == 0
+    renamed.stdout.fnmatch_lines(
+        [
+            "models that only HEAD has: acme_net",
+            "NEW  acme_commit/acme_stripes/acme_net_2: HEAD lacks it: unknown model *",
+        ]
+    )
+
+
+def test_a_commit_that_does_not_exist_is_one_line(compare, repository):
+    wrong = compare("--stn-against", "nowhere")
+    assert wrong.ret != 0
+    wrong.stdout.fnmatch_lines(["--stn-against nowhere: there is no such branch, tag or commit"])
+    for output in (wrong.stdout, wrong.stderr):
+        output.no_fnmatch_line("*Traceback*")
+    with pytest.raises(UsageError, match="is no git checkout"):
+        find_commit(repository.parent, "HEAD")
+
+
+def test_a_shallow_clone_says_what_to_fetch(tmp_path, repository):
+    shallow = tmp_path / "shallow"
+    command = ["git", "clone", "--quiet", "--depth=1", f"file://{repository}", str(shallow)]
+    subprocess.run(command, check=True)
+    assert find_commit(shallow, "HEAD") == git(repository, "rev-parse", "HEAD").strip()
+    with pytest.raises(UsageError, match="shallow: git fetch --depth=1 origin v1:v1"):
+        find_commit(shallow, "v1")
+
+
+def test_code_that_does_not_come_from_the_checkout_is_refused(tmp_path):
+    elsewhere = tmp_path / "checkout"
+    (elsewhere / "stn_core").mkdir(parents=True)
+    (elsewhere / "stn_core" / "__init__.py").touch()
+    with pytest.raises(UsageError, match=r"stn_core was imported from .*--editable"):
+        reference_code("main", "c0ffee", tmp_path / "worktree", elsewhere, (), elsewhere)
+    with pytest.raises(UsageError, match="none of the session's code lies in"):
+        reference_code("main", "c0ffee", tmp_path / "worktree", tmp_path / "b", (), tmp_path)
+
+
+def test_a_src_layout_and_files_are_looked_for_in_the_worktree(tmp_path, monkeypatch):
+    checkout, worktree = tmp_path / "checkout", tmp_path / "worktree"
+    package = checkout / "src" / "acme_of_src"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (checkout / "models.py").touch()
+    monkeypatch.syspath_prepend(str(checkout / "src"))
+    place = ("main", "c0ffee", worktree, checkout)
+    with pytest.raises(UsageError, match=r"--against main: it has no file models\.py"):
+        reference_code(*place, ("acme_of_src", "models.py"), checkout)
+    worktree.mkdir()
+    (worktree / "models.py").touch()
+    code = reference_code(*place, ("acme_of_src", "models.py"), checkout)
+    assert code.own == ("acme_of_src",)
+    assert code.modules == ("acme_of_src",)
+    assert code.files == (str(worktree / "models.py"),)
+    assert {str(worktree), str(worktree / "src")} <= set(code.path)

@@ -1,0 +1,32 @@
+"""The exit statuses that git bisect understands."""
+
+import pytest
+
+from stn_core.gate.verdict import Verdict
+from stn_core.suite import bisect as module
+from stn_core.suite.bisect import CANNOT_BE_JUDGED, NOT_WORSE, WORSE, bisect
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status", "said"),
+    [
+        ([Verdict.IDENTICAL, Verdict.REGRESSED], 1, WORSE),
+        ([Verdict.PASS], 0, NOT_WORSE),
+        ([Verdict.IMPROVED, Verdict.NEW], 0, NOT_WORSE),
+        ([Verdict.PASS, Verdict.CRASHED], 1, CANNOT_BE_JUDGED),
+        ([Verdict.NEW], 0, CANNOT_BE_JUDGED),
+        ([], 4, CANNOT_BE_JUDGED),
+    ],
+)
+def test_a_commit_is_worse_not_worse_or_cannot_be_judged(monkeypatch, verdicts, status, said):
+    asked = []
+
+    def run(arguments, plugins):
+        asked.append(arguments)
+        plugins[0].verdicts = verdicts
+        return status
+
+    monkeypatch.setattr(module.pytest, "main", run)
+    assert bisect("v1.0", ["-k", "stn"]) == said
+    ((*_, against, _, option, word),) = asked
+    assert (against, option, word) == ("--stn-against=v1.0", "-k", "stn")

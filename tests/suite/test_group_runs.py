@@ -1,0 +1,176 @@
+"""Groups at the end of a session: what leans is trained further, and what failed is said."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.gate.baselines import Baselines, write_baselines
+from stn_core.gate.judge import Judge
+from stn_core.gate.judgements import read_group_judgements
+from stn_core.gate.rules import Rules
+from stn_core.gate.verdict import SeedsNeeded, Verdict
+from stn_core.models import list_models, model_info
+from stn_core.report.session_page import write_report
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import Cell
+from stn_core.suite.group_runs import settle_groups
+from stn_core.suite.matrix import cell_groups
+from stn_core.suite.session import Plan, judge_session
+from tests.examples import baseline, environment, record
+from tests.gate.test_groups import CELLS, DATA_HASH, KEYS, LOOKS, NOISE, fresh_runs, stored_values
+
+pytest_plugins = ["pytester"]
+
+RULES = Rules(seeds=tuple(range(8)), looks=LOOKS, matrix_size=9, group_count=4)
+PLAN = Plan(tuple(CELLS), RULES, "cpu", None, {"digits": DATA_HASH}, {}, groups={"all": KEYS})
+
+
+STORED = Baselines(dict(zip(KEYS, stored_values(), strict=True)), {})
+JUDGE = Judge(RULES, STORED, "smoke", "cpu")
+
+
+class Trainer:
+    """Brings the runs that it is asked for, and starts with as many as settle each cell."""
+
+    def __init__(self, brings=True, fails=False):
+        self.everything = fresh_runs(drop=0.0058, noise=NOISE / 30)
+        self.runs = {cell.key: self.settling_runs(cell) for cell in CELLS}
+        self.asked, self.brings, self.fails = [], brings, fails
+
+    def settling_runs(self, cell):
+        runs = self.everything[cell.key]
+        answers = {look: JUDGE.judge(cell, runs[:look], DATA_HASH) for look in LOOKS}
+        return runs[: min(look for look in LOOKS if not isinstance(answers[look], SeedsNeeded))]
+
+    def __call__(self, tasks, reference_tasks):
+        assert not reference_tasks
+        self.asked.append([(cell.key, seed) for cell, seed in tasks])
+        if self.fails:
+            raise UsageError("disk full")
+        for cell, seed in tasks if self.brings else ():
+            self.runs[cell.key] = [*self.runs[cell.key], self.everything[cell.key][seed]]
+
+
+def settle(trainer, *, trains=True):
+    judgements = judge_session(PLAN, JUDGE, trainer.runs, {}, {})
+    assert {one.verdict for one in judgements} == {Verdict.PASS}
+    train = trainer if trains else None
+    groups, remarks = settle_groups(PLAN, JUDGE, judgements, lambda: trainer.runs, train)
+    assert judge_session(PLAN, JUDGE, trainer.runs, {}, {}) == judgements
+    return groups, remarks
+
+
+def test_a_group_that_leans_trains_its_members_until_it_is_settled():
+    trainer = Trainer()
+    (group,), remarks = settle(trainer)
+    assert group.verdict is Verdict.REGRESSED
+    assert remarks == []
+    assert {len(runs) for runs in trainer.runs.values()} == {group.seeds}
+    assert len(trainer.asked) > 1
+
+
+def test_where_nothing_may_be_trained_a_leaning_group_passes_and_says_so():
+    (group,), remarks = settle(Trainer(), trains=False)
+    assert group.verdict is Verdict.PASS
+    assert remarks == ["more seeds would settle these groups of cells: all"]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "why"), [(Trainer(fails=True), ": disk full"), (Trainer(brings=False), "")]
+)
+def test_seeds_that_do_not_come_are_asked_for_once(trainer, why):
+    (group,), remarks = settle(trainer)
+    assert group.verdict is Verdict.PASS
+    assert remarks == [f"more seeds would settle these groups of cells{why}: all"]
+    assert len(trainer.asked) == 1
+
+
+def test_groups_are_of_the_whole_matrix_whatever_is_selected():
+    stored = Baselines({"smoke/digits/gone": baseline([0.9, 0.8])}, {})
+    groups = cell_groups([], stored, "smoke")
+    planned = Cell("stn", "digits", "smoke", get_budget("smoke").recipe_for("digits", "stn"))
+    assert cell_groups([planned], stored, "smoke") == groups
+    assert "smoke/digits/gone" in groups["dataset digits"]
+    for key in groups["transformer"]:
+        assert model_info(key.split("/")[2]).starts_at_identity
+    coord = {key.split("/")[2] for key in groups["CoordConv"]}
+    # The names say it, the tags do not know of the names.
+    assert coord == {name for name in list_models("*coord*") if model_info(name).suits("digits")}
+
+
+CORE = [name for name in list_models() if model_info(name).core]
+
+
+@pytest.fixture
+def judged_records(bench, pytester):
+    """A session that judges records of the core models on digits, whose accuracy has changed."""
+
+    def judge(gain, *arguments):
+        noise = np.random.default_rng(5).normal(0, 0.006, (len(CORE), 40))
+        stored, lines = {}, []
+        for name, values in zip(CORE, noise, strict=True):
+            recipe = get_budget("smoke").recipe_for("digits", model_info(name).family)
+            cell = Cell(name, "digits", "smoke", recipe)
+            stored[cell.key] = baseline(list(0.95 + values[:20]), cell=cell)
+            runs = [record(s, 0.95 + gain + 0.3 * values[20 + s], cell=cell) for s in range(14)]
+            lines += [run.to_json() for run in runs]
+        place = environment()
+        path = pytester.path / "baselines.json"
+        write_baselines(path, Baselines(stored, {place.key(): place.place()}))
+        (pytester.path / "runs.jsonl").write_text("\n".join(lines))
+        selected = ["--dataset", "digits", "--from-records", "runs.jsonl", *arguments]
+        return bench("-m", "core", *selected), max((pytester.path / "results").iterdir())
+
+    return judge
+
+
+def test_a_small_drop_everywhere_fails_a_session_above_its_table(judged_records):
+    judged, folder = judged_records(-0.0065)
+    assert judged.ret == 1
+    judged.stdout.fnmatch_lines(
+        [
+            "*Cells dropped together: group all*",
+            "REGRESSED (group)  all: 0.* points lost on average (p = *) over 9 cells, most in *",
+            "dataset * model *",
+            "9 cells, * runs: 9 PASS*",
+        ]
+    )
+    kept = read_group_judgements(folder / "judgements.json")
+    assert "all" in [one.name for one in kept if one.verdict is Verdict.REGRESSED]
+    assert "- REGRESSED (group)" in (folder / "table.md").read_text()
+    changes = (folder / "changes.md").read_text()
+    assert "- REGRESSED (group)" in changes
+    assert "| PASS" not in changes
+    plan = json.loads((folder / "session.json").read_text())
+    assert plan["rules"]["group_count"] == len(plan["groups"])
+
+    missing = write_report([folder], folder / "report.html")
+    page = (folder / "report.html").read_text()
+    assert "<p>REGRESSED (group)" in page
+    assert 'class="answer fails"' in page
+    assert not [line for line in missing if "no verdict" in line]
+
+
+def test_a_small_gain_everywhere_passes_and_is_said(judged_records):
+    judged, _ = judged_records(+0.0065)
+    assert judged.ret == 0
+    judged.stdout.fnmatch_lines(["IMPROVED (group)  all: 0.* points gained on average *"])
+
+
+def test_where_nothing_changed_no_group_is_mentioned(judged_records):
+    judged, _ = judged_records(0.0)
+    assert judged.ret == 0
+    judged.stdout.no_fnmatch_line("*(group)*")
+
+
+def test_a_selection_is_judged_at_the_level_of_the_whole_matrix(judged_records):
+    plans = []
+    for selection in ((), ("-k", "stn")):
+        judged, folder = judged_records(-0.0065, *selection)
+        judged.stdout.fnmatch_lines(["REGRESSED (group) *"])
+        plans.append(json.loads((folder / "session.json").read_text()))
+    everything, some = plans
+    assert (everything["groups"], everything["rules"]) == (some["groups"], some["rules"])
+    assert len(everything["cells"]) > len(some["cells"])

@@ -1,0 +1,73 @@
+"""A session of limited time: which runs start, and what is said of the rest."""
+
+import math
+import time
+
+import pytest
+
+from stn_core.errors import UsageError
+from stn_core.suite import time_limit
+from stn_core.suite.command_line import START_TIME_FORMAT
+from stn_core.suite.option_values import read_minutes
+from stn_core.suite.time_limit import TimeLimit
+from tests.examples import CELL, record
+from tests.suite.sessions import select
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def limit(monkeypatch):
+    """A limit that begins now, on a clock that stands still."""
+    now = float(int(time.time()))
+    monkeypatch.setattr(time_limit.time, "time", lambda: now)
+    started = time.strftime(START_TIME_FORMAT, time.localtime(now))
+    return lambda minutes, stored=math.inf: TimeLimit(started, minutes, lambda key: stored)
+
+
+def test_a_run_starts_where_it_is_expected_to_end_in_time(limit):
+    assert limit(2, stored=100).allows(CELL)
+    assert not limit(1, stored=100).allows(CELL)
+
+
+def test_what_was_measured_counts_before_what_is_stored_and_before_other_cells(limit):
+    minute = limit(1, stored=10)
+    minute.note(record(train_seconds=100.0))
+    assert not minute.allows(CELL)
+    unknown = limit(1)
+    assert unknown.allows(CELL)
+    unknown.note(record(train_seconds=100.0, model="another"))
+    assert not unknown.allows(CELL)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "soon"])
+def test_no_time_at_all_is_one_line(text):
+    with pytest.raises(UsageError, match="expected a number of minutes above 0, not"):
+        read_minutes(text)
+
+
+def test_what_was_not_reached_is_said_and_the_next_session_goes_on(bench, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(TimeLimit, "allows", lambda self, cell, runs=1: cell.model == "tiny")
+        first = bench(*select("tiny", "small"), "--minutes", "5", "--seeds", "1")
+    assert first.ret == 1
+    first.stdout.fnmatch_lines(
+        [
+            "digits * small * MISSING*",
+            "--minutes 5: 1 cell not finished in time (smoke/digits/small); --resume last goes on",
+            "2 cells, 1 run: 1 MISSING, 1 NEW",
+        ]
+    )
+    second = bench(*select("tiny", "small"), "--seeds", "1", "--resume", "last")
+    assert second.ret == 0
+    second.stdout.fnmatch_lines(["2 cells, 2 runs: 2 NEW"])
+
+
+def test_time_is_first_spent_on_baselines_of_most_use(bench):
+    bench(*select("tiny"), "--update-baselines", "--seeds", "2")
+    order = bench(
+        *select("tiny", "small", "cnn"),
+        *("--update-baselines", "--seeds", "2", "--minutes", "600", "--collect-only", "-q"),
+    )
+    items = [line for line in order.outlines if "::" in line]
+    assert [item.split("digits-")[1] for item in items] == ["cnn]", "small]", "tiny]"]

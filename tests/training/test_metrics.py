@@ -1,0 +1,95 @@
+"""Metrics of logits and labels, against scikit-learn's."""
+
+import json
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stn_core.errors import UsageError
+from stn_core.session.cells import Cell
+from stn_core.session.metrics import MetricInfo
+from stn_core.session.recipe import Recipe
+from stn_core.session.records import RunRecord
+from stn_core.training import metrics as module
+from stn_core.training.evaluation import Evaluation
+from stn_core.training.metrics import list_metrics, measure, metric_info, register_metric
+from stn_core.training.run_cell import RunSettings, run_cell
+
+
+def evaluation(seed, classes=4, images=60):
+    drawn = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes, (images,), generator=drawn)
+    labels[:classes] = torch.arange(classes)
+    # Rounded, so that scores tie.
+    return Evaluation(torch.randn((images, classes), generator=drawn).round(decimals=1), labels)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_recalls_and_areas_are_those_of_scikit_learn(seed):
+    found = evaluation(seed)
+    values = measure(["balanced_accuracy", "worst_class_recall", "macro_auc"], found)
+    labels, predicted = found.labels.numpy(), found.predictions.numpy()
+    recalls = sklearn.metrics.recall_score(labels, predicted, average=None)
+    assert values["worst_class_recall"] == pytest.approx(recalls.min())
+    assert values["balanced_accuracy"] == pytest.approx(
+        sklearn.metrics.balanced_accuracy_score(labels, predicted)
+    )
+    chances = found.logits.double().softmax(1).numpy()
+    areas = [
+        sklearn.metrics.roc_auc_score(labels == label, chances[:, label]) for label in range(4)
+    ]
+    assert values["macro_auc"] == pytest.approx(np.mean(areas))
+
+
+def test_a_class_without_images_says_nothing():
+    found = Evaluation(torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 1]))
+    assert measure(["balanced_accuracy", "macro_auc"], found) == {
+        "balanced_accuracy": 1.0,
+        "macro_auc": 1.0,
+    }
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
+    certain = Evaluation(torch.tensor([[50.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1]))
+    assert measure(["calibration_error"], certain)["calibration_error"] == pytest.approx(0.25)
+    even = Evaluation(torch.zeros((4, 2)), torch.tensor([0, 0, 1, 1]))
+    assert measure(["calibration_error"], even)["calibration_error"] == pytest.approx(0.0)
+
+
+def test_the_default_measures_nothing_more_and_what_is_asked_for_is_kept():
+    cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+    (usual,) = run_cell(cell, [0])
+    (asked,) = run_cell(cell, [0], RunSettings(metrics=("macro_auc",)))
+    assert usual.digest == asked.digest
+    assert "metrics" not in json.loads(usual.to_json())
+    assert list(asked.metrics) == ["macro_auc"]
+    assert RunRecord.from_dict(json.loads(asked.to_json())) == asked
+
+
+def test_a_value_that_is_not_finite_is_one_line(monkeypatch):
+    monkeypatch.setattr(module._METRICS, "_entries", dict(module._METRICS._entries))
+
+    @register_metric(floor=0.01)
+    def nothing(logits, labels):
+        return float("nan")
+
+    (crashed,) = run_cell(
+        Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0], RunSettings(metrics=("nothing",))
+    )
+    assert crashed.status == "crashed"
+    assert "the metric nothing is nan, not a finite number" in crashed.message
+    with pytest.raises(UsageError, match="nothing"):
+        register_metric()(nothing)
+
+
+def test_unknown_metrics_and_odd_scales_are_refused_in_one_line():
+    with pytest.raises(UsageError, match="unknown metric 'macro_auk'; did you mean macro_auc"):
+        metric_info("macro_auk")
+    for wrong in ({"floor": 0.0}, {"scale": "log"}, {"higher_is_better": False}, {"name": "a/b"}):
+        with pytest.raises(UsageError):
+            MetricInfo(**{"name": "mine", **wrong})
+    assert {"balanced_accuracy", "calibration_error"} <= set(list_metrics())
