@@ -13,13 +13,8 @@ from stn_core.gate.digests import Digests
 from stn_core.gate.judge import Judge, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.rules import Rules
-from stn_core.gate.statistics import (
-    Decision,
-    FloatArray,
-    Outcome,
-    Yardstick,
-    smallest_detectable_rise,
-)
+from stn_core.gate.sequential import Decision, Outcome, smallest_detectable_rise
+from stn_core.gate.statistics import FloatArray, Yardstick
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord

@@ -11,15 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stn_core.gate.statistics import (
-    Decision,
-    FloatArray,
-    Outcome,
-    moderated_deviations,
-    spend,
-    t_isf,
-    t_sf,
-)
+from stn_core.gate.sequential import Decision, Outcome, spend
+from stn_core.gate.statistics import FloatArray, moderated_deviations, t_isf, t_sf
 
 SIDE_LOOKS = (3, 6, 10)
 """After how many seeds of both sides a cell is looked at, as far as the session has as many."""

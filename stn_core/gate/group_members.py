@@ -20,7 +20,8 @@ from stn_core.gate.pooling import (
     pooled_yardstick,
     standardised,
 )
-from stn_core.gate.statistics import Decision, FloatArray, decide
+from stn_core.gate.sequential import Decision, decide
+from stn_core.gate.statistics import FloatArray
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 

@@ -17,14 +17,8 @@ from stn_core.gate.digests import Digests
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.reasons import advice, reasons, stale_reason
 from stn_core.gate.rules import Rules
-from stn_core.gate.statistics import (
-    Decision,
-    Outcome,
-    Yardstick,
-    decide,
-    smallest_detectable_rise,
-    yardsticks,
-)
+from stn_core.gate.sequential import Decision, Outcome, decide, smallest_detectable_rise
+from stn_core.gate.statistics import Yardstick, yardsticks
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell, split_key
 from stn_core.session.records import RunRecord

@@ -20,9 +20,9 @@ from stn_core.report.cell_charts import (
 )
 from stn_core.report.charts import curves_chart
 from stn_core.report.figures import FigureFolder
+from stn_core.report.finished_session import Shown
 from stn_core.report.mosaics import film_strip, gallery, warp_figure
 from stn_core.report.results_table import ResultsTable
-from stn_core.report.session import Shown
 from stn_core.session.artifacts import Mistakes, WarpPictures
 from stn_core.session.cells import split_key
 from stn_core.session.file_names import file_stem

@@ -21,8 +21,8 @@ from stn_core.report.charts import (
     pareto_front,
 )
 from stn_core.report.figures import FigureFolder
+from stn_core.report.finished_session import Session
 from stn_core.report.published import PUBLISHED
-from stn_core.report.session import Session
 from stn_core.session.cells import Place, split_key
 from stn_core.session.file_names import file_stem
 

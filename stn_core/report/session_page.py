@@ -18,10 +18,10 @@ from stn_core.report.comparison import CellComparison, compare_sources
 from stn_core.report.comparison_output import comparison_lines, comparison_page_rows
 from stn_core.report.dataset_section import dataset_sections
 from stn_core.report.figures import FigureFolder
+from stn_core.report.finished_session import Session, read_session
 from stn_core.report.model_pairs import ModelPair, compare_models, pairs_answer, pairs_rows
 from stn_core.report.page import render
 from stn_core.report.results_table import ResultsRow, ResultsTable, results_table
-from stn_core.report.session import Session, read_session
 from stn_core.report.sources import read_source, source_of_records
 from stn_core.report.svg import drawing_style
 from stn_core.session.cells import split_key

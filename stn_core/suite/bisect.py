@@ -23,7 +23,7 @@ class _Watcher:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """After the session is judged."""
         if "stn_core.suite.context" in sys.modules:
-            from stn_core.suite.context import context_of
+            from stn_core.suite.process_context import context_of
 
             self.verdicts = context_of(session.config).reporting.verdicts
 

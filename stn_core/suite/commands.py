@@ -8,19 +8,19 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stn_core.errors import UsageError, printable, user_path
+from stn_core.errors import UsageError, printable
 from stn_core.registry import split_names
 from stn_core.session.file_names import (
-    COMPARISON_FILE,
     FIGURES_FOLDER,
     HISTORY_FILE,
     REPORT_FILE,
 )
+from stn_core.suite.command_arguments import add_device_and_imports, add_imports, as_path, complain
+from stn_core.suite.compare_command import add_compare
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_report(commands.add_parser("report", help="write the report of one or more sessions"))
-    _add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
+    add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
     _add_claims(commands.add_parser("claims", help="judge published claims by stored values"))
     _add_predict(commands.add_parser("predict", help="classify images with a saved model"))
     _add_export(commands.add_parser("export", help="write a saved model as an ONNX file"))
@@ -68,18 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _path(text: str) -> Path:
-    try:
-        return user_path(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.description = f"Write {REPORT_FILE}, and {FIGURES_FOLDER}/ beside it."
-    parser.add_argument("results", nargs="+", type=_path, help="results folders")
+    parser.add_argument("results", nargs="+", type=as_path, help="results folders")
     parser.add_argument(
-        "--out", type=_path, help="the folder to write into (default: a single session's own)"
+        "--out", type=as_path, help="the folder to write into (default: a single session's own)"
     )
     parser.add_argument(
         "--draw",
@@ -99,7 +92,7 @@ def _report(given: argparse.Namespace) -> int:
     folder: Path = given.out or (given.results[0] if len(given.results) == 1 else Path())
     page, figures = folder / REPORT_FILE, folder / FIGURES_FOLDER
     draw = [name for names in given.draw for name in split_names(names)]
-    _complain(write_report(given.results, page, figures, draw=draw, on_progress=_show_progress))
+    complain(write_report(given.results, page, figures, draw=draw, on_progress=_show_progress))
     print(printable(str(page)))
     return 0
 
@@ -114,130 +107,26 @@ def _show_progress(done: int, count: int) -> None:
         print(line, file=sys.stderr)
 
 
-def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.description = f"Print a table, and write it with figures to {COMPARISON_FILE}."
-    sides = "a results folder, a file of records, a baselines file, or (both) a saved model"
-    parser.add_argument("a", metavar="A", type=_path, help=sides)
-    parser.add_argument(
-        "b", metavar="B", nargs="?", type=_path, help="the other side: one of the same"
-    )
-    parser.add_argument(
-        "--models",
-        metavar="NAMES",
-        help="instead of B: compare these models of A with each other on each dataset ('all' for"
-        " all of them); the table also goes to models.csv",
-    )
-    parser.add_argument(
-        "--margin",
-        metavar="POINTS",
-        type=float,
-        help="with --models: a pair whose interval lies within ± this many points is equivalent",
-    )
-    parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
-    saved = parser.add_argument_group("two saved models, on the same test images")
-    saved.add_argument(
-        "--dataset", metavar="NAME", help="whose test set (default: what both were trained on)"
-    )
-    saved.add_argument(
-        "--data-root", metavar="FOLDER", type=_path, help="the datasets (default: STN_DATA)"
-    )
-    _add_device_and_imports(saved)
-    parser.set_defaults(run=_compare)
-
-
-def _compare(given: argparse.Namespace) -> int:
-    if bool(given.models) == bool(given.b):
-        raise UsageError("stn compare takes two sides, A and B, or one side and --models")
-    if given.models:
-        return _compare_models(given)
-    are_saved = {path.suffix == ".safetensors" for path in (given.a, given.b)}
-    if len(are_saved) > 1:
-        raise UsageError("a saved model is compared with another saved model, and nothing else")
-    return _compare_saved(given) if are_saved.pop() else _compare_sides(given)
-
-
-def _compare_models(given: argparse.Namespace) -> int:
-    from stn_core.report.model_pairs import (
-        compare_models,
-        pairs_answer,
-        pairs_table,
-        write_pairs,
-    )
-    from stn_core.report.sources import read_source
-    from stn_core.report.text_table import WIDTH
-
-    source = read_source(given.a)
-    names = [] if given.models == "all" else split_names(given.models)
-    pairs, complaints = compare_models(source, names, given.margin)
-    _complain([*source.complaints, *complaints])
-    table = pairs_table(pairs, shutil.get_terminal_size((WIDTH, 0)).columns)
-    print("\n".join([pairs_answer(pairs), "", table, ""]))
-    write_pairs(pairs, given.out / "models.csv")
-    print(printable(str(given.out / "models.csv")))
-    return 0
-
-
-def _compare_saved(given: argparse.Namespace) -> int:
-    """1 where B is worse, as for a gate."""
-    from stn_core.report.comparison import Finding
-    from stn_core.report.paired_models import paired_lines, paired_table, write_paired_page
-    from stn_core.session.user_modules import import_models
-    from stn_core.suite.paired_models import compare_saved_models
-
-    import_models(split_names(given.imports), Path.cwd())
-    root = str(given.data_root) if given.data_root else os.environ.get("STN_DATA")
-    pair = compare_saved_models(given.a, given.b, given.dataset, root, given.device)
-    print("\n".join([*paired_lines(pair), "", paired_table(pair), ""]))
-    page = given.out / COMPARISON_FILE
-    write_paired_page(pair, page, given.out / FIGURES_FOLDER)
-    print(page)
-    return int(pair.finding is Finding.A_BETTER)
-
-
-def _compare_sides(given: argparse.Namespace) -> int:
-    from stn_core.report.comparison import compare_sources
-    from stn_core.report.comparison_output import (
-        comparison_answer,
-        comparison_lines,
-        comparison_table,
-        side_lines,
-        write_comparison,
-    )
-    from stn_core.report.sources import read_source
-    from stn_core.report.text_table import WIDTH
-
-    a, b = read_source(given.a), read_source(given.b)
-    comparisons = compare_sources(a, b)
-    _complain([*a.complaints, *b.complaints])
-    table = comparison_table(comparisons, shutil.get_terminal_size((WIDTH, 0)).columns)
-    lines = [comparison_answer(comparisons), "", *side_lines(a, b), "", table, ""]
-    print("\n".join([*lines, *comparison_lines(comparisons)]))
-    page = given.out / COMPARISON_FILE
-    write_comparison(a, b, comparisons, page, given.out / FIGURES_FOLDER)
-    print(printable(str(page)))
-    return 0
-
-
 def _add_claims(parser: argparse.ArgumentParser) -> None:
     parser.description = "Print a table of verdicts, and write it as claims.md and claims.html."
-    parser.add_argument("claims", metavar="CLAIMS", type=_path, help="a TOML file of claims")
+    parser.add_argument("claims", metavar="CLAIMS", type=as_path, help="a TOML file of claims")
     parser.add_argument(
         "--baselines",
-        type=_path,
+        type=as_path,
         default=Path("baselines.json"),
         help="the baselines file (default: baselines.json)",
     )
     parser.add_argument(
         "--evidence",
-        type=_path,
+        type=as_path,
         default=Path("evidence.jsonl.gz"),
         help="a file of complete records (default: evidence.jsonl.gz, if there is one)",
     )
-    parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
+    parser.add_argument("--out", type=as_path, default=Path(), help="the folder to write into")
     parser.add_argument(
         "--readme",
         metavar="FILE",
-        type=_path,
+        type=as_path,
         help="also put the ten most telling claims into this Markdown file, between its lines"
         " <!-- claims --> and <!-- /claims -->",
     )
@@ -263,13 +152,8 @@ def _claims(given: argparse.Namespace) -> int:
     print(printable(str(given.out / "claims.html")))
     if given.readme:
         update_readme(given.readme, judged)
-    _complain(wrong)
+    complain(wrong)
     return int(bool(wrong))
-
-
-def _complain(complaints: Sequence[str]) -> None:
-    for complaint in complaints:
-        print(printable(complaint), file=sys.stderr)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -279,9 +163,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         " expects white on black."
     )
     parser.add_argument(
-        "model", metavar="MODEL", type=_path, help="a file that --save-models wrote"
+        "model", metavar="MODEL", type=as_path, help="a file that --save-models wrote"
     )
-    parser.add_argument("images", metavar="IMAGE", nargs="+", type=_path, help="image files")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="image files")
     parser.add_argument(
         "--top", metavar="K", type=int, default=3, help="how many classes to print (default: 3)"
     )
@@ -289,26 +173,11 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warped",
         metavar="FOLDER",
-        type=_path,
+        type=as_path,
         help="the folder for pictures of each image next to its warped version",
     )
-    _add_device_and_imports(parser)
+    add_device_and_imports(parser)
     parser.set_defaults(run=_predict)
-
-
-def _add_device_and_imports(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
-    _add_imports(parser)
-
-
-def _add_imports(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        metavar="NAMES",
-        default="",
-        help="modules or files that register models, comma-separated",
-    )
 
 
 def _predict(given: argparse.Namespace) -> int:
@@ -323,12 +192,12 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         " the model's training did; its output is the logits."
     )
     parser.add_argument(
-        "model", metavar="MODEL", type=_path, help="a file that --save-models wrote"
+        "model", metavar="MODEL", type=as_path, help="a file that --save-models wrote"
     )
     parser.add_argument(
-        "--onnx", metavar="OUT", type=_path, required=True, help="the file to write"
+        "--onnx", metavar="OUT", type=as_path, required=True, help="the file to write"
     )
-    _add_imports(parser)
+    add_imports(parser)
     parser.set_defaults(run=_export)
 
 
@@ -344,15 +213,15 @@ def _add_history(parser: argparse.ArgumentParser) -> None:
         f" {HISTORY_FILE}."
     )
     parser.add_argument(
-        "results", nargs="+", type=_path, help="results folders, the oldest session first"
+        "results", nargs="+", type=as_path, help="results folders, the oldest session first"
     )
     parser.add_argument(
         "--baselines",
-        type=_path,
+        type=as_path,
         default=Path("baselines.json"),
         help="the baselines file (default: baselines.json, where there is one)",
     )
-    parser.add_argument("--out", type=_path, default=Path(), help="the folder to write into")
+    parser.add_argument("--out", type=as_path, default=Path(), help="the folder to write into")
     parser.set_defaults(run=_history)
 
 
@@ -363,7 +232,7 @@ def _history(given: argparse.Namespace) -> int:
     sessions = [read_source(folder) for folder in given.results]
     baselines = read_source(given.baselines) if given.baselines.is_file() else None
     sources = [*sessions, *([baselines] if baselines else [])]
-    _complain([line for source in sources for line in source.complaints])
+    complain([line for source in sources for line in source.complaints])
     cells = histories(sessions, baselines)
     print("\n".join([history_answer(cells), "", history_text(cells), ""]))
     page = given.out / HISTORY_FILE

@@ -25,10 +25,10 @@ from stn_core.session.store import SessionStore, read_for_judging
 from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.command_line import XDIST_SESSION
+from stn_core.suite.judging import fitting_records
 from stn_core.suite.options import respelled
-from stn_core.suite.session import Plan, fitting_records
+from stn_core.suite.plan import Plan
 from stn_core.suite.session_options import SuiteOptions, read_options
-from stn_core.suite.stopping import Stopping, end_with_first_process
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -43,45 +43,6 @@ if TYPE_CHECKING:
     from stn_core.suite.turns import Turns
     from stn_core.suite.watching import Watching
     from stn_core.training.run_cell import RunSettings
-
-_CONTEXT = pytest.StashKey["SessionContext"]()
-
-
-def context_of(config: pytest.Config) -> SessionContext:
-    """The context of this process; from when it is first asked for, its hooks take part."""
-    if _CONTEXT not in config.stash:
-        context = config.stash[_CONTEXT] = SessionContext(config)
-        config.pluginmanager.register(context.planning, "stn_core_planning")
-        config.pluginmanager.register(context.reporting, "stn_core_reporting")
-        config.pluginmanager.register(context.turns, "stn_core_turns")
-        config.pluginmanager.register(context.watching, "stn_core_watching")
-        if context.is_worker:
-            end_with_first_process()
-        elif not context.only_plans:
-            config.pluginmanager.register(Stopping(config), "stn_core_stopping")
-    return config.stash[_CONTEXT]
-
-
-def join_workers(config: pytest.Config) -> None:
-    """Take part, as xdist's first process, in a session whose workers found cells."""
-    if _CONTEXT in config.stash or Agreement(config.stash[XDIST_SESSION]).read():
-        context_of(config).planning.learn_from_workers()
-        scheduler: Any = getattr(config.pluginmanager.get_plugin("dsession"), "sched", None)
-        if getattr(scheduler, "maxschedchunk", 1) is None:
-            scheduler.maxschedchunk = 1  # a cell is long: no worker may hoard them
-
-
-def leave_workers(config: pytest.Config) -> None:
-    """Remove what the processes of a session agreed on, after the last worker has ended."""
-    agreement = context_of(config).agreement if _CONTEXT in config.stash else None
-    if agreement and not context_of(config).is_worker:
-        agreement.discard()
-
-
-def release_results(config: pytest.Config) -> None:
-    """Leave the results folder, at the end of a process, to whoever resumes the session."""
-    if _CONTEXT in config.stash:
-        context_of(config).release_results()
 
 
 def worker_number(worker_input: Mapping[str, Any]) -> int:

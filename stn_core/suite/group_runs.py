@@ -10,7 +10,7 @@ from stn_core.gate.judge import Judge
 from stn_core.gate.verdict import Judgement
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
-from stn_core.suite.session import Plan
+from stn_core.suite.plan import Plan
 
 Records = Mapping[str, Sequence[RunRecord]]
 Runs = Sequence[tuple[Cell, int]]

@@ -17,21 +17,14 @@ from stn_core.gate.baselines import Baselines
 from stn_core.gate.metrics import MIN_DROP_POINTS
 from stn_core.gate.rules import Rules
 from stn_core.gate.verdict import Judgement
-from stn_core.report.results_table import remarks
+from stn_core.report.session_words import remarks
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import EMPTY_SHARD_FILE
 from stn_core.suite.checkout import git_failure
+from stn_core.suite.judging import describe_records, judge_untrained
 from stn_core.suite.options import CORE_MARKER
-from stn_core.suite.session import (
-    Plan,
-    check_folder,
-    check_resumed,
-    describe_records,
-    judge_untrained,
-    read_plan,
-    write_plan,
-)
+from stn_core.suite.plan import Plan, check_folder, check_resumed, read_plan, write_plan
 from stn_core.suite.session_options import import_users_modules
 
 if TYPE_CHECKING:

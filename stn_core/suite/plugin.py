@@ -139,7 +139,7 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """The first process learns from its workers that there are cells."""
-    from stn_core.suite.context import join_workers
+    from stn_core.suite.process_context import join_workers
 
     join_workers(node.config)
 
@@ -149,11 +149,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     from stn_core.suite.command_line import XDIST_SESSION
 
     if "stn_core.suite.context" in sys.modules:
-        from stn_core.suite.context import release_results
+        from stn_core.suite.process_context import release_results
 
         release_results(config)
     if XDIST_SESSION in config.stash:
-        from stn_core.suite.context import leave_workers
+        from stn_core.suite.process_context import leave_workers
 
         leave_workers(config)
 
@@ -162,7 +162,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize a test that takes this plugin's `cell` over the matrix."""
     if "cell" in metafunc.fixturenames and _takes_our_cell(metafunc):
-        from stn_core.suite.context import context_of
+        from stn_core.suite.process_context import context_of
 
         context_of(metafunc.config).planning.parametrize(metafunc)
 
@@ -196,7 +196,7 @@ def cell(request: pytest.FixtureRequest) -> Cell:
 @pytest.fixture
 def train_and_judge(request: pytest.FixtureRequest) -> Callable[[Cell], Judgement]:
     """Train a cell's seeds, keep every record, and return the verdict."""
-    from stn_core.suite.context import context_of
+    from stn_core.suite.process_context import context_of
 
     trainer = context_of(request.config).trainer
     return functools.partial(trainer.train_and_judge, properties=request.node.user_properties)
@@ -204,14 +204,14 @@ def train_and_judge(request: pytest.FixtureRequest) -> Callable[[Cell], Judgemen
 
 def session_options(config: pytest.Config) -> SuiteOptions:
     """What a session was asked to do."""
-    from stn_core.suite.context import context_of
+    from stn_core.suite.process_context import context_of
 
     return context_of(config).options
 
 
 def results_folder(config: pytest.Config) -> Path:
     """The folder of a session that leaves results, made; the same in all of its processes."""
-    from stn_core.suite.context import context_of
+    from stn_core.suite.process_context import context_of
 
     context = context_of(config)
     context.claim_results()

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stn_core.errors import UsageError, needs_extra
+from stn_core.gate.baseline_updates import drop_baselines, update_baselines
 from stn_core.gate.digests import write_digests
 from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgements import write_judgements
 from stn_core.gate.speed_change import speed_change
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.plan_table import measured_speed, plan_table
 from stn_core.report.results_table import ResultsTable, results_table
 from stn_core.report.text_table import WIDTH, counted, first_few
 from stn_core.session.file_names import (
@@ -31,19 +31,12 @@ from stn_core.session.file_names import (
     REPORT_FILE,
     lock_of,
 )
-from stn_core.session.folder import discard_folder, session_folders
-from stn_core.session.store import SessionStore
+from stn_core.session.folder import discard_folder
 from stn_core.suite.group_runs import settle_groups
+from stn_core.suite.judging import code_doubts, fitting_records, judge_session
+from stn_core.suite.plan import Plan, read_plan
+from stn_core.suite.plan_summary import plan_summary
 from stn_core.suite.reports_of_tests import CRASH, LINE, NOTE, skip_reason
-from stn_core.suite.session import (
-    Plan,
-    code_doubts,
-    drop_baselines,
-    fitting_records,
-    judge_session,
-    read_plan,
-    update_baselines,
-)
 
 with needs_extra("suite"):
     from filelock import FileLock
@@ -307,47 +300,13 @@ class Reporting:
             context.tell(unknown_words(keyword, context.options))
         if context.only_plans and context.plan and context.plan.cells:
             terminalreporter.section(f"plan, budget {context.options.budget}")
-            context.tell([*context.plan.notes, self._plan_table(context.plan)])
+            context.tell([*context.plan.notes, plan_summary(context, context.plan)])
         if self._table and self._judgements:
             terminalreporter.section(f"results, budget {context.options.budget}")
             width = shutil.get_terminal_size((WIDTH, 0)).columns
             context.tell(self._results(self._table, width))
         else:
             context.tell(self._notes)
-
-    def _plan_table(self, plan: Plan) -> str:
-        """What is still to be trained; with --resume and --from-records, beside what is there."""
-        context = self._context
-        left = {
-            cell.key: context.judge.seeds_left(cell, context.earlier_records[cell.key])
-            for cell in plan.cells
-        }
-        stored = {
-            cell.key: context.stored.expected_seconds(cell.key, plan.device) for cell in plan.cells
-        }
-        ratio, runs = measured_speed(self._earlier_runs(plan.device), stored)
-        seconds = {key: value * ratio for key, value in stored.items()}
-        table = plan_table(plan.cells, left, seconds, context.workers)
-        if not runs:
-            return f"{table} (stored times; this machine's are not known)"
-        return f"{table} (at this machine's speed: {ratio:.2f} times the stored times, n = {runs})"
-
-    def _earlier_runs(self, device: str) -> list[RunRecord]:
-        """The runs of this machine in the last session beside this one that has any."""
-        options = self._context.options
-        if options.from_records or options.ray:
-            return []
-        import torch
-
-        from stn_core.training.environment import describe_environment
-
-        here = describe_environment(torch.device(device), options.threads)
-        for folder in session_folders(options.results.parent):
-            runs, _ = SessionStore(folder).own_records()
-            same = [run for run in runs if run.environment.is_like(here)]
-            if same:
-                return same
-        return []
 
     def _results(self, table: ResultsTable, width: int) -> Iterator[str]:
         options = self._context.options

@@ -14,12 +14,12 @@ import pytest
 
 from stn_core.errors import UsageError, require_package
 from stn_core.session.budgets import PREDECESSOR, Budget, get_budget, list_budgets
-from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
 from stn_core.session.recipe import Recipe
 from stn_core.session.user_modules import import_models
 from stn_core.suite.cells_file import CellEntry, read_cells_file
 from stn_core.suite.command_line import CommandLine
 from stn_core.suite.options import OPTIONS
+from stn_core.suite.session_paths import records_files, results_folder, resumed_folder
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,9 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         against_cache=given.path("against-cache"),
         baselines=given.path("baselines") or given.default_folder / "baselines.json",
         digest_cache=given.path("digest-cache"),
-        results=_results_folder(given),
+        results=results_folder(given),
         resumes=given["resume"] is not None,
-        from_records=_records_files(given),
+        from_records=records_files(given),
         shard=given["shard"] or (1, 1),
         threads=given["threads"] or 1,
         ray=given["ray"] or "",
@@ -210,9 +210,9 @@ def check_together(given: CommandLine) -> None:
         raise UsageError("--dataset names a dataset twice")
     Recipe().replace(_overrides(given))
     _cells(given)
-    _records_files(given)
+    records_files(given)
     if given["resume"]:
-        _resumed_folder(given)
+        resumed_folder(given)
     if given["update-digests"]:
         _check_digest_cache(given.path("digest-cache"))
     if given["from-records"] and given["resume"]:
@@ -326,39 +326,3 @@ def _overrides(given: CommandLine) -> dict[str, Any]:
     values = {option.field: given[name] for name, option in OPTIONS.items() if option.field}
     overrides = {field: value for field, value in values.items() if value is not None}
     return overrides | dict(given["set"] or ())
-
-
-def _records_files(given: CommandLine) -> tuple[Path, ...]:
-    """The files of --from-records; a folder stands for the records in it."""
-    files = []
-    for name in given["from-records"] or ():
-        path = given.folder("from-records") / name
-        path = path / RECORDS_FILE if path.is_dir() else path
-        if not path.is_file():
-            raise UsageError(f"--from-records: there is no file {path}")
-        files.append(path)
-    return tuple(files)
-
-
-def _results_folder(given: CommandLine) -> Path:
-    """The session's folder, an earlier session's or one to be made."""
-    if given["resume"]:
-        return _resumed_folder(given)
-    parent = given.path("results-dir") or given.default_folder / "results"
-    return parent / given.start_time
-
-
-def _resumed_folder(given: CommandLine) -> Path:
-    """The folder that --resume names; the last session is the one that ran last."""
-    if given["resume"] != "last":
-        folder: Path = given.folder("resume") / given["resume"]
-        if not (folder / PLAN_FILE).is_file():
-            raise UsageError(f"--resume: {folder} is not a session's folder: it has no {PLAN_FILE}")
-        return folder
-    from stn_core.session.folder import session_folders
-
-    parent = given.path("results-dir") or given.default_folder / "results"
-    for folder in session_folders(parent):
-        if (folder / PLAN_FILE).is_file():
-            return folder
-    raise UsageError(f"--resume last: there is no session in {parent}")

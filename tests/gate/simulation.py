@@ -19,17 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from stn_core.gate.pooling import GROUP_FUTILITY, pooled_deviation, standardised
+from stn_core.gate.sequential import Limits, limits, settle
 from stn_core.gate.statistics import (
     CELLS_FALSE_ALARM_RATE,
     GROUPS_FALSE_ALARM_RATE,
-    Limits,
-    limits,
     log_error,
     log_error_floor,
     log_loss,
     log_loss_floor,
     moderated_deviations,
-    settle,
 )
 from stn_core.session.budgets import get_budget
 

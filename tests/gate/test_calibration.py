@@ -16,15 +16,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from stn_core.gate.sequential import limits, settle
 from stn_core.gate.statistics import (
     CELLS_FALSE_ALARM_RATE,
-    limits,
     log_error,
     log_error_floor,
     log_loss,
     log_loss_floor,
     moderated_deviations,
-    settle,
 )
 from stn_core.session.budgets import get_budget
 

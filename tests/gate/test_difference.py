@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from stn_core.gate.difference import SIDE_LOOKS, decide_difference, side_spread
-from stn_core.gate.statistics import Outcome
+from stn_core.gate.sequential import Outcome
 from tests.gate.simulation import STORED, Matrix, real_pool
 
 MATRIX = Matrix(real_pool())

@@ -13,8 +13,8 @@ from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report import cell_drawing
 from stn_core.report.cell_drawing import MOST_DRAWN, cells_to_draw, draw_cells, progress_line
 from stn_core.report.cell_section import CellTask
+from stn_core.report.finished_session import read_session
 from stn_core.report.results_table import results_table
-from stn_core.report.session import read_session
 from tests.platforms import needs_posix_signals
 from tests.report.folders import a_run, write_session
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.report.session import read_session
+from stn_core.report.finished_session import read_session
 from stn_core.report.session_page import write_report
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE

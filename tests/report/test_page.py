@@ -12,8 +12,8 @@ import pytest
 
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report.cell_section import _kinds_of_machine
+from stn_core.report.finished_session import read_session
 from stn_core.report.results_table import results_table
-from stn_core.report.session import read_session
 from stn_core.report.session_page import write_report
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER

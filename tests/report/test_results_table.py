@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.results_table import answer, remarks, results_table, tally
+from stn_core.report.results_table import results_table
+from stn_core.report.session_words import answer, remarks, tally
 from tests.examples import baseline, record
 
 

@@ -16,8 +16,9 @@ from stn_core.report.session_page import write_report
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.suite.group_runs import settle_groups
+from stn_core.suite.judging import judge_session
 from stn_core.suite.matrix import cell_groups
-from stn_core.suite.session import Plan, judge_session
+from stn_core.suite.plan import Plan
 from tests.examples import baseline, environment, record
 from tests.gate.test_groups import CELLS, DATA_HASH, KEYS, LOOKS, NOISE, fresh_runs, stored_values
 

@@ -9,20 +9,14 @@ import pytest
 from filelock import FileLock, Timeout
 
 from stn_core.errors import UsageError
+from stn_core.gate.baseline_updates import update_baselines
 from stn_core.gate.baselines import Baselines, write_baselines
 from stn_core.gate.judge import Judge
 from stn_core.gate.rules import Rules
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.session.file_names import lock_of
-from stn_core.suite.session import (
-    Plan,
-    check_resumed,
-    code_doubts,
-    describe_records,
-    fitting_records,
-    judge_session,
-    update_baselines,
-)
+from stn_core.suite.judging import code_doubts, describe_records, fitting_records, judge_session
+from stn_core.suite.plan import Plan, check_resumed
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
 PLAN = Plan(
@@ -122,7 +116,7 @@ def test_nobody_else_writes_the_baselines_while_a_session_does(tmp_path, monkeyp
             pass
         write_baselines(*arguments)
 
-    monkeypatch.setattr("stn_core.suite.session.write_baselines", write)
+    monkeypatch.setattr("stn_core.gate.baseline_updates.write_baselines", write)
     assert update_baselines(path, good) == f"1 of 1 cells written to {path}"
     with FileLock(lock_of(path), timeout=0):  # it is free again
         pass
@@ -166,7 +160,11 @@ def test_cells_of_the_same_code_share_a_line():
 
 
 ASKED = SimpleNamespace(
-    budget="smoke", datasets=("digits", "digits_rts"), recipe_name="fast", overrides={"epochs": 3}
+    budget="smoke",
+    datasets=("digits", "digits_rts"),
+    recipe_name="fast",
+    overrides={"epochs": 3},
+    against="",
 )
 PLANNED = {"options": {**vars(ASKED), "device": "auto"}, "device": "cpu"}
 

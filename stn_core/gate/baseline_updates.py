@@ -1,0 +1,53 @@
+"""The baselines file changed by a session: cells measured anew, or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stn_core.atomic_files import remove_unfinished
+from stn_core.errors import needs_extra
+from stn_core.gate.baselines import (
+    Baselines,
+    baseline_of,
+    read_baselines,
+    write_baselines,
+)
+from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.session.file_names import lock_of
+
+with needs_extra("suite"):
+    from filelock import FileLock
+
+
+def update_baselines(path: Path, judgements: Sequence[Judgement]) -> str:
+    """Write the cells whose runs all came back well into the baselines file, and say so in a line.
+
+    Every other cell stays. The file is read again: another session may have written it meanwhile.
+
+    Args:
+        path: the file.
+        judgements: of a session that was judged without baselines, so that a good cell is NEW.
+
+    Raises:
+        UsageError: a run is not fit to be a baseline; nothing is written then.
+    """
+    good = [judgement for judgement in judgements if judgement.verdict is Verdict.NEW]
+    measured = {judgement.key: baseline_of(judgement.records) for judgement in good}
+    records = [record for judgement in good for record in judgement.records]
+    with FileLock(lock_of(path)):
+        remove_unfinished(path)
+        stored = read_baselines(path) if path.exists() else Baselines({}, {})
+        write_baselines(path, stored.updated(measured, records))
+    return f"{len(measured)} of {len(judgements)} cells written to {path}"
+
+
+def drop_baselines(path: Path, keys: Iterable[str]) -> str:
+    """Take cells out of the baselines file, and say so in a line."""
+    gone = sorted(keys)
+    if not gone:
+        return f"nothing to drop from {path}"
+    with FileLock(lock_of(path)):
+        remove_unfinished(path)
+        write_baselines(path, read_baselines(path).without(gone))
+    return f"dropped from {path}: {', '.join(gone)}"

@@ -1,0 +1,111 @@
+"""A session in words: the answer in one sentence, remarks on verdicts, and the tally."""
+
+from __future__ import annotations
+
+import collections
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.report.text_table import (
+    counted,
+    first_few,
+)
+from stn_core.session.cells import split_key
+
+if TYPE_CHECKING:
+    pass
+
+
+BLIND_POINTS = 5.0
+"""A cell that can miss a larger drop than this is named."""
+
+JUDGED = (Verdict.IDENTICAL, Verdict.PASS, Verdict.IMPROVED)
+"""The verdicts that say that a cell is as good as its baseline, or better."""
+
+
+def answer(judgements: Sequence[Judgement]) -> str:
+    """The session in one sentence: how many cells pass, which do not and by how much.
+
+    Args:
+        judgements: a cell each, in the order in which those that fail are named.
+    """
+    judged = sum(one.verdict in JUDGED for one in judgements)
+    failing = [one for one in judgements if not one.verdict.passes]
+    others = collections.Counter(
+        str(one.verdict) for one in judgements if one.verdict.passes and one.verdict not in JUDGED
+    )
+    count = counted(len(judgements), "cell")
+    if judged == len(judgements):
+        parts = [f"All {count} pass" if judged != 1 else "The cell passes"]
+    elif judged or failing:
+        parts = [f"{judged} of {count} pass{'es' * (judged == 1)}"]
+    else:
+        parts = [f"Nothing was judged: {count}"]
+    if failing:
+        parts.append(
+            f"{len(failing)} {'does' if len(failing) == 1 else 'do'} not:"
+            f" {first_few([_failure(one) for one in failing])}"
+        )
+    if others:
+        parts.append(", ".join(f"{number} {verdict}" for verdict, number in sorted(others.items())))
+    return "; ".join(parts) + "."
+
+
+def _failure(judgement: Judgement) -> str:
+    """A cell that fails, and by how much: what is said of it without its evidence."""
+    _, dataset, model = split_key(judgement.key)
+    reason = re.sub(r" \([^)]*\)", "", judgement.message).partition(";")[0]
+    why = textwrap.shorten(reason, 80, placeholder=" …")
+    return f"{model} on {dataset} {judgement.verdict}{f' ({why})' if why else ''}"
+
+
+def remarks(judgements: Iterable[Judgement]) -> list[str]:
+    """A line for every verdict that needs more words than the table has; equal ones share it."""
+    cells: dict[tuple[bool, str, str], list[str]] = {}
+    for one in sorted(judgements, key=lambda judgement: judgement.key):
+        if one.message and one.message != "no baseline":
+            kind = (one.verdict.passes, str(one.verdict), one.message)
+            cells.setdefault(kind, []).append(one.key)
+    return [
+        f"{verdict}  {', '.join(keys) if len(keys) <= 3 else f'{len(keys)} cells'}: {message}"
+        for (passes, verdict, message), keys in sorted(cells.items(), key=lambda item: item[0][0])
+    ]
+
+
+def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
+    """The session in a few lines: verdicts, runs made and skipped, and what is only advice.
+
+    Args:
+        judgements: a cell each.
+        most_seeds: what a cell might have spent.
+    """
+    counts = collections.Counter(str(judgement.verdict) for judgement in judgements)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    runs = sum(len(judgement.records) for judgement in judgements)
+    lines = [f"{counted(len(judgements), 'cell')}, {counted(runs, 'run')}: {verdicts}"]
+    judged = [one for one in judgements if one.baseline and one.records]
+    skipped = sum(max(most_seeds - len(one.records), 0) for one in judged)
+    if skipped:
+        lines[0] += f"; {counted(skipped, 'run')} skipped (stopped early)"
+    unjudged = sum(one.verdict is Verdict.NEW and not one.on_validation for one in judgements)
+    if unjudged:
+        verbs = "has no baseline and was" if unjudged == 1 else "have no baseline and were"
+        lines.append(f"{counted(unjudged, 'cell')} {verbs} not judged")
+    blind = [one.key for one in judgements if (one.detectable_points or 0) > BLIND_POINTS]
+    if blind:
+        lines.append(
+            f"{counted(len(blind), 'cell')} could miss a drop of {BLIND_POINTS:.0f} points (see"
+            f" 'minimum detectable drop'; more baseline seeds help): {', '.join(blind)}"
+        )
+    slow = [one.slowdown for one in judgements if one.slowdown and one.verdict.passes]
+    if slow:
+        lines.append(
+            f"advice: {counted(len(slow), 'cell')} trained more slowly than before, in the median"
+            f" {np.median(slow):.2f} times as long; --gate-speed makes that fail"
+        )
+    return lines

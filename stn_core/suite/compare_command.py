@@ -1,0 +1,121 @@
+"""The command ``stn compare``: two sides, several models of one, or two saved models."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from stn_core.errors import UsageError, printable
+from stn_core.registry import split_names
+from stn_core.session.file_names import (
+    COMPARISON_FILE,
+    FIGURES_FOLDER,
+)
+from stn_core.suite.command_arguments import add_device_and_imports, as_path, complain
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``stn compare``."""
+    parser.description = f"Print a table, and write it with figures to {COMPARISON_FILE}."
+    sides = "a results folder, a file of records, a baselines file, or (both) a saved model"
+    parser.add_argument("a", metavar="A", type=as_path, help=sides)
+    parser.add_argument(
+        "b", metavar="B", nargs="?", type=as_path, help="the other side: one of the same"
+    )
+    parser.add_argument(
+        "--models",
+        metavar="NAMES",
+        help="instead of B: compare these models of A with each other on each dataset ('all' for"
+        " all of them); the table also goes to models.csv",
+    )
+    parser.add_argument(
+        "--margin",
+        metavar="POINTS",
+        type=float,
+        help="with --models: a pair whose interval lies within ± this many points is equivalent",
+    )
+    parser.add_argument("--out", type=as_path, default=Path(), help="the folder to write into")
+    saved = parser.add_argument_group("two saved models, on the same test images")
+    saved.add_argument(
+        "--dataset", metavar="NAME", help="whose test set (default: what both were trained on)"
+    )
+    saved.add_argument(
+        "--data-root", metavar="FOLDER", type=as_path, help="the datasets (default: STN_DATA)"
+    )
+    add_device_and_imports(saved)
+    parser.set_defaults(run=_compare)
+
+
+def _compare(given: argparse.Namespace) -> int:
+    if bool(given.models) == bool(given.b):
+        raise UsageError("stn compare takes two sides, A and B, or one side and --models")
+    if given.models:
+        return _compare_models(given)
+    are_saved = {path.suffix == ".safetensors" for path in (given.a, given.b)}
+    if len(are_saved) > 1:
+        raise UsageError("a saved model is compared with another saved model, and nothing else")
+    return _compare_saved(given) if are_saved.pop() else _compare_sides(given)
+
+
+def _compare_models(given: argparse.Namespace) -> int:
+    from stn_core.report.model_pairs import (
+        compare_models,
+        pairs_answer,
+        pairs_table,
+        write_pairs,
+    )
+    from stn_core.report.sources import read_source
+    from stn_core.report.text_table import WIDTH
+
+    source = read_source(given.a)
+    names = [] if given.models == "all" else split_names(given.models)
+    pairs, complaints = compare_models(source, names, given.margin)
+    complain([*source.complaints, *complaints])
+    table = pairs_table(pairs, shutil.get_terminal_size((WIDTH, 0)).columns)
+    print("\n".join([pairs_answer(pairs), "", table, ""]))
+    write_pairs(pairs, given.out / "models.csv")
+    print(printable(str(given.out / "models.csv")))
+    return 0
+
+
+def _compare_saved(given: argparse.Namespace) -> int:
+    """1 where B is worse, as for a gate."""
+    from stn_core.report.comparison import Finding
+    from stn_core.report.paired_models import paired_lines, paired_table, write_paired_page
+    from stn_core.session.user_modules import import_models
+    from stn_core.suite.paired_models import compare_saved_models
+
+    import_models(split_names(given.imports), Path.cwd())
+    root = str(given.data_root) if given.data_root else os.environ.get("STN_DATA")
+    pair = compare_saved_models(given.a, given.b, given.dataset, root, given.device)
+    print("\n".join([*paired_lines(pair), "", paired_table(pair), ""]))
+    page = given.out / COMPARISON_FILE
+    write_paired_page(pair, page, given.out / FIGURES_FOLDER)
+    print(page)
+    return int(pair.finding is Finding.A_BETTER)
+
+
+def _compare_sides(given: argparse.Namespace) -> int:
+    from stn_core.report.comparison import compare_sources
+    from stn_core.report.comparison_output import (
+        comparison_answer,
+        comparison_lines,
+        comparison_table,
+        side_lines,
+        write_comparison,
+    )
+    from stn_core.report.sources import read_source
+    from stn_core.report.text_table import WIDTH
+
+    a, b = read_source(given.a), read_source(given.b)
+    comparisons = compare_sources(a, b)
+    complain([*a.complaints, *b.complaints])
+    table = comparison_table(comparisons, shutil.get_terminal_size((WIDTH, 0)).columns)
+    lines = [comparison_answer(comparisons), "", *side_lines(a, b), "", table, ""]
+    print("\n".join([*lines, *comparison_lines(comparisons)]))
+    page = given.out / COMPARISON_FILE
+    write_comparison(a, b, comparisons, page, given.out / FIGURES_FOLDER)
+    print(printable(str(page)))
+    return 0

@@ -1,0 +1,129 @@
+"""The verdicts of a session, from its plan and the records that came back."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+
+from stn_core.errors import UsageError
+from stn_core.gate.judge import Judge
+from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
+from stn_core.report.sources import commit_name, several_commits
+from stn_core.session.answers import Question, answering_records
+from stn_core.session.records import RunRecord
+from stn_core.suite.plan import Plan
+from stn_core.suite.session_options import SuiteOptions
+
+
+def describe_records(
+    records: Sequence[RunRecord], complaints: Sequence[str], options: SuiteOptions
+) -> tuple[str, dict[str, str]]:
+    """Where records were made and of which data, for a session that has neither.
+
+    Args:
+        records: that could be read.
+        complaints: of those that could not.
+        options: the session's.
+
+    Returns:
+        The type of device, and a hash by dataset, "" for one that no record is of.
+
+    Raises:
+        UsageError: there is no record of the budget, or they are of several types of device or
+            several data of one name.
+    """
+    of_budget = [record for record in records if record.budget == options.budget]
+    if not of_budget:
+        why = f"; {complaints[0]}" if complaints else ""
+        raise UsageError(f"--from-records: no record of the budget {options.budget}{why}")
+    devices = sorted({record.environment.device_type for record in of_budget})
+    device = options.device.partition(":")[0] if options.device != "auto" else devices[0]
+    if device not in devices or (options.device == "auto" and len(devices) > 1):
+        raise UsageError(
+            f"--from-records: records from {' and '.join(devices)}; choose one with --device"
+        )
+    hashes = dict.fromkeys(options.datasets, "")
+    for record in of_budget:
+        if record.environment.device_type != device:
+            continue
+        if hashes.get(record.dataset, "") not in ("", record.data_hash):
+            raise UsageError(
+                f"--from-records: the records of {record.dataset} were made with different data:"
+                f" data_hash {hashes[record.dataset]} and {record.data_hash}"
+            )
+        hashes[record.dataset] = record.data_hash
+    return device, hashes
+
+
+def fitting_records(
+    plan: Plan, judge: Judge, records: Iterable[RunRecord]
+) -> tuple[dict[str, list[RunRecord]], list[str]]:
+    """The records that answer a plan's cells, by cell, and sentences on those that do not fit.
+
+    Args:
+        plan: what is asked.
+        judge: which seeds a cell may spend.
+        records: in the order in which they were written.
+    """
+    questions = [
+        Question(cell, judge.seeds(cell), plan.device, plan.data_hashes[cell.dataset], plan.code)
+        for cell in plan.cells
+    ]
+    return answering_records(questions, records)
+
+
+def code_doubts(by_key: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Sentences on cells whose runs several states of the code made, or one that no commit holds.
+
+    Args:
+        by_key: the records of each cell, of whatever code.
+    """
+    cells: dict[str, list[str]] = collections.defaultdict(list)
+    for key, runs in sorted(by_key.items()):
+        dirty = [commit_name(run.environment) for run in runs if run.environment.dirty]
+        if doubt := several_commits(runs) or (f"made at {dirty[0]}" if dirty else ""):
+            cells[doubt].append(key)
+    return [
+        f"{', '.join(keys) if len(keys) <= 3 else f'{len(keys)} cells'}: runs {doubt}"
+        for doubt, keys in cells.items()
+    ]
+
+
+def judge_session(
+    plan: Plan,
+    judge: Judge,
+    by_key: Mapping[str, Sequence[RunRecord]],
+    crashed: Mapping[str, str],
+    skipped: Mapping[str, str],
+) -> list[Judgement]:
+    """A verdict for every planned cell and every baseline whose cell no longer exists.
+
+    Args:
+        plan: the session's.
+        judge: of its rules.
+        by_key: the records of each cell.
+        crashed: why no verdict came back for a cell, by key: its worker died, say.
+        skipped: why pytest skipped a cell, by key.
+    """
+    judgements = []
+    for cell in plan.cells:
+        answer = judge.judge(cell, by_key[cell.key], plan.data_hashes[cell.dataset])
+        if cell.key in skipped:
+            answer = Judgement(cell.key, Verdict.SKIPPED, skipped[cell.key])
+        elif isinstance(answer, SeedsNeeded):
+            why = crashed.get(cell.key)
+            answer = answer.closed(Verdict.CRASHED, why) if why else answer.closed()
+        judgements.append(answer)
+    return judgements + judge_vanished(plan)
+
+
+def judge_vanished(plan: Plan) -> list[Judgement]:
+    """A verdict for every baseline whose cell no longer exists."""
+    return [Judgement(key, Verdict.MISSING, why) for key, why in plan.vanished.items()]
+
+
+def judge_untrained(plan: Plan, judge: Judge) -> list[Judgement]:
+    """The failures that are known before anything trains: a stale baseline, a vanished cell."""
+    answers = [judge.judge(cell, [], plan.data_hashes[cell.dataset]) for cell in plan.cells]
+    known = [answer for answer in answers if isinstance(answer, Judgement)]
+    return [one for one in known + judge_vanished(plan) if not one.verdict.passes]

@@ -1,0 +1,140 @@
+"""What a session set out to do, and whether an earlier one can be resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stn_core.errors import UsageError
+from stn_core.gate.groups import Groups
+from stn_core.gate.rules import Rules
+from stn_core.schema import checked, json_object
+from stn_core.session.cells import Cell
+from stn_core.session.file_names import PLAN_FILE
+from stn_core.session.plan import read_plan_file, write_plan_file
+from stn_core.suite.session_options import SuiteOptions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a session set out to do.
+
+    Args:
+        cells: selected ones.
+        rules: by what they are judged.
+        device: the type of device that the cells run on, "cpu" or "cuda".
+        code: version, commit and dirty flag of the code, None where records of any code are judged.
+        data_hashes: by dataset; "" where nobody looked.
+        vanished: why cells that have a baseline no longer exist, by key.
+        notes: how a user's own files became datasets, and which models were left out of the matrix.
+        groups: cells of the whole matrix that are also judged together, by the group's name.
+        against, against_commit: the commit that is compared with, as the user named it and in 40
+            digits; "" where baselines judge.
+        lacking: why that commit has none of a cell, by key.
+    """
+
+    cells: tuple[Cell, ...]
+    rules: Rules
+    device: str
+    code: tuple[str, str | None, bool | None] | None
+    data_hashes: Mapping[str, str]
+    vanished: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    groups: Groups = field(default_factory=dict)
+    against: str = ""
+    against_commit: str = ""
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def budget(self) -> str:
+        """The budget of every cell."""
+        return self.cells[0].budget
+
+
+def check_folder(folder: Path) -> None:
+    """See that the folder of an earlier session can be written to.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        (folder / PLAN_FILE).open("a").close()  # a plan that stands there keeps its time
+    except OSError as error:
+        raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
+
+
+def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
+    """See that an earlier session was asked for what is asked now, as far as its plan says.
+
+    More seeds, other cells of the same matrix and a share of them may be asked of it.
+
+    Args:
+        folder: of the earlier session.
+        options: of this one.
+        device: the type of device that this one trains on.
+
+    Raises:
+        UsageError: budget, datasets, recipe or device are others.
+    """
+    asked = {
+        "budget": options.budget,
+        "datasets": sorted(options.datasets),
+        "recipe_name": options.recipe_name,
+        "overrides": options.overrides,
+        "against": options.against,
+        "device": device,
+    }
+    earlier = _plan_content(folder)
+    if "datasets" in earlier:
+        earlier["datasets"] = sorted(earlier["datasets"])
+    others = [
+        f"its {name.removesuffix('_name')} {'are' if name.endswith('s') else 'is'}"
+        f" {_in_words(earlier[name])}, not {_in_words(value)}"
+        for name, value in asked.items()
+        if name in earlier and earlier[name] != json.loads(json.dumps(value, default=str))
+    ]
+    if others:
+        raise UsageError(
+            f"--resume: {folder}: {'; '.join(others)}; give the same options again, or start anew"
+        )
+
+
+def _plan_content(folder: Path) -> dict[str, Any]:
+    """What a session's plan holds, options included; nothing where it cannot be read."""
+    try:
+        content = read_plan_file(folder) or {}
+        return {**json_object(content.get("options", {}), ""), **content}
+    except UsageError:
+        return {}
+
+
+def _in_words(value: Any) -> str:
+    """A name, names, or settings, as the command line has them."""
+    if isinstance(value, dict):
+        value = [f"{name}={setting}" for name, setting in value.items()]
+    return value if isinstance(value, str) else ",".join(map(str, value)) or "none"
+
+
+def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
+    """Write what was asked for beside what will come back."""
+    planned = {**dataclasses.asdict(plan), "cells": [cell.to_dict() for cell in plan.cells]}
+    asked = dataclasses.asdict(options)
+    write_plan_file(folder, planned, asked, command, resumes=options.resumes)
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """The plan of a session's folder, None where no cell was planned.
+
+    Raises:
+        UsageError: it is damaged; the line names the field.
+    """
+    content = read_plan_file(folder)
+    if content is None:
+        return None
+    names = [entry.name for entry in dataclasses.fields(Plan)]
+    planned = {name: content[name] for name in names if name in content}
+    return checked(Plan, planned, f"{folder / PLAN_FILE}: ")

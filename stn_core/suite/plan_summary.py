@@ -1,0 +1,49 @@
+"""What --plan shows: the cells, what is still to be trained, and how long it takes here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stn_core.report.plan_table import measured_speed, plan_table
+from stn_core.session.folder import session_folders
+from stn_core.session.records import RunRecord
+from stn_core.session.store import SessionStore
+from stn_core.suite.plan import Plan
+
+if TYPE_CHECKING:
+    from stn_core.suite.context import SessionContext
+    from stn_core.suite.session_options import SuiteOptions
+
+
+def plan_summary(context: SessionContext, plan: Plan) -> str:
+    """What is still to be trained; with --resume and --from-records, beside what is there."""
+    left = {
+        cell.key: context.judge.seeds_left(cell, context.earlier_records[cell.key])
+        for cell in plan.cells
+    }
+    stored = {
+        cell.key: context.stored.expected_seconds(cell.key, plan.device) for cell in plan.cells
+    }
+    ratio, runs = measured_speed(_earlier_runs(context.options, plan.device), stored)
+    seconds = {key: value * ratio for key, value in stored.items()}
+    table = plan_table(plan.cells, left, seconds, context.workers)
+    if not runs:
+        return f"{table} (stored times; this machine's are not known)"
+    return f"{table} (at this machine's speed: {ratio:.2f} times the stored times, n = {runs})"
+
+
+def _earlier_runs(options: SuiteOptions, device: str) -> list[RunRecord]:
+    """The runs of this machine in the last session beside this one that has any."""
+    if options.from_records or options.ray:
+        return []
+    import torch
+
+    from stn_core.training.environment import describe_environment
+
+    here = describe_environment(torch.device(device), options.threads)
+    for folder in session_folders(options.results.parent):
+        runs, _ = SessionStore(folder).own_records()
+        same = [run for run in runs if run.environment.is_like(here)]
+        if same:
+            return same
+    return []
