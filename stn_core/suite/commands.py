@@ -1,7 +1,4 @@
-"""The command ``stn``: reports of finished sessions, comparisons, predictions, exports, plans.
-
-The file is long because it declares the arguments of every command.
-"""
+"""The command ``stn``: reports of finished sessions, comparisons, predictions, exports, plans."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What one pytest process knows of its session: asked, planned and stored, each looked up once.
-
-The file is long because everything that hooks share is made here, each in a few lines.
-"""
+"""What one pytest process knows of its session: asked, planned and stored, each looked up once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a session says: a line as each cell ends, and at the end the table and the exit status.
-
-The file is long because all that is said at the end, and its order, is read in one place.
-"""
+"""What a session says: a line as each cell ends, and at the end the table and the exit status."""
 
 from __future__ import annotations
 

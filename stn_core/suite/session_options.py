@@ -1,7 +1,4 @@
-"""What a session was asked to do, as plain data, checked together.
-
-The file is long because every option has a field, and every pair that clashes a check.
-"""
+"""What a session was asked to do, as plain data, checked together."""
 
 from __future__ import annotations
 
