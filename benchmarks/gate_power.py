@@ -10,7 +10,7 @@ tests/gate/pool.json.gz. ``--baselines N`` plays more sessions, SESSIONS against
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,10 +230,16 @@ def picture(points: list[Point]) -> None:
         figure.savefig(PICTURE, metadata={"Date": None})
 
 
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    help_text = "how many baselines to draw (default: 200)"
+    parser.add_argument("--baselines", type=int, default=200, metavar="N", help=help_text)
+    return parser.parse_args(arguments)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--baselines", type=int, default=200)
-    baselines = parser.parse_args().baselines
+    baselines = parse_arguments().baselines
     for line in false_alarms(baselines):
         print(line, flush=True)
     for line in power(baselines // 4):

@@ -73,9 +73,9 @@ def _spread(accuracies: Sequence[float]) -> dict[str, float]:
 def runs_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     """The records as a table, a row a run.
 
-    Columns: the fields of `RunRecord`, those of its recipe and its environment as recipe.epochs or
-    environment.torch, and validation_accuracy. Left out are the confusion matrix and the worst
-    mistakes, and the validation curve, which `epochs_frame` has.
+    Columns: the fields of `RunRecord`, those of its recipe, its environment and its metrics as
+    recipe.epochs, environment.torch or metrics.macro_auc, and validation_accuracy. Left out are the
+    confusion matrix and the worst mistakes, and the validation curve, which `epochs_frame` has.
     """
     rows = []
     for record in records:

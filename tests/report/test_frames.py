@@ -84,7 +84,9 @@ def test_a_run_is_a_row_with_its_recipe_and_its_environment():
     assert frame["validation_accuracy"].fillna(-1).tolist() == [0.9, -1]
     fields = {field.name for field in dataclasses.fields(runs[0])}
     left_out = fields - set(frame) - {"recipe", "environment"}
-    assert left_out == {"confusion", "worst_mistakes", "validation"}
+    assert left_out == {"confusion", "worst_mistakes", "validation", "metrics"}
+    (with_metric,) = runs_frame([record(0, metrics={"macro_auc": 0.5})])["metrics.macro_auc"]
+    assert with_metric == 0.5
 
 
 def test_an_epoch_is_a_row():

@@ -43,6 +43,7 @@ COMPARE = ["compare", "baselines.json", "--models", "all"]
 
 
 def test_a_terminal_of_few_characters_gets_escapes(here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
     assert main(COMPARE) == 0

@@ -14,6 +14,15 @@ from tests.suite.sessions import GATE, MODELS, command, exactly, select
 pytest_plugins = ["pytester"]
 pytestmark = needs_posix_signals
 
+
+@pytest.fixture(autouse=True)
+def sigint_as_in_a_terminal():
+    """Whoever runs the tests in the background has us inherit a SIGINT that is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 MOST_SECONDS = 120
 """Until a process must have ended, on however busy a machine."""
 

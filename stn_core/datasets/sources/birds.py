@@ -169,7 +169,8 @@ def _sources(listing: Listing, images: Tensor, digest: str) -> Sources:
 
 def _decode_all(images: Sequence[BirdImage], size: int) -> Tensors:
     """All images, uint8 ``(N, 3, size, size)``, and the SHA-256 of each file, ``(N, 32)``."""
-    from PIL import Image, UnidentifiedImageError
+    with needs_extra("data"):
+        from PIL import Image, UnidentifiedImageError
 
     damages = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
     paths = [image.path for image in images]
@@ -204,7 +205,8 @@ def decode_square(content: bytes, size: int, box: Box | None = None) -> NDArray[
     Raises:
         ValueError: the box lies outside the image.
     """
-    from PIL import Image
+    with needs_extra("data"):
+        from PIL import Image
 
     with Image.open(io.BytesIO(content)) as file:
         image = file.convert("RGB")
