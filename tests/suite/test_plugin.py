@@ -220,7 +220,12 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         # Whoever runs the tests in the background has us inherit a SIGINT that is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while not list(pytester.path.glob("results/*/records.jsonl")) and process.poll() is None:
+    while process.poll() is None:
+        found = pytester.path.glob("results/*/records.jsonl")
+        if any(
+            path.read_text().endswith("\n") for path in found
+        ):  # a whole one, not the file alone
+            break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=600)
