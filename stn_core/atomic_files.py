@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import re
+import signal
+import threading
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
@@ -59,6 +61,30 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM that arrive within the block take effect at its end.
+
+    For a few lines between work that is done and its place on the disk. Outside of the main thread,
+    where Python answers no signal, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    usual = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not None:  # else a handler that Python cannot put back
+            usual[number] = signal.signal(number, lambda signum, frame: arrived.append(signum))
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        for came in dict.fromkeys(arrived):
+            signal.raise_signal(came)
 
 
 def is_unfinished(name: str) -> bool:

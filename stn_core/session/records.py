@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from stn_core.atomic_files import signals_wait
 from stn_core.errors import UsageError, check_regular, needs_extra
 from stn_core.registry import check_name
 from stn_core.schema import (
@@ -253,8 +254,11 @@ def _check_results(record: RunRecord) -> None:
 
 
 def append_record(path: Path, record: RunRecord) -> None:
-    """Append a record as one line, on the disk when this returns; safe with several writers."""
-    with FileLock(f"{path}.lock"), path.open("ab") as file:
+    """Append a record as one line, on the disk when this returns; safe with several writers.
+
+    Ctrl-C waits: the run is over, and would have to be trained again.
+    """
+    with signals_wait(), FileLock(f"{path}.lock"), path.open("ab") as file:
         if file.tell() and not _ends_with_newline(path):
             file.write(b"\n")  # a torn line stays alone, and does not tear this one
         file.write(record.to_json().encode() + b"\n")

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import multiprocessing
+import signal
 
 import pytest
+from filelock import FileLock
 
 from stn_core.errors import UsageError
 from stn_core.session.records import RunRecord, append_record, read_records
 from tests.examples import environment, record
+from tests.platforms import needs_posix_signals
 
 
 @pytest.mark.parametrize("confusion", [[[3, 1], [0, 2]], None])
@@ -170,6 +173,25 @@ def test_several_writers_lose_nothing(tmp_path):
     records, complaints = read_records(path)
     assert sorted(r.seed for r in records) == list(range(120))
     assert complaints == []
+
+
+class LockedAsCtrlCComes(FileLock):
+    """Ctrl-C comes as a record is about to be written."""
+
+    def __enter__(self):
+        signal.raise_signal(signal.SIGINT)
+        return super().__enter__()
+
+
+@needs_posix_signals
+def test_ctrl_c_comes_after_the_record_of_a_finished_run(tmp_path, monkeypatch):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    monkeypatch.setattr("stn_core.session.records.FileLock", LockedAsCtrlCComes)
+    with pytest.raises(KeyboardInterrupt):
+        append_record(tmp_path / "records.jsonl", record(0))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    (kept,), complaints = read_records(tmp_path / "records.jsonl")
+    assert (kept.seed, complaints) == (0, [])
 
 
 def test_a_torn_line_costs_only_itself(tmp_path):
