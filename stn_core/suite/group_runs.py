@@ -21,6 +21,7 @@ def settle_groups(
     plan: Plan,
     judge: Judge,
     judgements: Sequence[Judgement],
+    records: Records,
     read_records: Callable[[], Records],
     train: Train | None,
 ) -> tuple[list[GroupJudgement], list[str]]:
@@ -30,7 +31,8 @@ def settle_groups(
         plan: of the session.
         judge: of its rules.
         judgements: of its cells, which stay as they are.
-        read_records: what has been written so far, by cell.
+        records: that the cells were judged by, by cell.
+        read_records: reads them again, once more have been trained.
         train: trains more seeds, some with the code of the commit that is compared with; None where
             nothing may be trained.
 
@@ -41,7 +43,7 @@ def settle_groups(
     asked_before: set[tuple[str, int, bool]] = set()
     why = ""
     while True:
-        groups = judge_groups(judge, plan.groups, plan.cells, judgements, read_records())
+        groups = judge_groups(judge, plan.groups, plan.cells, judgements, records)
         # A seed that was asked for and did not come back well will not come by asking again.
         new = [task for task in _wanted(groups) if task not in asked_before]
         if not new or train is None or why:
@@ -53,6 +55,7 @@ def settle_groups(
                 for side in (False, True)
             )
             train(own, others)
+            records = read_records()
         except (OSError, UsageError) as error:
             why = f": {error}"
     unsettled = [group.name for group in groups if group.wanted or group.wanted_references]

@@ -180,6 +180,7 @@ class Reporting:
             plan,
             context.judge,
             self._judgements,
+            by_key,
             lambda: self._records_by_key(plan),
             context.trainer.train_for_groups if trains else None,
         )

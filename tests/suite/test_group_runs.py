@@ -58,7 +58,9 @@ def settle(trainer, *, trains=True):
     judgements = judge_session(PLAN, JUDGE, trainer.runs, {}, {})
     assert {one.verdict for one in judgements} == {Verdict.PASS}
     train = trainer if trains else None
-    groups, remarks = settle_groups(PLAN, JUDGE, judgements, lambda: trainer.runs, train)
+    groups, remarks = settle_groups(
+        PLAN, JUDGE, judgements, dict(trainer.runs), lambda: trainer.runs, train
+    )
     assert judge_session(PLAN, JUDGE, trainer.runs, {}, {}) == judgements
     return groups, remarks
 
