@@ -16,7 +16,7 @@ from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
 from stn_core.training import loop
-from stn_core.training.callbacks import KeepArtifacts, SaveCheckpoints, SaveModels, ShowProgress
+from stn_core.training.callbacks import KeepArtifacts, SaveCheckpoints, SaveModels, TellProgress
 from stn_core.training.run_cell import RunResult, RunSettings, run_cell
 from tests.watching import OnEpoch
 
@@ -38,7 +38,7 @@ def run_all(engine: Engine, tasks: Sequence[Task]) -> list[RunResult]:
 
 def test_tasks_and_results_travel_and_are_what_run_cell_gives() -> None:
     engine: Engine = InProcess()
-    callbacks = (KeepArtifacts("a"), SaveModels("b"), SaveCheckpoints("c"), ShowProgress())
+    callbacks = (KeepArtifacts("a"), SaveModels("b"), SaveCheckpoints("c"), TellProgress("d"))
     travelling = Task(CELL, 1, RunSettings(), callbacks)
     assert pickle.loads(pickle.dumps(travelling)) == travelling
     results = run_all(engine, [Task(CELL, seed, RunSettings()) for seed in (3, 1)])

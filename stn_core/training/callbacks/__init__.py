@@ -3,7 +3,7 @@
 from stn_core.training.callbacks.artifacts import KeepArtifacts
 from stn_core.training.callbacks.base import Callback, Run, Watcher
 from stn_core.training.callbacks.checkpoints import SaveCheckpoints
-from stn_core.training.callbacks.progress import ShowProgress, TellProgress
+from stn_core.training.callbacks.progress import TellProgress
 from stn_core.training.callbacks.saved_models import SaveModels
 from stn_core.training.callbacks.tensorboard import WriteTensorBoard
 
@@ -13,7 +13,6 @@ __all__ = [
     "Run",
     "SaveCheckpoints",
     "SaveModels",
-    "ShowProgress",
     "TellProgress",
     "Watcher",
     "WriteTensorBoard",
