@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stn_core.errors import needs_extra
+from stn_core.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +37,19 @@ def write_at_once(path: Path, text: str) -> None:
     """Write a text file so that neither a reader nor a crash ever meets half of it."""
     with replaced_at_once(path) as unfinished:
         unfinished.write_bytes(encoded(text))
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a text file that the user asked for, and create its folder if there is none.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_at_once(path, text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
 
 
 def append_text(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from stn_core import UsageError
 from stn_core.atomic_files import (
     append_text,
     is_unfinished,
@@ -13,6 +14,7 @@ from stn_core.atomic_files import (
     remove_unfinished,
     replaced_at_once,
     write_at_once,
+    write_output,
     write_tensors,
 )
 
@@ -23,6 +25,14 @@ def test_a_text_takes_the_place_of_another(tmp_path: Path) -> None:
         write_at_once(path, text)
         assert path.read_text(encoding="utf-8") == text
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_output_file_gets_its_folder_or_a_one_line_error(tmp_path: Path) -> None:
+    write_output(tmp_path / "new" / "page.html", "page")
+    assert (tmp_path / "new" / "page.html").read_text() == "page"
+    inside_a_file = tmp_path / "new" / "page.html" / "other.html"
+    with pytest.raises(UsageError, match=r"^cannot write .*other\.html: (File|Not)"):
+        write_output(inside_a_file, "page")
 
 
 def test_until_it_is_whole_the_old_file_is_there(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError, needs_extra
+from stn_core.atomic_files import write_output
+from stn_core.errors import needs_extra
 from stn_core.gate.contrasts import Finding
 from stn_core.report.claims import WAYS
-from stn_core.report.claims_text import INTERVALS, difference_text, tally_line
+from stn_core.report.claims_text import INTERVALS, claim_difference, tally_line
 from stn_core.report.figures import FigureFolder
 from stn_core.report.judged_claims import JudgedClaim, JudgedDifference
 from stn_core.report.page import render
@@ -54,11 +54,7 @@ def write_claims_page(judged: Sequence[JudgedClaim], page: Path, command: str) -
         claims=claims,
         complaints=draw.failures,
     )
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_at_once(page, content)
-    except OSError as error:
-        raise UsageError(f"cannot write {page}: {error.strerror}") from None
+    write_output(page, content)
 
 
 def _content(one: JudgedClaim, draw: FigureFolder) -> dict[str, Any]:
@@ -84,7 +80,7 @@ def _way(one: JudgedClaim, way: str, draw: FigureFolder) -> dict[str, Any]:
         "budget": one.claim.budgets[way],
         "finding": str(finding),
         "kind": _KINDS[finding] if finding else "new",
-        "lines": [f"{diff.finding}; {difference_text(diff)}" for diff in one.ways[way]],
+        "lines": [f"{diff.finding}; {claim_difference(diff)}" for diff in one.ways[way]],
         "svg": svg,
     }
 

@@ -11,7 +11,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.contrasts import Direction, Finding
 from stn_core.report.claims import METRICS, WAYS
 from stn_core.report.judged_claims import CONFIDENCE, JudgedClaim, JudgedDifference
-from stn_core.report.text_table import aligned_table
+from stn_core.report.text_table import aligned_table, counted, difference_text
 
 WAYS_OF_TESTING = (
     "Each claim is a contrast of models that are trained here, on several seeds, in two ways: as"
@@ -38,14 +38,23 @@ _PLURAL = {Finding.HOLDS: "hold", Finding.DOES_NOT_HOLD: "do not hold", Finding.
 
 def claims_table(judged: Sequence[JudgedClaim]) -> str:
     """A row a claim, with what was found in both ways."""
-    rows = [
-        {
-            "claim": one.claim.id,
-            **{title: _short(one, way) for way, title in WAYS.items()},
-        }
-        for one in judged
-    ]
+    rows = [{"claim": one.claim.id, **_findings(one, "{} ({})")} for one in judged]
     return aligned_table(rows, "simple")
+
+
+def _findings(one: JudgedClaim, form: str) -> dict[str, str]:
+    """What was found, by the title of each way; "" for a way in which the claim is not tested.
+
+    Args:
+        one: the claim.
+        form: of the finding and the difference that decides it.
+    """
+    return {
+        title: form.format(one.finding(way), claim_difference(decisive_difference(one.ways[way])))
+        if way in one.ways
+        else ""
+        for way, title in WAYS.items()
+    }
 
 
 def tally_line(judged: Sequence[JudgedClaim]) -> str:
@@ -55,14 +64,7 @@ def tally_line(judged: Sequence[JudgedClaim]) -> str:
         counts = collections.Counter(one.finding(way) for one in judged if way in one.ways)
         said = ", ".join(f"{counts[one]} {_PLURAL[one]}" for one in Finding if counts[one])
         parts.append(f"{title}: {said or 'none'}")
-    return f"{len(judged)} claims; {'; '.join(parts)}"
-
-
-def _short(one: JudgedClaim, way: str) -> str:
-    if way not in one.ways:
-        return ""
-    decisive = decisive_difference(one.ways[way])
-    return f"{one.finding(way)} ({difference_text(decisive)})"
+    return f"{counted(len(judged), 'claim')}; {'; '.join(parts)}"
 
 
 def decisive_difference(differences: Sequence[JudgedDifference]) -> JudgedDifference:
@@ -88,19 +90,19 @@ def _support(one: JudgedDifference) -> float:
     return estimate if direction is Direction.HIGHER else -estimate
 
 
-def difference_text(one: JudgedDifference) -> str:
-    """One difference in a line: what was compared, estimate, interval, seeds, and what is open."""
+def claim_difference(one: JudgedDifference) -> str:
+    """A claim's difference in a line: the sides, estimate, interval, seeds, and what is open."""
     contrast = one.contrast
     versus = f"{contrast.model} - {one.other}"
     if one.difference is None:
         return f"{versus}: {one.reason}"
     unit = METRICS[contrast.metric]
     digits = 1 if unit == "%" or unit == "epochs" else 2
-    low, high = one.difference.low, one.difference.high
-    text = f"{versus}: {one.difference.estimate:+.{digits}f} {unit}"
-    if low != high and not math.isnan(low):
-        text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-    text += f", n = {_seeds(one)}"
+    if one.difference.low == one.difference.high:  # exact, as a number of parameters is
+        said = f"{one.difference.estimate:+.{digits}f} {unit}"
+    else:
+        said = difference_text(one.difference, digits, unit)
+    text = f"{versus}: {said}, n = {_seeds(one)}"
     if one.reason:
         text += f"; {one.reason}"
     if one.wanted:
@@ -131,18 +133,11 @@ def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
     ]
     for one in judged:
         note = f" ({one.claim.note})" if one.claim.note else ""
-        cells = [_document_cell(one, way) for way in WAYS]
+        cells = _findings(one, "**{}**: {}").values()
         lines.append(f"| {one.claim.sentence}{note} | {one.claim.source} | {' | '.join(cells)} |")
     lines += ["", "## Every difference", ""]
     lines += _details(judged)
     return "\n".join(lines) + "\n"
-
-
-def _document_cell(one: JudgedClaim, way: str) -> str:
-    if way not in one.ways:
-        return ""
-    decisive = decisive_difference(one.ways[way])
-    return f"**{one.finding(way)}**: {difference_text(decisive)}"
 
 
 def claims_excerpt(judged: Sequence[JudgedClaim]) -> str:
@@ -156,7 +151,7 @@ def claims_excerpt(judged: Sequence[JudgedClaim]) -> str:
     ]
     lines = ["| claim | finding | difference |", "|---|---|---|"]
     for one, way, found in rows[:MOST_TELLING]:
-        said = difference_text(decisive_difference(one.ways[way]))
+        said = claim_difference(decisive_difference(one.ways[way]))
         lines.append(f"| {one.claim.sentence} | {found}, {WAYS[way]} | {said} |")
     return "\n".join(lines)
 
@@ -192,5 +187,5 @@ def _details(judged: Iterable[JudgedClaim]) -> Iterable[str]:
                 dataset = difference.contrast.dataset
                 yield (
                     f"    - {WAYS[way]}, `{budget}/{dataset}`: {difference.finding};"
-                    f" {difference_text(difference)}"
+                    f" {claim_difference(difference)}"
                 )

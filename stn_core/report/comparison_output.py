@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError, needs_extra, printable
+from stn_core.atomic_files import write_output
+from stn_core.errors import needs_extra, printable
 from stn_core.gate.intervals import Difference
 from stn_core.gate.verdict import accuracy_text
 from stn_core.report.cell_section import Figure
@@ -31,6 +31,7 @@ from stn_core.report.text_table import (
     WIDTH,
     aligned_table,
     counted,
+    difference_text,
     first_few,
     fitting_columns,
 )
@@ -43,8 +44,6 @@ _SURE = f"{100 * CONFIDENCE:.0f} %"
 _LOSS = "test loss, B - A, %"
 _DROPPED_FIRST = ("budget", _LOSS)
 """The columns that a narrow terminal does without."""
-_LARGE = 1000.0
-"""A difference of the test loss in per cent that is not worth its digits."""
 
 
 def comparison_frame(comparisons: Sequence[CellComparison]) -> pd.DataFrame:
@@ -114,24 +113,12 @@ def comparison_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, str
             "finding": str(comparison.finding),
             "A, % (n)": accuracy_text(comparison.a.accuracies) if comparison.a else "",
             "B, % (n)": accuracy_text(comparison.b.accuracies) if comparison.b else "",
-            "B - A, points": _interval(comparison.accuracy_points, 2),
-            _LOSS: _interval(comparison.loss_percent, 1),
+            "B - A, points": difference_text(comparison.accuracy_points, 2),
+            _LOSS: difference_text(comparison.loss_percent, 1),
             "caution": ", ".join(comparison.cautions),
         }
         for comparison in comparisons
     ]
-
-
-def _interval(difference: Difference | None, digits: int) -> str:
-    if difference is None:
-        return ""
-    low, high = _number(difference.low, digits), _number(difference.high, digits)
-    ends = "n/a" if math.isnan(difference.low) else f"{low}, {high}"
-    return f"{_number(difference.estimate, digits)} [{ends}]"
-
-
-def _number(value: float, digits: int) -> str:
-    return f">{_LARGE:.0f}" if value > _LARGE else f"{value:+.{digits}f}"
 
 
 def comparison_answer(comparisons: Sequence[CellComparison]) -> str:
@@ -175,10 +162,9 @@ def _loss_lines(comparisons: Sequence[CellComparison]) -> list[str]:
             and comparison.finding is not agrees
         ]
         if keys:
-            rest = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             lines.append(
                 f"the test loss of B is {loss}, its accuracy was not found {accuracy}:"
-                f" {printable(', '.join(keys[:3]))}{rest}"
+                f" {printable(first_few(keys))}"
             )
     return lines
 
@@ -204,27 +190,23 @@ def write_comparison(
     """
     differences = _differences(comparisons)
     shown = []
-    try:
-        draw = FigureFolder(figures)
-        if differences:
-            with drawing_style():
-                chart = partial(difference_chart, differences)
-                svg = draw("comparison", "Differences of accuracy", chart)
-            shown.append(Figure("Differences of accuracy, with their intervals", "", Markup(svg)))
-        content = render(
-            "comparison.html",
-            title=f"{a.path} against {b.path}",
-            answer=comparison_answer(comparisons),
-            sides=side_lines(a, b),
-            rows=comparison_page_rows(comparisons),
-            lines=comparison_lines(comparisons),
-            figures=shown,
-            complaints=[*a.complaints, *b.complaints, *draw.failures],
-        )
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_at_once(page, content)
-    except OSError as error:
-        raise UsageError(f"cannot write {page}: {error.strerror}") from None
+    draw = FigureFolder(figures)
+    if differences:
+        with drawing_style():
+            chart = partial(difference_chart, differences)
+            svg = draw("comparison", "Differences of accuracy", chart)
+        shown.append(Figure("Differences of accuracy, with their intervals", "", Markup(svg)))
+    content = render(
+        "comparison.html",
+        title=f"{a.path} against {b.path}",
+        answer=comparison_answer(comparisons),
+        sides=side_lines(a, b),
+        rows=comparison_page_rows(comparisons),
+        lines=comparison_lines(comparisons),
+        figures=shown,
+        complaints=[*a.complaints, *b.complaints, *draw.failures],
+    )
+    write_output(page, content)
 
 
 def _differences(comparisons: Sequence[CellComparison]) -> list[tuple[str, Difference]]:

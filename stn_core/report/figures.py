@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable
 from pathlib import Path
 
-from stn_core.atomic_files import write_at_once
+from stn_core.atomic_files import write_output
 from stn_core.errors import needs_extra
 from stn_core.report.svg import for_file, for_page, to_svg
 from stn_core.session.file_names import safe_stem
@@ -28,16 +28,17 @@ class FigureFolder:
     def __init__(self, folder: Path | None) -> None:
         self.failures: list[str] = []
         self._folder = folder
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, name: str, title: str, draw: Callable[[], Figure]) -> str:
         """A figure as the SVG element of a page; "" if its data cannot be drawn.
 
         Args:
             name: of the file, without its ending; unique, any text.
-            title: what a reader who does not see the figure is told.
+            title: a description for readers who cannot see the figure.
             draw: makes it.
+
+        Raises:
+            UsageError: its file cannot be written.
         """
         try:
             svg = to_svg(draw(), name)
@@ -45,5 +46,5 @@ class FigureFolder:
             self.failures.append(f"{name} is not drawn: {type(error).__name__}: {error}")
             return ""
         if self._folder:
-            write_at_once(self._folder / f"{safe_stem(name)}.svg", for_file(svg))
+            write_output(self._folder / f"{safe_stem(name)}.svg", for_file(svg))
         return for_page(svg, html.escape(title, quote=True))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError, needs_extra, printable
+from stn_core.atomic_files import write_output
+from stn_core.errors import needs_extra, printable
 from stn_core.gate.intervals import Difference, difference_of_means
 from stn_core.gate.statistics import sampling_deviation
 from stn_core.gate.verdict import accuracy_text
@@ -24,7 +24,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.page import render
 from stn_core.report.sources import CellRuns, Source
 from stn_core.report.svg import COLOURS, WIDTH, drawing_style, new_figure
-from stn_core.report.text_table import aligned_table, counted, first_few
+from stn_core.report.text_table import aligned_table, counted, difference_text, first_few
 from stn_core.session.cells import split_key
 
 with needs_extra("report"):
@@ -117,16 +117,10 @@ def history_rows(cells: Sequence[CellHistory]) -> list[dict[str, str]]:
             "baseline, % (n)": accuracy_text(cell.baseline),
             "first, % (n)": accuracy_text(cell.accuracies[0]),
             "last, % (n)": accuracy_text(cell.accuracies[-1]),
-            "change from baseline, points": _points(cell.drift),
+            "change from baseline, points": difference_text(cell.drift, 2),
         }
         for cell in cells
     ]
-
-
-def _points(drift: Difference | None) -> str:
-    if drift is None:
-        return ""
-    return f"{drift.estimate:+.2f} ({drift.low:+.2f} to {drift.high:+.2f})"
 
 
 def history_text(cells: Sequence[CellHistory]) -> str:
@@ -168,24 +162,20 @@ def write_history(
         UsageError: they cannot be written.
     """
     shown = []
-    try:
-        draw = FigureFolder(figures)
-        with drawing_style():
-            for cell in cells:
-                name = f"{split_key(cell.key).id} ({cell.device})"
-                svg = draw(f"history-{name}", f"{name} over commits", partial(history_chart, cell))
-                shown.append(Drawing(name, "", Markup(svg)))
-        content = render(
-            "comparison.html",
-            title="Accuracy over commits",
-            answer=history_answer(cells),
-            sides=[printable(line) for line in lines],
-            rows=[{"anchor": "", "verdict": "", "cells": row} for row in history_rows(cells)],
-            lines=[],
-            figures=shown,
-            complaints=draw.failures,
-        )
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_at_once(page, content)
-    except OSError as error:
-        raise UsageError(f"cannot write {page}: {error.strerror}") from None
+    draw = FigureFolder(figures)
+    with drawing_style():
+        for cell in cells:
+            name = f"{split_key(cell.key).id} ({cell.device})"
+            svg = draw(f"history-{name}", f"{name} over commits", partial(history_chart, cell))
+            shown.append(Drawing(name, "", Markup(svg)))
+    content = render(
+        "comparison.html",
+        title="Accuracy over commits",
+        answer=history_answer(cells),
+        sides=[printable(line) for line in lines],
+        rows=[{"anchor": "", "verdict": "", "cells": row} for row in history_rows(cells)],
+        lines=[],
+        figures=shown,
+        complaints=draw.failures,
+    )
+    write_output(page, content)

@@ -12,15 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError, needs_extra, printable, unknown_name
+from stn_core.atomic_files import write_output
+from stn_core.errors import UsageError, needs_extra, unknown_name
 from stn_core.gate.all_pairs import CONFIDENCE, differences_of_all_pairs, seeds_to_settle
 from stn_core.gate.intervals import Difference
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import sampling_deviation
 from stn_core.gate.verdict import accuracy_text
 from stn_core.report.sources import CellRuns, Source
-from stn_core.report.text_table import WIDTH, aligned_table, counted, fitting_columns
+from stn_core.report.text_table import (
+    WIDTH,
+    aligned_table,
+    counted,
+    difference_text,
+    fitting_columns,
+)
 from stn_core.session.cells import Place
 
 with needs_extra("report"):
@@ -166,19 +172,12 @@ def pairs_rows(pairs: Sequence[ModelPair]) -> list[dict[str, str]]:
             "other model": pair.second.model,
             "accuracy, % (n)": accuracy_text(pair.first.accuracies),
             "other's, % (n)": accuracy_text(pair.second.accuracies),
-            "difference, points": _interval(pair.points, 2),
-            _LOSS: _interval(pair.loss_percent, 1),
+            "difference, points": difference_text(pair.points, 2),
+            _LOSS: difference_text(pair.loss_percent, 1),
             "seeds to settle": str(pair.seeds or ""),
         }
         for pair in pairs
     ]
-
-
-def _interval(difference: Difference, digits: int) -> str:
-    if math.isnan(difference.low):
-        return f"{difference.estimate:+.{digits}f} [n/a]"
-    ends = ", ".join(f"{end:+.{digits}f}" for end in (difference.low, difference.high))
-    return f"{difference.estimate:+.{digits}f} [{ends}]"
 
 
 def pairs_answer(pairs: Sequence[ModelPair]) -> str:
@@ -225,8 +224,4 @@ def write_pairs(pairs: Sequence[ModelPair], file: Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_at_once(file, pairs_frame(pairs).to_csv(index=False))
-    except OSError as error:
-        raise UsageError(f"cannot write {printable(str(file))}: {error.strerror}") from None
+    write_output(file, pairs_frame(pairs).to_csv(index=False))

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError, needs_extra, printable
-from stn_core.gate.intervals import Difference
+from stn_core.atomic_files import write_output
+from stn_core.errors import needs_extra, printable
 from stn_core.gate.paired import PairedCounts
 from stn_core.report.cell_charts import confusion_chart
 from stn_core.report.cell_section import Figure
@@ -21,7 +20,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.mosaics import gallery
 from stn_core.report.page import render
 from stn_core.report.svg import drawing_style
-from stn_core.report.text_table import aligned_table
+from stn_core.report.text_table import aligned_table, difference_text
 
 with needs_extra("report"):
     from markupsafe import Markup
@@ -91,7 +90,7 @@ class PairedModels:
 
 def paired_lines(pair: PairedModels) -> list[str]:
     """The answer, and what it rests on."""
-    counts, words = pair.counts, _points(pair.counts.difference(LEVEL))
+    counts, words = pair.counts, _points(pair.counts, LEVEL)
     answer = f"{pair.finding}: B - A is {words} points on {pair.dataset}"
     lines = [
         f"{answer} (McNemar's exact test, p = {counts.p_value:.2g}; n = {counts.images} images)."
@@ -122,7 +121,7 @@ def paired_rows(pair: PairedModels) -> list[dict[str, str]]:
                 "images": str(counts.images),
                 "A right, %": _share(a[chosen]),
                 "B right, %": _share(b[chosen]),
-                "B - A, points": _points(counts.difference(LEVEL / len(pair.class_names))),
+                "B - A, points": _points(counts, LEVEL / len(pair.class_names)),
                 "only A right": str(counts.only_first),
                 "only B right": str(counts.only_second),
             }
@@ -134,11 +133,8 @@ def _share(right: NDArray[np.bool_]) -> str:
     return f"{100 * float(right.mean()):.2f}" if len(right) else ""
 
 
-def _points(difference: Difference) -> str:
-    estimate, low, high = (
-        100 * value for value in (difference.estimate, difference.low, difference.high)
-    )
-    return f"{estimate:+.2f} [{low:+.2f}, {high:+.2f}]" if estimate == estimate else ""
+def _points(counts: PairedCounts, level: float) -> str:
+    return difference_text(counts.difference(level).mapped(lambda share: 100 * share), 2)
 
 
 def paired_table(pair: PairedModels) -> str:
@@ -158,24 +154,20 @@ def write_paired_page(pair: PairedModels, page: Path, figures: Path | None) -> N
         UsageError: they cannot be written.
     """
     answer, *lines = paired_lines(pair)
-    try:
-        draw = FigureFolder(figures)
-        with drawing_style():
-            shown = [*_confusions(pair, draw), *_disagreements(pair, draw)]
-        content = render(
-            "comparison.html",
-            title=f"{pair.a.name} against {pair.b.name} on {pair.dataset}",
-            answer=answer,
-            sides=lines,
-            rows=[{"anchor": "", "verdict": "", "cells": cells} for cells in paired_rows(pair)],
-            lines=["the intervals of all classes hold together with 95 %"],
-            figures=shown,
-            complaints=draw.failures,
-        )
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_at_once(page, content)
-    except OSError as error:
-        raise UsageError(f"cannot write {printable(str(page))}: {error.strerror}") from None
+    draw = FigureFolder(figures)
+    with drawing_style():
+        shown = [*_confusions(pair, draw), *_disagreements(pair, draw)]
+    content = render(
+        "comparison.html",
+        title=f"{pair.a.name} against {pair.b.name} on {pair.dataset}",
+        answer=answer,
+        sides=lines,
+        rows=[{"anchor": "", "verdict": "", "cells": cells} for cells in paired_rows(pair)],
+        lines=["the intervals of all classes hold together with 95 %"],
+        figures=shown,
+        complaints=draw.failures,
+    )
+    write_output(page, content)
 
 
 def _confusions(pair: PairedModels, draw: FigureFolder) -> list[Figure]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stn_core.atomic_files import write_at_once
+from stn_core.atomic_files import write_output
 from stn_core.errors import UsageError, printable
 from stn_core.gate.verdict import Judgement
 from stn_core.report.cell_drawing import cells_to_draw, draw_cells
@@ -67,17 +67,13 @@ def write_report(
     told = [complaint for session in sessions for complaint in session.complaints]
     results = [_results(session, table if len(sessions) == 1 else None) for session in sessions]
     tasks = _tasks(results, draw)
-    try:
-        folder = FigureFolder(figures)
-        cells, undrawn = draw_cells(tasks, figures, on_progress or (lambda done, count: None))
-        folder.failures += undrawn
-        with drawing_style():
-            complaints = [*unreadable, *told, *incomparable]
-            content = build_page(results, cells, comparisons, complaints, folder)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_at_once(page, content)
-    except OSError as error:
-        raise UsageError(f"cannot write {page}: {error.strerror}") from None
+    folder = FigureFolder(figures)
+    cells, undrawn = draw_cells(tasks, figures, on_progress or (lambda done, count: None))
+    folder.failures += undrawn
+    with drawing_style():
+        complaints = [*unreadable, *told, *incomparable]
+        content = build_page(results, cells, comparisons, complaints, folder)
+    write_output(page, content)
     return (*unreadable, *told, *incomparable, *folder.failures)
 
 

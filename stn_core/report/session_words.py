@@ -6,20 +6,12 @@ import collections
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.text_table import (
-    counted,
-    first_few,
-)
+from stn_core.report.text_table import counted, first_few
 from stn_core.session.cells import split_key
-
-if TYPE_CHECKING:
-    pass
-
 
 BLIND_POINTS = 5.0
 """A cell that can miss a larger drop than this is named."""

@@ -1,11 +1,16 @@
-"""Rows of text as a table, for a terminal or as Markdown, no wider than there is room."""
+"""Rows of text as a table that fits its width, for a terminal or as Markdown, and its numbers."""
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from stn_core.errors import needs_extra, printable
+
+if TYPE_CHECKING:
+    from stn_core.gate.intervals import Difference
 
 WIDTH = 120
 """Of a table where nobody knows how wide the reader's window is: in a log, in a file."""
@@ -30,6 +35,9 @@ _GAP = 2
 
 _PADDING = 2
 """What tabulate adds to a heading."""
+
+_LARGE = 1000.0
+"""A larger difference is not worth its digits."""
 
 
 def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:
@@ -83,6 +91,24 @@ def fitting_columns(
 def counted(count: int, noun: str) -> str:
     """How many there are of something: "1 run", "2 runs"."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def difference_text(difference: Difference | None, digits: int, unit: str = "") -> str:
+    """A difference with its interval: "+1.20 points [+0.80, +1.60]"; "" if there is none.
+
+    Args:
+        difference: its interval is nan if no spread is known.
+        digits: after the decimal point.
+        unit: written after the estimate.
+    """
+    if difference is None or math.isnan(difference.estimate):
+        return ""
+    estimate, low, high = (
+        f">{_LARGE:.0f}" if value > _LARGE else f"{value:+.{digits}f}"
+        for value in (difference.estimate, difference.low, difference.high)
+    )
+    interval = "n/a" if math.isnan(difference.low) else f"{low}, {high}"
+    return " ".join(filter(None, (estimate, unit, f"[{interval}]")))
 
 
 def first_few(names: Sequence[str], most: int = 3) -> str:

@@ -57,7 +57,7 @@ def test_a_wrong_entry_fails_the_command_and_the_others_are_told(tmp_path, capsy
     baselines = str(REPOSITORY / "baselines.json")
     assert main(["claims", "claims.toml", "--baselines", baselines]) == 1
     said = capsys.readouterr()
-    assert "1 claims" in said.out
+    assert "1 claim;" in said.out
     assert "wrong-spinal" in said.err
     assert (tmp_path / "claims.md").exists()
     assert (tmp_path / "claims.html").exists()
