@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from stn_core.atomic_files import is_unfinished
 from stn_core.errors import UsageError, check_regular, needs_extra
-from stn_core.session.file_names import LOCK_FILE, PLAN_FILE, RECORDS_FILE
+from stn_core.session.beats import discard_beats
+from stn_core.session.file_names import BEATS_FOLDER, LOCK_FILE, PLAN_FILE, RECORDS_FILE
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -49,7 +50,7 @@ def _names(folder: Path) -> Iterator[Path]:
 def hold_folder(folder: Path) -> BaseFileLock:
     """Keep a folder for the session of this process, until the lock is released or it ends.
 
-    What a killed session left half written there is removed.
+    What a killed session left half written there is removed, and what it said of its runs.
 
     Raises:
         UsageError: another session is running in it, or it cannot be written to.
@@ -64,6 +65,7 @@ def hold_folder(folder: Path) -> BaseFileLock:
         for left in folder.rglob("*.tmp"):
             if is_unfinished(left.name):
                 left.unlink(missing_ok=True)
+        discard_beats(folder / BEATS_FOLDER)
     except Timeout:
         raise UsageError(
             f"{folder}: another session is running in it; wait for its end, or stop it"

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.session.file_names import LOCK_FILE, PLAN_FILE, RECORDS_FILE
+from stn_core.session.beats import Beat, read_beats, write_beat
+from stn_core.session.file_names import BEATS_FOLDER, LOCK_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.session.folder import (
     claim_folder,
     discard_folder,
@@ -76,10 +77,12 @@ def test_a_killed_session_holds_no_folder(tmp_path):
     left.parent.mkdir()
     left.touch()
     (tmp_path / "notes.tmp").touch()
+    write_beat(tmp_path / BEATS_FOLDER, Beat("smoke/digits/cnn", seed=0, epoch=3, epochs=10))
     process = subprocess.run([sys.executable, "-c", code, str(tmp_path)])
     assert process.returncode < 0
     hold_folder(tmp_path).release()
     assert not left.exists()
+    assert read_beats(tmp_path / BEATS_FOLDER) == []  # else the live line counts its runs for ever
     assert (tmp_path / "notes.tmp").exists()
 
 
