@@ -10,7 +10,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgements import read_group_judgements, read_judgements
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.session.answers import last_of_each_seed
+from stn_core.session.answers import Question, answering_records
 from stn_core.session.artifacts import Artifacts
 from stn_core.session.file_names import JUDGEMENTS_FILE
 from stn_core.session.plan import Asked, read_asked
@@ -103,26 +103,18 @@ def _beside_the_verdicts(
 
 
 def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]:
-    """The cells of an interrupted session, each from runs that may stand side by side.
+    """The cells of an interrupted session, each with the runs of the same kind as its last one.
 
     Returns:
-        A judgement a cell that says that it is none, and sentences on runs that do not fit: those
-        on another type of device than the cell's last one, of another recipe or of other data.
+        A judgement for each cell that says that it is none, and messages about the other runs.
     """
-    by_key = last_of_each_seed((record.key, record) for record in records)
-    judgements, complaints = [], []
-    for key, runs in by_key.items():
-        last = _kind(runs[-1])
-        fitting = tuple(record for record in runs if _kind(record) == last)
-        judgements.append(Judgement(key, Verdict.NEW, NOT_JUDGED, records=fitting))
-        if others := len(runs) - len(fitting):
-            complaints.append(f"{key}: {others} runs of other devices, recipes or data not shown")
-    return judgements, complaints
-
-
-def _kind(record: RunRecord) -> tuple[str, str, str, bool]:
-    device = record.environment.device_type
-    return device, record.recipe_hash, record.data_hash, record.is_search
+    records = list(records)
+    last = {record.key: record for record in records}
+    by_key, left_out = answering_records(map(Question.answered_by, last.values()), records)
+    judgements = [
+        Judgement(key, Verdict.NEW, NOT_JUDGED, records=tuple(runs)) for key, runs in by_key.items()
+    ]
+    return judgements, left_out
 
 
 def _readable_runs(

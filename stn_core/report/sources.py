@@ -10,7 +10,7 @@ from typing import Any
 
 from stn_core.errors import UsageError, printable
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
-from stn_core.session.answers import last_of_each_seed
+from stn_core.session.answers import Question, answering_records
 from stn_core.session.cells import CellKey, split_key
 from stn_core.session.file_names import RECORDS_FILE
 from stn_core.session.plan import read_asked
@@ -137,64 +137,70 @@ def _read_file(path: Path) -> tuple[list[RunRecord], list[str]]:
 def source_of_records(
     path: Path, records: Iterable[RunRecord], complaints: Sequence[str] = ()
 ) -> Source:
-    """What is to be compared of records: the last good one of each cell and seed.
+    """What is to be compared of records: each cell's runs of one recipe and data, on each device.
+
+    Where there are several recipes or data, the last run that was evaluated on the test images says
+    which count.
 
     Args:
         path: where they are from.
         records: of any cells.
         complaints: what is known already of those that could not be read.
     """
-    kept = []
+    by_device = collections.defaultdict(list)
+    for record in records:
+        by_device[record.environment.device_type].append(record)
+    kept: list[RunRecord] = []
     cells = []
     complaints = list(complaints)
-    by_place = last_of_each_seed((_place(record), record) for record in records)
-    for place, runs in sorted(by_place.items()):
-        good, left_out = _fit_for_comparison(runs)
-        complaints += [f"{CellKey(*place[:3])}: {reason}" for reason in left_out]
-        if good:
-            kept += good
-            hashes = (good[0].recipe_hash, good[0].data_hash, good[0].test_images)
-            cells.append(CellRuns(*place, *hashes, _by_seed(map(baseline_run, good))))
+    for device, on_device in sorted(by_device.items()):
+        last = {record.key: record for record in sorted(on_device, key=_is_evaluated)}
+        by_key, left_out = answering_records(map(Question.answered_by, last.values()), on_device)
+        complaints += left_out
+        for key, runs in sorted(by_key.items()):
+            good = [run for run in runs if _is_evaluated(run)]
+            complaints += [f"{key}: {line}" for line in _doubts(runs, good)]
+            if good:
+                kept += good
+                hashes = (good[0].recipe_hash, good[0].data_hash, good[0].test_images)
+                cells.append(
+                    CellRuns(*split_key(key), device, *hashes, _by_seed(map(baseline_run, good)))
+                )
     return Source(
         path=path,
-        cells=tuple(cells),
+        cells=tuple(sorted(cells, key=lambda cell: (cell.key, cell.device))),
         environments={run.environment.key(): run.environment.place() for run in kept},
         commits=_commits(kept),
         complaints=tuple(complaints),
     )
 
 
-def _place(record: RunRecord) -> tuple[str, str, str, str]:
-    return record.budget, record.dataset, record.model, record.environment.device_type
+def _is_evaluated(run: RunRecord) -> bool:
+    """Whether a run went well and has seen the test images."""
+    has_values = run.test_accuracy is not None and run.test_cross_entropy is not None
+    return run.status == "ok" and has_values and run.test_images > 0
 
 
-def _fit_for_comparison(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
-    """The good runs of a cell that are of one recipe and data, and what is to be said of the rest.
+def _doubts(runs: Iterable[RunRecord], good: Sequence[RunRecord]) -> list[str]:
+    """What is to be said of a cell's runs that are not good, and of the commits of those that are.
 
-    Where there are several recipes or data the last run in the file says which count.
+    Args:
+        runs: all of them.
+        good: those that were evaluated on the test images.
     """
     left_out: dict[str, list[int]] = collections.defaultdict(list)
-    evaluated = []
     for run in runs:
         if run.status != "ok":
             left_out[run.status].append(run.seed)
-        elif run.test_accuracy is None or run.test_cross_entropy is None or not run.test_images:
+        elif not _is_evaluated(run):
             left_out["not evaluated on the test images"].append(run.seed)
-        else:
-            evaluated.append(run)
-    good = []
-    for run in evaluated:
-        if (run.recipe_hash, run.data_hash) == (evaluated[-1].recipe_hash, evaluated[-1].data_hash):
-            good.append(run)
-        else:
-            left_out["of an earlier recipe or of other data"].append(run.seed)
-    complaints = [
+    doubts = [
         f"left out, {reason}: seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
         for reason, seeds in left_out.items()
     ]
-    if doubt := several_commits(good):
-        complaints.append(f"its runs were {doubt}")
-    return good, complaints
+    if several := several_commits(good):
+        doubts.append(f"its runs were {several}")
+    return doubts
 
 
 def several_commits(runs: Iterable[RunRecord]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ from stn_core.gate.baselines import BaselineRun, Baselines, baseline_run
 from stn_core.gate.intervals import Spread, moderated_spreads
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import sampling_deviation
+from stn_core.session.answers import Question, answering_records
 from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
@@ -63,18 +64,25 @@ def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
             runs = tuple(run for run in cell.runs if run.device == device)
             hashes = (cell.recipe_hash, cell.data_hash)
             cells[key, device] = StoredCell(runs, cell.test_images, hashes)
-    whole: dict[tuple[str, str], dict[int, RunRecord]] = {}
+    for key, device, complete in _complete_runs(records):
+        last = complete[-1]
+        runs = tuple(map(baseline_run, complete))
+        hashes = (last.recipe_hash, last.data_hash)
+        cells[key, device] = StoredCell(runs, last.test_images, hashes, tuple(complete))
+    return _with_spreads(cells)
+
+
+def _complete_runs(records: Iterable[RunRecord]) -> Iterator[tuple[str, str, list[RunRecord]]]:
+    """Each cell and type of device, with its good runs of the same kind as the last one."""
+    by_device: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.status == "ok" and record.test_accuracy is not None and not record.is_search:
-            place = (record.key, record.environment.device_type)
-            whole.setdefault(place, {})[record.seed] = record
-    for place, by_seed in whole.items():
-        last = list(by_seed.values())[-1]
-        hashes = (last.recipe_hash, last.data_hash)
-        fitting = tuple(r for r in by_seed.values() if (r.recipe_hash, r.data_hash) == hashes)
-        runs = tuple(baseline_run(record) for record in fitting)
-        cells[place] = StoredCell(runs, last.test_images, hashes, fitting)
-    return _with_spreads(cells)
+            by_device.setdefault(record.environment.device_type, []).append(record)
+    for device, good in by_device.items():
+        last = {record.key: record for record in good}
+        by_key, _ = answering_records(map(Question.answered_by, last.values()), good)
+        for key, runs in by_key.items():
+            yield key, device, runs
 
 
 def _with_spreads(cells: Mapping[tuple[str, str], StoredCell]) -> Stored:

@@ -1,35 +1,50 @@
-"""Which records answer a cell, and why others do not: decided here, for whoever reads a session."""
+"""Which records answer a cell, and why others do not.
+
+The suite asks about the cells of its plan. A page, a comparison or a claim may have no plan to
+read, so the last record of each cell decides which recipe, data and device count.
+"""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
-
-Group = TypeVar("Group", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Question:
-    """A cell, and what a record must be of to answer it.
+    """A cell, and what a record must have in common with it to answer it.
 
     Args:
-        cell: its recipe too.
-        seeds: that it may spend.
+        key: the cell's, ``budget/dataset/model``.
+        recipe_hash: of the cell's recipe.
+        is_search: whether that recipe was overridden.
         device: the type of device, "cpu" or "cuda".
-        data_hash: the dataset's; "" if nobody looked at the data.
-        code: version, commit and dirty flag; None if records of any code count.
+        data_hash: the dataset's; "" if it is not known, and then any counts.
+        seeds: those that the cell may use; None for any.
+        code: version, commit and dirty flag; None for any.
     """
 
-    cell: Cell
-    seeds: tuple[int, ...]
+    key: str
+    recipe_hash: str
+    is_search: bool
     device: str
     data_hash: str
-    code: tuple[str, str | None, bool | None] | None
+    seeds: frozenset[int] | None = None
+    code: tuple[str, str | None, bool | None] | None = None
+
+    @classmethod
+    def answered_by(cls, record: RunRecord) -> Question:
+        """The question about a record's cell that it answers; any seed and any code count."""
+        return cls(
+            record.key,
+            record.recipe_hash,
+            record.is_search,
+            record.environment.device_type,
+            record.data_hash,
+        )
 
 
 def answering_records(
@@ -43,66 +58,41 @@ def answering_records(
         questions: one a cell.
         records: in the order in which they were written; those of other cells are passed over.
     """
-    by_key = {question.cell.key: question for question in questions}
-    expected = {key: _expected(question) for key, question in by_key.items()}
-    seeds = {key: frozenset(question.seeds) for key, question in by_key.items()}
-    fitting: list[RunRecord] = []
+    by_key = {question.key: question for question in questions}
+    found: dict[str, dict[int, RunRecord]] = {key: {} for key in by_key}
     misfits: collections.Counter[str] = collections.Counter()
     not_asked: dict[str, list[int]] = collections.defaultdict(list)
     for record in records:
-        key = record.key
-        if key not in by_key:
+        question = by_key.get(record.key)
+        if question is None:
             continue
-        if record.seed not in seeds[key]:
-            not_asked[key].append(record.seed)
-        elif reason := _misfit(by_key[key], expected[key], record):
-            misfits[f"{key}: {reason}"] += 1
+        if question.seeds is not None and record.seed not in question.seeds:
+            not_asked[question.key].append(record.seed)
+        elif reason := _misfit(question, record):
+            misfits[f"{question.key}: {reason}"] += 1
         else:
-            fitting.append(record)
-    found: dict[str, list[RunRecord]] = {key: [] for key in by_key}
-    found |= last_of_each_seed((record.key, record) for record in fitting)
+            runs = found[question.key]
+            runs.pop(record.seed, None)  # or the new one would take the place of the old one
+            runs[record.seed] = record
     left_out = [f"{reason}; {_records(count)} left out" for reason, count in misfits.items()]
     left_out += [
         f"{key}: {_records(len(others))} of other seeds ({_seeds_text(others)}) left out"
         for key, others in not_asked.items()
     ]
-    return found, left_out
+    return {key: list(runs.values()) for key, runs in found.items()}, left_out
 
 
-def last_of_each_seed(
-    records: Iterable[tuple[Group, RunRecord]],
-) -> dict[Group, list[RunRecord]]:
-    """Of several records of one seed in a group the last one, in the order of the file.
-
-    Args:
-        records: each with the group that it belongs to (its cell's key, say).
-    """
-    by_group: dict[Group, dict[int, RunRecord]] = {}
-    for group, record in records:
-        seeds = by_group.setdefault(group, {})
-        seeds.pop(record.seed, None)  # or the run that failed would lend its place in the order
-        seeds[record.seed] = record
-    return {group: list(seeds.values()) for group, seeds in by_group.items()}
-
-
-def _expected(question: Question) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "recipe_hash": question.cell.recipe.hash(),
-        "is_search": question.cell.is_search,
-    }
-    if question.data_hash:
-        fields["data_hash"] = question.data_hash
-    return fields
-
-
-def _misfit(question: Question, expected: dict[str, object], record: RunRecord) -> str:
+def _misfit(question: Question, record: RunRecord) -> str:
     """Why a record is no answer, "" if it is one."""
     environment = record.environment
     if environment.device_type != question.device:
         return f"device is {environment.device_type!r}, not {question.device!r}"
-    for name, value in expected.items():
-        if getattr(record, name) != value:
-            return f"{name} is {getattr(record, name)!r}, not {value!r}"
+    for name in ("recipe_hash", "is_search", "data_hash"):
+        if name == "data_hash" and not question.data_hash:
+            continue
+        found, expected = getattr(record, name), getattr(question, name)
+        if found != expected:
+            return f"{name} is {found!r}, not {expected!r}"
     code = (environment.stn_core, environment.commit, environment.dirty)
     if question.code and code != question.code:
         return f"version, commit and dirty flag are {code}, not {question.code}"

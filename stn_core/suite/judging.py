@@ -66,7 +66,15 @@ def fitting_records(
         records: in the order in which they were written.
     """
     questions = [
-        Question(cell, judge.seeds(cell), plan.device, plan.data_hashes[cell.dataset], plan.code)
+        Question(
+            cell.key,
+            cell.recipe.hash(),
+            cell.is_search,
+            plan.device,
+            plan.data_hashes[cell.dataset],
+            frozenset(judge.seeds(cell)),
+            plan.code,
+        )
         for cell in plan.cells
     ]
     return answering_records(questions, records)

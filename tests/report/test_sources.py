@@ -9,7 +9,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, write_baselines
 from stn_core.report.sources import read_source
 from stn_core.session.records import append_record
-from tests.examples import CELL, baseline, environment, record
+from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
 
 def written(path, *records):
@@ -80,7 +80,17 @@ def test_what_is_left_out_is_said_in_one_line_each(tmp_path):
     source = read_source(path)
     assert source.complaints == (
         f"{path}, line 5: incomplete, skipped",
+        "smoke/digits/stn: is_search is True, not False; 1 record left out",
         "smoke/digits/stn: left out, diverged: seeds 3, 5",
+    )
+
+
+def test_a_search_that_did_not_see_the_test_images_is_left_out_of_the_search(tmp_path):
+    closed = record(7, None, is_search=True, test_images=0, test_cross_entropy=None)
+    path = written(tmp_path / "r.jsonl", record(6, is_search=True), closed)
+    source = read_source(path)
+    assert [run.seed for run in source.cells[0].runs] == [6]
+    assert source.complaints == (
         "smoke/digits/stn: left out, not evaluated on the test images: seed 7",
     )
 
@@ -95,7 +105,8 @@ def test_recipes_and_data_are_not_mixed(tmp_path):
     source = read_source(path)
     assert source.cells[0].accuracies == [0.7]
     assert source.complaints == (
-        "smoke/digits/stn: left out, of an earlier recipe or of other data: seeds 0, 1",
+        f"smoke/digits/stn: recipe_hash is 'old', not {CELL.recipe.hash()!r}; 1 record left out",
+        f"smoke/digits/stn: data_hash is 'old', not {DATA_HASH!r}; 1 record left out",
     )
     again = written(tmp_path / "s.jsonl", record(0), record(1, recipe_hash="old"), record(0, 0.8))
     assert read_source(again).cells[0].accuracies == [0.8]

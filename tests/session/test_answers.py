@@ -1,0 +1,36 @@
+"""Which records answer the question that another record answered: what counts without a plan."""
+
+import pytest
+
+from stn_core.session.answers import Question, answering_records
+from tests.examples import CELL, environment, record
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"data_hash": "other"}, {"recipe_hash": "other"}, {"is_search": True}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_record_of_another_kind_does_not_answer(changes):
+    question = Question.answered_by(record(0))
+    found, left_out = answering_records([question], [record(1, **changes), record(2)])
+    assert [run.seed for run in found[CELL.key]] == [2]
+    (line,) = left_out
+    assert line.startswith(f"{CELL.key}: {next(iter(changes))} is ")
+
+
+def test_any_seed_and_any_commit_answers():
+    runs = [record(3), record(9, environment=environment(commit="c0ffee", dirty=True))]
+    assert answering_records([Question.answered_by(record(0))], runs) == ({CELL.key: runs}, [])
+
+
+def test_a_seed_of_another_recipe_does_not_replace_one_that_answers():
+    runs = [record(0), record(0, recipe_hash="other"), record(1)]
+    found, _ = answering_records([Question.answered_by(runs[-1])], runs)
+    assert found[CELL.key] == [runs[0], runs[2]]
+
+
+def test_a_seed_that_was_run_again_comes_where_it_was_run_last():
+    runs = [record(0, 0.5), record(1), record(0, 0.6)]
+    found, _ = answering_records([Question.answered_by(runs[0])], runs)
+    assert found[CELL.key] == runs[1:]
