@@ -24,10 +24,10 @@ def tied_with_best(
         confidence: in [0.5, 1).
 
     Returns:
-        Never empty; all the models where none has two values.
+        Empty only where no model has two values: nobody knows then what chance explains.
     """
     chances = p_against_best(values, floors)
-    return frozenset(name for name, chance in chances.items() if not chance < 1 - confidence)
+    return frozenset(name for name, chance in chances.items() if chance >= 1 - confidence)
 
 
 def p_against_best(values: Mapping[str, Values], floors: Mapping[str, float]) -> dict[str, float]:

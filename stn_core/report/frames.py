@@ -26,13 +26,14 @@ _LONG = ("confusion", "worst_mistakes", "validation")
 def statistics_frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
     """How sure the standing of each cell is, a row a cell that has an accuracy.
 
-    Sorted by mean within each dataset. Where a cell repeats its baseline the stored runs count as
-    its own, as they do in the comparison table: the code is the same.
+    Sorted by mean within each dataset. If a cell passes against its baseline, the stored runs of
+    seeds that were not run again count too, as they do in the results table.
 
     Columns: budget, dataset, model, runs; mean_percent; sd_points (nan for one run); low_percent
     and high_percent, the mean's 95 % interval (Student's t; nan for one run); p_against_best, how
     easily chance explains that the cell is not the best of its dataset, and tied, whether it may
-    be. These two are nan and False in a search, which sees no test image.
+    be. These two are nan and False in a search, which sees no test image, and where no cell of the
+    dataset has two runs.
     """
     chances: dict[str, float] = {}
     tied: set[str] = set()

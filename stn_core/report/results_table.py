@@ -160,7 +160,10 @@ def _place(judgement: Judgement) -> tuple[bool, str, float]:
 
 
 def _best_of_each_dataset(judgements: Sequence[Judgement]) -> dict[str, str]:
-    """What the table says of the models that may be the best of their dataset, by key."""
+    """What the table says of the models that may be the best of their dataset, by key.
+
+    Nothing is said where no model of the dataset has two values.
+    """
     said = {}
     for values, floors in badness_by_dataset(judgements):
         tied = tied_with_best(values, floors)
@@ -192,9 +195,16 @@ def badness_by_dataset(
 
 
 def all_accuracies(judgement: Judgement) -> list[float]:
-    """Every value that speaks for a cell: of the same code those that are stored do too."""
-    same_code = judgement.verdict is Verdict.IDENTICAL and judgement.baseline
-    return same_code.accuracies if same_code else judgement.accuracies
+    """Every value that speaks for a cell, in [0, 1].
+
+    If the cell is as good as its baseline, these include the stored values of seeds that were not
+    run again.
+    """
+    if judgement.baseline is None or judgement.verdict not in (Verdict.IDENTICAL, Verdict.PASS):
+        return judgement.accuracies
+    run_again = {record.seed for record in judgement.records if record.status == "ok"}
+    stored = [run.accuracy for run in judgement.baseline.runs if run.seed not in run_again]
+    return [*stored, *judgement.accuracies]
 
 
 def _numbers(judgement: Judgement) -> dict[str, Any]:

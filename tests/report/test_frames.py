@@ -49,10 +49,11 @@ def test_who_is_tied_is_what_the_table_says_and_what_p_says():
     assert frame["tied"].to_dict() == {"good": True, "fair": True, "bad": False}
 
 
-def test_stored_runs_of_the_same_code_count():
-    lucky = judgement("lucky", [0.99], verdict=Verdict.IDENTICAL, stored=[0.50, 0.51] * 10)
+@pytest.mark.parametrize("verdict", [Verdict.IDENTICAL, Verdict.PASS])
+def test_stored_runs_of_a_cell_that_passes_count(verdict):
+    lucky = judgement("lucky", [0.99], verdict=verdict, stored=[0.99] + [0.50] * 19)
     row = statistics_frame([lucky, *CLEAR]).set_index("model").loc["lucky"]
-    assert (row["runs"], row["mean_percent"], row["tied"]) == (20, 50.5, False)
+    assert (row["runs"], row["mean_percent"], row["tied"]) == (20, pytest.approx(52.45), False)
 
 
 def test_what_one_run_cannot_say_is_nan():

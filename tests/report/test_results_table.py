@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.report.results_table import results_table
+from stn_core.report.results_table import all_accuracies, results_table
 from stn_core.report.session_words import answer, remarks, tally
 from tests.examples import baseline, record
 
@@ -145,12 +145,41 @@ def test_the_best_of_each_dataset_are_marked():
     assert of_dataset([*clear, *close]) == {"good": "best", "bad": "", "one": tied, "two": tied}
 
 
-def test_a_cell_that_repeats_its_baseline_is_compared_by_all_its_runs():
+def with_baseline(judged, accuracies):
+    return dataclasses.replace(judged, baseline=baseline(accuracies))
+
+
+@pytest.mark.parametrize("verdict", [Verdict.IDENTICAL, Verdict.PASS])
+def test_a_cell_that_passes_is_compared_by_all_its_runs(verdict):
     """One lucky seed of an unchanged model makes it no winner."""
-    lucky = dataclasses.replace(judgement("e", "lucky", [0.99], Verdict.IDENTICAL))
-    lucky = dataclasses.replace(lucky, baseline=baseline([0.50, 0.51] * 10))
+    lucky = with_baseline(judgement("e", "lucky", [0.99], verdict), [0.50, 0.51] * 10)
     steady = judgement("e", "steady", [0.90, 0.91, 0.92])
     assert list(of_dataset([lucky, steady]).items()) == [("steady", "best"), ("lucky", "")]
+
+
+def test_one_run_a_cell_is_enough_where_values_are_stored():
+    good = with_baseline(judgement("e", "good", [0.99]), [0.98, 0.99, 0.985])
+    bad = with_baseline(judgement("e", "bad", [0.86]), [0.84, 0.86, 0.85])
+    assert of_dataset([good, bad]) == {"good": "best", "bad": ""}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.IMPROVED, Verdict.REGRESSED])
+def test_stored_values_do_not_speak_for_a_cell_that_changed(verdict):
+    changed = with_baseline(judgement("e", "changed", [0.99, 0.98], verdict), [0.50, 0.51] * 10)
+    assert all_accuracies(changed) == [0.99, 0.98]
+
+
+def test_each_seed_counts_once():
+    again = with_baseline(judgement("e", "again", [0.95, 0.96]), [0.90, 0.91, 0.92])
+    assert all_accuracies(again) == [0.92, 0.95, 0.96]
+
+
+def test_without_two_runs_of_any_model_no_best_is_named():
+    new = [
+        dataclasses.replace(judgement("e", name, [accuracy], Verdict.NEW), baseline=None)
+        for name, accuracy in (("good", 0.99), ("bad", 0.86))
+    ]
+    assert of_dataset(new) == {"good": "", "bad": ""}
 
 
 def test_the_tally_counts_runs_and_gives_advice_on_speed():
