@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -72,13 +73,7 @@ def read_minutes(text: str) -> float:
     Raises:
         UsageError: the text is something else.
     """
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0.0
-    if not 0 < minutes < 1e6:
-        raise UsageError(f"expected a number of minutes above 0, not {text!r}")
-    return minutes
+    return _number(text, "a number of minutes above 0", lambda minutes: 0 < minutes < 1e6)
 
 
 def read_threads(text: str) -> int:
@@ -98,13 +93,7 @@ def read_share(text: str) -> float:
     Raises:
         UsageError: the text is something else.
     """
-    try:
-        share = float(text)
-    except ValueError:
-        share = 0.0
-    if not 0.0001 <= share <= 1:
-        raise UsageError(f"expected a share of a card, above 0 and up to 1, not {text!r}")
-    return share
+    return _number(text, "a share of a card, above 0 and up to 1", lambda share: 1e-4 <= share <= 1)
 
 
 def read_points(text: str) -> float:
@@ -113,13 +102,17 @@ def read_points(text: str) -> float:
     Raises:
         UsageError: the text is something else.
     """
+    return _number(text, "points of accuracy from 0 to 100", lambda points: 0 <= points < 100)
+
+
+def _number(text: str, expected: str, fits: Callable[[float], bool]) -> float:
     try:
-        points = float(text)
+        number = float(text)
     except ValueError:
-        points = -1.0
-    if not 0 <= points < 100:
-        raise UsageError(f"expected points of accuracy from 0 to 100, not {text!r}")
-    return points
+        number = math.nan  # which fits nowhere
+    if not fits(number):
+        raise UsageError(f"expected {expected}, not {text!r}")
+    return number
 
 
 def read_path(text: str) -> str:

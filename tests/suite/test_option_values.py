@@ -5,7 +5,14 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.suite.option_values import read_image_size, read_seeds, read_shard
+from stn_core.suite.option_values import (
+    read_image_size,
+    read_minutes,
+    read_points,
+    read_seeds,
+    read_shard,
+    read_share,
+)
 from stn_core.suite.plugin import pytest_xdist_auto_num_workers
 
 
@@ -52,6 +59,21 @@ def test_sizes_of_images(text, size):
 def test_sizes_that_no_image_has(text):
     with pytest.raises(UsageError, match="expected pixels, N or HxW"):
         read_image_size(text)
+
+
+@pytest.mark.parametrize(
+    ("read", "fitting", "others", "expected"),
+    [
+        (read_minutes, ["0.5", "90", "1e5"], ["0", "-1", "1e6", "inf"], "a number of minutes"),
+        (read_share, ["0.0001", "0.25", "1"], ["0", "1.01", "-1"], "a share of a card"),
+        (read_points, ["0", "0.3", "99.9"], ["-0.1", "100", "inf"], "points of accuracy"),
+    ],
+)
+def test_numbers_within_bounds(read, fitting, others, expected):
+    assert [read(text) for text in fitting] == [float(text) for text in fitting]
+    for text in [*others, "", "nan", "many"]:
+        with pytest.raises(UsageError, match=f"^expected {expected}.*, not {text!r}$"):
+            read(text)
 
 
 class FakeConfig:
