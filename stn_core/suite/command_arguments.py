@@ -1,4 +1,4 @@
-"""What several of the command ``stn``'s subcommands share."""
+"""What several subcommands of ``stn`` share."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stn_core.errors import UsageError, printable, user_path
+from stn_core.session.user_modules import import_models
+from stn_core.suite.option_values import read_imports
 
 
 def as_path(text: str) -> Path:
-    """A path as a user writes it; a mistake is told as argparse tells its own."""
+    """A path as a user writes it; a mistake is reported as argparse reports its own."""
     try:
         return user_path(text)
     except UsageError as error:
@@ -24,6 +26,33 @@ def complain(complaints: Sequence[str]) -> None:
         print(printable(complaint), file=sys.stderr)
 
 
+def show_path(path: Path) -> None:
+    """Print where something was written."""
+    print(printable(str(path)))
+
+
+def add_out(parser: argparse._ActionsContainer) -> None:
+    """Add the option that says where to write."""
+    parser.add_argument("--out", type=as_path, default=Path(), help="the folder to write into")
+
+
+def add_baselines(parser: argparse._ActionsContainer, default: str = "baselines.json") -> None:
+    """Add the option that names a file of stored values; its help gives `default` as it is."""
+    parser.add_argument(
+        "--baselines",
+        type=as_path,
+        default=Path("baselines.json"),
+        help=f"the baselines file (default: {default})",
+    )
+
+
+def add_saved_model(parser: argparse._ActionsContainer) -> None:
+    """Add the argument that names a saved model."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=as_path, help="a file that --save-models wrote"
+    )
+
+
 def add_device_and_imports(parser: argparse._ActionsContainer) -> None:
     """Add the options of a command that runs models."""
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
@@ -31,7 +60,7 @@ def add_device_and_imports(parser: argparse._ActionsContainer) -> None:
 
 
 def add_imports(parser: argparse._ActionsContainer) -> None:
-    """Add the option that names modules of the user's."""
+    """Add the option that names the user's modules."""
     parser.add_argument(
         "--import",
         dest="imports",
@@ -39,3 +68,12 @@ def add_imports(parser: argparse._ActionsContainer) -> None:
         default="",
         help="modules or files that register models, comma-separated",
     )
+
+
+def import_given(given: argparse.Namespace) -> None:
+    """Import what ``--import`` names.
+
+    Raises:
+        UsageError: there is no such module, or it fails to import.
+    """
+    import_models(read_imports(given.imports), Path.cwd())

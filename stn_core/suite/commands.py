@@ -11,12 +11,17 @@ from pathlib import Path
 
 from stn_core.errors import UsageError, printable
 from stn_core.registry import split_names
-from stn_core.session.file_names import (
-    FIGURES_FOLDER,
-    HISTORY_FILE,
-    REPORT_FILE,
+from stn_core.session.file_names import FIGURES_FOLDER, HISTORY_FILE, REPORT_FILE
+from stn_core.suite.command_arguments import (
+    add_baselines,
+    add_device_and_imports,
+    add_imports,
+    add_out,
+    add_saved_model,
+    as_path,
+    complain,
+    show_path,
 )
-from stn_core.suite.command_arguments import add_device_and_imports, add_imports, as_path, complain
 from stn_core.suite.compare_command import add_compare
 
 
@@ -90,7 +95,7 @@ def _report(given: argparse.Namespace) -> int:
     page, figures = folder / REPORT_FILE, folder / FIGURES_FOLDER
     draw = [name for names in given.draw for name in split_names(names)]
     complain(write_report(given.results, page, figures, draw=draw, on_progress=_show_progress))
-    print(printable(str(page)))
+    show_path(page)
     return 0
 
 
@@ -107,19 +112,14 @@ def _show_progress(done: int, count: int) -> None:
 def _add_claims(parser: argparse.ArgumentParser) -> None:
     parser.description = "Print a table of verdicts, and write it as claims.md and claims.html."
     parser.add_argument("claims", metavar="CLAIMS", type=as_path, help="a TOML file of claims")
-    parser.add_argument(
-        "--baselines",
-        type=as_path,
-        default=Path("baselines.json"),
-        help="the baselines file (default: baselines.json)",
-    )
+    add_baselines(parser)
     parser.add_argument(
         "--evidence",
         type=as_path,
         default=Path("evidence.jsonl.gz"),
         help="a file of complete records (default: evidence.jsonl.gz, if there is one)",
     )
-    parser.add_argument("--out", type=as_path, default=Path(), help="the folder to write into")
+    add_out(parser)
     parser.add_argument(
         "--readme",
         metavar="FILE",
@@ -146,7 +146,7 @@ def _claims(given: argparse.Namespace) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     write_at_once(given.out / "claims.md", claims_document(judged, command))
     write_claims_page(judged, given.out / "claims.html", command)
-    print(printable(str(given.out / "claims.html")))
+    show_path(given.out / "claims.html")
     if given.readme:
         update_readme(given.readme, judged)
     complain(wrong)
@@ -159,9 +159,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         " its training background. Nothing is inverted: a model trained on white digits on black"
         " expects white on black."
     )
-    parser.add_argument(
-        "model", metavar="MODEL", type=as_path, help="a file that --save-models wrote"
-    )
+    add_saved_model(parser)
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="image files")
     parser.add_argument(
         "--top", metavar="K", type=int, default=3, help="how many classes to print (default: 3)"
@@ -188,9 +186,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "The file takes uint8 images (batch, C, H, W), any number of them, and normalises them as"
         " the model's training did; its output is the logits."
     )
-    parser.add_argument(
-        "model", metavar="MODEL", type=as_path, help="a file that --save-models wrote"
-    )
+    add_saved_model(parser)
     parser.add_argument(
         "--onnx", metavar="OUT", type=as_path, required=True, help="the file to write"
     )
@@ -212,13 +208,8 @@ def _add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "results", nargs="+", type=as_path, help="results folders, the oldest session first"
     )
-    parser.add_argument(
-        "--baselines",
-        type=as_path,
-        default=Path("baselines.json"),
-        help="the baselines file (default: baselines.json, where there is one)",
-    )
-    parser.add_argument("--out", type=as_path, default=Path(), help="the folder to write into")
+    add_baselines(parser, "baselines.json, if there is one")
+    add_out(parser)
     parser.set_defaults(run=_history)
 
 
@@ -234,7 +225,7 @@ def _history(given: argparse.Namespace) -> int:
     print("\n".join([history_answer(cells), "", history_text(cells), ""]))
     page = given.out / HISTORY_FILE
     write_history(cells, [source.line for source in sources], page, given.out / FIGURES_FOLDER)
-    print(page)
+    show_path(page)
     return 0
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from pathlib import Path
 
-from stn_core.errors import UsageError, printable
+from stn_core.errors import UsageError
 from stn_core.registry import split_names
-from stn_core.session.file_names import (
-    COMPARISON_FILE,
-    FIGURES_FOLDER,
+from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER
+from stn_core.suite.command_arguments import (
+    add_device_and_imports,
+    add_out,
+    as_path,
+    complain,
+    import_given,
+    show_path,
 )
-from stn_core.suite.command_arguments import add_device_and_imports, as_path, complain
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +39,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="with --models: a pair whose interval lies within ± this many points is equivalent",
     )
-    parser.add_argument("--out", type=as_path, default=Path(), help="the folder to write into")
+    add_out(parser)
     saved = parser.add_argument_group("two saved models, on the same test images")
     saved.add_argument(
         "--dataset", metavar="NAME", help="whose test set (default: what both were trained on)"
@@ -76,7 +79,7 @@ def _compare_models(given: argparse.Namespace) -> int:
     table = pairs_table(pairs, shutil.get_terminal_size((WIDTH, 0)).columns)
     print("\n".join([pairs_answer(pairs), "", table, ""]))
     write_pairs(pairs, given.out / "models.csv")
-    print(printable(str(given.out / "models.csv")))
+    show_path(given.out / "models.csv")
     return 0
 
 
@@ -84,16 +87,15 @@ def _compare_saved(given: argparse.Namespace) -> int:
     """1 where B is worse, as for a gate."""
     from stn_core.report.comparison import Finding
     from stn_core.report.paired_models import paired_lines, paired_table, write_paired_page
-    from stn_core.session.user_modules import import_models
     from stn_core.suite.paired_models import compare_saved_models
 
-    import_models(split_names(given.imports), Path.cwd())
+    import_given(given)
     root = str(given.data_root) if given.data_root else os.environ.get("STN_DATA")
     pair = compare_saved_models(given.a, given.b, given.dataset, root, given.device)
     print("\n".join([*paired_lines(pair), "", paired_table(pair), ""]))
     page = given.out / COMPARISON_FILE
     write_paired_page(pair, page, given.out / FIGURES_FOLDER)
-    print(page)
+    show_path(page)
     return int(pair.finding is Finding.A_BETTER)
 
 
@@ -117,5 +119,5 @@ def _compare_sides(given: argparse.Namespace) -> int:
     print("\n".join([*lines, *comparison_lines(comparisons)]))
     page = given.out / COMPARISON_FILE
     write_comparison(a, b, comparisons, page, given.out / FIGURES_FOLDER)
-    print(printable(str(page)))
+    show_path(page)
     return 0

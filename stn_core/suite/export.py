@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from stn_core.errors import printable
 from stn_core.models.onnx_files import write_onnx
 from stn_core.models.saved_models import read_saved_model
-from stn_core.session.user_modules import import_models
+from stn_core.suite.command_arguments import import_given
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -17,8 +16,7 @@ def export(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: the model cannot be had or does not convert.
     """
-    names = (name.strip() for name in arguments.imports.split(","))
-    import_models(filter(None, names), Path.cwd())
+    import_given(arguments)
     saved = read_saved_model(arguments.model)
     write_onnx(arguments.onnx, saved)
     shape = ", ".join(map(str, saved.configuration.in_shape))

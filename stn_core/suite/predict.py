@@ -14,8 +14,7 @@ from stn_core.errors import UsageError, printable
 from stn_core.models import TransformsImages
 from stn_core.models.saved_models import SavedModel, read_saved_model
 from stn_core.models.without_gradients import without_gradients
-from stn_core.registry import split_names
-from stn_core.session.user_modules import import_models
+from stn_core.suite.command_arguments import import_given
 from stn_core.training.devices import resolve_device
 from stn_core.training.side_by_side import side_by_side
 
@@ -29,7 +28,7 @@ def open_model(arguments: argparse.Namespace) -> SavedModel:
     if arguments.top < 1:
         raise UsageError(f"--top must be 1 or more, not {arguments.top}")
     device = resolve_device(arguments.device)
-    import_models(split_names(arguments.imports), Path.cwd())
+    import_given(arguments)
     saved = read_saved_model(arguments.model)
     channels = saved.configuration.in_shape[0]
     if channels not in MODES:
