@@ -42,7 +42,7 @@ lint: $(INSTALLED)  ## ruff, mypy, shell scripts, and the schemas of workflows, 
 	! test -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 docs: $(INSTALLED)  ## site/html: the documentation; RESULTS=results/...: with that session's report
-	$(BIN)/python -m website.build $(if $(RESULTS),--results $(RESULTS))
+	$(BIN)/python -m docs.website.build $(if $(RESULTS),--results $(RESULTS))
 
 install: $(INSTALLED)  ## the environment, for a command of one's own
 

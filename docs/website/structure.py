@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from docs.website.drawing import BLUE, ORANGE, PALE, arrow, box, picture, text
 from stn_core import list_models, model_info, summarize_model
 from stn_core.layers import SpatialTransformer
-from website.drawing import BLUE, ORANGE, PALE, arrow, box, picture, text
 
 IMAGE = (1, 28, 28)
 ROW, STEP, INDENT, WIDTH = 30, 44, 16, 560

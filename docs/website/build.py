@@ -1,4 +1,4 @@
-"""``python -m website.build``: collects the site's pages, makes what is generated, runs zensical.
+"""``python -m docs.website.build``: collects the pages, makes what is generated, runs zensical.
 
 A page of docs/ may hold the line ``<!-- site: NAME -->``, which GitHub does not show. Here the
 text of that name takes its place: a picture, a schema, what a session left.
@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from docs.website.grid_picture import grid_picture
+from docs.website.schemas import CLASSES, schema
+from docs.website.session_pages import notebook_page, session_page
+from docs.website.structure import core_models, structure_picture
 from stn_core.errors import UsageError
-from website.grid_picture import grid_picture
-from website.schemas import CLASSES, schema
-from website.session_pages import notebook_page, session_page
-from website.structure import core_models, structure_picture
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 SITE = REPOSITORY / "site"
 PAGES = SITE / "pages"
 GENERATED = PAGES / "generated"
@@ -38,7 +38,8 @@ _LINK = re.compile(r"(?<=\]\()(?:\.\./|docs/)?([^\s():#]+)(?=[)#])")
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(
-        prog="python -m website.build", description="Build the documentation site in site/html."
+        prog="python -m docs.website.build",
+        description="Build the documentation site in site/html.",
     )
     parser.add_argument("--results", type=Path, help="a session's folder: its report is published")
     return parser.parse_args(arguments)
@@ -65,7 +66,8 @@ def stage(results: Path | None) -> None:
         UsageError: it is no session's folder; or a page names a text that nothing makes.
     """
     shutil.rmtree(PAGES, ignore_errors=True)
-    shutil.copytree(REPOSITORY / "docs", PAGES)
+    code = shutil.ignore_patterns("website", "*.py", "__pycache__")
+    shutil.copytree(REPOSITORY / "docs", PAGES, ignore=code)
     GENERATED.mkdir()
     for name, target in MOVED.items():
         shutil.copy2(REPOSITORY / name, PAGES / target)

@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from docs.website.grid_picture import PIXEL, grid_picture
+from docs.website.structure import IMAGE, core_models, structure_picture
 from stn_core import create_model
-from website.grid_picture import PIXEL, grid_picture
-from website.structure import IMAGE, core_models, structure_picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from docs.website import build
+from docs.website.schemas import CLASSES, schema
+from docs.website.session_pages import WITHOUT, notebook_page, session_page
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import read_baselines
 from tests.examples import record
 from tests.pages import DOCS, REPOSITORY
-from website import build
-from website.schemas import CLASSES, schema
-from website.session_pages import WITHOUT, notebook_page, session_page
 
 PAGES = sorted(page.name for page in DOCS.glob("*.md"))
 

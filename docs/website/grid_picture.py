@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from docs.website.drawing import BLUE, ORANGE, PALE, arrow, box, element, picture, text
 from stn_core import create_warp
 from stn_core.geometry.grids import base_grid, normalised_to_pixel
-from website.drawing import BLUE, ORANGE, PALE, arrow, box, element, picture, text
 
 SIZE = (3, 4)
 PIXEL = 92
