@@ -279,21 +279,8 @@ def create_model(
 ) -> nn.Module:
     """Build a registered model, with the weights of a fresh start.
 
-    Args:
-        name: a registered name, that of a variant, such as ``"stn[warp=tps]"``, or another
-            library's, such as ``"timm:resnet18"``.
-        in_shape: channels C, height H and width W of an image.
-        num_classes: number of classes K.
-        background: value of an empty pixel after normalisation, one number or one per channel:
-            what a warped image shows outside of the picture.
-        options: the model's own, such as the ViT's ``patch``.
-
-    Returns:
-        A module from images ``(B, C, H, W)`` to logits ``(B, K)``.
-
-    Raises:
-        UsageError: no model has that name or no such option, one that it needs is missing, or the
-            shape is not one it admits.
+    Its arguments, result and errors are those of `stn_core.create_model`, which also builds one
+    with the weights of a training.
     """
     base, named_options = _split(name)
     entry = _entry(base)

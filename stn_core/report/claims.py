@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stn_core.errors import UsageError, check_regular, unknown_name
+from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.contrasts import Direction, Expectation
+from stn_core.session.toml_files import read_toml
 
 METRICS = {
     "accuracy": "points",
@@ -108,13 +108,7 @@ def read_claims(path: Path) -> Claims:
     Raises:
         UsageError: there is no such file, it is not TOML, or it holds no claim.
     """
-    check_regular(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
+    content = read_toml(path)
     entries = content.get("claim")
     if not isinstance(entries, list) or not entries or len(content) > 1:
         raise UsageError(f"{path} holds something other than [[claim]] entries, or no claim")

@@ -14,15 +14,15 @@ recipe = { epochs = 20, learning_rate = 0.002 }      # a search, as on the comma
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stn_core.errors import UsageError, check_regular
+from stn_core.errors import UsageError
 from stn_core.schema import checked, shown
 from stn_core.session.recipe import Recipe
+from stn_core.session.toml_files import read_toml
 
 Result = TypeVar("Result")
 
@@ -65,14 +65,7 @@ def read_cells_file(path: Path) -> tuple[CellEntry, ...]:
         UsageError: it cannot be read, is not TOML, or holds something else; names the entry and the
             field.
     """
-    check_regular(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--cells: cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"--cells: {path} is not TOML: {error}") from None
-    entries = checked(_File, content, f"{path}: ").cell
+    entries = checked(_File, read_toml(path), f"{path}: ").cell
     if not entries:
         raise UsageError(f"{path} holds no [[cell]]")
     return tuple(_entry(f"{path}: cell {n}", values) for n, values in enumerate(entries, start=1))

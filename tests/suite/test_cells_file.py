@@ -106,7 +106,7 @@ CELL = "[[cell]]\ndataset = 'digits'\nmodel = 'tiny'\n"
         (CELL + CELL, (), "*study.toml: cell 2: tiny on digits is listed twice*"),
         (CELL + "options = { wide = 3 }", (), "*cell 1: model 'tiny' has no option 'wide'*"),
         (CELL, ("--model", "cnn"), "*--cells names datasets and models: drop --model"),
-        (CELL, ("--cells", "none.toml"), "*--cells: cannot read *none.toml: No such file*"),
+        (CELL, ("--cells", "none.toml"), "*cannot read *none.toml: No such file*"),
         (
             CELL + "recipe = { epochs = 1 }",
             ("--update-baselines",),
