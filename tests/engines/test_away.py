@@ -83,9 +83,9 @@ class Diary(Callback):
 
 def test_what_is_written_below_the_sessions_folder_moves_and_nothing_else_does() -> None:
     diary = Diary(Path("/session/diary"), "/sessions/other")
-    there = moved(diary, "/session", "/tmp/there")
-    assert there == Diary(Path("/tmp/there/diary"), "/sessions/other")
-    assert moved(diary, "", "/tmp/there") == diary
+    there = moved(diary, "/session", "/node/session")
+    assert there == Diary(Path("/node/session/diary"), "/sessions/other")
+    assert moved(diary, "", "/node/session") == diary
     checkpoints = SaveCheckpoints("/session/checkpoints", seconds=1.5)
     assert moved(checkpoints, "/session", "/a") == SaveCheckpoints("/a/checkpoints", seconds=1.5)
 

@@ -32,7 +32,9 @@ def with_few_steps(model: nn.Module) -> nn.Module:
     return model
 
 
-def same_at_other_batches(found: nn.Module, model: nn.Module, shape: tuple[int, int, int]) -> None:
+def assert_same_at_other_batches(
+    found: nn.Module, model: nn.Module, shape: tuple[int, int, int]
+) -> None:
     for batch in OTHER_BATCHES:
         images = images_of(shape, batch)
         expected = model(images)
@@ -55,7 +57,7 @@ ON_EVERY_RUN = {"deform_cnn", "polar", "stn_coordboth", "stn_tps", "vit"}
 def test_a_model_exports_with_a_dynamic_batch(name: str) -> None:
     model = with_few_steps(trained(name))
     program = exported(model, images_of(shape_of(name), TRACED_BATCH))
-    same_at_other_batches(program, model, shape_of(name))
+    assert_same_at_other_batches(program, model, shape_of(name))
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -65,23 +67,23 @@ def test_a_traced_model_takes_another_batch(name: str) -> None:
         warnings.simplefilter("ignore")  # torch warns of the shape checks, which are of no batch
         images = images_of(shape_of(name), TRACED_BATCH)
         traced = torch.jit.trace(model, images, check_trace=False)
-        same_at_other_batches(traced, model, shape_of(name))
+        assert_same_at_other_batches(traced, model, shape_of(name))
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("sampler", list_samplers())
 @pytest.mark.parametrize("warp", ["affine", "tps"])
 def test_a_transformer_exports_with_every_sampler(warp: str, sampler: str) -> None:
-    check_transformer(warp, sampler)
+    assert_transformer_exports(warp, sampler)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("warp", sorted({*list_warps()} - {"affine", "tps"}))
 def test_a_transformer_exports_with_every_warp(warp: str) -> None:
-    check_transformer(warp, "bilinear")
+    assert_transformer_exports(warp, "bilinear")
 
 
-def check_transformer(warp: str, sampler: str) -> None:
+def assert_transformer_exports(warp: str, sampler: str) -> None:
     torch.manual_seed(0)
     shape = (2, 6, 9)
     family = create_warp(warp, **({"steps": 2} if warp == "cpab" else {}))
@@ -91,4 +93,4 @@ def check_transformer(warp: str, sampler: str) -> None:
         family, nn.Sequential(nn.Flatten(), head), sampler, 0.3, (4, 5)
     )
     program = exported(transformer, images_of(shape, TRACED_BATCH))
-    same_at_other_batches(program, transformer, shape)
+    assert_same_at_other_batches(program, transformer, shape)

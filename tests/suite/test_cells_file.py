@@ -58,6 +58,7 @@ def test_its_cells_are_those_of_the_session(bench, study, pytester):
 
 def test_options_are_those_of_a_variants_name(bench, study):
     result = bench("--cells", study(STUDY), "--collect-only", "-q")
+    assert result.ret == 0
     result.stdout.fnmatch_lines(
         ["*[[]digits_rts-stn[[]channels=(6,8),sampler=linearized,warp=tps]]"]
     )

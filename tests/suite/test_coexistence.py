@@ -111,7 +111,9 @@ def test_options_of_the_project_live_beside_ours(pytester, run_here):
         """
     )
     pytester.makepyfile("def test_ours(pytestconfig): assert pytestconfig.getoption('lr') == '7'")
-    run_here("-p", "stn_core.suite.plugin", "--lr", "7", "--stn-lr=0.1").assert_outcomes(passed=1)
+    result = run_here("-p", "stn_core.suite.plugin", "--lr", "7", "--stn-lr=0.1")
+    assert result.ret == 0
+    result.assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +153,10 @@ def test_a_clash_with_an_installed_plugin_is_one_line(pytester, run_here, order)
 def test_messages_name_the_spelling_that_the_session_offers(pytester, run_here, plugin, spelling):
     pytester.makepyfile(test_bench=GATE)
     result = run_here("-p", plugin, f"{spelling}dataset", "mnist")
+    assert result.ret != 0
     result.stdout.fnmatch_lines([f"*{spelling}download*"])
     early = run_here("-p", plugin, f"{spelling}update-digests")
+    assert early.ret == pytest.ExitCode.USAGE_ERROR
     early.stderr.fnmatch_lines([f"ERROR: {spelling}update-digests needs {spelling}digest-cache*"])
 
 

@@ -204,6 +204,7 @@ def test_what_is_skipped_is_not_submitted(elsewhere, pytester):
     pytester.makepyfile(test_bench=GATE.replace("def test", "@pytest.mark.skip\ndef test"))
     started = "\ndef pytest_unconfigure(config):\n    print('started:', executors[0].started)\n"
     result = elsewhere("", *THREE, "--seeds", "1", "-s", more=started)
+    assert result.parseoutcomes()["skipped"] == 3
     result.stdout.fnmatch_lines(["started: []"])
 
 

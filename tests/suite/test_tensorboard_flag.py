@@ -28,7 +28,7 @@ def test_nobody_gets_a_folder_unasked(bench, pytester):
     assert not list(pytester.path.glob("results/*/tensorboard"))
 
 
-def test_a_missing_package_is_told_before_anything_trains(bench, pytester, monkeypatch):
+def test_a_missing_package_is_reported_before_anything_trains(bench, pytester, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     result = bench(*select("tiny"), "--tensorboard")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -43,4 +43,5 @@ def test_a_missing_package_is_told_before_anything_trains(bench, pytester, monke
 def test_what_trains_nothing_has_nothing_to_show(bench, pytester, option):
     (pytester.path / "some.jsonl").touch()
     result = bench(option, "--tensorboard")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*trains nothing, so there is nothing for --tensorboard to show"])

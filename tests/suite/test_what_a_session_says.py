@@ -48,12 +48,14 @@ def test_data_and_models_that_do_not_fit_are_named_once(pytester, bench, own_dat
 
 def test_what_is_left_out_is_named_where_nothing_is_left_to_run(bench, own_data):
     result = bench(*DATA, "--model", "stn")
+    assert result.ret == 0
     assert len(lines_about_data(result)) == 1
     result.stdout.fnmatch_lines(["left out on mine: *stn*"])
 
 
 def test_a_plan_names_what_is_left_out(bench, own_data):
     result = bench(*DATA, "--model", "tiny,stn", "--plan")
+    assert result.ret == 0
     result.stdout.fnmatch_lines(["left out on mine: *stn*", "*tiny*"])
 
 

@@ -10,7 +10,7 @@ import torch
 
 from stn_core.errors import UsageError
 from stn_core.geometry.sampling import list_samplers, sample
-from tests.no_products import NoRoundedProducts
+from tests.no_products import RoundedProducts
 
 PADDINGS = ["zeros", "border", [0.3, -0.6]]
 
@@ -59,8 +59,9 @@ def test_autocast_changes_nothing(mode):
 @pytest.mark.parametrize("mode", list_samplers())
 def test_no_matrix_product_is_left_to_tf32(mode):
     image, grid = (tensor.requires_grad_() for tensor in case())
-    with NoRoundedProducts():
+    with RoundedProducts() as rounded:
         sample(image, grid, mode, 0.3).square().sum().backward()
+    assert not rounded.found
 
 
 @pytest.mark.parametrize("mode", list_samplers())
