@@ -177,7 +177,7 @@ def test_time_to_accuracy(pytestconfig, device):
     root = session_options(pytestconfig).data_root
     try:
         load_dataset("mnist", root=root)
-    except UsageError as error:
+    except UsageError as error:  # the target was measured on MNIST: no other data can replace it
         pytest.skip(str(error))
     cell = Cell("stn", "mnist", "quick", SPRINT, is_search=True)
     settings = RunSettings(device=str(device), threads=2, data_root=root, final=True)

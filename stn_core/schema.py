@@ -16,7 +16,7 @@ import reprlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from stn_core.errors import UsageError, check_regular, needs_extra, one_line, printable
 
@@ -296,13 +296,13 @@ def _parts(kind: type) -> tuple[frozenset[str], tuple[tuple[str, type], ...]]:
 
 def _unknown_fields(kind: Any, values: Any, place: str = "") -> Iterator[str]:
     """The fields of a dataclass's values, and of those within them, that it does not have."""
-    if get_origin(kind) is not None or not dataclasses.is_dataclass(kind):
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         return
     if isinstance(values, list):
         for value in values:
             yield from _unknown_fields(kind, value, place)
     elif isinstance(values, dict):
-        names, inner = _parts(kind)  # type: ignore[arg-type]
+        names, inner = _parts(kind)
         yield from (f"{place}{name}" for name in values if name not in names)
         for name, part in inner:
             yield from _unknown_fields(part, values.get(name), f"{place}{name}.")
@@ -343,7 +343,7 @@ def _is_out_of_bounds(value: Any) -> bool:
 def _value_at(values: Any, at: str) -> Any:
     """The value at msgspec's path; which of an object's values "[...]" means is not known."""
     for name, number in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", at):
-        if number == "..." or not isinstance(values, dict | list | tuple):
+        if number == "..." or type(values) not in (dict, list, tuple):
             return _UNKNOWN
-        values = values[int(number)] if number else values.get(name, _UNKNOWN)  # type: ignore[union-attr]
+        values = values[int(number)] if number else values.get(name, _UNKNOWN)
     return values

@@ -7,6 +7,7 @@ text of that name takes its place: a picture, a schema, what a session left.
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import shutil
 import subprocess
@@ -93,7 +94,7 @@ def makers_of(results: Path | None) -> dict[str, Callable[[], str]]:
         "session": lambda: session_page(results, GENERATED),
     }
     for name in CLASSES:
-        makers[f"schema-{name}"] = lambda name=name: _schema(name)  # type: ignore[misc]
+        makers[f"schema-{name}"] = functools.partial(_schema, name)
     return makers
 
 

@@ -136,7 +136,7 @@ class SpatialTransformer(nn.Module):
         return WarpedImages(warped, grid, theta)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
         # Made anew where they went: module.to_empty() leaves buffers without values, and these are
         # in no saved state that would bring them. The identity stays float32 at least, and theta
         # with it: bfloat16 has no number between 1 and 1.0078.

@@ -1,4 +1,7 @@
-"""The hooks that a project can implement, in its conftest.py or a plugin of its own."""
+"""The hooks that a project can implement, in its conftest.py or a plugin of its own.
+
+They are specifications: pytest never calls them, only what implements them.
+"""
 
 from __future__ import annotations
 

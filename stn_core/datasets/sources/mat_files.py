@@ -109,7 +109,7 @@ def _asked(path: Path, function: str, **options: Any) -> Any:
         return getattr(scipy.io, function)(path, **options)
     except OSError as error:
         raise cannot_be_read(path, error) from error
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # which scipy raises for MATLAB 7.3's HDF5 files alone
         raise UsageError(f"{path} is of MATLAB 7.3; save it with -v7") from error
     except Exception as error:  # scipy promises no narrower class for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__

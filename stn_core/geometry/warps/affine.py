@@ -14,7 +14,7 @@ class MatrixWarp(Warp):
     """A warp whose map is x -> M (x, y, 1) with a 2x3 matrix M that theta decides."""
 
     def matrix(self, theta: Tensor) -> Tensor:
-        """The matrix of the map.
+        """The matrix of the map; abstract, every family defines it.
 
         Args:
             theta: (B, P).
@@ -22,7 +22,7 @@ class MatrixWarp(Warp):
         Returns:
             (B, 2, 3), as ``torch.nn.functional.affine_grid`` takes it.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"the warp {self.name!r} does not define matrix")
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
         return _apply(self.matrix(theta)[..., None, :, :], xy[..., :1], xy[..., 1:])

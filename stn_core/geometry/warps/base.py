@@ -26,8 +26,8 @@ class Warp(nn.Module):
         direction: OUTPUT coordinates to INPUT coordinates.
 
     A family defines ``_points`` and ``_jacobian_determinant``, and one of ``_inverse`` (its inverse
-    as parameters) or ``_inverse_points``. Where it is closed under composition it defines
-    ``_compose``.
+    as parameters) or ``_inverse_points``. If it is closed under composition, it defines
+    ``_compose``. The class is not an ABC: a family that leaves one out works until it is called.
 
     Attributes:
         name: the name under which the family is registered.
@@ -217,7 +217,8 @@ class Warp(nn.Module):
         return f"name={self.name!r}, num_params={self.num_params}"
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
-        raise NotImplementedError
+        """``points`` of checked arguments; abstract, every family defines it."""
+        raise NotImplementedError(f"the warp {self.name!r} does not define _points")
 
     def _grid(self, theta: Tensor, xy: Tensor) -> Tensor:
         """The points (B, H, W, 2) that the pixels xy (H, W, 2) look at."""
@@ -225,7 +226,8 @@ class Warp(nn.Module):
         return points.reshape(*points.shape[:-2], *xy.shape)
 
     def _jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
-        raise NotImplementedError
+        """``jacobian_determinant`` of checked arguments; abstract, every family defines it."""
+        raise NotImplementedError(f"the warp {self.name!r} does not define _jacobian_determinant")
 
     def _inverse(self, theta: Tensor) -> Tensor:
         raise UsageError(

@@ -30,7 +30,7 @@ class ProjectiveWarp(Warp):
     """
 
     def matrix(self, theta: Tensor) -> Tensor:
-        """The matrix of the map.
+        """The matrix of the map; abstract, every family defines it.
 
         Args:
             theta: (B, P).
@@ -38,7 +38,7 @@ class ProjectiveWarp(Warp):
         Returns:
             (B, 3, 3).
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"the warp {self.name!r} does not define matrix")
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
         return project(self.matrix(theta), xy)

@@ -81,7 +81,7 @@ class ThinPlateSpline(Warp):
         # The constants follow the module to its device but keep their type, and are made anew
         # there. As buffers they would be rounded by module.half(), and left without values by
         # module.to_empty().
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
         self._place(fn(torch.empty(0, device=self.control_points.device)).device)
         return self
 

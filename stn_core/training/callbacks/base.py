@@ -105,8 +105,8 @@ class Callback:
     """Whether it follows only the runs of the session's own machine."""
 
     def watch(self, run: Run) -> Watcher:
-        """The object that follows a run, made before there is a model."""
-        raise NotImplementedError
+        """The object that follows a run, made before the model; every callback defines it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define watch")
 
     def record_kept(self, record: RunRecord) -> None:
         """A run's record is safe. Called in the process that keeps records."""
