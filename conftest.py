@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 
@@ -23,7 +25,7 @@ def device(pytestconfig: pytest.Config):
         pytest.fail(str(error), pytrace=False)
 
 
-ASKED_FOR = ("throughput", "robustness", "nightly")
+ASKED_FOR = ("throughput", "robustness", "claims", "nightly")
 """Markers of what runs only where -m names it."""
 
 
@@ -37,19 +39,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what the robustness benchmark found, in whatever processes."""
-    if "robustness" not in terminalreporter.config.getoption("-m"):
+    """Show what the robustness benchmark and the claims found, in whatever processes."""
+    asked = terminalreporter.config.getoption("-m")
+    if "robustness" not in asked and "claims" not in asked:
         return
-    from stn_core.suite.plugin import session_options
+    from stn_core.suite.process_context import context_of
 
-    found = session_options(terminalreporter.config).results / "robustness.csv"
-    if found.exists():
-        import pandas as pd
+    context = context_of(terminalreporter.config)
+    context.join_workers()
+    folder = context.options.results
+    if (folder / "claims.txt").exists():
+        terminalreporter.write_line((folder / "claims.txt").read_text(encoding="utf-8"))
+    if (folder / "robustness.csv").exists():
+        _show_robustness(terminalreporter, folder)
 
-        from stn_core.report.robustness import robustness_tables, write_robustness_curves
-        from stn_core.session.file_names import FIGURES_FOLDER
 
-        frame = pd.read_csv(found)
-        terminalreporter.write_line(robustness_tables(frame))
-        for name in write_robustness_curves(frame, found.parent / FIGURES_FOLDER):
-            terminalreporter.write_line(f"curves: {found.parent / FIGURES_FOLDER / name}")
+def _show_robustness(terminalreporter: pytest.TerminalReporter, folder: Path) -> None:
+    import pandas as pd
+
+    from stn_core.report.robustness import robustness_tables, write_robustness_curves
+    from stn_core.session.file_names import FIGURES_FOLDER
+
+    frame = pd.read_csv(folder / "robustness.csv")
+    terminalreporter.write_line(robustness_tables(frame))
+    for name in write_robustness_curves(frame, folder / FIGURES_FOLDER):
+        terminalreporter.write_line(f"curves: {folder / FIGURES_FOLDER / name}")

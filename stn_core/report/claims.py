@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ METRICS = {
     "train_time": "%",
     "epochs": "epochs",
 }
-"""What can be claimed of a model, and the unit that differences are told in."""
+"""What can be claimed of a model, and the unit of a difference."""
+
+FROM_RECORDS = ("parameters", "epochs")
+"""Metrics that only whole records tell; baselines hold the others too."""
 
 WAYS = {"published": "as published", "trained": "as trained well"}
 """How a claim can be tested, by the field that names the budget."""
@@ -85,15 +88,20 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claims:
-    """The claims of a file, and why some of its entries are none.
+    """The claims of a file, and its entries that cannot be judged.
 
     Args:
         claims: in the order of the file.
-        refused: messages that name the entry and what is wrong with it.
+        refused: of each wrong entry its name, and a message that says what is wrong.
     """
 
     claims: tuple[Claim, ...]
-    refused: tuple[str, ...] = field(default=())
+    refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def complaints(self) -> list[str]:
+        """The messages on wrong entries."""
+        return [message for _, message in self.refused]
 
 
 _OF_CLAIM = {"id", "source", "sentence", *WAYS, "note", "contrasts"}
@@ -122,7 +130,7 @@ def read_claims(path: Path) -> Claims:
                 raise UsageError("another claim has the same id")
             claims[claim.id] = claim
         except UsageError as error:
-            refused.append(f"{path}: {name}: {error}")
+            refused.append((str(name), f"{path}: {name}: {error}"))
     return Claims(tuple(claims.values()), tuple(refused))
 
 

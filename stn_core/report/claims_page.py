@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,19 @@ _AXES = {
 }
 
 
-def write_claims_page(judged: Sequence[JudgedClaim], page: Path, command: str) -> None:
+def write_claims_page(
+    judged: Sequence[JudgedClaim],
+    page: Path,
+    command: str,
+    command_of: Callable[[str], str] | None = None,
+) -> None:
     """Write the page.
 
     Args:
         judged: the claims.
         page: the file.
         command: what makes this page again.
+        command_of: what measures and judges the claim of an id alone, None where nothing does.
 
     Raises:
         UsageError: it cannot be written.
@@ -45,6 +51,8 @@ def write_claims_page(judged: Sequence[JudgedClaim], page: Path, command: str) -
     draw = FigureFolder(None)
     with drawing_style():
         claims = [_content(one, draw) for one in judged]
+    for claim in claims:
+        claim["command"] = command_of(claim["id"]) if command_of else ""
     content = render(
         "claims.html",
         title="what the literature says, tested",

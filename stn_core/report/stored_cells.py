@@ -28,7 +28,7 @@ class StoredCell:
         runs: by seed.
         test_images: how many the accuracies were measured on.
         hashes: of recipe and data.
-        records: whole ones, where there are such; of the same runs.
+        records: whole ones, of as many of these runs as have one.
         points: how far their accuracies lie apart, in points; None for a single run.
         log_loss: likewise their test losses, as `Metric.LOSS` compares them.
     """
@@ -57,7 +57,11 @@ Stored: TypeAlias = Mapping[tuple[str, str], StoredCell]
 
 
 def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
-    """Everything that claims can be judged from; whole records count before baselines."""
+    """Everything that claims can be judged from.
+
+    Of one seed a whole record counts before a baseline's value. Baselines of another recipe, or of
+    other data, than a cell's last record do not count.
+    """
     cells: dict[tuple[str, str], StoredCell] = {}
     for key, cell in baselines.cells.items():
         for device in {run.device for run in cell.runs}:
@@ -66,8 +70,12 @@ def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
             cells[key, device] = StoredCell(runs, cell.test_images, hashes)
     for key, device, complete in _complete_runs(records):
         last = complete[-1]
-        runs = tuple(map(baseline_run, complete))
         hashes = (last.recipe_hash, last.data_hash)
+        stored = cells.get((key, device))
+        further = stored.runs if stored and stored.hashes == hashes else ()
+        seeds = {record.seed for record in complete}
+        runs = tuple(map(baseline_run, complete))
+        runs += tuple(run for run in further if run.seed not in seeds)
         cells[key, device] = StoredCell(runs, last.test_images, hashes, tuple(complete))
     return _with_spreads(cells)
 

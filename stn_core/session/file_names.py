@@ -25,6 +25,8 @@ HISTORY_FILE = "history.html"
 FIGURES_FOLDER = "figures"
 MODELS_FOLDER = "models"
 EMPTY_SHARD_FILE = "shard.empty"
+EVIDENCE_FILE = "evidence.jsonl.gz"
+"""Whole records that claims are judged by, beside the baselines."""
 
 
 MOST_BYTES = 200

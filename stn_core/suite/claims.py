@@ -1,23 +1,54 @@
-"""Published claims of a file, held together with the models, the datasets and the stored values."""
+"""Published claims of a file: their names checked, judged by stored values, written as pages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from stn_core.atomic_files import write_at_once
+from stn_core.atomic_files import write_at_once, write_output
 from stn_core.errors import UsageError, check_regular
 from stn_core.gate.baselines import read_baselines
-from stn_core.report.claims import Claims, check_names
-from stn_core.report.claims_text import claims_excerpt, with_excerpt
+from stn_core.report.claims import Claim, Claims, check_names
+from stn_core.report.claims_text import claims_document, claims_excerpt, with_excerpt
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
 from stn_core.report.stored_cells import stored_cells
 from stn_core.session.budgets import list_budgets
 from stn_core.session.evidence import read_evidence
 
 
+@dataclass(frozen=True)
+class ClaimEntry:
+    """One entry of a claims file.
+
+    Args:
+        name: its id, or its number in the file.
+        claim: what it says, None where it is wrong.
+        complaint: what is wrong with it, "" where nothing is.
+    """
+
+    name: str
+    claim: Claim | None
+    complaint: str = ""
+
+
+def claim_entries(claims: Claims) -> list[ClaimEntry]:
+    """The entries of a file, the wrong ones last, each checked by itself."""
+    known = _known_names(claims)
+    good = [
+        ClaimEntry(claim.id, claim, "; ".join(check_names([claim], *known)))
+        for claim in claims.claims
+    ]
+    return good + [ClaimEntry(name, None, complaint) for name, complaint in claims.refused]
+
+
 def unknown_names(claims: Claims) -> list[str]:
     """A message for every claim that names a model, dataset or budget that does not exist."""
+    return check_names(claims.claims, *_known_names(claims))
+
+
+def _known_names(claims: Claims) -> tuple[list[str], list[str], list[str]]:
+    """The names of models, as far as the claims ask for them, of datasets and of budgets."""
     from stn_core.datasets import list_datasets
     from stn_core.models import list_models, model_info
 
@@ -29,7 +60,7 @@ def unknown_names(claims: Claims) -> list[str]:
 
     named = {model for claim in claims.claims for _, _, model in claim.cells}
     models = {*list_models(), *filter(exists, named)}  # variants and other libraries' among them
-    return check_names(claims.claims, sorted(models), list_datasets(), list_budgets())
+    return sorted(models), list_datasets(), list_budgets()
 
 
 def judge_file(claims: Claims, baselines: Path, evidence: Path) -> list[JudgedClaim]:
@@ -40,6 +71,30 @@ def judge_file(claims: Claims, baselines: Path, evidence: Path) -> list[JudgedCl
     """
     stored = stored_cells(read_baselines(baselines), read_evidence(evidence))
     return judge_claims(claims.claims, stored)
+
+
+def write_claims(
+    judged: Sequence[JudgedClaim],
+    folder: Path,
+    command: str,
+    command_of: Callable[[str], str] | None = None,
+) -> Path:
+    """Write claims.md and claims.html into a folder; the path of the latter.
+
+    Args:
+        judged: the claims.
+        folder: made where there is none.
+        command: what makes these pages again.
+        command_of: what measures and judges the claim of an id alone, None where nothing does.
+
+    Raises:
+        UsageError: they cannot be written.
+    """
+    from stn_core.report.claims_page import write_claims_page
+
+    write_output(folder / "claims.md", claims_document(judged, command))
+    write_claims_page(judged, folder / "claims.html", command, command_of)
+    return folder / "claims.html"
 
 
 def update_readme(file: Path, judged: Sequence[JudgedClaim]) -> None:

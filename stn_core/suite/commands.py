@@ -132,21 +132,15 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
 
 def _claims(given: argparse.Namespace) -> int:
     """1 where an entry of the file is wrong; the other claims are judged all the same."""
-    from stn_core.atomic_files import write_at_once
     from stn_core.report.claims import read_claims
-    from stn_core.report.claims_page import write_claims_page
-    from stn_core.report.claims_text import claims_document, claims_table, tally_line
-    from stn_core.suite.claims import judge_file, unknown_names, update_readme
+    from stn_core.report.claims_text import claims_table, tally_line
+    from stn_core.suite.claims import judge_file, unknown_names, update_readme, write_claims
 
     claims = read_claims(given.claims)
-    wrong = [*claims.refused, *unknown_names(claims)]
+    wrong = [*claims.complaints, *unknown_names(claims)]
     judged = judge_file(claims, given.baselines, given.evidence)
     print("\n".join([tally_line(judged), "", claims_table(judged), ""]))
-    command = f"stn claims {given.claims}"
-    given.out.mkdir(parents=True, exist_ok=True)
-    write_at_once(given.out / "claims.md", claims_document(judged, command))
-    write_claims_page(judged, given.out / "claims.html", command)
-    show_path(given.out / "claims.html")
+    show_path(write_claims(judged, given.out, f"stn claims {given.claims}"))
     if given.readme:
         update_readme(given.readme, judged)
     complain(wrong)

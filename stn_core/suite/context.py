@@ -15,7 +15,7 @@ from stn_core.gate.against import AgainstJudge
 from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import Digests, read_digests
 from stn_core.gate.judge import Judge
-from stn_core.session.file_names import lock_of
+from stn_core.session.file_names import EVIDENCE_FILE, lock_of
 from stn_core.session.folder import claim_folder, hold_folder
 from stn_core.session.records import RunRecord
 from stn_core.session.store import SessionStore, read_for_judging
@@ -196,7 +196,9 @@ class SessionContext:
         flag that was agreed on.
         """
         options = self.options
+        evidence = options.baselines.with_name(EVIDENCE_FILE)
         written = [options.baselines, lock_of(options.baselines), options.results.parent]
+        written += [evidence, lock_of(evidence)]
         if options.digest_cache:
             written += [options.digest_cache, lock_of(options.digest_cache)]
         return describe_checkout(self.config.rootpath, written)

@@ -168,6 +168,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "STN_MINUTES",
         ),
         Option("plan", "show cells, seeds and expected time; train nothing"),
+        Option("train", "-m claims: train what the claims lack, up to 5 seeds (or --seeds) a cell"),
     ),
     "where to run": (
         Option("device", "auto (default), cpu, cuda, cuda:N or mps", str, "NAME", "STN_DEVICE"),

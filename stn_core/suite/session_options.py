@@ -222,6 +222,8 @@ def check_together(given: CommandLine) -> None:
         _check_tensorboard(given)
     if given["against"]:
         _check_against(given)
+    if given["train"]:
+        _check_train(given)
     if given["drop-vanished"]:
         _check_drop(given)
     baselines = given.path("baselines")
@@ -254,6 +256,14 @@ def _check_against(given: CommandLine) -> None:
         raise UsageError("--against compares the shipped recipes: drop the overrides")
     if given["seeds"] and len(given["seeds"]) < 2:
         raise UsageError("--against needs two or more seeds")
+
+
+def _check_train(given: CommandLine) -> None:
+    if _is_search(given):
+        raise UsageError("--train takes the shipped recipes: drop the overrides")
+    for name in ("from-records", "ray", "drop-vanished"):
+        if given[name]:
+            raise UsageError(f"--train trains in this session's own processes; drop --{name}")
 
 
 def _is_search(given: CommandLine) -> bool:

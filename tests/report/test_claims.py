@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.gate.baselines import Baselines
+from stn_core.gate.baselines import Baselines, baseline_of
 from stn_core.gate.contrasts import Direction, Finding
 from stn_core.report.claims import check_names, read_claims
 from stn_core.report.claims_page import write_claims_page
@@ -84,7 +84,8 @@ def test_a_wrong_entry_is_one_line_and_the_others_are_judged(tmp_path, change, c
     other = CLAIM.replace('"better"', '"other"')
     claims = claims_of(tmp_path, CLAIM.replace(*change) + other)
     assert [claim.id for claim in claims.claims] == ["other"]
-    (line,) = claims.refused
+    ((name, line),) = claims.refused
+    assert name == "better"
     assert complaint in line
     assert "better" in line
     assert "\n" not in line
@@ -93,7 +94,7 @@ def test_a_wrong_entry_is_one_line_and_the_others_are_judged(tmp_path, change, c
 def test_an_id_that_comes_twice_is_refused(tmp_path):
     claims = claims_of(tmp_path, CLAIM + CLAIM)
     assert len(claims.claims) == 1
-    assert "same id" in claims.refused[0]
+    assert "same id" in claims.complaints[0]
 
 
 @pytest.mark.parametrize("text", ["", "claim = 3", "[[claim", '[[claim]]\n[other]\na = "b"'])
@@ -173,6 +174,19 @@ def test_other_data_are_never_compared(tmp_path):
     (one,) = judged(tmp_path, records)
     assert one.finding("trained") is Finding.OPEN
     assert "different data" in claims_table([one])
+
+
+def test_a_record_counts_before_the_baseline_of_its_seed_and_further_seeds_stay():
+    whole = runs("a", HIGH[:2])
+    baseline = baseline_of(runs("a", [0.5, 0.51, 0.52]))
+    stored = Baselines({"smoke/digits/a": baseline}, {})
+    (cell,) = stored_cells(stored, whole).values()
+    assert [(run.seed, run.accuracy) for run in cell.runs] == [(0, 0.97), (1, 0.971), (2, 0.52)]
+    assert [record.seed for record in cell.records] == [0, 1]
+    (cell,) = stored_cells(
+        stored, [dataclasses.replace(r, recipe_hash="new") for r in whole]
+    ).values()
+    assert [run.seed for run in cell.runs] == [0, 1]
 
 
 def test_searches_failures_and_closed_test_sets_are_no_evidence(tmp_path):

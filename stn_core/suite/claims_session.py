@@ -1,0 +1,280 @@
+"""Claims in a pytest session: each judged from what is stored; what they lack is trained first.
+
+The records of finished runs are kept in the evidence file beside the baselines, each as soon as it
+is there. So the same command, given again, trains only what is still missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stn_core.atomic_files import write_output
+from stn_core.errors import UsageError, needs_extra, printable
+from stn_core.report.claims import FROM_RECORDS, Claim, read_claims
+from stn_core.report.claims_text import claims_table, tally_line
+from stn_core.report.judged_claims import JudgedClaim, judge_claims
+from stn_core.report.stored_cells import Stored, stored_cells
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import Cell
+from stn_core.session.evidence import add_evidence, read_evidence
+from stn_core.session.file_names import EVIDENCE_FILE, file_stem
+from stn_core.suite.claims import ClaimEntry, claim_entries, write_claims
+from stn_core.suite.command_line import CommandLine
+from stn_core.suite.process_context import context_of
+from stn_core.suite.session_options import import_users_modules
+from stn_core.suite.time_limit import TimeLimit
+
+if TYPE_CHECKING:
+    from stn_core.session.records import RunRecord
+
+with needs_extra("suite"):
+    from filelock import FileLock, Timeout
+
+SEEDS = tuple(range(5))
+"""Of every cell that a claim names, unless --seeds says otherwise."""
+
+TABLE_FILE = "claims.txt"
+
+
+@dataclass(frozen=True)
+class Side:
+    """A cell of a difference, and whether the difference needs whole records of it."""
+
+    cell: Cell
+    needs_records: bool
+
+    def stored_seeds(self, stored: Stored, device: str) -> set[int]:
+        """The seeds of the cell, with today's recipe, that are stored for a type of device."""
+        found = stored.get((self.cell.key, device))
+        if found is None or found.hashes[0] != self.cell.recipe.hash():
+            return set()
+        return {run.seed for run in (found.records if self.needs_records else found.runs)}
+
+
+def missing_runs(
+    claim: Claim, stored: Stored, seeds: Sequence[int], device: str
+) -> list[tuple[Cell, int]]:
+    """What has to be trained, seed by seed, before all differences of a claim have enough runs.
+
+    A difference that was measured on another type of device needs nothing on this one.
+
+    Args:
+        claim: of known models, datasets and budgets.
+        stored: what is there.
+        seeds: that a cell gets; as many others that are stored do as well.
+        device: the type of device that would train.
+    """
+    missing: dict[tuple[int, str], tuple[Cell, int]] = {}
+    devices = {device, *(place for _, place in stored)}
+    for sides in _differences(claim):
+        if any(
+            all(len(side.stored_seeds(stored, place)) >= len(seeds) for side in sides)
+            for place in devices
+        ):
+            continue
+        for side in sides:
+            there = side.stored_seeds(stored, device)
+            lacking = [seed for seed in seeds if seed not in there]
+            for seed in lacking[: max(len(seeds) - len(there), 0)]:
+                missing[seed, side.cell.key] = (side.cell, seed)
+    return [missing[place] for place in sorted(missing)]
+
+
+def _differences(claim: Claim) -> Iterator[tuple[Side, ...]]:
+    """The sides of every difference that a training can tell something of."""
+    for budget in claim.budgets.values():
+        for contrast in claim.contrasts:
+            if contrast.metric == "train_time":  # needs a quiet machine, which no session knows of
+                continue
+            needs_records = contrast.metric in FROM_RECORDS
+            ours = Side(_cell(budget, contrast.dataset, contrast.model), needs_records)
+            if not contrast.than:  # a number is what it is compared with
+                yield (ours,)
+            for other in contrast.than:
+                yield ours, Side(_cell(budget, contrast.dataset, other), needs_records)
+
+
+def _cell(budget: str, dataset: str, model: str) -> Cell:
+    from stn_core.models import model_info
+
+    recipe = get_budget(budget).recipe_for(dataset, model_info(model).family, model)
+    return Cell(model, dataset, budget, recipe)
+
+
+class ClaimsSession:
+    """The claims of a file in one process of a session.
+
+    Args:
+        config: pytest's.
+        file: of the claims.
+
+    Raises:
+        UsageError: the file, or what is stored, cannot be read; or --train is not possible.
+    """
+
+    def __init__(self, config: pytest.Config, file: Path) -> None:
+        import_users_modules(config)
+        self._config = config
+        self._context = context_of(config)
+        self._claims = read_claims(file)
+        self._evidence = self._context.options.baselines.with_name(EVIDENCE_FILE)
+        self._trains = bool(CommandLine(config)["train"])
+        self._given_up: set[tuple[str, int]] = set()
+        self._read: tuple[object, Stored] | None = None
+        self._found: tuple[Stored, list[JudgedClaim]] | None = None
+        _ = self._stored  # what is damaged is told before anything runs
+        if self._trains and self._context.checkout[1]:
+            raise UsageError(
+                self._context.spell(
+                    "--train: the checkout has uncommitted changes; commit them first, so that the"
+                    " values can be traced to a commit"
+                )
+            )
+
+    @property
+    def entries(self) -> list[ClaimEntry]:
+        """The entries of the file, each with what is wrong with it."""
+        return claim_entries(self._claims)
+
+    def findings(self, claim: Claim) -> dict[str, str]:
+        """What was found of a claim, by the way of testing."""
+        (judged,) = (one for one in self._judged if one.claim.id == claim.id)
+        return {way: str(judged.finding(way)) for way in judged.ways}
+
+    def train(self, claim: Claim) -> str:
+        """Train what a claim lacks, where --train asks for it.
+
+        Several processes share the runs of a claim; each is trained by one of them.
+
+        Returns:
+            Why runs were not started, "" where all are there.
+
+        Raises:
+            UsageError: a run failed, its data cannot be had, or its record cannot be kept.
+        """
+        failures = []
+        while self._trains and (missing := self._missing(claim)):
+            startable = [run for run in missing if self._time_limit.allows(run[0])]
+            if not startable:
+                return self._context.spell(
+                    f"{len(missing)} runs not started: --minutes {self._time_limit.minutes:g};"
+                    " the same command goes on"
+                )
+            with self._one_of(startable) as (cell, seed):
+                if (cell, seed) in self._missing(claim):
+                    failures += self._train(cell, seed)
+        if failures:
+            raise UsageError("; ".join(failures))
+        return ""
+
+    def write(self, command: str) -> None:
+        """Write table and pages of all claims into the results folder.
+
+        Of several processes the last one to write has read the records of all.
+
+        Args:
+            command: what makes them again.
+
+        Raises:
+            UsageError: they cannot be written.
+        """
+        self._context.claim_results()
+        folder = self._context.options.results
+        with FileLock(folder / ".claims.lock"):
+            judged = self._judged
+
+            def of_one(name: str) -> str:
+                return self._context.spell(f'{command} -k "{name}]" --train')
+
+            page = write_claims(judged, folder, command, of_one)
+            lines = [tally_line(judged), "", claims_table(judged), "", printable(str(page))]
+            write_output(folder / TABLE_FILE, "\n".join(lines) + "\n")
+
+    @property
+    def _stored(self) -> Stored:
+        """What is stored, read anew once a process has added a record."""
+        path = self._evidence
+        status = path.stat() if path.exists() else None
+        version = status and (status.st_ino, status.st_mtime_ns, status.st_size)
+        if self._read is None or self._read[0] != version:
+            self._read = version, stored_cells(self._context.stored, read_evidence(path))
+        return self._read[1]
+
+    @property
+    def _judged(self) -> list[JudgedClaim]:
+        """All claims, judged anew once there is another record."""
+        stored = self._stored
+        if self._found is None or self._found[0] is not stored:
+            self._found = stored, judge_claims(self._claims.claims, stored)
+        return self._found[1]
+
+    def _missing(self, claim: Claim) -> list[tuple[Cell, int]]:
+        options = self._context.options
+        seeds = options.seeds if options.names_seeds else SEEDS
+        device = self._context.device.partition(":")[0]
+        runs = missing_runs(claim, self._stored, seeds, device)
+        return [(cell, seed) for cell, seed in runs if (cell.key, seed) not in self._given_up]
+
+    @functools.cached_property
+    def _time_limit(self) -> TimeLimit:
+        """Without --minutes it allows everything."""
+        minutes = self._context.options.minutes
+        stored, device = self._context.stored, self._context.device.partition(":")[0]
+        return TimeLimit(
+            CommandLine(self._config).start_time,
+            float("inf") if minutes is None else minutes,
+            lambda key: stored.expected_seconds(key, device),
+        )
+
+    @contextlib.contextmanager
+    def _one_of(self, runs: Sequence[tuple[Cell, int]]) -> Iterator[tuple[Cell, int]]:
+        """The first run that no other process is training, held; else the first, when it is free.
+
+        Whoever gets it looks whether the other process has finished it.
+        """
+        self._context.claim_results()
+        for (cell, seed), seconds in [*((run, 0.0) for run in runs), (runs[0], -1.0)]:
+            name = file_stem(cell.budget, cell.dataset, cell.model, str(seed))
+            lock = FileLock(self._context.options.results / f".{name}.lock", timeout=seconds)
+            with contextlib.suppress(Timeout):
+                lock.acquire()
+                break
+        try:
+            yield cell, seed
+        finally:
+            lock.release()
+
+    def _train(self, cell: Cell, seed: int) -> list[str]:
+        """Train one run and keep its record; why there is none, where it failed."""
+        from stn_core.engines import EngineError, Task
+
+        context = self._context
+        try:
+            context.engine.submit(Task(cell, seed, context.settings))
+            outcome = context.engine.next_outcome()
+        except EngineError as error:
+            raise UsageError(str(error)) from error
+        record = outcome.result.record if outcome.result else None
+        if record is None or record.status != "ok":
+            self._given_up.add((cell.key, seed))
+            reason = f"{record.status}: {record.message}" if record else outcome.lost
+            return [f"{cell.key}, seed {seed}: {reason}"]
+        self._keep(record)
+        return []
+
+    def _keep(self, record: RunRecord) -> None:
+        self._time_limit.note(record)
+        try:
+            add_evidence(self._evidence, [record])
+        except OSError as error:
+            raise UsageError(f"cannot write {self._evidence}: {error.strerror}") from error
+        accuracy = 100 * (record.test_accuracy or 0.0)
+        done = f"{record.key}, seed {record.seed}: {accuracy:.2f} %, {record.train_seconds:.0f} s"
+        self._context.tell([done])

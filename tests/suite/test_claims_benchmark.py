@@ -1,0 +1,205 @@
+"""The claims of a file as tests: judged from what is stored, with what is missing trained."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stn_core.engines import in_process
+from stn_core.gate.baselines import Baselines, baseline_of
+from stn_core.report.claims import read_claims
+from stn_core.report.stored_cells import stored_cells
+from stn_core.session.budgets import get_budget
+from stn_core.session.evidence import read_evidence
+from stn_core.suite.claims_session import missing_runs
+from tests.examples import record
+from tests.suite.sessions import MODELS
+
+pytest_plugins = ["pytester"]
+
+REPOSITORY = Path(__file__).parents[2]
+BUDGET = """
+from stn_core.session.budgets import Budget, register_budget
+from stn_core.session.recipe import Recipe
+
+register_budget(Budget("brief", ("digits",), (1, 2), 2, Recipe(epochs=1, batch_size=64)))
+"""
+CLAIM = """
+[[claim]]
+id = "small-beats-tiny"
+source = "nobody"
+sentence = "A hidden layer helps."
+trained = "brief"
+dataset = "digits"
+metric = "accuracy"
+model = "small"
+than = ["tiny"]
+expected = "higher"
+"""
+
+
+@pytest.fixture
+def claims(bench, pytester):
+    """Run the claims of a text; what came of it, and the folder of the session."""
+    (pytester.path / "benchmarks").mkdir()
+    shutil.copy(REPOSITORY / "conftest.py", pytester.path)
+    shutil.copy(REPOSITORY / "benchmarks" / "test_claims.py", pytester.path / "benchmarks")
+    pytester.makeini("[pytest]\nmarkers =\n    claims: judged by what is stored")
+    pytester.makepyfile(my_models=MODELS + BUDGET)
+
+    def run(text, *arguments):
+        (pytester.path / "benchmarks" / "claims.toml").write_text(text, encoding="utf-8")
+        before = set(pytester.path.glob("results/*"))
+        session = bench("benchmarks/test_claims.py", "-m", "claims", *arguments)
+        (folder,) = set(pytester.path.glob("results/*")) - before
+        return session, folder
+
+    return run
+
+
+def test_what_is_open_passes_and_a_wrong_entry_fails_alone(claims, pytester):
+    renamed = CLAIM.replace('id = "', 'id = "again-')
+    wrong_metric = renamed.replace('"accuracy"', '"acuracy"')
+    wrong_model = CLAIM.replace('id = "', 'id = "other-').replace('"tiny"', '"tiney"')
+    session, folder = claims(CLAIM + wrong_metric + wrong_model)
+    session.assert_outcomes(passed=1, failed=2)
+    shown = session.stdout.str()
+    assert "again-small-beats-tiny: unknown metric 'acuracy'; did you mean accuracy" in shown
+    assert "other-small-beats-tiny: unknown model 'tiney'; did you mean tiny" in shown
+    assert "Traceback" not in shown
+    assert "as trained well: 2 are open" in shown
+    page = (folder / "claims.html").read_text(encoding="utf-8")
+    assert "A hidden layer helps." in page
+    assert "-m claims -k &#34;small-beats-tiny]&#34; --train" in page
+    assert "A hidden layer helps." in (folder / "claims.md").read_text(encoding="utf-8")
+    assert not list(pytester.path.rglob("evidence*"))
+
+
+def test_what_is_missing_is_trained_and_kept_and_the_same_command_goes_on(
+    claims, pytester, monkeypatch
+):
+    def kept():
+        records = read_evidence(pytester.path / "evidence.jsonl.gz")
+        assert all(one.validation and one.confusion for one in records)
+        return [(one.key, one.seed) for one in records]
+
+    both = ("brief/digits/small", "brief/digits/tiny")
+    session, folder = claims(CLAIM, "--train", "--seeds", "2")
+    session.assert_outcomes(passed=1)
+    assert kept() == [(key, seed) for key in both for seed in (0, 1)]
+    assert "points [" in (folder / "claims.txt").read_text(encoding="utf-8")
+    assert "n = 2" in (folder / "claims.txt").read_text(encoding="utf-8")
+
+    trained, run_seed = [], in_process.run_seed
+
+    def noted(cell, seed, *arguments):
+        trained.append((cell.key, seed))
+        return run_seed(cell, seed, *arguments)
+
+    monkeypatch.setattr(in_process, "run_seed", noted)
+    claims(CLAIM, "--seeds", "3")
+    claims(CLAIM, "--train", "--seeds", "2")
+    assert trained == []
+    claims(CLAIM, "--train", "--seeds", "3")
+    assert trained == [(key, 2) for key in both]
+    assert kept() == [(key, seed) for key in both for seed in (0, 1, 2)]
+
+
+def test_a_run_that_fails_is_one_line_and_the_others_are_kept(claims, pytester):
+    text = CLAIM.replace('"tiny"', '"fragile"')
+    session, _ = claims(text, "--train", "--seeds", "1")
+    session.assert_outcomes(failed=1)
+    assert "brief/digits/fragile, seed 0: crashed: RuntimeError: made of glass" in (
+        session.stdout.str()
+    )
+    (kept,) = read_evidence(pytester.path / "evidence.jsonl.gz")
+    assert kept.model == "small"
+
+
+def test_no_run_starts_when_the_time_is_over(claims, pytester, monkeypatch):
+    from stn_core.suite.time_limit import TimeLimit
+
+    monkeypatch.setattr(TimeLimit, "allows", lambda *_: False)
+    session, _ = claims(CLAIM, "--train", "--minutes", "1", "-rs")
+    session.assert_outcomes(skipped=1)
+    assert "10 runs not started: --minutes 1; the same command goes on" in session.stdout.str()
+    assert not (pytester.path / "evidence.jsonl.gz").exists()
+
+
+def test_claims_run_only_where_they_are_asked_for(claims, bench, pytester):
+    claims(CLAIM)
+    bench("benchmarks").assert_outcomes(deselected=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--epochs", "3"), "--train takes the shipped recipes: drop the overrides"),
+        (("--from-records", "x.jsonl"), "drop --from-records"),
+    ],
+)
+def test_a_training_for_claims_takes_the_shipped_recipes_here(bench, pytester, options, line):
+    (pytester.path / "x.jsonl").touch()
+    session = bench("--train", *options)
+    session.stderr.fnmatch_lines([f"*{line}*"])
+
+
+SIDES = ("cnn", "stn")
+SEEDS = (0, 1, 2)
+
+
+def claim_about(tmp_path, metric='"accuracy"'):
+    path = tmp_path / "claims.toml"
+    text = CLAIM.replace('"accuracy"', metric)
+    text = text.replace("brief", "smoke").replace("small", "stn").replace("tiny", "cnn")
+    path.write_text(text, encoding="utf-8")
+    (claim,) = read_claims(path).claims
+    return claim
+
+
+def runs(model, seeds=SEEDS, device="cpu", **changes):
+    recipe = get_budget("smoke").recipe_for("digits", model, model)
+    environment = dataclasses.replace(record().environment, device_type=device)
+    changes = {"recipe_hash": recipe.hash(), "environment": environment} | changes
+    return [
+        dataclasses.replace(record(seed=seed), model=model, dataset="digits", **changes)
+        for seed in seeds
+    ]
+
+
+def lacking(claim, baselines, records, device="cpu"):
+    cells = {f"smoke/digits/{model}": baseline_of(of_model) for model, of_model in baselines}
+    stored = stored_cells(Baselines(cells, {}), records)
+    return [(cell.model, seed) for cell, seed in missing_runs(claim, stored, SEEDS, device)]
+
+
+def test_seeds_that_are_stored_are_not_trained_again(tmp_path):
+    claim = claim_about(tmp_path)
+    assert lacking(claim, [], []) == [(model, seed) for seed in SEEDS for model in SIDES]
+    assert lacking(claim, [("stn", runs("stn"))], runs("cnn", (0, 2))) == [("cnn", 1)]
+    # Other seeds do as well as those asked for.
+    assert lacking(claim, [("stn", runs("stn", (7, 8)))], runs("cnn", (5, 6, 7))) == [("stn", 0)]
+
+
+def test_epochs_need_whole_records(tmp_path):
+    claim = claim_about(tmp_path, '"epochs"\ntarget = 90.0')
+    stored = [(model, runs(model)) for model in SIDES]
+    assert lacking(claim_about(tmp_path), stored, []) == []
+    assert lacking(claim, stored, runs("stn")) == [("cnn", seed) for seed in SEEDS]
+
+
+def test_an_older_recipe_counts_for_nothing(tmp_path):
+    stored = [(model, runs(model, recipe_hash="before")) for model in SIDES]
+    assert len(lacking(claim_about(tmp_path), stored, [])) == 6
+
+
+def test_what_was_measured_on_another_type_of_device_is_not_measured_again(tmp_path):
+    claim = claim_about(tmp_path)
+    on_card = [run for model in SIDES for run in runs(model, device="cuda")]
+    assert lacking(claim, [], on_card) == []
+    assert lacking(claim, [], on_card[1:] + runs("stn")) == [("cnn", seed) for seed in SEEDS]
+
+
+def test_training_times_are_not_trained_for(tmp_path):
+    assert lacking(claim_about(tmp_path, '"train_time"'), [], []) == []
