@@ -15,6 +15,7 @@ from stn_core.gate.judge import Judge
 from stn_core.gate.metrics import VALUES, Metric
 from stn_core.gate.pooling import (
     GROUP_FUTILITY,
+    GROUP_FUTILITY_OF_GAINS,
     LEAST_STORED_SEEDS,
     least_pooled_deviation,
     pooled_yardstick,
@@ -176,6 +177,7 @@ class StoredGroup:
             looks=judge.rules.looks,
             level=judge.rules.group_level,
             futility=GROUP_FUTILITY,
+            futility_of_gains=GROUP_FUTILITY_OF_GAINS,
         )
 
     def change(self, metric: Metric, look: int) -> float:

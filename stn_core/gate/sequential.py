@@ -81,13 +81,14 @@ def limits(
     level: float,
     floor: npt.ArrayLike = 0.0,
     futility: float = FUTILITY,
+    futility_of_gains: float = FUTILITY_OF_GAINS,
 ) -> Limits:
     """The limits of cells whose baselines have the same number of runs.
 
     Args:
         deviation, degrees, floor: as of `decide`, any shapes that broadcast.
         runs: in each baseline.
-        looks, level, futility: as of `decide`.
+        looks, level, futility, futility_of_gains: as of `decide`.
     """
     freedom = np.asarray(degrees, dtype=np.float64)[..., None]
     error = np.asarray(deviation, dtype=np.float64)[..., None] * _errors_of_rise(looks, runs)
@@ -95,16 +96,9 @@ def limits(
     clear = np.maximum(t_isf(spend(level, looks, runs), freedom) * error, least)
     seeds = np.asarray(looks)
     steady = t_isf(futility / seeds, freedom) * error
-    promising = -t_isf(FUTILITY_OF_GAINS / seeds, freedom) * error
+    promising = -t_isf(futility_of_gains / seeds, freedom) * error
     steady[..., -1], promising[..., -1] = np.inf, -np.inf
     return Limits(rose=clear, fell=-clear, steady=steady, promising=promising)
-
-
-def _limits_of(
-    yardstick: Yardstick, looks: Sequence[int], level: float, floor: float, futility: float
-) -> Limits:
-    spread = (yardstick.deviation, yardstick.degrees, yardstick.runs)
-    return limits(*spread, looks=looks, level=level, floor=floor, futility=futility)
 
 
 def _errors_of_rise(looks: Sequence[int], runs: int) -> FloatArray:
@@ -152,8 +146,9 @@ def decide(
     level: float,
     floor: float = 0.0,
     futility: float = FUTILITY,
+    futility_of_gains: float = FUTILITY_OF_GAINS,
 ) -> Decision:
-    """Hold fresh values against a yardstick, look by look.
+    """Compare fresh values with a yardstick, look by look.
 
     A pure replay: more values never change what fewer have decided.
 
@@ -163,13 +158,23 @@ def decide(
         looks: rising numbers of values, after which they are looked at.
         level: chance of a false alarm over all the looks together, in (0, 1).
         floor: a mean rise up to this is never a regression (and a fall no improvement), >= 0.
-        futility: a p above this share of the number of seeds, 1 / n, ends the looking.
+        futility: after n seeds, a p of a rise above futility / n ends the looking,
+        futility_of_gains: unless the p of a fall is below futility_of_gains / n.
     """
     reached = [look for look in looks if look <= len(values)]
     if not reached:
         return Decision(Outcome.UNCLEAR, 0, looks[0], math.nan, math.nan, math.nan, yardstick.mean)
     rises = np.array([np.mean(values[:look]) - yardstick.mean for look in reached])
-    bounds = _limits_of(yardstick, looks, level, floor, futility)
+    bounds = limits(
+        yardstick.deviation,
+        yardstick.degrees,
+        yardstick.runs,
+        looks=looks,
+        level=level,
+        floor=floor,
+        futility=futility,
+        futility_of_gains=futility_of_gains,
+    )
     stop, outcome = settle(rises, bounds)
     last = min(int(stop), len(reached) - 1)
     errors = yardstick.deviation * _errors_of_rise(looks, yardstick.runs)
@@ -230,7 +235,8 @@ def smallest_detectable_rise(
         yardstick, looks, level, floor: as of `decide`.
         power: in [0.5, 1).
     """
-    bounds = _limits_of(yardstick, looks, level, floor, FUTILITY)
+    spread = (yardstick.deviation, yardstick.degrees, yardstick.runs)
+    bounds = limits(*spread, looks=looks, level=level, floor=floor)
     bars = np.append(bounds.steady[:-1], bounds.rose[-1])
     errors = yardstick.deviation * _errors_of_rise(looks, yardstick.runs)
 

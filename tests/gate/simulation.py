@@ -18,7 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stn_core.gate.pooling import GROUP_FUTILITY, pooled_deviation, standardised
+from stn_core.gate.pooling import (
+    GROUP_FUTILITY,
+    GROUP_FUTILITY_OF_GAINS,
+    pooled_deviation,
+    standardised,
+)
 from stn_core.gate.sequential import Limits, limits, settle
 from stn_core.gate.statistics import (
     CELLS_FALSE_ALARM_RATE,
@@ -212,7 +217,13 @@ def judge_groups(stored: np.ndarray, fresh: np.ndarray, groups: np.ndarray):
     level = GROUPS_FALSE_ALARM_RATE / (2 * len(groups))
     deviations = np.array([pooled_deviation(stored[:, members]) for members in groups])
     bounds: Limits = limits(
-        deviations, STORED - 1.0, STORED, looks=LOOKS, level=level, futility=GROUP_FUTILITY
+        deviations,
+        STORED - 1.0,
+        STORED,
+        looks=LOOKS,
+        level=level,
+        futility=GROUP_FUTILITY,
+        futility_of_gains=GROUP_FUTILITY_OF_GAINS,
     )
     middle = stored.mean(axis=0) @ shares.T
     return settle(at_looks(fresh @ shares.T) - middle[:, None], bounds)

@@ -64,7 +64,7 @@ def test_what_costs_every_cell_a_little_fails_the_group_and_no_cell():
 
 
 def test_what_gains_everywhere_is_an_improvement_of_the_group():
-    (group,), _ = judge(fresh_runs(drop=-0.006))
+    (group,), _ = judge(fresh_runs(drop=-0.009))
     assert group.verdict is Verdict.IMPROVED
     assert "points gained on average" in group.message
 
@@ -128,7 +128,7 @@ def test_more_records_never_change_a_verdict(seed, drop):
 
 
 def test_what_was_not_judged_by_values_is_left_out_and_a_failure_is_named():
-    runs = fresh_runs(drop=0.006)
+    runs = fresh_runs(drop=0.009)
     runs[KEYS[2]] = [record(0, None, cell=CELLS[2], status="diverged", message="because")]
     (group,), _ = judge(runs)
     assert KEYS[2] not in group.members
@@ -138,7 +138,7 @@ def test_what_was_not_judged_by_values_is_left_out_and_a_failure_is_named():
     ]
     stored = stored_values()
     stored[0] = dataclasses.replace(stored[0], runs=tuple(same))
-    (group,), cells = judge(fresh_runs(drop=0.006), stored)
+    (group,), cells = judge(fresh_runs(drop=0.009), stored)
     assert cells[0].verdict is Verdict.IDENTICAL
     assert KEYS[0] not in group.members
 
