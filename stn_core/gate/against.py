@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
-from stn_core.gate.difference import SIDE_LOOKS, decide_difference, side_spread
-from stn_core.gate.digests import Digests
+from stn_core.gate.baselines import CellBaseline, baseline_run
+from stn_core.gate.difference import decide_difference
 from stn_core.gate.judge import Judge, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
-from stn_core.gate.rules import Rules
 from stn_core.gate.sequential import Decision, Outcome, smallest_detectable_rise
-from stn_core.gate.statistics import FloatArray, Yardstick
+from stn_core.gate.sides import OtherSide, StoredValues
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 
 
+@dataclass(eq=False, kw_only=True)
 class AgainstJudge(Judge):
     """Judges cells by what another commit reaches with the same seeds, trained here and now.
 
@@ -32,25 +32,9 @@ class AgainstJudge(Judge):
         lacking: by cell, why the commit has none of it; likewise.
     """
 
-    def __init__(
-        self,
-        rules: Rules,
-        baselines: Baselines,
-        budget: str,
-        device: str,
-        digests: Digests | None,
-        revision: str,
-        references: Mapping[str, Sequence[RunRecord]],
-        lacking: Mapping[str, str],
-    ) -> None:
-        super().__init__(rules, baselines, budget, device, digests)
-        self._revision, self._references, self._lacking = revision, references, lacking
-
-    @property
-    def side_looks(self) -> tuple[int, ...]:
-        """After how many seeds of both sides a cell is looked at."""
-        last = self.rules.looks[-1]
-        return tuple(sorted({min(look, last) for look in SIDE_LOOKS}))
+    revision: str
+    references: Mapping[str, Sequence[RunRecord]]
+    lacking: Mapping[str, str]
 
     def judge(
         self, cell: Cell, records: Sequence[RunRecord], data_hash: str
@@ -59,9 +43,9 @@ class AgainstJudge(Judge):
         seeds = self.seeds(cell)
         fresh = _by_seed(records)
         blank = Judgement(cell.key, Verdict.MISSING, records=_runs(fresh, seeds))
-        if cell.key in self._lacking:
+        if cell.key in self.lacking:
             return early_answer(blank, seeds[: self.rules.runs_without_baseline]) or replace(
-                blank, verdict=Verdict.NEW, message=self._lacking[cell.key]
+                blank, verdict=Verdict.NEW, message=self.lacking[cell.key]
             )
         reference = self._first(cell)
         if reference is None:
@@ -81,45 +65,32 @@ class AgainstJudge(Judge):
         answer = self.judge(cell, records, data_hash="")
         if isinstance(answer, Judgement):
             return 0, 0
-        return len(answer.seeds), max(self.side_looks[-1] - len(answer.records), 0)
+        return len(answer.seeds), max(self.rules.side_looks[-1] - len(answer.records), 0)
 
-    def sides(self, cell: Cell) -> tuple[RunRecord, ...]:
-        """The commit's good runs in the order of the seeds; none where stored ones stand for it."""
+    def other_side(self, cell: Cell) -> OtherSide | None:
+        """The commit's runs; None where the stored ones count as its own."""
         reference = self._first(cell)
         if reference is None or self._is_stored(cell, reference):
-            return ()
-        return self._reference_runs(cell)
+            return None
+        return self._trained_side(cell)
 
-    def sides_spread(
-        self, metric: AnyMetric, key: str, runs: Sequence[Sequence[RunRecord]]
-    ) -> Yardstick:
-        """What the second side of a cell is compared with: the first side's mean, and the spread.
+    def _trained_side(self, cell: Cell) -> OtherSide:
+        return OtherSide(cell.key, self._reference_runs(cell), self._stored_values)
 
-        Args:
-            metric: what is compared.
-            key: the cell's.
-            runs: the commit's and the fresh ones, as many of each.
-        """
-        images = runs[0][0].test_images
-        values = [metric.badness([baseline_run(run) for run in side], images) for side in runs]
-        floor = metric.least_deviation([baseline_run(run) for run in runs[0]], images)
-        own, others = self._stored_values(metric, key)
-        deviation, degrees = side_spread(values, floor, own, others)
-        return Yardstick(float(np.mean(values[0])), deviation, degrees, len(values[0]))
-
-    def _stored_values(
-        self, metric: AnyMetric, key: str
-    ) -> tuple[FloatArray | None, list[FloatArray]]:
-        values = {
-            name: metric.badness(cell.runs, cell.test_images)
-            for name, cell in self._stored.items()
-            if len(cell.runs) > 1 and metric.is_known(cell.runs)
+    @functools.cached_property
+    def _stored_values(self) -> StoredValues:
+        return {
+            metric: {
+                key: metric.badness(cell.runs, cell.test_images)
+                for key, cell in self._stored.items()
+                if len(cell.runs) > 1 and metric.is_known(cell.runs)
+            }
+            for metric in self.rules.judged
         }
-        own = values.pop(key, None)
-        return own, list(values.values())
 
     def _judge_sides(self, cell: Cell, judgement: Judgement) -> Judgement | SeedsNeeded:
-        seeds, references = self.seeds(cell), self._reference_runs(cell)
+        other = self._trained_side(cell)
+        seeds, references = self.seeds(cell), other.runs
         early = early_answer(judgement, seeds[:1])
         if early:
             return early
@@ -131,7 +102,7 @@ class AgainstJudge(Judge):
                 baseline=_baseline(references[:1]),
             )
             return replace(same, message=self._recipe_note(cell, references[0]))
-        for look in self.side_looks:
+        for look in self.rules.side_looks:
             early = early_answer(judgement, seeds[:look])
             if isinstance(early, Judgement):
                 return early
@@ -143,51 +114,54 @@ class AgainstJudge(Judge):
             seen = replace(judgement, records=sides[1], baseline=_baseline(sides[0]))
             both = [baseline_run(run) for side in sides for run in side]
             decisions = {
-                metric: self._decide_sides(metric, cell, sides)
+                metric: self._decide_sides(metric, other, sides)
                 for metric in self.rules.judged
                 if metric.is_known(both)
             }
             outcomes = {decision.outcome for decision in decisions.values()}
             shown = (
-                self._detectable_sides(cell, sides, look) if self.rules.must_detect_points else 0.0
+                self._detectable_sides(other, sides, look) if self.rules.must_detect_points else 0.0
             )
             if Outcome.ROSE in outcomes:
                 break
             if Outcome.UNCLEAR not in outcomes and shown <= (self.rules.must_detect_points or 0.0):
                 break
-        last = self.side_looks[-1]
-        seen = replace(seen, detectable_points=self._detectable_sides(cell, sides, last))
+        last = self.rules.side_looks[-1]
+        seen = replace(seen, detectable_points=self._detectable_sides(other, sides, last))
         concluded = self._or_blind(self._conclude(cell, seen, decisions), shown)
         notes = filter(None, [concluded.message, self._recipe_note(cell, references[0])])
         return replace(concluded, message="; ".join(notes))
 
     def _decide_sides(
-        self, metric: AnyMetric, cell: Cell, sides: tuple[Sequence[RunRecord], Sequence[RunRecord]]
+        self,
+        metric: AnyMetric,
+        other: OtherSide,
+        sides: tuple[Sequence[RunRecord], Sequence[RunRecord]],
     ) -> Decision:
         images = sides[0][0].test_images
         values = [metric.badness([baseline_run(run) for run in side], images) for side in sides]
         mean = float(np.mean(values[0]))
 
         def measure(look: int) -> tuple[float, float, float]:
-            stick = self.sides_spread(metric, cell.key, [side[:look] for side in sides])
+            stick = other.yardstick(metric, [side[:look] for side in sides])
             return float(np.mean(values[1][:look])) - stick.mean, stick.deviation, stick.degrees
 
         decision = decide_difference(
             measure,
             len(sides[0]),
-            looks=self.side_looks,
+            looks=self.rules.side_looks,
             level=self.rules.level,
-            floor=metric.least_rise(mean, self.rules.min_drop(cell.key)),
+            floor=metric.least_rise(mean, self.rules.min_drop(other.key)),
         )
         return replace(decision, stored_mean=mean)
 
     def _detectable_sides(
-        self, cell: Cell, sides: tuple[Sequence[RunRecord], Sequence[RunRecord]], look: int
+        self, other: OtherSide, sides: tuple[Sequence[RunRecord], Sequence[RunRecord]], look: int
     ) -> float:
         """The smallest drop, in points, that as many seeds of both sides show."""
         metric = Metric.ACCURACY
-        stick = replace(self.sides_spread(metric, cell.key, sides), runs=look)
-        floor = metric.least_rise(stick.mean, self.rules.min_drop(cell.key))
+        stick = replace(other.yardstick(metric, sides), runs=look)
+        floor = metric.least_rise(stick.mean, self.rules.min_drop(other.key))
         rise = smallest_detectable_rise(stick, looks=(look,), level=self.rules.level, floor=floor)
         return self._in_points(stick.mean, rise)
 
@@ -198,16 +172,16 @@ class AgainstJudge(Judge):
 
     def _first(self, cell: Cell) -> RunRecord | None:
         """The commit's run of the first seed."""
-        return _by_seed(self._references.get(cell.key, ())).get(self.seeds(cell)[0])
+        return _by_seed(self.references.get(cell.key, ())).get(self.seeds(cell)[0])
 
     def _reference_runs(self, cell: Cell) -> tuple[RunRecord, ...]:
         """The commit's good runs of the first seeds, as far as they go without a gap."""
-        return _runs(_by_seed(self._references.get(cell.key, ())), self.seeds(cell), good=True)
+        return _runs(_by_seed(self.references.get(cell.key, ())), self.seeds(cell), good=True)
 
     def _needed(self, cell: Cell, judgement: Judgement, look: int) -> SeedsNeeded:
         seeds = self.seeds(cell)[:look]
         ran = {run.seed for run in judgement.records}
-        there = {run.seed for run in self._references.get(cell.key, ())}
+        there = {run.seed for run in self.references.get(cell.key, ())}
         return SeedsNeeded(
             cell.key,
             tuple(seed for seed in seeds if seed not in ran),
@@ -218,15 +192,15 @@ class AgainstJudge(Judge):
 
     def _failure(self, cell: Cell, look: int) -> str:
         """Why the commit's first runs are nothing to compare with, "" where they are."""
-        runs = _by_seed(self._references.get(cell.key, ()))
+        runs = _by_seed(self.references.get(cell.key, ()))
         for run in (runs[seed] for seed in self.seeds(cell)[:look] if seed in runs):
             if run.status != "ok":
-                return f"{self._revision}: seed {run.seed} {run.status}: {run.message}"
+                return f"{self.revision}: seed {run.seed} {run.status}: {run.message}"
         return ""
 
     def _doubt(self, reference: RunRecord, data_hash: str) -> str:
         if data_hash and reference.data_hash != data_hash:
-            return f"the data differ from those of {self._revision}: nothing can be compared"
+            return f"the data differ from those of {self.revision}: nothing can be compared"
         return ""
 
     def _is_stored(self, cell: Cell, reference: RunRecord) -> bool:
@@ -249,7 +223,7 @@ class AgainstJudge(Judge):
         ]
         if reference.recipe_hash == cell.recipe.hash() or not differ:
             return ""
-        return f"the recipe differs from that of {self._revision}: {', '.join(differ)}"
+        return f"the recipe differs from that of {self.revision}: {', '.join(differ)}"
 
 
 def _by_seed(records: Sequence[RunRecord]) -> dict[int, RunRecord]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +20,9 @@ from stn_core.gate.pooling import (
     pooled_yardstick,
     standardised,
 )
+from stn_core.gate.rules import Rules
 from stn_core.gate.sequential import Decision, decide
+from stn_core.gate.sides import OtherSide
 from stn_core.gate.statistics import FloatArray
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
@@ -37,15 +38,15 @@ class Member:
     Args:
         key: the cell's.
         seeds: that it may spend, in order.
-        is_trained: it is compared with another commit, trained here, and not with a baseline.
+        other: the commit that it is compared with, None where a baseline is in its place.
         stored, fresh: badness of either side by metric and seed.
-        scale: mean and deviation of its yardstick by metric; empty where `is_trained`.
-        sides: the runs of either side by seed, where `is_trained`.
+        scale: mean and deviation of its yardstick by metric; empty where there is a commit.
+        sides: the runs of either side by seed, where there is a commit.
     """
 
     key: str
     seeds: tuple[int, ...]
-    is_trained: bool
+    other: OtherSide | None
     stored: Mapping[Metric, Mapping[int, float]]
     fresh: Mapping[Metric, Mapping[int, float]]
     scale: Mapping[Metric, tuple[float, float]]
@@ -55,10 +56,10 @@ class Member:
     def of(cls, judge: Judge, cell: Cell, records: Sequence[RunRecord]) -> Member:
         """A cell that was judged by its values."""
         good = [record for record in records if record.status == "ok"]
-        references = judge.sides(cell)
+        other = judge.other_side(cell)
         baseline = judge.baseline(cell)
-        if references:
-            images, runs = references[0].test_images, tuple(map(baseline_run, references))
+        if other:
+            images, runs = other.runs[0].test_images, tuple(map(baseline_run, other.runs))
             scale = {}
         else:
             assert baseline
@@ -68,11 +69,14 @@ class Member:
         return cls(
             key=cell.key,
             seeds=judge.seeds(cell),
-            is_trained=bool(references),
+            other=other,
             stored=_values(runs, images),
             fresh=_values([baseline_run(record) for record in good], images),
             scale=scale,
-            sides=({run.seed: run for run in references}, {run.seed: run for run in good}),
+            sides=(
+                {run.seed: run for run in other.runs} if other else {},
+                {run.seed: run for run in good},
+            ),
         )
 
 
@@ -97,7 +101,7 @@ class Group(Protocol):
         """They spend the same seeds."""
         ...
 
-    def decide(self, metric: Metric, judge: Judge) -> Decision:
+    def decide(self, metric: Metric, rules: Rules) -> Decision:
         """What the members' mean has done."""
         ...
 
@@ -114,17 +118,19 @@ class Group(Protocol):
         ...
 
 
-def largest_group(judge: Judge, candidates: Sequence[Member]) -> Group | None:
+def largest_group(candidates: Sequence[Member]) -> Group | None:
     """The largest part of them that can be averaged seed by seed; None where that is too few."""
     if not candidates:
         return None
-    kinds = collections.Counter((one.seeds, one.is_trained) for one in candidates)
-    (((seeds, is_trained), count),) = kinds.most_common(1)
-    chosen = tuple(o for o in candidates if (o.seeds, o.is_trained) == (seeds, is_trained))
-    if count < LEAST_MEMBERS:
+    alike: dict[tuple[tuple[int, ...], bool], list[Member]] = {}
+    for one in candidates:
+        alike.setdefault((one.seeds, one.other is not None), []).append(one)
+    largest = max(alike.values(), key=len)
+    chosen = tuple(largest)
+    if len(chosen) < LEAST_MEMBERS:
         return None
-    if is_trained:
-        return TrainedGroup(chosen, judge)
+    if chosen[0].other:
+        return TrainedGroup(chosen)
     held = [set(one.stored[Metric.ACCURACY]) for one in chosen]
     stored = tuple(sorted(set.intersection(*held)))
     return StoredGroup(chosen, stored) if len(stored) >= LEAST_STORED_SEEDS else None
@@ -169,13 +175,13 @@ class StoredGroup:
         scales = np.array([one.scale[metric] for one in self.members])
         return standardised(values, scales[:, 0], scales[:, 1])
 
-    def decide(self, metric: Metric, judge: Judge) -> Decision:
+    def decide(self, metric: Metric, rules: Rules) -> Decision:
         """What the members' mean has done."""
         return decide(
             pooled_yardstick(self._distances(metric, self._stored(metric))),
             np.mean(self._distances(metric, self._fresh(metric)), axis=1),
-            looks=judge.rules.looks,
-            level=judge.rules.group_level,
+            looks=rules.looks,
+            level=rules.group_level,
             futility=GROUP_FUTILITY,
             futility_of_gains=GROUP_FUTILITY_OF_GAINS,
         )
@@ -202,11 +208,9 @@ class TrainedGroup:
 
     Args:
         members: they spend the same seeds.
-        judge: of the session, which knows how far each member's values lie apart.
     """
 
     members: tuple[Member, ...]
-    judge: Judge
 
     @property
     def _seeds(self) -> tuple[int, ...]:
@@ -218,10 +222,9 @@ class TrainedGroup:
         seeds = self._seeds[:look]
         stored, fresh = self._values(metric, look)
         sticks = [
-            self.judge.sides_spread(
-                metric, one.key, [[side[seed] for seed in seeds] for side in one.sides]
-            )
+            one.other.yardstick(metric, [[side[seed] for seed in seeds] for side in one.sides])
             for one in self.members
+            if one.other
         ]
         means = np.array([stick.mean for stick in sticks])
         deviations = np.array([stick.deviation for stick in sticks])
@@ -232,7 +235,7 @@ class TrainedGroup:
         stored = _matrix([one.stored for one in self.members], metric, seeds)
         return stored, _matrix([one.fresh for one in self.members], metric, seeds)
 
-    def decide(self, metric: Metric, judge: Judge) -> Decision:
+    def decide(self, metric: Metric, rules: Rules) -> Decision:
         """What the members' mean has done."""
 
         def measure(look: int) -> tuple[float, float, float]:
@@ -243,7 +246,7 @@ class TrainedGroup:
             return rise, max(variance**0.5, least), 2.0 * (look - 1)
 
         return decide_difference(
-            measure, len(self._seeds), looks=judge.side_looks, level=judge.rules.group_level
+            measure, len(self._seeds), looks=rules.side_looks, level=rules.group_level
         )
 
     def change(self, metric: Metric, look: int) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from stn_core.gate.group_members import Group, Member, largest_group
 from stn_core.gate.judge import Judge
 from stn_core.gate.metrics import VALUES, Metric
+from stn_core.gate.rules import Rules
 from stn_core.gate.sequential import Decision, Outcome
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.session.cells import Cell
@@ -95,29 +96,28 @@ def judge_groups(
     """
     planned = {cell.key: cell for cell in cells}
     verdicts = {judgement.key: judgement.verdict for judgement in judgements}
+    members = {
+        key: Member.of(judge, cell, by_key[key])
+        for key, cell in planned.items()
+        if verdicts.get(key) in _JUDGED
+    }
     judged = []
     for name, keys in groups.items():
-        members = [
-            Member.of(judge, planned[key], by_key[key])
-            for key in keys
-            if key in planned and verdicts.get(key) in _JUDGED
-        ]
-        group = largest_group(judge, members)
+        group = largest_group([members[key] for key in keys if key in members])
         if group is not None:
             failed = [key for key in keys if verdicts.get(key) in _FAILED and key in planned]
-            judged.append(_judge_group(judge, name, group, failed))
+            judged.append(_judge_group(judge.rules, name, group, failed))
     return judged
 
 
-def _judge_group(judge: Judge, name: str, group: Group, failed: Sequence[str]) -> GroupJudgement:
+def _judge_group(rules: Rules, name: str, group: Group, failed: Sequence[str]) -> GroupJudgement:
     keys = tuple(one.key for one in group.members)
-    decisions = {metric: group.decide(metric, judge) for metric in VALUES}
-    blank = GroupJudgement(name, Verdict.PASS, members=keys)
+    decisions = {metric: group.decide(metric, rules) for metric in VALUES}
     for outcome, verdict in ((Outcome.ROSE, Verdict.REGRESSED), (Outcome.FELL, Verdict.IMPROVED)):
         moved = {
             metric: decision
             for metric, decision in decisions.items()
-            if decision.outcome is outcome and _matters(judge, group, metric, decision)
+            if decision.outcome is outcome and _matters(rules, group, metric, decision)
         }
         unclear = any(one.outcome is Outcome.UNCLEAR for one in decisions.values())
         if moved and (verdict is Verdict.REGRESSED or not unclear):
@@ -127,13 +127,13 @@ def _judge_group(judge: Judge, name: str, group: Group, failed: Sequence[str]) -
     asked = max(decision.seeds_wanted for decision in decisions.values())
     wanted, wanted_references = group.missing(asked)
     looked_at = max(decision.looked_at for decision in decisions.values())
-    return GroupJudgement(name, blank.verdict, "", keys, looked_at, wanted, wanted_references)
+    return GroupJudgement(name, Verdict.PASS, "", keys, looked_at, wanted, wanted_references)
 
 
-def _matters(judge: Judge, group: Group, metric: Metric, decision: Decision) -> bool:
+def _matters(rules: Rules, group: Group, metric: Metric, decision: Decision) -> bool:
     """Whether a mean change is large enough to be one in practice."""
     change = group.change(metric, decision.looked_at)
-    return abs(change) >= metric.least_group_change(judge.rules.min_drop_points)
+    return abs(change) >= metric.least_group_change(rules.min_drop_points)
 
 
 def _message(group: Group, decisions: Mapping[Metric, Decision], failed: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
@@ -18,12 +18,14 @@ from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.reasons import advice, reasons, stale_reason
 from stn_core.gate.rules import Rules
 from stn_core.gate.sequential import Decision, Outcome, decide, smallest_detectable_rise
+from stn_core.gate.sides import OtherSide
 from stn_core.gate.statistics import Yardstick, yardsticks
 from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell, split_key
 from stn_core.session.records import RunRecord
 
 
+@dataclass(eq=False)
 class Judge:
     """Judges the cells of one budget on one type of device.
 
@@ -35,21 +37,19 @@ class Judge:
         digests: of runs that count as stored though no baseline holds them.
     """
 
-    def __init__(
-        self,
-        rules: Rules,
-        baselines: Baselines,
-        budget: str,
-        device: str,
-        digests: Digests | None = None,
-    ) -> None:
-        self.rules = rules.with_least_runs() if rules.gates_speed else rules
-        self._digests = digests or {}
-        self._places = baselines.environments
+    rules: Rules
+    baselines: Baselines
+    budget: str
+    device: str
+    digests: Digests = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rules.gates_speed:
+            self.rules = self.rules.with_least_runs()
         self._stored = {
             key: part
-            for key, cell in baselines.cells.items()
-            if split_key(key).budget == budget and (part := cell.on(device))
+            for key, cell in self.baselines.cells.items()
+            if split_key(key).budget == self.budget and (part := cell.on(self.device))
         }
 
     def seeds(self, cell: Cell) -> tuple[int, ...]:
@@ -118,20 +118,9 @@ class Judge:
         """What a cell is compared with, None where there is nothing."""
         return None if cell.is_search else self._stored.get(cell.key)
 
-    def sides(self, cell: Cell) -> tuple[RunRecord, ...]:
-        """The runs of another commit that a cell is compared with in place of a baseline."""
-        return ()
-
-    @property
-    def side_looks(self) -> tuple[int, ...]:
-        """After how many seeds a cell is compared with another commit."""
-        return self.rules.looks
-
-    def sides_spread(
-        self, metric: AnyMetric, key: str, runs: Sequence[Sequence[RunRecord]]
-    ) -> Yardstick:
-        """What runs of this code are compared with where another commit was trained beside it."""
-        raise NotImplementedError("no commit is compared")
+    def other_side(self, cell: Cell) -> OtherSide | None:
+        """The commit that a cell is compared with, None where a baseline is in its place."""
+        return None
 
     def yardstick(self, metric: AnyMetric, key: str) -> Yardstick:
         """What the values of a cell that has a baseline are compared with."""
@@ -142,7 +131,7 @@ class Judge:
 
         def is_known(run: RunRecord) -> bool:
             place = run.environment.key()
-            cached = self._digests.get((place, key, baseline.fingerprint, run.seed))
+            cached = self.digests.get((place, key, baseline.fingerprint, run.seed))
             known = {baseline.digest(run.seed, place), cached} - {None}
             return run.digest in known
 
@@ -305,7 +294,7 @@ class Judge:
         """Of the cells that were measured twice or more on this device with as many threads."""
         same = {
             key
-            for key, place in self._places.items()
+            for key, place in self.baselines.environments.items()
             if (place.get("device_name"), place.get("threads")) == (device_name, threads)
         }
         parts = {

@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from stn_core.gate.difference import SIDE_LOOKS
 from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, AnyMetric, RegisteredMetric
 from stn_core.gate.statistics import CELLS_FALSE_ALARM_RATE, GROUPS_FALSE_ALARM_RATE
 from stn_core.session.cells import split_key
@@ -62,6 +63,11 @@ class Rules:
     def group_level(self) -> float:
         """The same for each metric of each group."""
         return GROUPS_FALSE_ALARM_RATE / (max(self.group_count, 1) * len(VALUES))
+
+    @property
+    def side_looks(self) -> tuple[int, ...]:
+        """After how many seeds of both sides a cell is compared with another commit."""
+        return tuple(sorted({min(look, self.looks[-1]) for look in SIDE_LOOKS}))
 
     def min_drop(self, key: str) -> float:
         """The smallest drop of a cell, in points, that can fail."""

@@ -33,7 +33,6 @@ class Comparison:
             baselines,
             "smoke",
             "cpu",
-            None,
             revision="main",
             references=self.references,
             lacking=lacking or {},

@@ -25,7 +25,7 @@ def judge(records, stored=STORED, cell=CELL, rules=THREE, data_hash=DATA_HASH, d
     cells = {CELL.key: stored} if stored else {}
     place = environment()
     baselines = Baselines(cells, {place.key(): place.place()})
-    return Judge(rules, baselines, "smoke", "cpu", digests).judge(cell, records, data_hash)
+    return Judge(rules, baselines, "smoke", "cpu", digests or {}).judge(cell, records, data_hash)
 
 
 def runs(*accuracies, **changes):
