@@ -113,6 +113,16 @@ def select(*names, dataset="digits"):
     return [f"test_bench.py::test_accuracy[{dataset}-{name}]" for name in names]
 
 
+def folders(pytester):
+    """The folders of the sessions that have a plan."""
+    return sorted(path.parent for path in pytester.path.glob("results/*/session.json"))
+
+
+def contents(folder):
+    """What is in every file of a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def tables(folder):
     """What a session's table says that a clock has no part in."""
     frame = pd.read_csv(folder / "table.csv")

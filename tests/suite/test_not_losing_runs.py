@@ -1,23 +1,20 @@
-"""Killed, resumed, cut into shards, judged elsewhere: no run is lost and the verdict stays."""
+"""Killed, resumed, sharded, judged elsewhere, on a full disk: no run is lost, the verdict stays."""
 
-import datetime
 import errno
 import json
 import os
 import signal
 import subprocess
 import time
-from types import SimpleNamespace
 
 import pytest
 
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
-from stn_core.session.folder import claim_folder, hold_folder
-from stn_core.suite.plugin import session_options
+from stn_core.session.folder import hold_folder
 from tests.examples import environment, record
 from tests.platforms import needs_posix_signals
-from tests.suite.sessions import GATE, command, commit, exactly, select, tables
+from tests.suite.sessions import command, commit, contents, exactly, folders, select, tables
 
 pytest_plugins = ["pytester"]
 
@@ -27,10 +24,6 @@ TWO = ("-k", exactly("tiny", "cnn"), "--seeds", "2")
 def finished_runs(path):
     found = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     return {(run["model"], run["seed"]): run["digest"] for run in found if run["status"] == "ok"}
-
-
-def folders(pytester):
-    return sorted(path.parent for path in pytester.path.glob("results/*/session.json"))
 
 
 @needs_posix_signals
@@ -233,34 +226,6 @@ def test_a_plan_that_cannot_be_written_is_one_line(bench, monkeypatch):
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--plan",), ("--plan", "-n", "2"), ("--collect-only", "-q")]
-)
-def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
-    result = bench(*select("tiny"), *arguments)
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        [
-            "*plan, budget smoke*",
-            "dataset * seeds *",
-            "digits * tiny * 10 * 3 * unknown*",
-            "1 cell, *",
-        ]
-    )
-    assert not list(pytester.path.glob("results/*"))
-
-
-def test_the_last_session_is_the_one_that_ran_last(pytester):
-    for name, number in (("2026-01-02", 2), ("2026-01-01", 3), ("2026-01-03", 1)):
-        plan = pytester.path / "results" / name / "session.json"
-        plan.parent.mkdir(parents=True)
-        plan.write_text(f'{{\n "number": {number},')
-    (pytester.path / "results" / "records only").mkdir()
-    (pytester.path / "results" / "records only" / "records.jsonl").touch()
-    config = pytester.parseconfigure("-p", "stn_core.suite.short_options", "--resume", "last")
-    assert session_options(config).results.name == "2026-01-01"
-
-
 def test_a_session_of_another_budget_is_not_resumed(bench, pytester):
     plan = pytester.path / "results" / "earlier" / "session.json"
     plan.parent.mkdir(parents=True)
@@ -269,108 +234,3 @@ def test_a_session_of_another_budget_is_not_resumed(bench, pytester):
     assert refused.ret != 0
     refused.stdout.fnmatch_lines(["--resume: *earlier: its budget is quick, not smoke; give*"])
     assert contents(plan.parent) == {plan: b'{"options": {"budget": "quick"}}'}
-
-
-@pytest.fixture
-def stopped_clock(monkeypatch):
-    """It is always the same second."""
-    now = datetime.datetime(2026, 1, 2, 3, 4, 5)
-    stopped = SimpleNamespace(datetime=SimpleNamespace(now=lambda: now))
-    monkeypatch.setattr("stn_core.suite.command_line.datetime", stopped)
-    return "2026-01-02_03-04-05"
-
-
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
-def test_sessions_that_start_in_the_same_second_have_a_folder_each(
-    bench, pytester, stopped_clock, workers
-):
-    # Another session takes the name between this one's first look and its first result.
-    pytester.makeconftest(
-        f"""
-        from pathlib import Path
-        import pytest
-
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_sessionstart(session):
-            if not hasattr(session.config, "workerinput"):
-                (session.config.rootpath / "results" / "{stopped_clock}").mkdir(parents=True)
-        """
-    )
-    assert bench(*select("tiny"), "--seeds", "1", *workers).ret == 0
-    assert folders(pytester) == [pytester.path / "results" / f"{stopped_clock}_2"]
-    assert not contents(pytester.path / "results" / stopped_clock)
-
-
-def test_a_name_belongs_to_whoever_makes_the_folder(tmp_path):
-    claimed = [claim_folder(tmp_path / "results" / "now") for _ in range(3)]
-    assert [folder.name for folder in claimed] == ["now", "now_2", "now_3"]
-
-
-@pytest.mark.parametrize(
-    "arguments", [("--dataset", "digitz"), ("-k", "no_such_model"), ("-k", "stm", "-n", "1")]
-)
-def test_a_session_that_never_began_leaves_nothing(bench, pytester, arguments):
-    assert bench(*arguments).ret != 0
-    assert not (pytester.path / "results").exists()
-
-
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_where_nothing_is_selected_there_is_no_plan(bench):
-    result = bench("-k", "stm", "--plan")
-    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    result.stdout.fnmatch_lines(["unknown model or dataset 'stm'*"])
-    result.stdout.no_fnmatch_line("*plan, budget smoke*")
-
-
-def test_a_plan_says_what_is_still_to_be_trained(bench, pytester):
-    assert bench(*select("tiny"), "--seeds", "2").ret == 0
-    (folder,) = folders(pytester)
-    before = contents(folder)
-    for earlier in (("--resume", "last"), ("--from-records", str(folder))):
-        plan = bench(*select("tiny", "small"), "--seeds", "3", "--plan", *earlier)
-        plan.stdout.fnmatch_lines_random(["digits * tiny * 10 * 1 *", "digits * small * 10 * 3 *"])
-        done = bench(*select("tiny"), "--seeds", "2", "--plan", *earlier)
-        done.stdout.fnmatch_lines(["digits * tiny * 10 * 0 *"])
-        assert (plan.ret, done.ret) == (0, 0)
-    assert contents(folder) == before
-    assert folders(pytester) == [folder]
-
-
-def test_digests_of_the_main_branch_settle_a_cell(bench, pytester):
-    cache = ("--digest-cache", "digests.json")
-    measured = bench(*select("tiny"), "--update-baselines", "--seeds", "2")
-    assert measured.ret == 0
-    path = pytester.path / "baselines.json"
-    stored = json.loads(path.read_text())
-    for number, run in enumerate(stored["cells"]["smoke/digits/tiny"]["runs"]):
-        run["digest"] = f"of another machine {number}"
-    path.write_text(json.dumps(stored))
-
-    main = bench(*select("tiny"), *cache, "--update-digests")
-    assert main.ret == 0
-    main.stdout.fnmatch_lines(["digests written to *digests.json", "1 cell, * run*: 1 PASS*"])
-    change = bench(*select("tiny"), *cache)
-    change.stdout.fnmatch_lines(["1 cell, 1 run: 1 PASS (identical)*"])
-    looked = bench(*select("tiny"), *cache, "--no-identical")
-    looked.stdout.fnmatch_lines(["1 cell, * run*: 1 PASS;*"])
-
-
-def test_nothing_is_remembered_of_a_dirty_checkout(bench, pytester):
-    bench(*select("tiny"), "--update-baselines", "--seeds", "2")
-    commit(pytester.path)
-    (pytester.path / "test_bench.py").write_text(GATE + "\n")
-    dirty = bench(*select("tiny"), "--digest-cache", "digests.json", "--update-digests")
-    assert dirty.ret == 0
-    dirty.stdout.fnmatch_lines(["*digests.json was not updated: the checkout has uncommitted *"])
-    assert not (pytester.path / "digests.json").exists()
-
-
-def test_a_damaged_digest_cache_is_refused_in_one_line(bench, pytester):
-    (pytester.path / "digests.json").write_text("{")
-    refused = bench(*select("tiny"), "--digest-cache", "digests.json")
-    assert refused.ret != 0
-    refused.stdout.fnmatch_lines(["*digests.json*; delete it*"])
-    refused.stdout.no_fnmatch_line("*Traceback*")

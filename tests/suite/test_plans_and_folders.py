@@ -1,0 +1,104 @@
+"""The folder that a session claims and its plan, which leave nothing where nothing is trained."""
+
+import datetime
+from types import SimpleNamespace
+
+import pytest
+
+from stn_core.session.folder import claim_folder
+from stn_core.suite.plugin import session_options
+from tests.suite.sessions import contents, folders, select
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--plan",), ("--plan", "-n", "2"), ("--collect-only", "-q")]
+)
+def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
+    result = bench(*select("tiny"), *arguments)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "*plan, budget smoke*",
+            "dataset * seeds *",
+            "digits * tiny * 10 * 3 * unknown*",
+            "1 cell, *",
+        ]
+    )
+    assert not list(pytester.path.glob("results/*"))
+
+
+def test_where_nothing_is_selected_there_is_no_plan(bench):
+    result = bench("-k", "stm", "--plan")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["unknown model or dataset 'stm'*"])
+    result.stdout.no_fnmatch_line("*plan, budget smoke*")
+
+
+def test_a_plan_says_what_is_still_to_be_trained(bench, pytester):
+    assert bench(*select("tiny"), "--seeds", "2").ret == 0
+    (folder,) = folders(pytester)
+    before = contents(folder)
+    for earlier in (("--resume", "last"), ("--from-records", str(folder))):
+        plan = bench(*select("tiny", "small"), "--seeds", "3", "--plan", *earlier)
+        plan.stdout.fnmatch_lines_random(["digits * tiny * 10 * 1 *", "digits * small * 10 * 3 *"])
+        done = bench(*select("tiny"), "--seeds", "2", "--plan", *earlier)
+        done.stdout.fnmatch_lines(["digits * tiny * 10 * 0 *"])
+        assert (plan.ret, done.ret) == (0, 0)
+    assert contents(folder) == before
+    assert folders(pytester) == [folder]
+
+
+def test_the_last_session_is_the_one_that_ran_last(pytester):
+    for name, number in (("2026-01-02", 2), ("2026-01-01", 3), ("2026-01-03", 1)):
+        plan = pytester.path / "results" / name / "session.json"
+        plan.parent.mkdir(parents=True)
+        plan.write_text(f'{{\n "number": {number},')
+    (pytester.path / "results" / "records only").mkdir()
+    (pytester.path / "results" / "records only" / "records.jsonl").touch()
+    config = pytester.parseconfigure("-p", "stn_core.suite.short_options", "--resume", "last")
+    assert session_options(config).results.name == "2026-01-01"
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch):
+    """It is always the same second."""
+    now = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    stopped = SimpleNamespace(datetime=SimpleNamespace(now=lambda: now))
+    monkeypatch.setattr("stn_core.suite.command_line.datetime", stopped)
+    return "2026-01-02_03-04-05"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_sessions_that_start_in_the_same_second_have_a_folder_each(
+    bench, pytester, stopped_clock, workers
+):
+    # Another session takes the name between this one's first look and its first result.
+    pytester.makeconftest(
+        f"""
+        from pathlib import Path
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionstart(session):
+            if not hasattr(session.config, "workerinput"):
+                (session.config.rootpath / "results" / "{stopped_clock}").mkdir(parents=True)
+        """
+    )
+    assert bench(*select("tiny"), "--seeds", "1", *workers).ret == 0
+    assert folders(pytester) == [pytester.path / "results" / f"{stopped_clock}_2"]
+    assert not contents(pytester.path / "results" / stopped_clock)
+
+
+def test_a_name_belongs_to_whoever_makes_the_folder(tmp_path):
+    claimed = [claim_folder(tmp_path / "results" / "now") for _ in range(3)]
+    assert [folder.name for folder in claimed] == ["now", "now_2", "now_3"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--dataset", "digitz"), ("-k", "no_such_model"), ("-k", "stm", "-n", "1")]
+)
+def test_a_session_that_never_began_leaves_nothing(bench, pytester, arguments):
+    assert bench(*arguments).ret != 0
+    assert not (pytester.path / "results").exists()
