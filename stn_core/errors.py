@@ -1,4 +1,4 @@
-"""The one error for mistakes that a user can mend, its usual sentences, and what is safe to use."""
+"""The error for mistakes that a user can mend, its usual sentences, and what is safe to use."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ class UsageError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """What IPython and Jupyter show of it: the line, without a traceback."""
         return [str(self)]
+
+
+class TooOldError(UsageError):
+    """A file is of an older version than this code reads. If it is a cache, it counts as empty."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from stn_core.errors import UsageError, check_regular, needs_extra, one_line, printable
+from stn_core.errors import TooOldError, UsageError, check_regular, needs_extra, one_line, printable
 
 with needs_extra("suite"):
     import msgspec
@@ -216,10 +216,11 @@ def check_version(found: Any, version: int, where: str) -> None:
     """Check that a version is the one that can be read.
 
     Raises:
-        UsageError: it is not; the line begins with `where`.
+        UsageError: it is not (TooOldError: older); the line begins with `where`.
     """
     if type(found) is not int or found != version:
-        raise UsageError(f"{where} of version {version}: its version is {shown(found)}")
+        kind = TooOldError if type(found) is int and found < version else UsageError
+        raise kind(f"{where} of version {version}: its version is {shown(found)}")
 
 
 def json_object(value: Any, where: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -312,17 +313,24 @@ def read_records(path: Path, *, with_details: bool = True) -> tuple[list[RunReco
     records: list[RunRecord] = []
     shared: dict[str, Any] = {}
     complaints: list[str] = []
+    for found in record_lines(path):
+        if isinstance(found, UsageError):
+            complaints.append(str(found))
+        else:
+            records.append(found if with_details else found.without_details(shared))
+    return records, complaints
+
+
+def record_lines(path: Path) -> Iterator[RunRecord | UsageError]:
+    """The record on each line of a file, or why there is none; no lines if there is no file."""
     if not path.exists():
-        return records, complaints
+        return
     check_regular(path)
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):  # a line ends at a newline and nowhere else
             try:
-                values = parse_json(line.decode(errors="replace"), "")
-                record = RunRecord.from_dict(values)
-                records.append(record if with_details else record.without_details(shared))
+                yield RunRecord.from_dict(parse_json(line.decode(errors="replace"), ""))
             except NotJsonError:
-                complaints.append(f"{path}, line {number}: incomplete, skipped")
+                yield NotJsonError(f"{path}, line {number}: incomplete, skipped")
             except UsageError as error:
-                complaints.append(f"{path}, line {number}: {error}")
-    return records, complaints
+                yield type(error)(f"{path}, line {number}: {error}")

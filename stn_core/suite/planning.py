@@ -135,7 +135,8 @@ class Planning:
 
         Args:
             cells: of the session.
-            notes: gets a line of the models that the commit alone has.
+            notes: gets a line on runs that the cache leaves out, and one on models that only the
+                commit has.
         """
         context = self._context
         reference, options = context.reference, context.options
@@ -147,7 +148,7 @@ class Planning:
         from stn_core.datasets import list_datasets
         from stn_core.models import list_models
 
-        reference.read_cache()  # a damaged one is told now
+        notes += reference.check_cache()
         registered = [name for name in options.datasets if name in list_datasets()]
         lacking = reference.engine.lacking(cells, registered)
         if gone := sorted(set(reference.engine.models) - set(list_models())):

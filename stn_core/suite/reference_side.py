@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stn_core.errors import UsageError
+from stn_core.errors import TooOldError, UsageError
+from stn_core.schema import NotJsonError
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import REFERENCE_FILE
-from stn_core.session.records import RunRecord, append_record, read_records
+from stn_core.session.records import RunRecord, append_record, read_records, record_lines
 
 if TYPE_CHECKING:
     from stn_core.engines.reference import Reference
@@ -110,7 +111,7 @@ class ReferenceSide:
         from stn_core.engines import Task
 
         for cell, seed in runs:
-            record = self._cached.get(self._place(cell, seed))
+            record = self._cached[0].get(self._place(cell, seed))
             if record is None:
                 (result,) = self.engine.run([Task(cell, seed, self._context.settings)])
                 record = result.record
@@ -150,32 +151,39 @@ class ReferenceSide:
         device = torch.device(settings.device)
         return describe_environment(device, settings.threads, None, None).key()
 
-    @functools.cached_property
-    def _cached(self) -> dict[_Place, RunRecord]:
-        return self.read_cache()
-
-    def read_cache(self) -> dict[_Place, RunRecord]:
-        """What the cache holds of the commit; what a killed session left torn there is no matter.
+    def check_cache(self) -> list[str]:
+        """See that the cache can be read, and say what it leaves out.
 
         Raises:
-            UsageError: it is a cache of another version, or no cache.
+            UsageError: it is damaged, or of a newer version.
         """
-        if not self._cache_file:
-            return {}
+        return self._cached[1]
+
+    @functools.cached_property
+    def _cached(self) -> tuple[dict[_Place, RunRecord], list[str]]:
+        """The commit's runs in the cache, and a sentence if some are of an older version.
+
+        Those count as missing, as does a line that a killed session left incomplete.
+        """
+        file = self._cache_file
+        found: dict[_Place, RunRecord] = {}
+        older = 0
         try:
-            records, complaints = read_records(self._cache_file)
+            for line in record_lines(file) if file else ():
+                if isinstance(line, TooOldError):
+                    older += 1
+                elif isinstance(line, NotJsonError):
+                    continue
+                elif isinstance(line, UsageError):
+                    raise UsageError(f"--against-cache: {line}; delete the file")
+                elif line.environment.commit == self.commit:
+                    found[_place_of(line)] = line
         except OSError as error:
-            raise UsageError(f"--against-cache: {error.strerror}: {self._cache_file}") from None
-        if wrong := [line for line in complaints if not line.endswith("torn, left out")]:
-            raise UsageError(f"--against-cache: {wrong[0]}; delete the file")
-        return {
-            (
-                record.key,
-                record.seed,
-                record.environment.key(),
-                record.data_hash,
-                record.environment.stn_core,
-            ): record
-            for record in records
-            if record.environment.commit == self.commit
-        }
+            raise UsageError(f"--against-cache: {error.strerror}: {file}") from None
+        runs = f"{older} run{'s' * (older != 1)}"
+        return found, [f"{file}: {runs} of an older version, left out"] if older else []
+
+
+def _place_of(record: RunRecord) -> _Place:
+    place = record.environment
+    return record.key, record.seed, place.key(), record.data_hash, place.stn_core

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.suite.reference_side import ReferenceSide
 from stn_core.suite.worktree import find_commit, reference_code
+from tests.examples import record
 from tests.suite.sessions import git
 from tests.suite.test_other_repository import MODELS
 from tests.suite.test_other_repository import repository as repository
@@ -49,6 +52,36 @@ def test_what_is_unchanged_is_identical_and_what_is_worse_fails(compare, reposit
     refused = compare("--stn-against", "HEAD", cache)
     refused.stdout.fnmatch_lines(["--stn-against-cache: *delete the file*"])
     assert refused.ret != 0
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """A function that reads a cache of these lines: a side, and the file."""
+    commit = "c" * 40
+    file = tmp_path / f"{commit}.jsonl"
+
+    def read(*lines):
+        file.write_text("\n".join(lines))
+        options = SimpleNamespace(against_cache=tmp_path)
+        side = ReferenceSide(SimpleNamespace(options=options))
+        side.commit = commit
+        return side.check_cache()
+
+    return read
+
+
+def test_cached_runs_of_an_older_version_are_left_out_and_said(cached):
+    line = record(0).to_json()
+    older = line.replace('"version": 1', '"version": 0')
+    assert cached(line, line[:-9]) == []
+    (said,) = cached(line, older, older)
+    assert said.endswith(".jsonl: 2 runs of an older version, left out")
+
+
+@pytest.mark.parametrize("change", [('"version": 1', '"version": 2'), ('"seed": 0', '"seed": -1')])
+def test_a_cache_that_is_damaged_or_newer_is_refused(cached, change):
+    with pytest.raises(UsageError, match=r"--against-cache: .*, line 2: .*; delete the file"):
+        cached(record(0).to_json(), record(0).to_json().replace(*change))
 
 
 def test_a_model_that_the_commit_lacks_is_new_and_one_that_is_gone_is_said(compare, repository):
