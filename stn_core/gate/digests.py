@@ -3,84 +3,176 @@
 A continuous integration machine trains the main branch once and keeps what came out; a change that
 alters no number is then recognised there as well, as long as the baseline is the one that the main
 branch passed against.
+
+A cell that is recognised is in no group of cells, so its digest counts only in a session all of
+whose cells passed together. Otherwise what costs every cell a little would pass: cell by cell
+first, and all of them after that.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError
+from stn_core.errors import TooOldError, UsageError
 from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.schema import checked, read_versioned
 
-DIGESTS_VERSION = 2
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What stands in the file: by environment, cell, baseline and seed."""
-
-    version: int
-    digests: dict[str, dict[str, dict[str, dict[str, str]]]]
-
+DIGESTS_VERSION = 3
 
 Digests = Mapping[tuple[str, str, str, int], str]
 """By environment, cell, fingerprint of its baseline, and seed."""
 
 
-def read_digests(path: Path) -> Digests:
-    """The digests of a file; none where there is no such file.
+@dataclass(frozen=True)
+class PassedSession:
+    """What one session left, or several with the same cells.
+
+    Args:
+        cells: keys of all that were planned.
+        digests: of those that passed.
+    """
+
+    cells: frozenset[str]
+    digests: Digests
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The same in the file: digests by environment, cell, baseline and seed."""
+
+    cells: list[str]
+    digests: dict[str, dict[str, dict[str, dict[str, str]]]]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """The whole file."""
+
+    version: int
+    sessions: list[_Session]
+
+
+def read_digests(path: Path) -> tuple[list[PassedSession], list[str]]:
+    """The sessions of a file, and a sentence if it is of an older version.
+
+    Such a file counts as empty, as does one that does not exist.
 
     Raises:
-        UsageError: the file is not what `write_digests` writes.
+        UsageError: the file is not what `write_digests` writes, or is of a newer version.
     """
     if not path.exists():
-        return {}
+        return [], []
     try:
         content = read_versioned(path, DIGESTS_VERSION, "a digest cache")
         found = checked(_Content, content, f"{path}: ")
-        return {
-            (environment, key, baseline, int(seed)): digest
-            for environment, cells in found.digests.items()
-            for key, baselines in cells.items()
-            for baseline, seeds in baselines.items()
-            for seed, digest in seeds.items()
-        }
+        sessions = [
+            PassedSession(frozenset(one.cells), _flat(one.digests)) for one in found.sessions
+        ]
+    except TooOldError:
+        return [], [f"{path} is a digest cache of an older version and counts as empty"]
     except UsageError as error:
         raise UsageError(f"{error}; delete it") from None
     except ValueError:
         raise UsageError(f"{path}: a seed is not a number; delete it") from None
+    return sessions, []
 
 
-def write_digests(path: Path, judgements: Iterable[Judgement]) -> None:
+def known_digests(sessions: Iterable[PassedSession], cells: Iterable[str]) -> Digests:
+    """The digests that count in a session.
+
+    Args:
+        sessions: the latest last.
+        cells: keys of the cells with a baseline that the session judges.
+    """
+    asked = frozenset(cells)
+    known: dict[tuple[str, str, str, int], str] = {}
+    for session in sessions:
+        if asked <= session.cells:
+            known.update(session.digests)
+    return known
+
+
+def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
     """Write, in one piece, the digests of the cells that passed against their baselines.
 
-    What the file held of other cells and environments stays; what passed against an older baseline
-    goes. An improvement is no reference: until it is accepted, a loss of it is none. The folder is
-    made where there is none: a fresh checkout has no results.
+    What the file holds of other sessions and environments stays; what passed against an older
+    baseline goes. An improvement is no reference: until it is accepted, losing it again is no
+    regression. The folder is made if it is missing: a fresh checkout has no results.
+
+    Args:
+        path: the file.
+        judgements: of all the cells of a session that passed.
     """
     passed = [
         (judgement, judgement.baseline.fingerprint)
         for judgement in judgements
         if judgement.baseline and judgement.verdict in (Verdict.PASS, Verdict.IDENTICAL)
     ]
-    current = {judgement.key: fingerprint for judgement, fingerprint in passed}
     digests = {
-        place: digest
-        for place, digest in read_digests(path).items()
-        if current.get(place[1], place[2]) == place[2]
+        (record.environment.key(), record.key, fingerprint, record.seed): record.digest
+        for judgement, fingerprint in passed
+        for record in judgement.records
     }
-    for judgement, fingerprint in passed:
-        for record in judgement.records:
-            digests[record.environment.key(), record.key, fingerprint, record.seed] = record.digest
+    cells = frozenset(judgement.key for judgement in judgements)
+    current = {judgement.key: fingerprint for judgement, fingerprint in passed}
+    sessions = _with(PassedSession(cells, digests), _without_older(read_digests(path)[0], current))
+    content = {
+        "version": DIGESTS_VERSION,
+        "sessions": [
+            {"cells": sorted(one.cells), "digests": _nested(one.digests)} for one in sessions
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_at_once(path, json.dumps(content, indent=1) + "\n")
+
+
+def _without_older(
+    sessions: Iterable[PassedSession], current: Mapping[str, str]
+) -> list[PassedSession]:
+    """The sessions without what passed against another baseline than a cell's current one."""
+    return [
+        PassedSession(
+            session.cells,
+            {
+                place: digest
+                for place, digest in session.digests.items()
+                if current.get(place[1], place[2]) == place[2]
+            },
+        )
+        for session in sessions
+    ]
+
+
+def _with(new: PassedSession, sessions: Iterable[PassedSession]) -> list[PassedSession]:
+    """The sessions and a new one, which takes the place of those that say no more than it does."""
+    kept = []
+    for session in sessions:
+        if new.cells <= session.cells and new.digests.items() <= session.digests.items():
+            new = PassedSession(session.cells, session.digests)
+        elif session.cells == new.cells:
+            new = PassedSession(new.cells, {**session.digests, **new.digests})
+        elif not (session.cells < new.cells and session.digests.keys() <= new.digests.keys()):
+            kept.append(session)
+    return [session for session in (*kept, new) if session.digests]
+
+
+def _flat(nested: Mapping[str, Mapping[str, Mapping[str, Mapping[str, str]]]]) -> Digests:
+    return {
+        (environment, key, baseline, int(seed)): digest
+        for environment, cells in nested.items()
+        for key, baselines in cells.items()
+        for baseline, seeds in baselines.items()
+        for seed, digest in seeds.items()
+    }
+
+
+def _nested(digests: Digests) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
     nested: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for (environment, key, baseline, seed), digest in sorted(digests.items()):
         seeds = nested.setdefault(environment, {}).setdefault(key, {}).setdefault(baseline, {})
         seeds[str(seed)] = digest
-    content = {"version": DIGESTS_VERSION, "digests": nested}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_at_once(path, json.dumps(content, indent=1) + "\n")
+    return nested

@@ -13,7 +13,7 @@ import pytest
 from stn_core.errors import printable
 from stn_core.gate.against import AgainstJudge
 from stn_core.gate.baselines import Baselines, read_baselines
-from stn_core.gate.digests import Digests, read_digests
+from stn_core.gate.digests import PassedSession, known_digests, read_digests
 from stn_core.gate.judge import Judge
 from stn_core.session.file_names import EVIDENCE_FILE, lock_of
 from stn_core.session.folder import claim_folder, hold_folder
@@ -210,10 +210,17 @@ class SessionContext:
         return read_baselines(path) if path.exists() else Baselines({}, {})
 
     @functools.cached_property
-    def digests(self) -> Digests:
-        """What the digest cache holds."""
+    def digest_cache(self) -> tuple[list[PassedSession], list[str]]:
+        """What the digest cache holds, and a sentence if it is of an older version."""
         cache = self.options.digest_cache
-        return read_digests(cache) if cache else {}
+        return read_digests(cache) if cache else ([], [])
+
+    def select(self, cells: tuple[Cell, ...]) -> Plan:
+        """The plan of these cells alone, in place of the whole matrix."""
+        assert self.plan
+        self.plan = replace(self.plan, cells=cells)
+        vars(self).pop("judge", None)  # which digests it knows depends on the cells
+        return self.plan
 
     @functools.cached_property
     def reference(self) -> ReferenceSide | None:
@@ -230,6 +237,8 @@ class SessionContext:
         plan, options = self.plan, self.options
         assert plan
         stored = Baselines({}, {}) if options.update_baselines else self.stored
+        judged = [cell.key for cell in plan.cells if stored.of(cell.key, plan.device)]
+        digests = known_digests(self.digest_cache[0], judged)
         if self.reference:
             if options.resumes:
                 self.reference.read()
@@ -238,12 +247,12 @@ class SessionContext:
                 stored,
                 options.budget,
                 plan.device,
-                self.digests,
+                digests,
                 revision=plan.against,
                 references=self.reference.records,
                 lacking=plan.lacking,
             )
-        return Judge(plan.rules, stored, options.budget, plan.device, self.digests)
+        return Judge(plan.rules, stored, options.budget, plan.device, digests)
 
     @functools.cached_property
     def device(self) -> str:

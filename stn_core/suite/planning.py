@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +83,7 @@ class Planning:
         notes: list[str] = []
         cells = matrix.plan_cells(options, notes.append)
         device, data_hashes = self._device_and_data(notes)
-        _ = context.digests  # damaged ones are told now, like damaged baselines
+        notes += context.digest_cache[1]
         if not context.only_plans:
             context.claim_results()
             if not options.from_records:
@@ -268,7 +267,7 @@ class Planning:
         context.tests = {item.nodeid: cell for item in session.items if (cell := cell_of(item))}
         selected = set(context.tests.values())
         cells = tuple(cell for cell in context.plan.cells if cell in selected)
-        plan = context.plan = replace(context.plan, cells=cells)
+        plan = context.select(cells)
         if context.only_plans:
             return
         if not cells:
