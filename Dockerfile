@@ -16,7 +16,7 @@ COPY benchmarks benchmarks
 RUN /opt/stn/bin/pip install --no-cache-dir --no-deps --editable . \
     && mkdir results data models
 
-# Whoever calls: compose.yaml names the user, so that what is written belongs to the caller.
+# compose.yaml names the calling user instead, so that what is written belongs to the caller.
 USER 1000:1000
 ARG STN_COMMIT=
 ENV STN_COMMIT=${STN_COMMIT} \

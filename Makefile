@@ -13,7 +13,8 @@ RESULTS :=
 # cache of their own.
 REMEMBER := $(if $(CI),,--digest-cache .cache/digests.json --update-digests)
 UPGRADE :=
-# Without it each process compiles torch anew, which takes longer than to train a small model.
+# With it, each process would compile torch's files again, which takes longer than training a small
+# model.
 unexport PYTHONDONTWRITEBYTECODE
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --resolution $(RESOLUTION) --quiet
@@ -44,9 +45,9 @@ lint: $(INSTALLED)  ## ruff, mypy, shell scripts, and the schemas of workflows, 
 docs: $(INSTALLED)  ## site/html: the documentation; RESULTS=results/...: with that session's report
 	$(BIN)/python -m docs.website.build $(if $(RESULTS),--results $(RESULTS))
 
-install: $(INSTALLED)  ## the environment, for a command of one's own
+install: $(INSTALLED)  ## the environment, without running anything else
 
-lock: $(BIN)/uv  ## adapt both locks to pyproject.toml; UPGRADE=--upgrade: every package anew
+lock: $(BIN)/uv  ## adapt both locks to pyproject.toml; UPGRADE=--upgrade: to the newest of all packages
 	$(COMPILE) $(UPGRADE) --extra suite --extra report --extra tensorboard \
 		--output-file requirements.lock
 	$(COMPILE) $(UPGRADE) --extra dev --constraints requirements.lock \

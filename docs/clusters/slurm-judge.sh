@@ -4,7 +4,8 @@
 #SBATCH --mem=4G
 #SBATCH --time=00:30:00
 #SBATCH --output=results/slurm/%j-judge.log
-# One verdict from the records of all shares of the array job $ARRAY; what is missing is MISSING.
+# One verdict from the records of all shares of the array job $ARRAY; cells without records are
+# MISSING.
 set -euo pipefail
 records=("results/shares-$ARRAY"/*/records.jsonl)
 IFS=,

@@ -9,7 +9,7 @@
 #
 #   sbatch docs/clusters/slurm-ray.sh --budget full --data-root ~/data
 #
-# --exclusive: when it ends, Ray ends every process of Ray on the nodes, whoever's they are.
+# --exclusive, because at the end Ray ends all of its processes on the nodes, everybody's.
 set -euo pipefail
 umask 077
 token=$HOME/.ray/auth_token

@@ -4,7 +4,7 @@
 #SBATCH --mem=4G
 #SBATCH --time=08:00:00
 #SBATCH --output=results/slurm/%A-%a.log
-# One share of the cells. A share that failed is submitted again by its number, with the same SHARES:
+# One share of the cells. To submit a share again, give its number and the same SHARES:
 #
 #   sbatch --array=3,7 --export=ALL,SHARES=16 docs/clusters/slurm-share.sh --budget full
 set -euo pipefail

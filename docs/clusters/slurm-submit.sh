@@ -4,7 +4,7 @@
 #   docs/clusters/slurm-submit.sh 16 --budget full --data-root ~/data
 #
 # The first argument is the number of shares; the rest goes to pytest. Run it in the checkout, which
-# every node sees.
+# every node must see.
 set -euo pipefail
 here=$(dirname "$0")
 shares=$1
