@@ -1,7 +1,7 @@
-"""A run on a machine that knows nothing of the session: it gets all it needs, and returns it all.
+"""A run on another machine: it is sent everything it needs, and sends back everything it makes.
 
-The machine has the package, what ``--import`` names, and the data. It is refused where one of them
-is not what the session has: its numbers would be of another code.
+The machine needs the package, the modules that ``--import`` names, and the data. If one of them
+differs from the session's, the machine is refused: its numbers would come from other code.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from stn_core.training.torch_settings import TorchSettings
 
 
 class RefusedError(EngineError):
-    """A machine cannot compute what the session asks for."""
+    """A machine lacks something that the session needs."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """What a number depends on, beside the data and the machine.
+    """The code that a result depends on.
 
     Args:
         stn_core, torch: versions.
@@ -65,7 +65,7 @@ class Code:
 
 
 def _files_of(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a module that was imported, each with its name within it."""
+    """The files of an imported module, each with its path within the module."""
     if name.endswith(".py"):
         yield "", folder / user_path(name)
         return
@@ -91,10 +91,10 @@ class Surroundings:
     """What the runs of a session need on every machine.
 
     Args:
-        imports: the modules or files that register what is the user's own.
-        folder: where they are looked for; "" is the folder that a machine's process is in.
-        code: what it must be there.
-        torch_settings: that every run starts from.
+        imports: modules or files that register the user's models and datasets.
+        folder: where to look for them; "" is the current folder of the process over there.
+        code: what every machine must have.
+        torch_settings: what every run starts from.
     """
 
     imports: tuple[str, ...]
@@ -104,18 +104,18 @@ class Surroundings:
 
     @classmethod
     def here(cls, imports: Iterable[str], folder: Path) -> Surroundings:
-        """Those of this process, which has imported the user's modules."""
+        """Describe this process, which has imported the user's modules."""
         names = tuple(imports)
         return cls(names, str(folder), Code.here(names, folder), TorchSettings.now())
 
 
 @dataclass(frozen=True)
 class Returned:
-    """What comes back of a run.
+    """What a run on another machine sends back.
 
     Args:
         result: of the run.
-        files: what its callbacks wrote, by paths below the session's folder.
+        files: what its callbacks wrote, by path below the session's folder.
     """
 
     result: RunResult
@@ -125,13 +125,13 @@ class Returned:
 def run_away(
     task: Task, surroundings: Surroundings, node: str, extra: Iterable[Callback] = ()
 ) -> Returned:
-    """Compute a task here, and leave nothing here.
+    """Compute a task on this machine, and leave no files behind.
 
     Args:
         task: its settings name a device of this machine.
         surroundings: the session's.
-        node: what this machine is called in a message.
-        extra: callbacks beside the task's.
+        node: this machine's name in messages.
+        extra: callbacks in addition to the task's.
 
     Raises:
         RefusedError: this machine lacks what the session has.
@@ -158,7 +158,7 @@ def run_away(
 
 @functools.cache
 def prepare(imports: tuple[str, ...], folder: str, code: str, node: str) -> None:
-    """Import what is the user's own, once a process, and see that the code is the session's.
+    """Import the user's modules, once per process, and check that the code is the session's.
 
     Raises:
         RefusedError: it is not, or cannot be imported.
@@ -184,11 +184,11 @@ def inspect_node(
     image_size: tuple[int, int] | None,
     node: str,
 ) -> tuple[str, int]:
-    """See whether this machine has what a session needs; the data are read, as its runs will.
+    """Check that this machine has what a session needs; loads the data, as its runs will.
 
     Returns:
-        A line that says what it lacks, "" where it lacks nothing; and how many trainings one of its
-        cards holds at once, 0 where it has none.
+        A line that says what is missing, "" if nothing is; and how many runs fit on one of its
+        cards at once, 0 if it has no card.
     """
     try:
         prepare(imports, folder, code, node)
@@ -203,7 +203,7 @@ def inspect_node(
 
 
 def moved(callback: Callback, start: str, to: str) -> Callback:
-    """A callback that writes below one folder what it would write below another.
+    """A copy of a callback that writes below another folder.
 
     Args:
         callback: plain data; its fields that are paths below `start` change.

@@ -1,4 +1,4 @@
-"""What every engine does: take runs as plain data, and give back what comes of them."""
+"""What an engine is: it takes runs as plain data and returns their results."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Task:
 
     Args:
         cell, seed: what to run.
-        settings: where, and with what means.
-        callbacks: what follows the run, in the process that computes it.
-        folder: the session's; what callbacks write below it belongs to the session.
-        data_hash: of the dataset that the session knows; "" where any will do.
+        settings: the device, the threads and the data folder.
+        callbacks: called during the run, in the process that computes it.
+        folder: the session's; files that callbacks write below it belong to the session.
+        data_hash: the hash that the dataset must have; "" accepts any.
     """
 
     cell: Cell
@@ -34,13 +34,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task.
+    """How a task ended.
 
     Args:
         task: that was submitted.
-        result: of the run, None where it was lost.
-        files: what the callbacks wrote on another machine, by paths below the task's folder.
-        lost: why there is no result, "" where there is one.
+        result: of the run, None if it was lost.
+        files: what the callbacks wrote on another machine, by path below the task's folder.
+        lost: why there is no result, "" if there is one.
     """
 
     task: Task
@@ -50,17 +50,18 @@ class Outcome:
 
 
 class EngineError(Exception):
-    """Nothing more comes of an engine: one line that says why, and what to do."""
+    """An engine cannot go on: one line that says why, and what to do."""
 
 
 class Engine(Protocol):
     """Computes runs.
 
     Attributes:
-        is_elsewhere: runs go on while the session does something else, so it submits all that it
-            can, early; each run begins anew, without checkpoints, and its files come back with it.
-        device: the type of device that it computes on, "cpu" or "cuda"; "" where the session
-            finds that out, in its own process.
+        is_elsewhere: runs are computed while the session does something else, so it submits as many
+            as it can at the start; a run that is tried again starts from its first epoch, and its
+            files are sent back with its result.
+        device: the type of device that it computes on, "cpu" or "cuda"; "" if the session is to
+            find out in its own process.
         workers: how many runs it computes at once.
     """
 
@@ -69,29 +70,29 @@ class Engine(Protocol):
     workers: int
 
     def submit(self, task: Task) -> None:
-        """Take on a task."""
+        """Accept a task."""
         ...
 
     def next_outcome(self) -> Outcome:
-        """What came of one of the tasks that are out, as soon as there is one; in any order.
+        """Wait for a submitted task to end, and return how it ended; in any order.
 
-        Whoever takes it writes its files, keeps its record, and tells the callbacks so
-        (`tell_kept`), before it asks for the next one.
+        The caller writes its files, keeps its record, and tells the callbacks so (`tell_kept`)
+        before it asks for the next one.
 
         Raises:
-            EngineError: no more will come.
-            UsageError: a dataset cannot be had.
+            EngineError: no more tasks will end.
+            UsageError: a dataset cannot be loaded.
         """
         ...
 
     def beats(self) -> Sequence[Beat]:
-        """How far the runs are, where they do not say so in the session's folder."""
+        """How far the runs are, unless they report it in the session's folder."""
         ...
 
     def cancel(self) -> None:
-        """Give up all the tasks that are out."""
+        """Drop all tasks that have not ended."""
         ...
 
     def close(self) -> None:
-        """Give up all the tasks that are out, and what it takes to compute."""
+        """Drop all tasks that have not ended, and release everything."""
         ...

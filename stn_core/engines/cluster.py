@@ -1,4 +1,4 @@
-"""An engine of many machines, of which any may die: what is lost is run again elsewhere."""
+"""An engine of many machines, any of which may die: lost runs are tried again elsewhere."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from stn_core.engines.base import Outcome, Task
 from stn_core.session.beats import Beat
 
 MOST_RETRIES = 3
-"""How often a run whose machine or process died is begun anew."""
+"""How often a run is tried again after its machine or process died."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that is over.
+    """A run that has ended.
 
     Args:
-        number: that it was started under.
-        returned: what came back, None where its process died.
+        number: the one it was started with.
+        returned: what it sent back, None if its process died.
         death: how it died, in a few words.
-        again: whether it may do better elsewhere.
+        again: whether it is worth trying elsewhere.
     """
 
     number: int
@@ -33,7 +33,7 @@ class Ended:
 
 
 class Executor(Protocol):
-    """Has runs computed on the machines of a cluster.
+    """Computes runs on the machines of a cluster.
 
     Attributes:
         device: the type of device of the cluster that the runs use, "cpu" or "cuda".
@@ -44,11 +44,11 @@ class Executor(Protocol):
     workers: int
 
     def start(self, number: int, task: Task) -> None:
-        """Have a run computed, under a number of its own. Returns at once."""
+        """Start a run under its own number, and return at once."""
         ...
 
     def ended(self, seconds: float) -> Ended | None:
-        """The next run that is over, None where there is none within some seconds.
+        """The next run that has ended, None if none ends within that many seconds.
 
         Raises:
             EngineError: the cluster is gone, or a machine of it was refused.
@@ -69,10 +69,10 @@ class Executor(Protocol):
 
 
 class Cluster:
-    """An engine that begins runs anew whose process died, a few times.
+    """An engine that tries a run again, a few times, if its process dies.
 
     Args:
-        executor: that has them computed.
+        executor: computes them.
     """
 
     is_elsewhere = True
@@ -85,16 +85,16 @@ class Cluster:
         self._out: dict[int, tuple[Task, list[str]]] = {}
 
     def submit(self, task: Task) -> None:
-        """Take on a task."""
+        """Accept a task."""
         self._start(task, [])
 
     def _start(self, task: Task, deaths: list[str]) -> None:
-        number = next(self._numbers)  # what a lost run might still send counts for nothing
+        number = next(self._numbers)  # so that a late answer of a lost run is ignored
         self._out[number] = task, deaths
         self._executor.start(number, task)
 
     def next_outcome(self) -> Outcome:
-        """What came of one of the tasks that are out, as soon as there is one."""
+        """Wait for a submitted task to end, and return how it ended."""
         while True:
             ended = self._executor.ended(seconds=1.0)
             if ended is None or ended.number not in self._out:
@@ -114,12 +114,12 @@ class Cluster:
         return self._executor.beats()
 
     def cancel(self) -> None:
-        """Give up all the tasks that are out."""
+        """Drop all tasks that have not ended."""
         numbers, self._out = list(self._out), {}
         self._executor.cancel(numbers)
 
     def close(self) -> None:
-        """Give up all the tasks that are out, and leave the cluster."""
+        """Drop all tasks that have not ended, and leave the cluster."""
         self.cancel()
         self._executor.close()
 

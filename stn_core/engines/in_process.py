@@ -12,9 +12,9 @@ from stn_core.training.torch_settings import TorchSettings
 
 
 class InProcess:
-    """An engine whose every run starts from the settings that torch has when it is made.
+    """An engine whose runs all start from torch's settings at the time it is made.
 
-    So it is made after the modules that register models are imported: what they set counts.
+    So it is made after the modules that register models are imported, and what they set counts.
     """
 
     is_elsewhere = False
@@ -26,17 +26,17 @@ class InProcess:
         self._tasks: collections.deque[Task] = collections.deque()
 
     def submit(self, task: Task) -> None:
-        """Take on a task; it starts when it is its turn and somebody waits for it."""
+        """Accept a task; it starts when `next_outcome` reaches it."""
         self._tasks.append(task)
 
     def next_outcome(self) -> Outcome:
-        """What came of the task that was submitted first."""
+        """Compute the task that was submitted first."""
         task = self._tasks.popleft()
         result = run_seed(task.cell, task.seed, task.settings, task.callbacks, self._noted)
         return Outcome(task, result)
 
     def beats(self) -> Sequence[Beat]:
-        """Nothing: a callback says it in the session's folder."""
+        """None: a callback reports progress in the session's folder."""
         return ()
 
     def cancel(self) -> None:

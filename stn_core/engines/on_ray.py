@@ -1,8 +1,8 @@
 """Runs as tasks of a Ray cluster.
 
-Ray schedules, and says which process or machine died; `cluster` begins such a run anew, so that its
-count holds for whatever happened (of a task that was killed for its memory Ray itself takes no
-count). Ray's own logs stay in Ray's files.
+Ray schedules the runs and reports which process or machine died. `cluster` tries such a run again
+and counts the attempts: Ray's own count leaves out tasks that were killed for their memory. Ray's
+logs stay in Ray's files.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from stn_core.session.beats import Beat
 from stn_core.training.callbacks.base import reason_of
 
 PROBE_SECONDS, CHECK_SECONDS, IDLE_SECONDS = 20, 5, 60
-"""For the nodes' first answers; between two looks whether the cluster is there; and until a cluster
-on whose nodes no run fits is given up."""
+"""Seconds that the nodes have for their first answers, between two checks that the cluster is
+there, and to wait for a node on which a run fits."""
 
 _DEATHS = {
     "OutOfMemoryError": "its node ran out of memory",
@@ -45,14 +45,14 @@ _DEATHS = {
 
 
 class RayExecutor:
-    """Has runs computed on a cluster, from when it is made to when it is closed.
+    """Computes runs on a cluster that it joins when it is made and leaves when it is closed.
 
     Args:
-        wanted: of the cluster.
+        wanted: what the session asks of the cluster.
         surroundings: what every run needs.
 
     Raises:
-        UsageError: the cluster cannot be joined, lacks what is wanted, or has a node that does.
+        UsageError: the cluster cannot be joined, or it or one of its nodes lacks what is wanted.
     """
 
     def __init__(self, wanted: Wanted, surroundings: Surroundings) -> None:
@@ -65,9 +65,8 @@ class RayExecutor:
                 surroundings = replace(surroundings, folder="")
             self._surroundings = surroundings
             per_card = self._probe()
-            self._share = (
-                wanted.gpu_share or math.floor(1e4 / per_card) / 1e4
-            )  # all that Ray counts
+            # Ray counts four decimals.
+            self._share = wanted.gpu_share or math.floor(1e4 / per_card) / 1e4
             self.workers = self._fitting_runs()
             if not self.workers:
                 raise UsageError(f"--ray {wanted.address}: {self._lacking()}")
@@ -91,11 +90,11 @@ class RayExecutor:
         self._is_gone = False
 
     def _resources(self) -> dict[str, Any]:
-        """What a run asks of its node."""
+        """What a run needs on its node."""
         asked: dict[str, Any] = {"num_cpus": self._wanted.threads, "scheduling_strategy": "SPREAD"}
         if self.device == "cuda":
-            # The process sees all cards, and each run is told which one is its own: what a process
-            # sees is fixed from when it first computes on a card, and it computes many runs.
+            # The process sees all cards and each run is given its own: a process computes many
+            # runs, but which cards it sees is fixed once it has used one.
             variables = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
             asked |= {"num_gpus": self._share, "runtime_env": {"env_vars": variables}}
         return asked
@@ -141,10 +140,10 @@ class RayExecutor:
         return NodeAffinitySchedulingStrategy(node_id, soft=soft)
 
     def _probe(self) -> int:
-        """See that every node has the code and the data; one that is slow says so with its runs.
+        """Check that every node has the code and the data; slow nodes are checked by their runs.
 
         Returns:
-            How many trainings a card holds at once, on the node where these are fewest.
+            How many runs fit on a card at once, on the node where that is lowest.
         """
         wanted, surroundings = self._wanted, self._surroundings
         asked = (
@@ -168,14 +167,14 @@ class RayExecutor:
         ready, _ = self._ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
         try:
             said = self._ray.get(ready)
-        except Exception as error:  # whatever Ray raises where a node cannot even be asked
+        except Exception as error:  # whatever Ray raises if a node cannot even be asked
             raise UsageError(f"--ray {wanted.address}: {first_line(error)}") from None
         if refusals := [refusal for refusal, _ in said if refusal]:
             raise UsageError(f"--ray {wanted.address}: {'; '.join(refusals)}")
         return min((per_card for _, per_card in said if per_card), default=1)
 
     def start(self, number: int, task: Task) -> None:
-        """Have a run computed."""
+        """Start a run."""
         for callback in task.callbacks:
             self._send_whole(type(callback).__module__)
         reference = self._remote.remote(number, task, self._surroundings, self._board)
@@ -183,13 +182,13 @@ class RayExecutor:
         reference.future().add_done_callback(lambda done: self._ended.put((number, done)))
 
     def _send_whole(self, module: str) -> None:
-        """Send what a module defines along with the runs: no node imports a conftest.py."""
+        """Send a module's definitions along with the runs: no node imports a conftest.py."""
         if module.partition(".")[0] != "stn_core" and module not in self._sent_whole:
             self._sent_whole.add(module)
             self._ray.cloudpickle.register_pickle_by_value(sys.modules[module])
 
     def ended(self, seconds: float) -> Ended | None:
-        """The next run that is over, None where there is none within some seconds.
+        """The next run that has ended, None if none ends within that many seconds.
 
         Raises:
             EngineError: the cluster is gone, or one of its nodes was refused.
@@ -206,7 +205,7 @@ class RayExecutor:
         return self._explain(number, error) if error else Ended(number, done.result())
 
     def _explain(self, number: int, error: BaseException) -> Ended:
-        """What it means that a run gave no result."""
+        """Why a run gave no result, and whether to try it again."""
         kind, cause = type(error).__name__, getattr(error, "cause", error)
         if isinstance(cause, RefusedError):
             raise EngineError(str(cause))
@@ -219,7 +218,7 @@ class RayExecutor:
         raise EngineError(f"--ray {self._wanted.address}: {first_line(error)}")
 
     def _look_around(self) -> None:
-        """See now and then that the cluster is there, and that a run fits on one of its nodes."""
+        """Check now and then that the cluster is there, and that a run fits on one of its nodes."""
         now = time.monotonic()
         if now - self._looked < CHECK_SECONDS:
             return
@@ -250,12 +249,12 @@ class RayExecutor:
                 self._ray.cancel(reference, force=True)
 
     def close(self) -> None:
-        """Leave the cluster; one that was started for this session ends."""
+        """Leave the cluster, which ends if it was started for this session."""
         self._ray.shutdown()
 
 
 def _compute(number: int, task: Task, surroundings: Surroundings, board: Any) -> Returned:
-    """A run, on its node."""
+    """Compute a run, on its node."""
     with needs_extra("ray"):
         import ray
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -266,12 +265,12 @@ def _compute(number: int, task: Task, surroundings: Surroundings, board: Any) ->
 
 
 def assigned_device(kind: str, cards: Sequence[int | str], visible: str | None) -> str:
-    """The device of a run, as torch counts them in its process.
+    """The device of a run, as torch numbers it in the run's process.
 
     Args:
         kind: "cpu" or "cuda".
-        cards: those that Ray gave to the run, by their names on the node.
-        visible: CUDA_VISIBLE_DEVICES, None where all cards can be seen.
+        cards: the ones that Ray gave to the run, by their names on the node.
+        visible: CUDA_VISIBLE_DEVICES, None if all cards are visible.
     """
     if kind != "cuda":
         return kind
@@ -281,7 +280,7 @@ def assigned_device(kind: str, cards: Sequence[int | str], visible: str | None) 
 
 
 def _make_probe() -> Any:
-    """A function that can be sent to a node without the package."""
+    """A function that also runs on a node that lacks the package."""
 
     def look(
         imports: tuple[str, ...],

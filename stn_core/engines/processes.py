@@ -1,6 +1,6 @@
-"""Runs in several processes of their own: for what is left when xdist's workers have ended.
+"""Runs in processes of this engine's own, for what is left when xdist's workers have ended.
 
-They are spawned and not forked: whoever starts them may hold threads, locks and a card.
+They are spawned, not forked: the process that starts them may hold threads, locks and a card.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Processes:
 
     Args:
         workers: how many, >= 1.
-        imports: modules or files that register models and datasets of one's own.
-        folder: where their names are looked for.
+        imports: modules or files that register the user's models and datasets.
+        folder: where to look for them.
     """
 
     is_elsewhere = False
@@ -36,15 +36,15 @@ class Processes:
         self._out: dict[Future[Outcome], Task] = {}
 
     def submit(self, task: Task) -> None:
-        """Take on a task; it starts when a process is free."""
+        """Accept a task; it starts when a process is free."""
         self._out[self._pool.submit(_compute, task, self._imports, self._folder)] = task
 
     def next_outcome(self) -> Outcome:
-        """What came of a task, as soon as there is one.
+        """Wait for a task to end, and return how it ended.
 
         Raises:
             EngineError: a process died.
-            UsageError: a module or a dataset cannot be had.
+            UsageError: a module cannot be imported or a dataset cannot be loaded.
         """
         done = next(iter(wait(self._out, return_when=FIRST_COMPLETED).done))
         del self._out[done]
@@ -54,7 +54,7 @@ class Processes:
             raise EngineError("a process that trained died: killed, or out of memory?") from None
 
     def beats(self) -> Sequence[Beat]:
-        """Nothing: nobody watches these runs."""
+        """None: these runs report no progress."""
         return ()
 
     def cancel(self) -> None:

@@ -1,4 +1,4 @@
-"""Where the runs of a Ray cluster say how far they are."""
+"""Where the runs on a Ray cluster report how far they are."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_board() -> type[Any]:
 
 @dataclass(frozen=True)
 class TellBoard(Callback):
-    """Each run says on the board how far it is, without waiting for an answer.
+    """Reports each run's progress on the board, without waiting for an answer.
 
     Args:
         board: the handle of the actor.
@@ -47,7 +47,7 @@ class TellBoard(Callback):
     number: int
 
     def watch(self, run: Run) -> Watcher:
-        """What speaks for one run."""
+        """The watcher that reports the run's progress."""
         tell, number = self.board.tell, self.number
         return Heartbeat(
             run,

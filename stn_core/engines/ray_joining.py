@@ -1,4 +1,4 @@
-"""How a session gets to a Ray cluster, and what is said in one line where it cannot."""
+"""Joining a Ray cluster, and a one-line message if that fails."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from typing import Any
 from stn_core.errors import UsageError, needs_extra
 
 OLDEST_RAY = (2, 52)
-"""The first release that can ask for a token, which a cluster must."""
+"""The first release with tokens, which a cluster must use."""
 
 LOCAL_STORE_BYTES = 100 * 2**20
-"""Of a cluster that is started here: what comes back of a run is small, and Ray spills the rest."""
+"""For a cluster that is started here: a run sends back little, and Ray spills what does not fit."""
 
 CONNECT_SECONDS = 5
-"""For a first sign of a cluster."""
+"""How long to wait for an address to accept a connection."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a session wants of a cluster.
+    """What a session asks of a cluster.
 
     Args:
         address: "auto", "local", "host:port" or "ray://host:port".
-        device: as the user wrote it; "auto" is a card where the cluster has one.
-        threads: of a run, as many CPUs.
-        gpu_share: of a card for each run; None for as much as its memory asks for.
-        working_dir: that Ray copies to every node, None where nothing is copied.
+        device: as the user wrote it; "auto" is a card if the cluster has one.
+        threads: of each run, which takes as many CPUs.
+        gpu_share: the share of a card for each run; None leaves it to the card's memory.
+        working_dir: a folder that Ray copies to every node, None to copy nothing.
         data_root, datasets, image_size: what must be on every node.
     """
 
@@ -56,7 +56,7 @@ def join_cluster(wanted: Wanted) -> Any:
         The module `ray`, connected.
     """
     _check_address(wanted.address)
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # or it writes beside pytest's lines
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # or it writes between pytest's lines
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if wanted.address == "local":
@@ -74,17 +74,17 @@ def join_cluster(wanted: Wanted) -> Any:
     try:
         with _silent_descriptor():
             ray.init(address=wanted.address, **options)
-    except Exception as error:  # Ray raises half a dozen kinds
+    except Exception as error:  # Ray raises half a dozen classes
         raise UsageError(_why_not_joined(wanted.address, error)) from None
     finally:
         if on_main_thread:
-            signal.signal(signal.SIGTERM, before)  # Ray sets its own
+            signal.signal(signal.SIGTERM, before)  # which Ray replaces
     return ray
 
 
 @contextlib.contextmanager
 def _silent_descriptor() -> Iterator[None]:
-    """Nothing is written to the process's standard error: Ray's core writes there past Python."""
+    """Silence the process's standard error, to which Ray's core writes past Python."""
     kept = os.dup(2)
     nothing = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -104,7 +104,7 @@ def _check_version(version: str) -> None:
 
 
 def _check_address(address: str) -> None:
-    """See that something listens there, which Ray itself takes minutes to say."""
+    """Check that something listens there, which takes Ray itself minutes to notice."""
     if address in ("auto", "local"):
         return
     host, port = host_and_port(address)
@@ -128,12 +128,12 @@ def _why_not_joined(address: str, error: Exception) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What one of Ray's errors says first."""
+    """The first line of one of Ray's errors."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """The parts of an address, port 0 where it is none."""
+    """The parts of an address; port 0 if it is malformed."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     return host, int(port) if host and port.isdecimal() and len(port) <= 5 else 0
 

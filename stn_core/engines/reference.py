@@ -1,4 +1,4 @@
-"""Runs of another commit's code, computed by a process of its own that lives beside this one."""
+"""Runs of another commit's code, computed by a process beside this one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SCRIPT = Path(__file__).with_name("reference_process.py")
 
 @dataclass(frozen=True)
 class ReferenceCode:
-    """Where the code of a commit lies, and what of it has to be imported.
+    """Where the code of a commit is, and which of its modules to import.
 
     Args:
         revision: the commit, as the user named it.
         commit: its 40 digits.
-        worktree: where its files lie.
+        worktree: the folder of its files.
         path: folders in it that modules are imported from.
         modules, files: what registers models and datasets, by name and by path.
         own: names of modules that must come from the worktree.
@@ -45,10 +45,10 @@ class ReferenceCode:
 
 
 class Reference:
-    """Computes runs of another commit, one after the other, each while its caller waits.
+    """Computes runs of another commit, one at a time, while the caller waits.
 
     Args:
-        code: of the commit. The process starts when it is first needed.
+        code: of the commit. Its process starts when it is first needed.
     """
 
     def __init__(self, code: ReferenceCode) -> None:
@@ -67,7 +67,7 @@ class Reference:
         return self._models
 
     def lacking(self, cells: Sequence[Cell], registered: Sequence[str]) -> dict[str, str]:
-        """Why the commit has none of a cell, by key; the others it has.
+        """Why the commit lacks cells, by key; it has those that are left out.
 
         Args:
             cells: of the session.
@@ -85,7 +85,7 @@ class Reference:
         }
 
     def run(self, tasks: Iterable[Task]) -> Iterator[RunResult]:
-        """What comes of each task with the commit's code and recipe; callbacks do not follow it.
+        """Compute each task with the commit's code and recipe, without callbacks.
 
         Raises:
             UsageError: its code cannot be used, or its records have another format.

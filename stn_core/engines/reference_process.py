@@ -1,8 +1,7 @@
-"""The process that trains the code of another commit: started beside it, asked by lines of JSON.
+"""The process that trains the code of another commit, and answers questions in lines of JSON.
 
-It is run by its path, with the commit's folders first on the path of imports, so the `stn_core`
-that it imports is the commit's. Of that it uses public names alone: whatever else changes between
-commits, these do not.
+It is run by its path, with the commit's folders first on the import path, so the `stn_core` that it
+imports is the commit's. It only uses public names, which do not change between commits.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from typing import Any
 
 
 def main() -> None:
-    """Answer every line of the standard input by a line, until it ends."""
+    """Answer every line of standard input with a line, until it ends."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
-        os.dup2(2, 1)  # what a model prints is no answer
+        os.dup2(2, 1)  # so that what a model prints is not taken for an answer
         for line in sys.stdin:
             answers.write(json.dumps(_answer(json.loads(line))) + "\n")
             answers.flush()
@@ -31,17 +30,17 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     try:
         ((question, arguments),) = asked.items()
         return _ANSWERS[question](**arguments)
-    except (Exception, SystemExit) as error:  # it belongs to another commit: all of it is told
+    except (Exception, SystemExit) as error:  # other code may raise anything: report it
         return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _start(
     worktree: str, modules: Iterable[str], files: Iterable[str], own: Iterable[str]
 ) -> dict[str, Any]:
-    """Import what registers models; what is there says which commit it is of.
+    """Import the modules that register models, and check that they are the commit's.
 
     Args:
-        worktree: where the commit's files lie.
+        worktree: the folder of the commit's files.
         modules: to import by name.
         files: to import by path.
         own: names of modules that must come from the worktree.
@@ -67,7 +66,7 @@ def _start(
 
 
 def _lacking(cells: Iterable[list[str]], registered: Iterable[str]) -> dict[str, Any]:
-    """Why there is none of a cell, by its place among those asked for.
+    """Why cells are missing, by their place among those asked for.
 
     Args:
         cells: model, dataset and budget of each.
@@ -91,7 +90,7 @@ def _lacking(cells: Iterable[list[str]], registered: Iterable[str]) -> dict[str,
 def _run(
     model: str, dataset: str, budget: str, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """One seed of a cell, with the recipe that the commit ships."""
+    """Run one seed of a cell, with the commit's own recipe."""
     import stn_core
 
     family = stn_core.model_info(model).family
