@@ -1,4 +1,4 @@
-"""Training: batches from resident images, the loop, early stopping, and what follows a run."""
+"""Training: batches from resident images, the loop, early stopping, and callbacks."""
 
 from stn_core.training.early_stopping import EarlyStopping
 from stn_core.training.history import EpochResult, History

@@ -17,15 +17,15 @@ from stn_core.training.evaluation import Evaluation
 from stn_core.training.warped_images import one_of_each_class, warp
 
 MOST_THETAS = 500
-"""Of so many images the parameters of the warp are kept."""
+"""How many images the warp's parameters are kept of."""
 
 
 def collect_artifacts(run: Run, frames: Mapping[int, Tensor]) -> Artifacts:
     """The arrays that pictures of a finished run need.
 
     Args:
-        run: a good one that has ended.
-        frames: of its film, by epoch; none where no warps are shown.
+        run: one that ended well.
+        frames: of its film, by epoch; none if no warps are shown.
     """
     model, normalise, evaluation = run.model, run.normalise, run.evaluation
     transformer = model if isinstance(model, TransformsImages) and frames else None

@@ -16,7 +16,7 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The shuffled batches of one epoch, still uint8.
 
-    Every batch is whole: what is left over at the end of this epoch's order is left out.
+    Every batch is full: the images left over at the end of the epoch's order are skipped.
     """
     order = torch.from_numpy(permutation(len(images), seed, Stream.ORDER, epoch))
     order = order.to(images.device)

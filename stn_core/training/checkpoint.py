@@ -2,8 +2,8 @@
 
 The file holds the tensors as they are, and a JSON document with everything else.
 
-A checkpoint is a help and never a condition: where it cannot be written, read or trusted, a line of
-the log says so, and the training goes on without it.
+Training never depends on a checkpoint: if it cannot be written, read or trusted, the log says so in
+a line, and the training goes on without it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Checkpoint:
         path: of the file; its folder is made when it is first written.
         owner: what the training is, as JSON scalars by name (its cell, its seed, ...); a checkpoint
             of another owner is not used.
-        seconds: a save is due so long after the last one, or after this object was made; 0 saves
-            after every epoch.
+        seconds: how long after the last save, or after this object was made, the next one is due; 0
+            saves after every epoch.
     """
 
     def __init__(self, path: Path, owner: Mapping[str, Any], seconds: float = 60.0) -> None:
@@ -63,23 +63,23 @@ class Checkpoint:
         return state
 
     def maybe_save(self, state: Callable[[], Mapping[str, Any]]) -> None:
-        """Save if it is time to.
+        """Save if it is time.
 
         Args:
-            state: gives what to save, and is called only then: mappings, lists and tuples, one in
-                the other, of tensors and JSON scalars.
+            state: returns what to save, and is only called if it is time: nested mappings, lists
+                and tuples of tensors and JSON scalars.
         """
         if time.monotonic() - self._saved_at < self.seconds:
             return
         try:
             _write(self.path, self.owner, state())
-        except Exception as error:  # a full disk, a state that is no JSON: no reason to stop
+        except Exception as error:  # a full disk or a state that is not JSON is no reason to stop
             _LOGGER.warning("%s could not be written: %s", self.path, error)
         self._saved_at = time.monotonic()
 
 
 def discard(path: Path) -> None:
-    """Delete a checkpoint that nobody needs any more, if there is one."""
+    """Delete the checkpoint, if there is one."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -103,10 +103,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """JSON types that say what the value is; its tensors are put aside under their names.
+    """JSON types that describe a value; its tensors are stored separately under their names.
 
     A tensor's strides are kept: fused optimisers walk a parameter and its moments through memory
-    side by side, so the moments of a channels-last parameter must lie as it does.
+    side by side, so the moments of a channels-last parameter must have its layout.
     """
     if isinstance(value, Tensor):
         name = f"{len(tensors)}{name}"  # unique, whatever the keys are
@@ -122,7 +122,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The value that `_encode` made these JSON types and tensors of, on the CPU."""
+    """The value that `_encode` turned into these JSON types and tensors, on the CPU."""
     if isinstance(value, list):
         return [_decode(item, tensors) for item in value]
     if not isinstance(value, dict):

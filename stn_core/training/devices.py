@@ -1,4 +1,4 @@
-"""Where to compute: the device that a name means, and how much memory is used there."""
+"""Where to compute: the device behind a name, and how much memory is used there."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ if sys.platform != "win32":
     import resource
 
 MEMORY_PER_TRAINING = 8 * 2**30
-"""Bytes of a card to leave for each of several trainings. Of the full cells on MNIST, Fashion-MNIST
-and CIFAR-10 the ViT allocates most, 1.2 GiB beside its CUDA context (H200, n = 5, 2026-11-28); the
+"""Bytes of a card to reserve for each of several trainings. Of the full cells on MNIST,
+Fashion-MNIST
+and CIFAR-10 the ViT allocates the most, 1.2 GiB beside its CUDA context (H200, n = 5, 2026-11-28);
+the
 rest is for photographs."""
 
 
 def resolve_device(name: str, worker: int = 0) -> torch.device:
-    """The device that a name means on this machine.
+    """The device behind a name on this machine.
 
     Args:
-        name: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
-        worker: which of several processes asks; "auto" and "cuda" deal the cards out in turn.
+        name: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
+        worker: which of several processes asks; with "auto" and "cuda" they take the cards in turn.
 
     Raises:
         UsageError: the machine has no such device.
@@ -51,16 +53,16 @@ def _resolve_cuda(name: str, worker: int) -> torch.device:
 
 
 def trainings_that_fit(name: str) -> int:
-    """How many trainings at once the memory of the CUDA cards holds, at least one a card.
+    """How many trainings the memory of the CUDA cards holds at once, at least one per card.
 
-    Small networks leave most of a large card idle, and share it well. Every card is dealt as many,
-    so the smallest one says how many.
+    Small networks leave most of a large card idle and share it well. Every card gets the same
+    number, so the smallest card decides it.
 
     Args:
         name: as of `resolve_device`; "auto" and "cuda" mean all the cards.
 
     Returns:
-        0 where the name means no card of this machine.
+        0 if the name is not a card of this machine.
     """
     known = re.fullmatch(r"auto|cuda(?::(\d+))?", name)
     cards = torch.cuda.device_count() if known and torch.cuda.is_available() else 0
@@ -71,14 +73,14 @@ def trainings_that_fit(name: str) -> int:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory in use so far: torch's on the card, else the process's resident set."""
+    """The peak of memory in use so far: torch's on a card, otherwise the process's resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return peak_resident_bytes() / 2**20
 
 
 def peak_resident_bytes() -> int:
-    """The largest share of the machine's memory that this process has held."""
+    """The peak of this process's resident set, in bytes."""
     if sys.platform == "win32":
         counters = _ProcessMemoryCounters(cb=ctypes.sizeof(_ProcessMemoryCounters))
         kernel = ctypes.windll.kernel32

@@ -34,7 +34,7 @@ class EarlyStopping:
         return self.last_epoch - self.best_epoch >= self.patience
 
     def update(self, epoch: int, loss: float, model: nn.Module) -> None:
-        """Take the validation loss of an epoch, counted from 1, and the weights that gave it."""
+        """Note the validation loss of an epoch, counted from 1, and the weights that gave it."""
         self.last_epoch = epoch
         if loss < self.best_loss - self.min_delta:
             self.best_loss, self.best_epoch = loss, epoch
@@ -46,7 +46,7 @@ class EarlyStopping:
             load_weights(model, self._best_weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers, for `load_state_dict`."""
+        """Its state, for `load_state_dict`."""
         return {
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
@@ -55,7 +55,7 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what another one remembered."""
+        """Take over the state of another one."""
         self.best_loss = state["best_loss"]
         self.best_epoch = state["best_epoch"]
         self.last_epoch = state["last_epoch"]

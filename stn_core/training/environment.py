@@ -1,4 +1,4 @@
-"""The environment of a run: everything that decides whether its numbers can repeat exactly."""
+"""The environment of a run: everything that decides whether its numbers repeat exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained model makes of a split: accuracy, cross-entropy, confusion, its worst mistakes."""
+"""A trained model's results on a split: accuracy, cross-entropy, confusion, worst mistakes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stn_core.models.without_gradients import without_gradients
 _BATCH_SIZE = 500
 
 MAX_CONFUSION_CLASSES = 256
-"""With more classes there is no confusion matrix: nobody reads that many counts in a record."""
+"""With more classes there is no confusion matrix: nobody reads that many counts."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """The share of right predictions, in [0, 1]."""
+        """The share of correct predictions, in [0, 1]."""
         return int((self.predictions == self.labels).sum()) / len(self.labels)
 
     @property
     def cross_entropy(self) -> float:
-        """Mean negative log-likelihood, in nats an image."""
+        """Mean negative log-likelihood, in nats per image."""
         return float(F.cross_entropy(self.logits.double(), self.labels))
 
     def confusion(self) -> list[list[int]] | None:
@@ -87,7 +87,8 @@ class Evaluation:
             bins: of equal width over confidences in [0, 1]; those without an image are left out.
 
         Returns:
-            An entry a bin: ``count`` of its images, their mean ``confidence``, their ``accuracy``.
+            One entry per bin: ``count`` of its images, their mean ``confidence``, their
+                ``accuracy``.
         """
         confidence, predicted = self.logits.double().softmax(1).max(1)
         right = (predicted == self.labels).double()
@@ -108,7 +109,7 @@ class Evaluation:
 def evaluate(
     model: nn.Module, images: Tensor, labels: Tensor, normalise: Callable[[Tensor], Tensor]
 ) -> Evaluation:
-    """Run a model over a split in evaluation mode, in float32; its mode is left as it was.
+    """Run a model over a split in evaluation mode, in float32; its mode is restored.
 
     Args:
         model: (B, C, H, W) float32 to (B, K) logits.

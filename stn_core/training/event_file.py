@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: how it was trained, its losses, its accuracy and its warps."""
+"""A run's TensorBoard events: how it was trained, its losses, its accuracy and its warps."""
 
 from __future__ import annotations
 
@@ -32,22 +32,23 @@ WARPED = "warp/after"
 
 
 class EventFile(Watcher):
-    """Writes a run into an event file, which can be watched from epoch to epoch.
+    """Writes a run into an event file, which TensorBoard can show from epoch to epoch.
 
     The global step of `train/loss` is the optimiser's, from 1; that of everything else is the
-    epoch, from 1, where 0 is the untrained model. A run that is resumed is written anew, from its
-    first epoch on.
+    epoch, from 1, where 0 is the untrained model. A run that is resumed is written again, from its
+    first epoch.
 
-    The file is open only while something is written, in the caller's own thread: torch's
-    `SummaryWriter` writes in another, in which nobody could catch what a full disk raises.
+    The file is only open while something is written, in the caller's thread: torch's
+    `SummaryWriter` writes in a thread of its own, where the error of a full disk could not be
+    caught.
 
     Args:
-        folder: the run's own; event files of an earlier attempt are deleted.
-        run: that is written.
+        folder: the run's; event files of an earlier attempt are deleted.
+        run: the one to write.
     """
 
     def __init__(self, folder: Path, run: Run) -> None:
-        # A name of its own: a TensorBoard that watches has read half of the one it replaces.
+        # A new name, because a running TensorBoard has read half of the file that it replaces.
         self._path = folder / f"events.out.tfevents.{time.time_ns()}"
         self._run = run
         self._film = Film(run)
@@ -76,18 +77,18 @@ class EventFile(Watcher):
         )
 
     def end(self) -> None:
-        """Write what the run was asked for, and what came out where it ended well."""
+        """Write the run's settings and, if it ended well, its results."""
         record, history = self._run.record, self._run.history
         if len(history.step_losses) > len(history.epochs):  # the last epoch diverged
             self._append(_step_losses(history, len(history.step_losses)))
         self._append(_event(summary, record.kept_epoch) for summary in _outcome(record))
 
     def state_dict(self) -> dict[str, Any]:
-        """The film; everything else is written anew."""
+        """The film; everything else is written again."""
         return self._film.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the film of the interrupted run."""
+        """Continue the film of the interrupted run."""
         self._film.load_state_dict(state)
 
     def _pictures(self, epoch: int) -> Iterator[Event]:
@@ -107,7 +108,7 @@ class EventFile(Watcher):
 
 
 def in_a_row(pixels: Tensor) -> Tensor:
-    """Images side by side, in one that can be shown.
+    """Images side by side, as one image.
 
     Args:
         pixels: (B, C, h, w).
@@ -137,7 +138,7 @@ def _validation(result: EpochResult) -> Iterator[Event]:
 
 
 def _outcome(record: RunRecord) -> Iterator[Summary]:
-    """Hyperparameters, and of a run that ended well its metrics and that it did."""
+    """Hyperparameters and, for a run that ended well, its metrics and the fact that it did."""
     metrics = _metrics(record)
     experiment, start, end = hparams(_hyperparameters(record), dict.fromkeys(metrics, 0.0))
     yield from (experiment, start)
@@ -154,7 +155,7 @@ def _hyperparameters(record: RunRecord) -> dict[str, object]:
 
 
 def _metrics(record: RunRecord) -> dict[str, float | None]:
-    """What came out, by tag; None if it was not measured."""
+    """The results, by tag; None if not measured."""
     kept = record.validation[record.kept_epoch - 1] if record.kept_epoch else {}
     return {
         "final/test_accuracy": record.test_accuracy,

@@ -16,15 +16,15 @@ from stn_core.training.warped_images import fixed_batch, warp
 _LOGGER = logging.getLogger(__name__)
 
 MOST_FRAMES = 12
-"""So many moments of a training are filmed."""
+"""How many moments of a training are filmed."""
 
 
 class Film:
-    """What a model's transformer made of a fixed batch, before the first epoch and as it learnt.
+    """A model's warps of a fixed batch, before the first epoch and while it learns.
 
     Args:
-        run: whose model is filmed; one without a transformer gives no frames. The frames are
-            spread evenly over the epochs that its recipe allows.
+        run: its model is filmed, at moments spread evenly over the epochs that its recipe allows; a
+            model without a transformer gives no frames.
     """
 
     def __init__(self, run: Run) -> None:
@@ -35,13 +35,13 @@ class Film:
         self._moments = set(np.linspace(0, epochs, MOST_FRAMES).round().astype(int).tolist())
 
     def take(self, epoch: int) -> None:
-        """Film the model after an epoch, or before the first one (0), if that is a moment to."""
+        """Film the model after an epoch, or before the first one (0), if a frame is due."""
         model = self._run.model
         if epoch not in self._moments or not isinstance(model, TransformsImages):
             return
         try:
             self.frames[epoch] = warp(model, self.batch, self._run.normalise).image
-        except Exception as error:  # a model of one's own may mean something else by `transform`
+        except Exception as error:  # a user's model may mean something else by `transform`
             self._moments.clear()
             _LOGGER.warning("warps are not filmed: %s", reason_of(error))
 
@@ -50,5 +50,5 @@ class Film:
         return {"frames": self.frames}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the film of the interrupted run."""
+        """Continue the film of the interrupted run."""
         self.frames = dict(state["frames"])

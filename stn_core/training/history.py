@@ -1,4 +1,4 @@
-"""What a training gave, epoch by epoch and step by step."""
+"""The course of a training, epoch by epoch and step by step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What an epoch gave.
+    """The results of an epoch.
 
     Args:
         epoch: from 1.
@@ -34,7 +34,7 @@ class History:
         epochs: one result for each epoch that ended with a finite loss.
         step_losses: every step's loss, on the CPU, a tensor for each epoch.
         kept_epoch: the epoch, from 1, whose weights the model has now.
-        images_seen: trained images of these epochs.
+        images_seen: how many images these epochs trained on.
         divergence: where and how the loss stopped being finite, "" if it did not.
     """
 

@@ -1,4 +1,4 @@
-"""A run leaves no trace in its process, and finds none of another run."""
+"""A run leaves no trace in its process, and finds no trace of another run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from stn_core.training.torch_settings import TorchSettings
 def isolated(
     seed: int, device: torch.device, threads: int, settings: TorchSettings | None = None
 ) -> Iterator[list[str]]:
-    """Seeded generators, torch's settings and a thread count for a block.
+    """Run a block with seeded generators, torch's settings and a thread count.
 
-    Generators, settings and thread count are put back after it.
+    All three are restored after it.
 
     Args:
-        seed: of every global generator.
+        seed: for every global generator.
         device: where the block computes.
         threads: how many torch may use.
-        settings: what torch is set to; by default the settings stay as they are.
+        settings: for torch; by default they stay as they are.
 
     Yields:
-        A list that holds after the block the settings that it had changed and left so.
+        A list that, after the block, names the settings that the block changed and did not restore.
     """
     changes: list[str] = []
     outer, outer_threads = TorchSettings.now(), torch.get_num_threads()
@@ -47,7 +47,7 @@ def isolated(
 
 @contextlib.contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
-    """A block that changes neither generators nor torch's settings, whatever it does."""
+    """Run a block whose changes of generators and of torch's settings are undone."""
     settings = TorchSettings.now()
     with generators_kept(device):
         try:

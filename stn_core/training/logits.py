@@ -1,4 +1,4 @@
-"""What a model answers must be logits: one row for each image, one column for each class."""
+"""A check that a model returns logits: one row per image, one column per class."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from stn_core.errors import UsageError
 
 
 def check_logits(answer: object, images: int, classes: int | None = None) -> None:
-    """Check that a model's answer is logits.
+    """Check that a model's output is logits.
 
     Args:
-        answer: for that many images.
-        images: how many.
+        answer: the model's output.
+        images: how many went in.
         classes: how many; None if any number will do.
 
     Raises:

@@ -38,11 +38,11 @@ def train(
 
     Args:
         model: on the device of `normalise`.
-        dataset: where images and normalisation come from; only train and val are read.
-        recipe: how.
+        dataset: the images and their normalisation; only train and val are read.
+        recipe: how to train.
         seed: a whole number >= 0.
-        normalise: makes a model's input of the dataset's images; its device is where they are put.
-        watchers: of the run; they may take it up where it was interrupted.
+        normalise: turns the dataset's images into the model's input, on its device.
+        watchers: of the run; a checkpoint's continues it where it was interrupted.
     """
     device = normalise.shift.device
     sources, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
@@ -88,7 +88,7 @@ def train_epoch(
     normalise: Normaliser,
     recipe: Recipe,
 ) -> Tensor:
-    """A step for each batch of images and labels; the loss of each, still on the device."""
+    """One step for each batch of images and labels; returns their losses, still on the device."""
     state.model.train()
     losses = [
         training_step(
@@ -107,7 +107,7 @@ def training_step(
     optimizer: torch.optim.Optimizer,
     scheduler: LRScheduler | None,
 ) -> Tensor:
-    """One step of the optimiser; the loss before it, detached, still on the device."""
+    """One step of the optimiser; returns the loss before it, detached, still on the device."""
     with autocast(inputs.device, recipe):
         logits = model(inputs)
     check_logits(logits, len(labels))
@@ -121,7 +121,7 @@ def training_step(
 
 
 def autocast(device: torch.device, recipe: Recipe) -> contextlib.AbstractContextManager[None]:
-    """bfloat16 where the recipe asks for it, else nothing."""
+    """Autocast to bfloat16 if the recipe asks for it."""
     if recipe.precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()

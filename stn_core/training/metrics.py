@@ -1,4 +1,4 @@
-"""Metrics of a trained model beside accuracy and loss: functions of its logits and the labels."""
+"""Metrics other than accuracy and loss: functions of a model's logits and the labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _METRICS: Registry[_Entry] = Registry("metric")
 def register_metric(
     *, higher_is_better: bool = True, floor: float = 0.003, scale: str = SHARE
 ) -> Callable[[Function], Function]:
-    """Make a metric known by its function's name, for ``--gate-metrics``; a decorator.
+    """Register a metric under its function's name, for ``--gate-metrics``; a decorator.
 
     The function takes logits ``(N, K)`` float32 and labels ``(N,)`` int64, both on the CPU, and
     returns a finite number::
@@ -83,7 +83,7 @@ def measure(names: Iterable[str], evaluation: Evaluation) -> dict[str, float]:
 
 
 def _recalls(logits: Tensor, labels: Tensor) -> Tensor:
-    """The share of each class's images that is recognised, of the classes that have any."""
+    """The recall of each class that has images."""
     classes = logits.shape[1]
     counts = torch.bincount(labels, minlength=classes)
     right = torch.bincount(labels[logits.argmax(1) == labels], minlength=classes)
@@ -104,9 +104,10 @@ def worst_class_recall(logits: Tensor, labels: Tensor) -> float:
 
 @register_metric(floor=0.002)
 def macro_auc(logits: Tensor, labels: Tensor) -> float:
-    """The mean over classes of the area under the curve of each against the rest.
+    """The area under the ROC curve of each class against the rest, averaged over classes.
 
-    Of ranks (Mann and Whitney 1947), ties in the middle; classes without an image are left out.
+    From ranks (Mann and Whitney 1947), with ties in the middle; classes without images are left
+    out.
     """
     with needs_extra("data"):
         from scipy.stats import rankdata

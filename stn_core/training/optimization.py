@@ -10,7 +10,7 @@ from stn_core.session.recipe import Recipe
 
 
 def create_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser, a parameter group for each learning rate that its scales give."""
+    """The recipe's optimiser, with a parameter group for each scaled learning rate."""
     by_scale: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -37,7 +37,7 @@ def create_scheduler(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
         total_steps=total_steps,
-        # torch divides by zero where the rise would take exactly one step
+        # torch divides by zero if the rise takes exactly one step
         pct_start=max(recipe.warmup_fraction, 1.5 / total_steps),
         cycle_momentum=False,
     )

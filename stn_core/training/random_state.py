@@ -14,15 +14,15 @@ import torch
 def seed_generators(seed: int) -> None:
     """Seed every global generator; torch seeds those of its cards too."""
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global one is what other people's code uses
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - other people's code uses the global one
     random.seed(seed)
 
 
 def generator_states(device: torch.device) -> dict[str, Any]:
-    """The states of the global generators, of tensors and JSON types.
+    """The states of the global generators, as tensors and JSON types.
 
     Args:
-        device: a card's generator is included where this is one.
+        device: if it is a card, its generator is included.
     """
     states = {
         "cpu": torch.get_rng_state(),
@@ -35,7 +35,7 @@ def generator_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_generators(states: Mapping[str, Any], device: torch.device) -> None:
-    """Put the global generators where they were; the arguments are `generator_states`'s."""
+    """Restore the global generators; the arguments are those of `generator_states`."""
     torch.set_rng_state(states["cpu"])
     np.random.set_state(states["numpy"])  # noqa: NPY002
     random.setstate(states["python"])
@@ -45,7 +45,7 @@ def restore_generators(states: Mapping[str, Any], device: torch.device) -> None:
 
 @contextlib.contextmanager
 def generators_kept(device: torch.device) -> Iterator[None]:
-    """A block that leaves the global generators where it found them."""
+    """Run a block, then restore the global generators."""
     states = generator_states(device)
     try:
         yield
@@ -54,7 +54,7 @@ def generators_kept(device: torch.device) -> Iterator[None]:
 
 
 def _without_arrays(state: Any) -> Any:
-    """The state of one of numpy's generators, of JSON types."""
+    """The state of one of numpy's generators, as JSON types."""
     if isinstance(state, Mapping):
         return {name: _without_arrays(value) for name, value in state.items()}
     return state.tolist() if isinstance(state, np.ndarray | np.generic) else state

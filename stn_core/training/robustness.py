@@ -1,7 +1,7 @@
-"""What a trained model makes of images that are turned, scaled, shifted and sheared.
+"""How a trained model does on images that are turned, scaled, shifted and sheared.
 
-Its accuracy; how often its prediction stays what it was; and, of a model that warps its images, how
-far its warp is from one that follows the change.
+It measures the accuracy, how often the prediction stays the same and, for a model that warps its
+images, how far its warp is from one that follows the change.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from stn_core.models import TransformsImages
 from stn_core.training.evaluation import evaluate
 
 _CHUNK = 500
-"""So many images are warped at once."""
+"""How many images are warped at once."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """How an image lies on its canvas.
+    """How an image is placed on its canvas.
 
     Args:
         angle: in radians; a positive one turns clockwise on the screen.
         scale: times the size.
         x, y: the shifts, in pixels.
-        shear: by how many pixels a row moves to the right for every pixel that it lies below the
-            centre.
+        shear: how many pixels a row moves to the right for every pixel that it is below the centre.
     """
 
     angle: float = 0.0
@@ -43,7 +42,7 @@ class Pose:
     shear: float = 0.0
 
     def theta(self, size_hw: tuple[int, int]) -> NDArray[np.float64]:
-        """(6,) of the affine warp from the changed image's coordinates to the image's."""
+        """Theta (6,) of the affine warp from the changed image's coordinates to the image's."""
         angle, scale, shift = np.array([self.angle]), np.array([self.scale]), [[self.x, self.y]]
         theta = pose_theta(angle, scale, np.array(shift), size_hw, size_hw)[0].reshape(2, 3)
         height, width = size_hw
@@ -53,13 +52,13 @@ class Pose:
 
 @dataclass(frozen=True)
 class Change:
-    """One way to change images, by rising amounts.
+    """One way to change images, by increasing amounts.
 
     Args:
         name: what is done.
         unit: of an amount.
-        amounts: rising; the first leaves an image as it is.
-        poses: the ways to do it by some amount: all are tried, and their accuracies averaged.
+        amounts: increasing; the first leaves an image as it is.
+        poses: the poses for an amount; all are tried, and their accuracies averaged.
     """
 
     name: str
@@ -95,15 +94,15 @@ CHANGES = (
 
 @dataclass(frozen=True)
 class Robustness:
-    """What a model makes of images changed by some amount of a unit.
+    """A model's results on images changed by some amount.
 
     Args:
         change, unit, amount: what was done to the images.
         accuracy: in [0, 1].
         consistency: the share of images whose predicted class is that of the unchanged image.
         misplaced: how far the model looks from where it would if its warp followed the change: the
-            mean over images and over the warped image's pixels, in pixels of the image. None where
-            the model warps nothing.
+            mean over images and over the warped image's pixels, in pixels of the image. None if the
+            model warps nothing.
     """
 
     change: str
@@ -134,7 +133,7 @@ def robustness(
     for change in changes:
         for amount in change.amounts:
             accuracies, consistencies, distances = [], [], []
-            for pose in dict.fromkeys(change.poses(amount)):  # unchanged is one, whichever way
+            for pose in dict.fromkeys(change.poses(amount)):  # an amount of 0 has one pose
                 images = posed(split.images, pose, background)
                 found = evaluate(model, images, split.labels, normalise)
                 accuracies.append(found.accuracy)
@@ -152,11 +151,11 @@ def robustness(
 
 
 def posed(images: Tensor, pose: Pose, background: tuple[float, ...]) -> Tensor:
-    """Every image changed alike, on a canvas of its own size.
+    """Images changed in the same way, each on a canvas of its own size.
 
     Args:
         images: uint8 ``(N, C, H, W)``.
-        pose: of all of them.
+        pose: for all of them.
         background: what lies outside of an image, per channel, in 0 to 255.
     """
     size_hw = (images.shape[-2], images.shape[-1])
@@ -179,7 +178,7 @@ def misplaced(
     is the mean distance between the two.
 
     Args:
-        model: in evaluation mode or not; it is left so.
+        model: its mode is restored.
         images, changed: uint8 ``(N, C, H, W)`` before and after.
         pose: the change.
         normalise: uint8 images to what the model sees.

@@ -40,20 +40,21 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Where and with what means to run.
+    """Where to run, and with which threads, data and metrics.
 
-    Nothing here may change a number on a CPU but threads, and the images' size, which the data's
+    On a CPU, only two of these change numbers: the threads, and the images' size, which the data's
     hash covers.
 
     Args:
         device: a name that torch knows, "cpu" or "cuda:1".
-        threads: torch's threads on the CPU; one keeps a seed's digest the same whatever else runs.
+        threads: torch's threads on the CPU; with one, a seed's digest is the same whatever else
+            runs.
         data_root: the folder of the datasets that are not embedded.
-        download: fetch a dataset that is missing.
-        image_size: (height, width) that a folder's images are resized to; None: what they have.
-        final: also evaluate on the test set where the recipe is a search.
+        download: whether to download a missing dataset.
+        image_size: (height, width) to resize a folder's images to; None keeps their size.
+        final: also evaluate a search on the test set.
         checkout: the git checkout's commit and whether it has uncommitted changes, for the record.
-        metrics: names of metrics to measure on the test set beside accuracy and loss.
+        metrics: names of metrics to measure on the test set, besides accuracy and loss.
     """
 
     device: str = "cpu"
@@ -68,11 +69,11 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What comes back of one seed of a cell: plain data.
+    """The result of one seed of a cell: plain data.
 
     Args:
         record: of the run.
-        notes: sentences on what went wrong beside it: callbacks that failed, settings of torch that
+        notes: sentences on what went wrong besides: callbacks that failed, settings of torch that
             the run changed.
     """
 
@@ -96,10 +97,10 @@ def run_cell(
         seeds: whole numbers >= 0.
         settings: where; a CPU with one thread and no data root by default.
         on_record: called with each record the moment its seed is done.
-        callbacks: what follows each run; see `stn_core.training.callbacks`.
+        callbacks: called during each run; see `stn_core.training.callbacks`.
 
     Raises:
-        UsageError: the dataset cannot be had.
+        UsageError: the dataset cannot be loaded.
     """
     settings, noted = settings or RunSettings(), TorchSettings.now()
     records = []
@@ -119,10 +120,10 @@ def run_seed(
     callbacks: Sequence[Callback] = (),
     torch_settings: TorchSettings | None = None,
 ) -> RunResult:
-    """Train and measure one seed of a cell, and leave the process as it was.
+    """Train and measure one seed of a cell, and restore the process's settings.
 
-    Arguments as for `run_cell`, and the settings of torch that the run starts from: by default
-    those of now. Whoever keeps the record calls `tell_kept`.
+    The arguments are those of `run_cell`, and the settings of torch to start from (by default the
+    current ones). The caller calls `tell_kept` once the record is kept.
     """
     dataset = cached_dataset(
         cell.dataset, settings.data_root, settings.download, settings.image_size
@@ -147,7 +148,7 @@ def run_seed(
                 run.record = replace(run.record, **_test_fields(run, started, settings.metrics))
             if run.record.status == "ok":
                 run.record = replace(run.record, digest=_digest(run))
-        except (Exception, SystemExit) as error:  # whatever a model does, the others go on
+        except (Exception, SystemExit) as error:  # whatever a model raises, the other runs go on
             run.record = replace(asked, status="crashed", message=reason_of(error))
         watchers.end()
     record, notes = run.record, (*run.notes, *_notes_on_settings(changes))
@@ -160,12 +161,12 @@ def run_seed(
 def cached_dataset(
     name: str, root: str | None, download: bool, image_size: tuple[int, int] | None = None
 ) -> Dataset:
-    """`load_dataset`, remembered for the next cell of the same dataset in this process."""
+    """`load_dataset`, cached for the next cell of the same dataset in this process."""
     return load_dataset(name, root=root, download=download, image_size=image_size)
 
 
 def _unfinished_record(cell: Cell, seed: int, dataset: Dataset, settings: RunSettings) -> RunRecord:
-    """What is asked for, and where."""
+    """The fields of a record that are known before training."""
     device = torch.device(settings.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -185,7 +186,8 @@ def _unfinished_record(cell: Cell, seed: int, dataset: Dataset, settings: RunSet
 def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Module:
     """A fresh model for a dataset, on the device, in the memory format it is registered with.
 
-    Lazy layers learn their sizes from two images, so that every parameter is there.
+    Two images go through it first, so that lazy layers learn their sizes and every parameter
+    exists.
     """
     model = create_model(
         name,
@@ -203,14 +205,14 @@ def show_two_images(model: nn.Module, dataset: Dataset, normalise: Normaliser) -
     """Let a model see two images before it is trained.
 
     Raises:
-        UsageError: what it answers is not (2, classes).
+        UsageError: its output is not (2, classes).
     """
     images = dataset.val.images[:2].to(normalise.shift.device)
     check_logits(model.eval()(normalise(images)), len(images), dataset.num_classes)
 
 
 def _release_memory(device: torch.device) -> None:
-    """Free what the last run held: its model may hang in a cycle, or in an error's traceback."""
+    """Free what the last run held: its model may be part of a cycle, or of an error's traceback."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -226,7 +228,7 @@ def _notes_on_settings(changes: Sequence[str]) -> list[str]:
 
 @functools.cache
 def _warn_once(note: str) -> None:
-    """A line of the log for what every seed of a cell may do."""
+    """Log once what every seed of a cell may repeat."""
     _LOGGER.warning("a run changed its process: %s", note)
 
 

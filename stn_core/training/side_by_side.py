@@ -1,4 +1,4 @@
-"""Images as a person wants to see them: large enough, and side by side."""
+"""Images for a person to look at: enlarged, and side by side."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """torch's process-wide settings: noted, restored, and compared with torch's defaults.
 
-Any code can change one and so change the numbers of all that runs later in the process. A run
-therefore starts from noted settings and returns to them (`isolation`), and its record names those
-that are not torch's defaults.
+Any code can change one, and with it the numbers of everything that runs later in the process. So a
+run starts from noted settings and returns to them (`isolation`), and its record names those that
+are not torch's defaults.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _Setting:
 
     Args:
         default: torch's.
-        read: gives its value.
+        read: returns its value.
         write: sets it.
     """
 
@@ -43,7 +43,8 @@ def _flag(path: str, default: object) -> _Setting:
 
 
 def _attention(name: str) -> _Setting:
-    """Whether an implementation of attention may be chosen on a card; all may by default."""
+    """Whether torch may choose an implementation of attention on a card; by default it may choose
+    any."""
     cuda = torch.backends.cuda
     return _Setting(True, getattr(cuda, f"{name}_sdp_enabled"), getattr(cuda, f"enable_{name}_sdp"))
 
@@ -57,7 +58,7 @@ def _autocast(device_type: str) -> _Setting:
 
 
 def _flushes_denormals() -> bool:
-    """Tried out: torch has no function that says so."""
+    """Found by trying: torch has no function that says so."""
     return float(torch.tensor(2e-310, dtype=torch.float64, device="cpu").mul(0.5)) == 0
 
 
@@ -66,7 +67,7 @@ def _set_default_device(device: torch.device) -> None:
 
 
 def _older(default: object, read: Callable[[], object], write: Callable[[Any], object]) -> _Setting:
-    """A setting of torch's older functions, which have no answer once the newer ones differ."""
+    """A setting of torch's older functions, which raise once the newer ones differ."""
 
     def value() -> object:
         try:
@@ -128,10 +129,10 @@ _SETTINGS = {
         f"cuda.{name}_sdp": _attention(name) for name in ("flash", "mem_efficient", "math", "cudnn")
     },
 }
-"""By name, as it stands in a record."""
+"""By name, as in a record."""
 
 _ONLY_ON_CARDS = ("cuda.", "cudnn.", "autocast_cuda")
-"""What the names of settings begin with that change nothing on a CPU."""
+"""Prefixes of the names of settings that change nothing on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class TorchSettings:
             f"{name} from {_text(found)} to {_text(self.values[name])}"
             for name, found in self._others(TorchSettings.now())
         ]
-        for name, setting in _SETTINGS.items():  # in this order: one may set others
+        for name, setting in _SETTINGS.items():  # in this order, because one may set others
             if setting.read() != self.values[name]:
                 setting.write(self.values[name])
         return changes

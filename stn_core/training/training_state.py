@@ -1,4 +1,4 @@
-"""All that a training changes, which a checkpoint saves and a resumed training starts from."""
+"""Everything that training changes: what a checkpoint saves and a resumed run starts from."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from stn_core.training.weights import load_weights
 
 @dataclass
 class TrainingState:
-    """All that a training changes: two equal states go on alike, to the last bit on a CPU.
+    """Everything that training changes: from equal states it goes on equally, bit for bit on a CPU.
 
-    What a model keeps outside its `state_dict` is no part of it.
+    What a model keeps outside its `state_dict` is not part of it.
 
     Args:
         model, optimizer, scheduler, stopping: of one training.
-        device: where it computes; the global generators there are part of the state.
-        history: what it gave so far.
+        device: where it computes; the global generators of that device are part of the state.
+        history: its course so far.
     """
 
     model: nn.Module
@@ -47,18 +47,18 @@ class TrainingState:
             self.stopping.update(result.epoch, result.validation_loss, self.model)
 
     def finished(self, recipe: Recipe) -> bool:
-        """Whether there is no further epoch to train."""
+        """Whether there is no epoch left to train."""
         stopped = self.stopping is not None and self.stopping.should_stop
         return stopped or len(self.history.epochs) >= recipe.epochs
 
     def keep_best(self) -> None:
-        """Give the model the weights of the best epoch, where early stopping remembers one."""
+        """Give the model the weights of the best epoch, if early stopping has noted one."""
         if self.stopping:
             self.stopping.restore(self.model)
             self.history.kept_epoch = self.stopping.best_epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """The state, of tensors and JSON types."""
+        """The state, as tensors and JSON types."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -1,4 +1,4 @@
-"""What a model's transformer makes of images that a person will look at."""
+"""A model's warps of images that a person will look at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stn_core.models.transformed import TransformsImages, WarpedImages
 from stn_core.models.without_gradients import without_gradients
 
 BATCH_IMAGES = 10
-"""So many images are shown warped."""
+"""How many images are shown warped."""
 
 
 def fixed_batch(dataset: Dataset) -> Tensor:
@@ -30,7 +30,7 @@ def one_of_each_class(labels: Tensor, count: int = BATCH_IMAGES) -> Tensor:
 
 @without_gradients()
 def warp(model: TransformsImages, images: Tensor, normalise: Normaliser) -> WarpedImages:
-    """What a model's transformer makes of uint8 images, as uint8 on the CPU; its mode is kept."""
+    """A model's warps of uint8 images, as uint8 on the CPU; the model's mode is restored."""
     assert isinstance(model, nn.Module)
     was_training = model.training
     model.eval()

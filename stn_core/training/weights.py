@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Any]) -> None:
-    """Give a model an earlier state of its own.
+    """Restore an earlier state of a model.
 
-    A forward pass may assign a buffer a tensor of another shape, of the batch's size say; such a
-    buffer takes the shape that it had.
+    A forward pass may replace a buffer with a tensor of another shape, such as the batch's size;
+    such a buffer gets its old shape back.
     """
     for prefix, module in model.named_modules():
         for name, buffer in list(module.named_buffers(recurse=False)):

@@ -1,4 +1,5 @@
-"""What follows a run while it trains and when it ends; `base` says who is told what, and when."""
+"""Callbacks, which follow a run while it trains and when it ends; see `base` for what is called
+when."""
 
 from stn_core.training.callbacks.artifacts import KeepArtifacts
 from stn_core.training.callbacks.base import Callback, Run, Watcher

@@ -16,14 +16,14 @@ from stn_core.training.history import EpochResult
 
 @dataclass(frozen=True)
 class KeepArtifacts(CallbackWithFolder):
-    """Every good run leaves its arrays.
+    """Keeps the arrays of every run that ends well.
 
     Args:
-        folder: where.
+        folder: where to.
     """
 
     def watch(self, run: Run) -> Watcher:
-        """What films and keeps one run."""
+        """The watcher that films one run and keeps its arrays."""
         return _ArtifactsKeeper(Path(self.folder), run)
 
 
@@ -40,7 +40,7 @@ class _ArtifactsKeeper(Watcher):
         self._film.take(result.epoch)
 
     def replay(self, result: EpochResult) -> None:
-        """Nothing: the film has that epoch."""
+        """Do nothing: the film has that epoch."""
 
     def end(self) -> None:
         record = self._run.record

@@ -1,21 +1,21 @@
-"""What follows a run: callbacks, and the objects that each run makes of them.
+"""Callbacks, which follow a run, and the watchers that each run makes from them.
 
 A callback is plain data, a frozen dataclass that can be pickled, so that it travels to another
-process. Each run makes a `Watcher` of it and tells it, in this order:
+process. Each run makes a `Watcher` from it and calls, in this order:
 
-1. `start`, once the model is there and before anything is trained;
-2. where the run is resumed from a checkpoint, `load_state_dict` with what it remembered then, and
-   `replay` with each epoch that is in the checkpoint;
+1. `start`, once there is a model and before anything is trained;
+2. if the run is resumed from a checkpoint, `load_state_dict` with the state it had then, and
+   `replay` with each epoch in the checkpoint;
 3. `epoch` after each epoch that ended with a finite loss;
 4. `end`, with the finished record, also of a run that diverged or crashed.
 
-Afterwards `Callback.record_kept` is called where the record is kept. Within each of these steps the
-callbacks take their turns as they were passed, but for those that are `last`: checkpoints, which
-hold what all others remember.
+Afterwards, `Callback.record_kept` is called in the process that keeps the record. In each step,
+callbacks are called in the order in which they were passed, except those that are `last`:
+checkpoints, which hold the state of all others.
 
-No callback can change a number by accident: generators and torch's settings are put back after each
-call. One that raises is left out for the rest of its run, and costs neither the run nor its record:
-the log says why, and so does the run's result.
+No callback can change a number by accident: generators and torch's settings are restored after each
+call. One that raises is not called again in its run, and costs neither the run nor its record; the
+log and the run's result say why.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Run:
         device: where.
         model, normalise: the network and what makes its input of images; from `Watcher.start` on.
         history: of the training so far.
-        evaluation: on the test images, when the run ends; None where they were not looked at.
-        notes: what went wrong beside the run: callbacks that failed, settings that it changed.
-        state_dict: gives all that it takes to resume the run, of tensors and JSON types.
-        resumed_from: what `state_dict` gave in an interrupted run; set in `Watcher.start`.
+        evaluation: on the test images, when the run ends; None if they were not used.
+        notes: what went wrong besides: callbacks that failed, settings that the run changed.
+        state_dict: returns what it takes to resume the run, as tensors and JSON types.
+        resumed_from: what `state_dict` returned in the interrupted run; set in `Watcher.start`.
     """
 
     record: RunRecord
@@ -73,43 +73,43 @@ class Run:
 
 
 class Watcher:
-    """Follows one run. A subclass overrides what it needs; nothing happens in the others."""
+    """Follows one run. A subclass overrides the methods it needs; the others do nothing."""
 
     def start(self) -> None:
-        """The model is there, and untrained."""
+        """Called when the model exists and is untrained."""
 
     def epoch(self, result: EpochResult) -> None:
-        """An epoch is over; the model has its weights."""
+        """Called after an epoch; the model has its weights."""
 
     def replay(self, result: EpochResult) -> None:
-        """An epoch of the interrupted run; the model is already that of the last of them."""
+        """Called for an epoch of the interrupted run; the model is already that of the last one."""
         self.epoch(result)
 
     def end(self) -> None:
-        """The run is over and its record is finished; the model has the weights it is of."""
+        """Called when the record is finished; the model has the weights that it describes."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers, of tensors and JSON types."""
+        """Its state, as tensors and JSON types."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what the watcher of the interrupted run remembered."""
+        """Take over the state of the interrupted run's watcher."""
 
 
 class Callback:
-    """What is to follow runs: subclass it as a frozen dataclass."""
+    """Follows runs: subclass it as a frozen dataclass."""
 
     last: ClassVar[bool] = False
-    """Whether its watchers take their turns after those of all others."""
+    """Whether its watchers are called after all others."""
     stays: ClassVar[bool] = False
-    """Whether it follows only the runs of the session's own machine."""
+    """Whether it only follows runs on the session's own machine."""
 
     def watch(self, run: Run) -> Watcher:
         """The object that follows a run, made before the model; every callback defines it."""
         raise NotImplementedError(f"{type(self).__name__} does not define watch")
 
     def record_kept(self, record: RunRecord) -> None:
-        """A run's record is safe. Called in the process that keeps records."""
+        """Called when a run's record is on the disk, in the process that keeps records."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class CallbackWithFolder(Callback):
     """A callback that writes files.
 
     Args:
-        folder: where; ``~`` is the user's home.
+        folder: where to; ``~`` is the user's home.
 
     Raises:
         UsageError: no user of that name has a home here.
@@ -134,7 +134,7 @@ class Watchers:
 
     Args:
         callbacks: in the order in which they were passed.
-        run: that is followed.
+        run: the one to follow.
     """
 
     def __init__(self, callbacks: Iterable[Callback], run: Run) -> None:
@@ -148,7 +148,7 @@ class Watchers:
                 self._watchers[name] = callback.watch(run)
 
     def start(self, state: TrainingState) -> None:
-        """Tell of a training that starts, and take it up where it was interrupted."""
+        """Report the start of training, and continue where the run was interrupted."""
         run = self._run
         run.history = state.history
         run.state_dict = lambda: {"training": state.state_dict(), "watchers": self._states()}
@@ -158,11 +158,11 @@ class Watchers:
             self._replay(run.resumed_from["watchers"])
 
     def epoch(self, result: EpochResult) -> None:
-        """Tell of an epoch that is over."""
+        """Report the end of an epoch."""
         self._tell(Watcher.epoch, result)
 
     def end(self) -> None:
-        """Tell of the end of the run."""
+        """Report the end of the run."""
         self._tell(Watcher.end)
 
     def _tell(self, event: Callable[..., None], *arguments: EpochResult) -> None:
@@ -183,7 +183,7 @@ class Watchers:
 
     @contextlib.contextmanager
     def _spared(self, name: str) -> Iterator[str]:
-        """Where the watcher of that name fails, it is left out from then on."""
+        """Call the watcher of that name; if it fails, it is not called again."""
         try:
             with undisturbed(self._run.device):
                 yield name
@@ -195,15 +195,15 @@ class Watchers:
 
 
 def tell_kept(callbacks: Iterable[Callback], record: RunRecord) -> None:
-    """Tell callbacks that a record is safe; one that fails costs a line of the log."""
+    """Tell callbacks that a record is on the disk; a failure costs a line of the log."""
     for callback in callbacks:
         try:
             callback.record_kept(record)
-        except Exception as error:  # the record is safe, whatever else fails
+        except Exception as error:  # the record is kept, whatever else fails
             _LOGGER.warning("%s failed: %s", type(callback).__qualname__, reason_of(error))
 
 
 def reason_of(error: BaseException) -> str:
-    """One line that says what happened; a user's own mistake needs no name of an exception."""
+    """One line that says what happened; a user's mistake is shown without its exception's name."""
     sentence = one_line(" ".join(str(error).split()), 300)
     return sentence if isinstance(error, UsageError) else f"{type(error).__name__}: {sentence}"

@@ -1,4 +1,4 @@
-"""Save the state of unfinished runs, so that the same run asked for again goes on from there."""
+"""Save the state of unfinished runs, so that they continue from there when they are run again."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from stn_core.training.checkpoint import Checkpoint, discard
 from stn_core.training.history import EpochResult
 
 FORMAT = 2
-"""Of what a checkpoint holds; one of another format is not used."""
+"""The format of what a checkpoint holds; other formats are not used."""
 
 
 @dataclass(frozen=True)
 class SaveCheckpoints(CallbackWithFolder):
-    """A run that is interrupted, or crashes, leaves its state and can be resumed.
+    """Saves each run's state, so that one that is interrupted or crashes can be resumed.
 
     Args:
-        folder: where.
-        seconds: how long a run trains at least from one checkpoint to the next; 0 saves after
-            every epoch.
+        folder: where to.
+        seconds: the shortest time between two checkpoints; 0 saves after every epoch.
     """
 
     last: ClassVar[bool] = True
@@ -33,11 +32,11 @@ class SaveCheckpoints(CallbackWithFolder):
     seconds: float = 60.0
 
     def watch(self, run: Run) -> Watcher:
-        """What saves one run, and finds where it was interrupted."""
+        """The watcher that saves one run, and finds where it was interrupted."""
         return _CheckpointSaver(self, run)
 
     def record_kept(self, record: RunRecord) -> None:
-        """Delete the checkpoint of a run that is over; one that crashed may be resumed."""
+        """Delete the checkpoint of a finished run; one that crashed may be resumed."""
         if record.status != "crashed":
             discard(self.path_of(record))
 
@@ -61,11 +60,11 @@ class _CheckpointSaver(Watcher):
         self._file.maybe_save(self._run.state_dict)
 
     def replay(self, result: EpochResult) -> None:
-        """Nothing: the checkpoint has that epoch."""
+        """Do nothing: the checkpoint has that epoch."""
 
 
 def _owner(run: Run) -> dict[str, Any]:
-    """What tells a run's checkpoint from that of another: its record and its model's shapes."""
+    """What distinguishes a run's checkpoint from others: its record and its model's shapes."""
     record, environment = run.record, run.record.environment
     shapes = {name: list(getattr(v, "shape", ())) for name, v in run.model.state_dict().items()}
     return {

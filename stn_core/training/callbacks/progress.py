@@ -1,4 +1,4 @@
-"""Say in a small file how far a run is, for the session to show."""
+"""Report in a small file how far a run is, for the session to show."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from stn_core.training.callbacks.base import Callback, Run, Watcher
 from stn_core.training.history import EpochResult
 
 LEAST_SECONDS = 0.5
-"""Between two heartbeats of a run."""
+"""Seconds between two heartbeats of a run."""
 
 
 @dataclass(frozen=True)
 class TellProgress(Callback):
-    """Each run says in a small file how far it is.
+    """Reports each run's progress in a small file.
 
     Args:
         folder: of the files, one for each process; its parent must exist.
@@ -28,17 +28,17 @@ class TellProgress(Callback):
     folder: str
 
     def watch(self, run: Run) -> Watcher:
-        """What writes the file of one run."""
+        """The watcher that writes the file of one run."""
         folder = Path(self.folder)
         return Heartbeat(run, lambda beat: write_beat(folder, beat), end=lambda: end_beat(folder))
 
 
 class Heartbeat(Watcher):
-    """Says how far a run is: at its start, and after its epochs, but not too often.
+    """Reports how far a run is: at its start and after its epochs, but not too often.
 
     Args:
-        run: that is watched.
-        send: takes each heartbeat.
+        run: the one to report.
+        send: called with each heartbeat.
         end: called when the run has ended.
     """
 
@@ -49,16 +49,16 @@ class Heartbeat(Watcher):
         self._sent = float("-inf")
 
     def start(self) -> None:
-        """No epoch has ended yet."""
+        """Report that no epoch has ended yet."""
         self._beat(0)
 
     def epoch(self, result: EpochResult) -> None:
-        """An epoch has ended."""
+        """Report an epoch, unless the last report is recent."""
         if time.monotonic() - self._sent >= LEAST_SECONDS:
             self._beat(result.epoch)
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Report that the run has ended."""
         self._end()
 
     def _beat(self, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Save the model of every good run, with all that it takes to use it elsewhere."""
+"""Save the model of every run that ends well, with what it takes to use it elsewhere."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 
 @dataclass(frozen=True)
 class SaveModels(CallbackWithFolder):
-    """Every good run leaves its model.
+    """Saves the model of every run that ends well.
 
     Args:
-        folder: where.
-        imports: the modules that register models of one's own; the saved models name them.
+        folder: where to.
+        imports: the modules that register the user's models; the saved models name them.
     """
 
     imports: tuple[str, ...] = ()
 
     def watch(self, run: Run) -> Watcher:
-        """What saves the model of one run."""
+        """The watcher that saves the model of one run."""
         return _ModelSaver(self, run)
 
 

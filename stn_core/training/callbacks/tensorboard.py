@@ -11,10 +11,10 @@ from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 
 @dataclass(frozen=True)
 class WriteTensorBoard(CallbackWithFolder):
-    """Every run has a folder of its own, which TensorBoard can show while it trains.
+    """Gives every run a folder of event files, which TensorBoard can show while it trains.
 
     Args:
-        folder: of those folders.
+        folder: where those folders go.
 
     Raises:
         UsageError: TensorBoard's package is not installed.
@@ -25,7 +25,7 @@ class WriteTensorBoard(CallbackWithFolder):
         require_package("tensorboard", "WriteTensorBoard", "tensorboard")
 
     def watch(self, run: Run) -> Watcher:
-        """What writes one run."""
+        """The watcher that writes one run."""
         from stn_core.training.event_file import EventFile  # imports the package
 
         return EventFile(Path(self.folder, run.record.run_name), run)
