@@ -136,5 +136,5 @@ def check_regular(path: Path) -> None:
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         mode = path.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # whoever reads it refuses a folder
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # its reader refuses a folder
             raise UsageError(f"{path} is not a regular file")

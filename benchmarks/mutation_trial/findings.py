@@ -74,7 +74,7 @@ def read_findings(path: Path, mutants: Sequence[Mutant]) -> Known:
 
 
 def finding_line(finding: Finding) -> str:
-    """A finding in one line, for whoever waits."""
+    """A finding in one line, to show progress."""
     details = " ".join(text for text in (finding.verdict, finding.by, finding.message) if text)
     return (
         f"{finding.mutant}, {finding.stage}: {finding.outcome} {details} ({finding.seconds:.0f} s)"

@@ -21,10 +21,10 @@ class Mutant:
 
     Args:
         name: its own among the mutants.
-        kind: where in the work it lies.
+        kind: which part of the work it affects.
         mistake: what the programmer did wrong, one line.
         file: what it changes, from the root; "" for the unchanged checkout.
-        before: what stands there exactly once.
+        before: text that the file has exactly once.
         after: what the mistake puts in its place.
         cells: shell patterns of the keys of the core smoke cells that it can touch.
         laws: test files to ask first.
@@ -46,7 +46,7 @@ class Mutant:
         return any(fnmatch.fnmatchcase(key, pattern) for pattern in self.cells)
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits of the replacement and the cells: another one runs anew."""
+        """Twelve hexadecimal digits that change with the replacement or the cells."""
         content = json.dumps([self.file, self.before, self.after, self.cells])
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""Looking into the data folder: what is there, and one line where that cannot be told."""
+"""Looking into the data folder: what it holds, or one line if it cannot be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_file(path: Path) -> bool:
     """Whether there is a file of that path.
 
     Raises:
-        UsageError: that cannot be told: a folder may not be looked into, or a name is too long.
+        UsageError: a folder may not be read, or a name is too long.
     """
     return stat.S_ISREG(_mode(path))
 

@@ -78,7 +78,7 @@ class SpatialTransformer(nn.Module):
         out_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        # What is wrong is told here, not at the first batch.
+        # So that mistakes are reported here, not at the first batch.
         check_sampler(sampler)
         self.warp = warp if isinstance(warp, Warp) else create_warp(warp)
         self.localisation = localisation

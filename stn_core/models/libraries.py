@@ -22,7 +22,7 @@ from stn_core.errors import UsageError, needs_extra, unknown_name
 from stn_core.models.registry import ImageShape, Library, ModelInfo, register_library
 
 _AUXILIARY = ("googlenet", "inception_v3")
-"""torchvision's models that give further logits in training unless they are told not to."""
+"""torchvision's models that return extra logits in training unless an option forbids it."""
 
 _NOT_AT_HAND = "nothing is fetched here: fetch it with {library} first, or leave out pretrained"
 

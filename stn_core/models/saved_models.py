@@ -51,7 +51,7 @@ class ModelConfiguration:
         kept_epoch: the epoch, from 1, that the weights are of.
         test_accuracy: in [0, 1]; None where the test set stayed closed, as it does in a search.
         stn_core: the version that trained it.
-        imports: what the session's --import named; a model of one's own is registered there.
+        imports: what the session's --import named; they register the user's models.
     """
 
     model: str
@@ -258,7 +258,7 @@ def _sizes(configuration: ModelConfiguration) -> dict[str, tuple[int, ...]] | No
             model = _fresh(configuration)
     except UsageError:
         raise
-    except Exception:  # a builder of one's own may read values, which there are none of
+    except Exception:  # a user's builder may read values, and there are none
         return None
     tensors = [*model.parameters(), *model.buffers()]
     if any(is_lazy(tensor) for tensor in tensors):

@@ -17,7 +17,7 @@ from stn_core.errors import UsageError
 from stn_core.registry import split_at_commas
 
 LONGEST = 500
-"""Characters of a name; its options belong in a function of one's own when they need more."""
+"""Characters of a name; options that need more belong in a registered function."""
 
 _EXAMPLE = "a variant is written like stn[warp=tps,channels=(10,20)]"
 _OPTION = re.compile(r"[A-Za-z_]\w*", re.ASCII)

@@ -195,7 +195,7 @@ for _budget in (
 
 
 def register_budget(budget: Budget) -> Budget:
-    """Make a budget of one's own known by its name, for ``--budget`` and for baselines.
+    """Register a budget under its name, for ``--budget`` and for baselines.
 
     Raises:
         UsageError: the name is taken, or has a slash in it.

@@ -34,7 +34,7 @@ def claim_folder(folder: Path) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         for claimed in _names(folder):
-            with contextlib.suppress(FileExistsError):  # who makes it has it, whoever looked first
+            with contextlib.suppress(FileExistsError):  # the process that makes it has it
                 claimed.mkdir(parents=True)
                 break
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Modules of one's own, imported by the name or the file that ``--import`` gives."""
+"""The user's modules, imported by the name or the file that ``--import`` gives."""
 
 from __future__ import annotations
 

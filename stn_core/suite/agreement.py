@@ -17,7 +17,7 @@ with needs_extra("suite"):
 
 @dataclass(frozen=True)
 class Agreed:
-    """What the first worker that plans decides for all.
+    """What the first worker to plan decides for all.
 
     Args:
         results: the session's folder.
@@ -35,7 +35,7 @@ class Agreed:
 
 
 class Agreement:
-    """A small file that lives as long as the session; nothing is written where nobody plans.
+    """A small file that exists as long as the session; if no process plans, nothing is written.
 
     Args:
         session_id: xdist's name of the session, the same in all of its processes.
@@ -46,21 +46,21 @@ class Agreement:
         self._lock = FileLock(self._path.with_suffix(".lock"))
 
     def read(self) -> Agreed | None:
-        """What was agreed on, None if nothing was yet."""
+        """What was agreed on, None if nothing has been yet."""
         if not self._path.exists():
             return None
         with self._lock:
             return Agreed(**json.loads(self._path.read_text(encoding="utf-8")))
 
     def decide(self, make: Callable[[], Agreed]) -> Agreed:
-        """What was agreed on; the first that asks makes it."""
+        """What was agreed on; the first caller decides it."""
         with self._lock:
             if not self._path.exists():
                 self._write(make())
             return Agreed(**json.loads(self._path.read_text(encoding="utf-8")))
 
     def note_tests(self, tests: dict[str, int], write_plan: Callable[[], None]) -> None:
-        """Write the plan, once, and note which test is of which of its cells."""
+        """Write the plan, once, and note which test belongs to which of its cells."""
         with self._lock:
             agreed = Agreed(**json.loads(self._path.read_text(encoding="utf-8")))
             if not agreed.tests:

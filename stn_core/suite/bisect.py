@@ -1,4 +1,4 @@
-"""What ``git bisect run`` asks of a commit: is it worse, is it not, or can nobody say?"""
+"""The answer to ``git bisect run``: a commit is worse, is not worse, or cannot be judged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from stn_core.gate.verdict import Verdict
 
 NOT_WORSE, WORSE, CANNOT_BE_JUDGED = 0, 1, 125
-"""The exit statuses that git knows: good, bad, skip."""
+"""The exit statuses that git bisect knows: good, bad, skip."""
 
 
 class _Watcher:
@@ -21,7 +21,7 @@ class _Watcher:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """After the session is judged."""
+        """Note the verdicts, once the session is judged."""
         if "stn_core.suite.context" in sys.modules:
             from stn_core.suite.process_context import context_of
 
@@ -29,15 +29,15 @@ class _Watcher:
 
 
 def bisect(revision: str, arguments: Sequence[str]) -> int:
-    """Run a session that compares the present code with a commit, and say what git is to do.
+    """Run a session that compares the current code with a commit, and return git's answer.
 
     Args:
         revision: a commit that is known to be good.
         arguments: further ones for pytest.
 
     Returns:
-        WORSE where a cell or a group of cells regressed; NOT_WORSE where the session passed and
-        something was judged; else CANNOT_BE_JUDGED.
+        WORSE if a cell or a group of cells regressed; NOT_WORSE if the session passed and judged
+        something; otherwise CANNOT_BE_JUDGED.
     """
     watcher = _Watcher()
     options = ["-p", "stn_core.suite.plugin", f"--stn-against={revision}", "--stn-no-report"]

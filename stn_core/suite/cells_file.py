@@ -1,4 +1,4 @@
-"""--cells: the cells of a study that is kept in a file, in TOML.
+"""--cells: the cells of a study, listed in a TOML file.
 
 [[cell]]
 dataset = "digits_rts"
@@ -33,8 +33,8 @@ class CellEntry:
 
     Args:
         dataset: its name.
-        model: its name, maybe with options in brackets.
-        options: of the model, beside those.
+        model: its name, with or without options in brackets.
+        options: of the model, in addition to those.
         recipe: fields of the budget's recipe that the cell changes.
         place: what an error begins with: the file and the entry's number.
     """
@@ -46,7 +46,7 @@ class CellEntry:
     place: str = ""
 
     def named(self, make: Callable[[], Result]) -> Result:
-        """What a function makes; its error names the file and the entry."""
+        """Call a function whose errors are to name the file and the entry."""
         try:
             return make()
         except UsageError as error:
@@ -72,7 +72,7 @@ def read_cells_file(path: Path) -> tuple[CellEntry, ...]:
 
 
 def _entry(place: str, values: dict[str, Any]) -> CellEntry:
-    if "place" in values:  # which is ours
+    if "place" in values:  # which is set here
         raise UsageError(f"{place}: 'place' is not a field")
     entry = dataclasses.replace(checked(CellEntry, values, f"{place}: "), place=place)
     if not entry.dataset or not entry.model:

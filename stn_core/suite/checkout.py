@@ -13,7 +13,7 @@ from stn_core.atomic_files import is_unfinished
 from stn_core.errors import UsageError
 
 COMMIT_VARIABLE = "STN_COMMIT"
-"""The environment variable that tells the commit where there is no checkout, as in a container."""
+"""The environment variable that names the commit if there is no checkout, as in a container."""
 
 
 def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str | None, bool | None]:
@@ -24,11 +24,11 @@ def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str |
         written: files and folders that the session writes itself; they do not count as changes.
 
     Returns:
-        (commit, dirty); outside a checkout, without git, or before the first commit what
-        `STN_COMMIT` says, (None, None) without that.
+        (commit, dirty); outside a checkout, without git or before the first commit, what
+        `STN_COMMIT` says, or (None, None).
 
     Raises:
-        UsageError: `STN_COMMIT` is asked and is no commit.
+        UsageError: `STN_COMMIT` is needed and is not a commit.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     top = folder.resolve()
@@ -38,12 +38,13 @@ def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str |
     changed = _git(top, "status", "--porcelain", "--", ".", *exclusions)
     if commit is None or changed is None:
         return _told_commit()
-    # What a killed session left of a file that it was writing is none of the user's changes.
+    # A file that a killed session was writing is not one of the user's changes.
     return commit, any(not is_unfinished(line.rstrip('"')) for line in changed.splitlines())
 
 
 def _told_commit() -> tuple[str | None, bool | None]:
-    """What an image was built from, as ``git describe --always --dirty --abbrev=40`` names it."""
+    """The commit that an image was built from, as ``git describe --always --dirty --abbrev=40``
+    names it."""
     told = os.environ.get(COMMIT_VARIABLE, "")
     if not told:
         return None, None
@@ -54,11 +55,10 @@ def _told_commit() -> tuple[str | None, bool | None]:
 
 
 def git_failure(folder: Path) -> str:
-    """What git says where it fails in a folder, so that nobody knows the state of the checkout.
+    """Git's message if it fails in a folder, so that the state of the checkout is unknown.
 
     Returns:
-        Its first line, or that there is no git to ask; "" if it answers, and where there is no
-        checkout.
+        Its first line, or that git is not installed; "" if git answers, or if there is no checkout.
     """
     is_checkout = any((parent / ".git").exists() for parent in (folder.resolve() / ".git").parents)
     if is_checkout and shutil.which("git") is None:

@@ -59,7 +59,8 @@ def _known_names(claims: Claims) -> tuple[list[str], list[str], list[str]]:
             return False
 
     named = {model for claim in claims.claims for _, _, model in claim.cells}
-    models = {*list_models(), *filter(exists, named)}  # variants and other libraries' among them
+    # A claim may name variants and other libraries' models.
+    models = {*list_models(), *filter(exists, named)}
     return sorted(models), list_datasets(), list_budgets()
 
 
@@ -101,7 +102,7 @@ def update_readme(file: Path, judged: Sequence[JudgedClaim]) -> None:
     """Put the most telling claims into a Markdown file, between its two markers.
 
     Raises:
-        UsageError: the file cannot be read, or has no place for them.
+        UsageError: the file cannot be read, or lacks the markers.
     """
     check_regular(file)
     try:

@@ -1,4 +1,4 @@
-"""What a session was given: on the command line, in a configuration file, as a variable."""
+"""The options of a session: from the command line, a configuration file or the environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stn_core.suite.options import OPTIONS, PREFIX
 
 START_TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 XDIST_SESSION = pytest.StashKey[str]()
-"""xdist's name of the session, in its first process."""
+"""xdist's name for the session, in its first process."""
 
 
 class CommandLine:
@@ -25,7 +25,7 @@ class CommandLine:
 
     Args:
         config: pytest's.
-        environment: variables that count where an option is not given.
+        environment: variables that count if an option is not given.
     """
 
     def __init__(self, config: pytest.Config, environment: Mapping[str, str] | None = None) -> None:
@@ -33,10 +33,10 @@ class CommandLine:
         self._environment = os.environ if environment is None else environment
 
     def __getitem__(self, name: str) -> Any:
-        """The value of an option; None, or False of a flag, where it was not given.
+        """The value of an option; None, or False for a flag, if it was not given.
 
         Raises:
-            UsageError: the environment variable that stands for it cannot be read.
+            UsageError: its environment variable cannot be read.
         """
         option = OPTIONS[name]
         value = self._config.getoption(option.destination)
@@ -60,7 +60,7 @@ class CommandLine:
 
     @property
     def given(self) -> bool:
-        """Whether any option was given, variables aside."""
+        """Whether any option was given, apart from variables."""
         values = (self._config.getoption(option.destination) for option in OPTIONS.values())
         return any(value not in (None, False) for value in values)
 
@@ -71,9 +71,10 @@ class CommandLine:
         return bool(asked) or hasattr(self._config, "workerinput")
 
     def folder(self, name: str) -> Path:
-        """Where what an option names is looked for: where the user stands, for what the user wrote.
+        """Where to look for what an option names: in the user's current folder, if the user wrote
+        it.
 
-        What a configuration file names is looked for beside that file, wherever the user stands.
+        What a configuration file names is looked for beside that file.
         """
         config = self._config
         written = config.getoption(OPTIONS[name].destination) is not None
@@ -82,13 +83,13 @@ class CommandLine:
         return config.invocation_params.dir
 
     def path(self, name: str) -> Path | None:
-        """The path that an option names, None where it was not given."""
+        """The path that an option names, None if it was not given."""
         value = self[name]
         return self.folder(name) / value if value else None
 
 
 def options_by_hand(config: pytest.Config) -> list[str]:
-    """The options that stand in the command itself, or in PYTEST_ADDOPTS; the same in a worker."""
+    """The options in the command itself or in PYTEST_ADDOPTS; the same in a worker."""
     told: list[str] | None = getattr(config, "workerinput", {}).get("stn_options_by_hand")
     if told is not None:
         return told
@@ -99,10 +100,10 @@ def options_by_hand(config: pytest.Config) -> list[str]:
 
 
 def check_words(config: pytest.Config) -> None:
-    """See that xdist can tell its workers the command: it passes UTF-8 alone.
+    """Check that xdist can pass the command to its workers: it must be UTF-8.
 
     Raises:
-        UsageError: a path, say, has other bytes in it.
+        UsageError: it is not, because of a path, say.
     """
     for word in map(str, [*config.invocation_params.args, *sys.argv, config.rootpath]):
         try:

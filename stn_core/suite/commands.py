@@ -26,7 +26,7 @@ from stn_core.suite.compare_command import add_compare
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the command line; what it finds holds the function to call as `run`."""
+    """The parser of the command line; its result has the function to call as `run`."""
     parser = argparse.ArgumentParser(
         prog="stn",
         description="Reports of finished sessions, comparisons, claims, predictions and plans.",
@@ -44,13 +44,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 1 where anything that was asked for could not be had."""
+    """Run a command; 1 if anything that was asked for failed."""
     given, rest = make_parser().parse_known_args(arguments)
     if rest and given.run not in (_plan, _bisect):
         make_parser().error(f"unrecognized arguments: {' '.join(rest)}")
     given.rest = rest
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a notebook's has no encoding
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's stream has no encoding
             stream.reconfigure(errors="backslashreplace")
     try:
         status: int = given.run(given)
@@ -58,15 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # of a file that was named: every other one is told where it is read
+    except OSError as error:  # of a file that the user named; others are handled by their readers
         print(printable(f"{error.filename}: {error.strerror}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return 130  # as a shell says of a command that Ctrl-C ended
+        return 130  # a shell's status for a command that Ctrl-C ended
     return status
 
 
@@ -100,7 +100,7 @@ def _report(given: argparse.Namespace) -> int:
 
 
 def _show_progress(done: int, count: int) -> None:
-    """A line that a terminal writes over; a log gets one for every tenth."""
+    """Show a line that the next one overwrites; a log gets one line for every tenth."""
     from stn_core.report.cell_drawing import progress_line
 
     if sys.stderr.isatty():
@@ -131,7 +131,7 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
 
 
 def _claims(given: argparse.Namespace) -> int:
-    """1 where an entry of the file is wrong; the other claims are judged all the same."""
+    """1 if an entry of the file is wrong; the other claims are still judged."""
     from stn_core.report.claims import read_claims
     from stn_core.report.claims_text import claims_table, tally_line
     from stn_core.suite.claims import judge_file, unknown_names, update_readme, write_claims

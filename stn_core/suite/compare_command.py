@@ -37,7 +37,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         "--margin",
         metavar="POINTS",
         type=float,
-        help="with --models: a pair whose interval lies within ± this many points is equivalent",
+        help="with --models: a pair whose interval is within ± this many points is equivalent",
     )
     add_out(parser)
     saved = parser.add_argument_group("two saved models, on the same test images")
@@ -84,7 +84,7 @@ def _compare_models(given: argparse.Namespace) -> int:
 
 
 def _compare_saved(given: argparse.Namespace) -> int:
-    """1 where B is worse, as for a gate."""
+    """1 if B is worse, as for a gate."""
     from stn_core.report.comparison import Finding
     from stn_core.report.paired_models import paired_lines, paired_table, write_paired_page
     from stn_core.suite.paired_models import compare_saved_models

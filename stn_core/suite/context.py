@@ -1,4 +1,4 @@
-"""What one pytest process knows of its session: asked, planned and stored, each looked up once."""
+"""What one pytest process knows about its session; everything is looked up once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def worker_number(worker_input: Mapping[str, Any]) -> int:
-    """Which of xdist's workers a process is, from what xdist tells it; 0 where there are none."""
+    """Which of xdist's workers this process is; 0 without workers."""
     return int(worker_input.get("workerid", "gw0").removeprefix("gw"))
 
 
@@ -79,7 +79,7 @@ class SessionContext:
 
     @functools.cached_property
     def turns(self) -> Turns:
-        """The hooks that say whose turn it is."""
+        """The hooks that choose which test runs next."""
         from stn_core.suite.turns import Turns
 
         return Turns(self)
@@ -104,7 +104,7 @@ class SessionContext:
         return read_options(self.config)
 
     def spell(self, text: str) -> str:
-        """A message with the options in it spelled as the session offers them."""
+        """A message whose options are spelled as the session offers them."""
         return respelled(text, self.config)
 
     @property
@@ -114,7 +114,7 @@ class SessionContext:
 
     @property
     def worker_input(self) -> dict[str, Any]:
-        """What xdist's first process tells its workers; empty in the first process."""
+        """What xdist's first process passes to its workers; empty in the first process."""
         given: dict[str, Any] = getattr(self.config, "workerinput", {})
         return given
 
@@ -126,16 +126,15 @@ class SessionContext:
 
     @functools.cached_property
     def agreement(self) -> Agreement | None:
-        """What xdist's processes agree on, None where there is one process alone."""
+        """What xdist's processes agree on, None if there is only one process."""
         in_first_process = self.config.stash.get(XDIST_SESSION, None)
         name = self.worker_input.get("testrunuid", in_first_process)
         return Agreement(name) if name else None
 
     def claim_results(self) -> None:
-        """Make the folder that no other session writes into, once for all processes of the session,
-        and hold it: under xdist the worker that decides does, until it ends.
-
-        Until then its name is only proposed: another session of the same second may take it.
+        """Make the folder that only this session writes into, once for all its processes, and hold
+        it; under xdist, the worker that decides holds it until it ends. Before that, its name is
+        only a proposal: another session of the same second may take it.
 
         Raises:
             UsageError: it cannot be made, or another session is running in the one to resume.
@@ -146,7 +145,8 @@ class SessionContext:
             self._adopt(self._decide())
 
     def release_results(self) -> None:
-        """Leave the folder to whoever resumes the session, and the commit that was compared."""
+        """Release the folder, so that the session can be resumed, and the commit that was
+        compared."""
         if "reference" in vars(self) and self.reference:
             self.reference.close()
         if self._lock:
@@ -168,14 +168,14 @@ class SessionContext:
         self.has_written_plan = bool(agreed.tests)
 
     def join_workers(self) -> Agreed | None:
-        """Take over what the workers agreed on, None as long as they have not."""
+        """Take over what the workers agreed on; None until they have."""
         agreed = self.agreement.read() if self.agreement else None
         if agreed:
             self._adopt(agreed)
         return agreed
 
     def tell(self, lines: Iterable[str]) -> None:
-        """Write lines among pytest's own; a worker has nobody to tell."""
+        """Write lines between pytest's own; a worker has no terminal."""
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.is_worker or terminal is None:
             return
@@ -190,10 +190,10 @@ class SessionContext:
 
     @functools.cached_property
     def checkout(self) -> tuple[str | None, bool | None]:
-        """Commit and dirty flag as the session found them; what it leaves there changes neither.
+        """The commit and the dirty flag at the start of the session; its own files change neither.
 
-        A worker that starts late, in place of one that died, may find a core file: it takes the
-        flag that was agreed on.
+        A worker that replaces one that died may find a core file, so it uses the flag that was
+        agreed on.
         """
         options = self.options
         evidence = options.baselines.with_name(EVIDENCE_FILE)
@@ -205,7 +205,7 @@ class SessionContext:
 
     @functools.cached_property
     def stored(self) -> Baselines:
-        """What the baselines file holds; nothing where there is none yet."""
+        """What the baselines file holds; nothing if there is none yet."""
         path = self.options.baselines
         return read_baselines(path) if path.exists() else Baselines({}, {})
 
@@ -224,7 +224,7 @@ class SessionContext:
 
     @functools.cached_property
     def reference(self) -> ReferenceSide | None:
-        """The commit that is compared with, None where baselines judge."""
+        """The commit to compare with, None if baselines are used."""
         if not self.options.against:
             return None
         from stn_core.suite.reference_side import ReferenceSide
@@ -233,7 +233,7 @@ class SessionContext:
 
     @functools.cached_property
     def judge(self) -> Judge:
-        """The judge of the plan; a session that measures anew ignores old values."""
+        """The judge of the plan; a session that updates baselines ignores the old values."""
         plan, options = self.plan, self.options
         assert plan
         stored = Baselines({}, {}) if options.update_baselines else self.stored
@@ -256,7 +256,7 @@ class SessionContext:
 
     @functools.cached_property
     def device(self) -> str:
-        """Where runs are computed: "cpu", "cuda:1"; elsewhere the type alone counts."""
+        """Where runs are computed: "cpu", "cuda:1"; on other machines only the type counts."""
         from stn_core.training.devices import resolve_device
 
         options = self.options
@@ -285,7 +285,7 @@ class SessionContext:
 
     @functools.cached_property
     def time_limit(self) -> TimeLimit | None:
-        """Which runs may still start, None where all may."""
+        """Which runs may still start, None if all may."""
         if self.options.minutes is None:
             return None
         from stn_core.suite.command_line import CommandLine
@@ -301,10 +301,10 @@ class SessionContext:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """What computes runs; made once the modules of one's own are imported.
+        """The engine; made once the user's modules are imported.
 
         Raises:
-            UsageError: the cluster that was asked for cannot be had.
+            UsageError: the cluster cannot be joined.
         """
         from stn_core.suite.engine_choice import choose_engine
 
@@ -319,7 +319,7 @@ class SessionContext:
 
     @property
     def has_engine(self) -> bool:
-        """Whether this process trains, and knows on what."""
+        """Whether this process trains and knows its device."""
         return "engine" in vars(self)
 
     @functools.cached_property
@@ -329,7 +329,7 @@ class SessionContext:
 
     @functools.cached_property
     def earlier_records(self) -> dict[str, list[RunRecord]]:
-        """By cell, the records that stand before anything is trained."""
+        """By cell, the records that exist before anything is trained."""
         assert self.plan
         records = self.given_records[0]
         if self.options.resumes:

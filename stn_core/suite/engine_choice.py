@@ -1,4 +1,4 @@
-"""On what a session computes: a project's own engine, a Ray cluster, or its own processes."""
+"""Choosing the engine: a project's own, a Ray cluster, or the session's processes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def choose_engine(context: SessionContext) -> Engine:
-    """The engine of a process that trains, once the modules of one's own are imported.
+    """The engine of a process that trains, made once the user's modules are imported.
 
     Args:
         context: the process's.
 
     Raises:
-        UsageError: the cluster that was asked for cannot be had.
+        UsageError: the cluster cannot be joined.
     """
     from stn_core.engines import InProcess
 

@@ -1,4 +1,4 @@
-"""What ``stn export`` does: writes a saved model as a file for other programs."""
+"""``stn export``: writes a saved model as a file for other programs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from stn_core.suite.command_arguments import import_given
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write the file, and say what goes in and comes out.
+    """Write the file, and print what goes in and what comes out.
 
     Raises:
-        UsageError: the model cannot be had or does not convert.
+        UsageError: the model cannot be read or does not convert.
     """
     import_given(arguments)
     saved = read_saved_model(arguments.model)

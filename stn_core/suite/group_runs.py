@@ -1,4 +1,4 @@
-"""The last part of a session: groups of cells are judged, and trained further where one leans."""
+"""The last part of a session: groups of cells are judged, and trained further if one leans."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def settle_groups(
     read_records: Callable[[], Records],
     train: Train | None,
 ) -> tuple[list[GroupJudgement], list[str]]:
-    """The verdicts on the plan's groups; what their members must still train is trained.
+    """Judge the plan's groups, after training what their members still need.
 
     Args:
         plan: of the session.
         judge: of its rules.
-        judgements: of its cells, which stay as they are.
-        records: that the cells were judged by, by cell.
-        read_records: reads them again, once more have been trained.
-        train: trains more seeds, some with the code of the commit that is compared with; None where
+        judgements: of its cells, which do not change.
+        records: the ones the cells were judged by, by cell.
+        read_records: reads them again after more have been trained.
+        train: trains more seeds, some of them with the code of the commit to compare with; None if
             nothing may be trained.
 
     Returns:
-        The verdicts, and sentences on groups that more seeds would have judged.
+        The verdicts, and sentences about groups that more seeds would settle.
     """
     cells = {cell.key: cell for cell in plan.cells}
     asked_before: set[tuple[str, int, bool]] = set()
     why = ""
     while True:
         groups = judge_groups(judge, plan.groups, plan.cells, judgements, records)
-        # A seed that was asked for and did not come back well will not come by asking again.
+        # A seed that was asked for and failed would fail again.
         new = [task for task in _wanted(groups) if task not in asked_before]
         if not new or train is None or why:
             break
@@ -64,7 +64,7 @@ def settle_groups(
 
 
 def _wanted(groups: Sequence[GroupJudgement]) -> list[tuple[str, int, bool]]:
-    """Cells' seeds and whether the other commit is to train them; low seeds of all cells first."""
+    """Cells' seeds, and whether the other commit trains them; the low seeds of all cells first."""
     runs = {
         (key, seed, is_reference)
         for group in groups

@@ -1,6 +1,6 @@
-"""The hooks that a project can implement, in its conftest.py or a plugin of its own.
+"""The hooks that a project can implement in its conftest.py or in a plugin.
 
-They are specifications: pytest never calls them, only what implements them.
+These are specifications: pytest never calls them, only their implementations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_stn_callbacks(config: pytest.Config) -> Sequence[Callback]:
-    """What is to follow every run of the session, beside what the command line asks for.
+    """Callbacks for every run of the session, in addition to those of the command line.
 
     Called once in each process that trains, before its first run.
 
@@ -26,14 +26,14 @@ def pytest_stn_callbacks(config: pytest.Config) -> Sequence[Callback]:
         config: of the session.
 
     Returns:
-        Callbacks; `stn_core.training.callbacks` says what they are told, and when.
+        Callbacks; `stn_core.training.callbacks` says when each method is called.
     """
     raise NotImplementedError
 
 
 @pytest.hookspec(firstresult=True)
 def pytest_stn_engine(config: pytest.Config, surroundings: Surroundings) -> Engine | None:
-    """What is to compute the runs of the session, in place of its own processes or a Ray cluster.
+    """The engine that computes the session's runs, instead of its own processes or a Ray cluster.
 
     Called once in each process that trains, after the modules of ``--import`` are imported.
 
@@ -42,6 +42,6 @@ def pytest_stn_engine(config: pytest.Config, surroundings: Surroundings) -> Engi
         surroundings: what a run needs on another machine, for `stn_core.engines.away.run_away`.
 
     Returns:
-        An engine (`stn_core.engines.Engine`), None to leave the choice to others.
+        An engine (`stn_core.engines.Engine`), or None to leave the choice to others.
     """
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The verdicts of a session, from its plan and the records that came back."""
+"""The verdicts of a session, from its plan and its records."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from stn_core.suite.session_options import SuiteOptions
 def describe_records(
     records: Sequence[RunRecord], complaints: Sequence[str], options: SuiteOptions
 ) -> tuple[str, dict[str, str]]:
-    """Where records were made and of which data, for a session that has neither.
+    """The device and the data that records were made with, for a session that has neither.
 
     Args:
-        records: that could be read.
-        complaints: of those that could not.
+        records: the ones that could be read.
+        complaints: about those that could not.
         options: the session's.
 
     Returns:
-        The type of device, and a hash by dataset, "" for one that no record is of.
+        The type of device, and a hash by dataset, "" for a dataset without records.
 
     Raises:
-        UsageError: there is no record of the budget, or they are of several types of device or
-            several data of one name.
+        UsageError: there is no record of the budget, or the records are of several types of device
+            or of different data under one name.
     """
     of_budget = [record for record in records if record.budget == options.budget]
     if not of_budget:
@@ -58,11 +58,11 @@ def describe_records(
 def fitting_records(
     plan: Plan, judge: Judge, records: Iterable[RunRecord]
 ) -> tuple[dict[str, list[RunRecord]], list[str]]:
-    """The records that answer a plan's cells, by cell, and sentences on those that do not fit.
+    """The records that answer a plan's cells, by cell, and sentences about those that do not fit.
 
     Args:
-        plan: what is asked.
-        judge: which seeds a cell may spend.
+        plan: what was asked for.
+        judge: decides which seeds a cell may use.
         records: in the order in which they were written.
     """
     questions = [
@@ -81,10 +81,10 @@ def fitting_records(
 
 
 def code_doubts(by_key: Mapping[str, Sequence[RunRecord]]) -> list[str]:
-    """Sentences on cells whose runs several states of the code made, or one that no commit holds.
+    """Sentences about cells whose runs come from several commits, or from uncommitted code.
 
     Args:
-        by_key: the records of each cell, of whatever code.
+        by_key: the records of each cell, from any code.
     """
     cells: dict[str, list[str]] = collections.defaultdict(list)
     for key, runs in sorted(by_key.items()):
@@ -110,7 +110,7 @@ def judge_session(
         plan: the session's.
         judge: of its rules.
         by_key: the records of each cell.
-        crashed: why no verdict came back for a cell, by key: its worker died, say.
+        crashed: why a cell has no verdict, by key; its worker died, for example.
         skipped: why pytest skipped a cell, by key.
     """
     judgements = []
@@ -131,7 +131,7 @@ def judge_vanished(plan: Plan) -> list[Judgement]:
 
 
 def judge_untrained(plan: Plan, judge: Judge) -> list[Judgement]:
-    """The failures that are known before anything trains: a stale baseline, a vanished cell."""
+    """The failures that are known before training: a stale baseline, a vanished cell."""
     answers = [judge.judge(cell, [], plan.data_hashes[cell.dataset]) for cell in plan.cells]
     known = [answer for answer in answers if isinstance(answer, Judgement)]
     return [one for one in known + judge_vanished(plan) if not one.verdict.passes]

@@ -1,9 +1,9 @@
 """A line at the bottom of the terminal that says how far a session is.
 
-It is drawn below whatever pytest writes, and erased before pytest writes more, so that nothing of
-it stays. Where there is no terminal a line is written every half minute. Both also happen while a
-test runs and its output is captured: what pytest calls its terminal is then a file of its own, so
-as long as the line is shown everything goes to the terminal that pytest began with.
+It is drawn below what pytest writes and erased before pytest writes more, so nothing of it remains.
+Without a terminal, a line is written every half minute. Both also happen while a test runs and its
+output is captured. What pytest calls its terminal is then a temporary file, so while the line is
+shown, everything goes to the terminal that pytest started with.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _CLEAR = "\r\x1b[2K"
 
 
 class LiveLine:
-    """Shows a text that changes, from when it is started to when it is stopped.
+    """Shows a changing text between `start` and `stop`.
 
     Args:
         reporter: pytest's terminal reporter.
-        text: gives the text of the moment; called in a thread of its own.
-        is_quiet: without a terminal nothing is written.
-        is_drawn: the line is redrawn in place, where there is a terminal.
+        text: returns the current text; called in a separate thread.
+        is_quiet: write nothing if there is no terminal.
+        is_drawn: redraw the line in place, if there is a terminal.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class LiveLine:
         self._thread = threading.Thread(target=self._run, name="live line", daemon=True)
 
     def start(self) -> None:
-        """Begin to show the text."""
+        """Start showing the text."""
         self._file.flush()
         self._out = _reopened(self._file)
         self._writer._file = _Guarded(self)
         self._thread.start()
 
     def stop(self) -> None:
-        """Take the line away for good."""
+        """Erase the line and stop."""
         self._over.set()
         self._thread.join()
         self._erase()
@@ -61,7 +61,7 @@ class LiveLine:
             self._out.close()
 
     def write(self, text: str) -> int:
-        """Write what pytest writes, where the line was."""
+        """Write pytest's text where the line was."""
         with self._lock:
             self._erase()
             written: int = self._out.write(text)
@@ -73,7 +73,7 @@ class LiveLine:
         while not self._over.wait(DRAW_SECONDS):
             try:
                 text = self._text()
-            except OSError:  # what it is made of cannot be read just now
+            except OSError:  # its files cannot be read at the moment
                 continue
             if self._draws:
                 self._draw(text)
@@ -97,7 +97,7 @@ class LiveLine:
             self._out.flush()
 
     def _erase(self) -> None:
-        """Take the line away, and go back to where pytest stood."""
+        """Erase the line, and go back to where pytest was."""
         with self._lock:
             if self._column is None:
                 return
@@ -108,7 +108,7 @@ class LiveLine:
 
 
 def _reopened(file: Any) -> Any:
-    """The same terminal or file, which stays what it is when its descriptor becomes another."""
+    """A copy of a terminal or file that stays open when its descriptor is redirected."""
     try:
         descriptor = os.dup(file.fileno())
     except (AttributeError, OSError):  # it is in memory

@@ -31,18 +31,18 @@ _DROP_IT = "drop its entry by --drop-vanished"
 
 
 def plan_cells(options: SuiteOptions, say: Callable[[str], None] = lambda line: None) -> list[Cell]:
-    """Every cell of the matrix, checked so far that each dataset can be had.
+    """Every cell of the matrix, after checking that each dataset is there.
 
     Args:
         options: the session's.
-        say: told in a line each which models are left out.
+        say: called with a line for each model that is left out.
 
     Raises:
         UsageError: a dataset is unknown or missing.
     """
     wanted = _listed_cells(options) if options.cells else _all_cells(options)
     unsuitable: dict[str, dict[str, str]] = {}
-    if not options.from_records:  # which can be judged where there are no data
+    if not options.from_records:  # whose cells can be judged without data
         for dataset in options.datasets:
             shape = check_dataset(dataset, options.data_root, options.download, options.image_size)
             models = [cell.model for cell in wanted if cell.dataset == dataset]
@@ -67,7 +67,7 @@ def _listed_cells(options: SuiteOptions) -> list[Cell]:
     """The cells of --cells.
 
     Raises:
-        UsageError: there is no such model, or a cell stands twice.
+        UsageError: there is no such model, or a cell is listed twice.
     """
     cells: dict[str, Cell] = {}
     for entry in options.cells:
@@ -101,7 +101,7 @@ def _cell(
 
 
 def _models(options: SuiteOptions) -> list[str]:
-    """The models that the command line names, each once; every registered one where it names none.
+    """The models that the command line names, each once; every registered one if it names none.
 
     Raises:
         UsageError: a name, a pattern or an option of a variant matches nothing.
@@ -119,9 +119,9 @@ def _models(options: SuiteOptions) -> list[str]:
 
 
 def unsuitable_models(names: Sequence[str], shape: tuple[int, int, int]) -> dict[str, str]:
-    """Why models cannot be made for images of a shape, by name; those that can be are not in it.
+    """Why models cannot be built for images of a shape, by name; the others are left out.
 
-    A builder that fails otherwise than by a UsageError is to crash in its cell, where it is seen.
+    A builder that raises anything but a UsageError crashes later, in its cell, where it is seen.
     """
     import torch
 
@@ -146,8 +146,8 @@ def share(
     counts as the mean of the others.
 
     Args:
-        cells: the whole matrix, whatever a session selects of it.
-        baselines: that the times are known from.
+        cells: the whole matrix, whatever the session selects from it.
+        baselines: where the times come from.
         device: the type of device that they run on.
         shard: (K, N).
     """
@@ -166,7 +166,8 @@ def share(
 
 
 def unknown_words(expression: str, options: SuiteOptions) -> list[str]:
-    """A line for every word of a -k expression that is part of no model's or dataset's name."""
+    """A line for every word of a -k expression that is not part of any model's or dataset's
+    name."""
     named = [*split_names(options.models), *(entry.model for entry in options.cells)]
     known = [*list_models(), *named, *options.datasets]
     words = re.findall(r"\w+", expression)
@@ -180,7 +181,7 @@ def unknown_words(expression: str, options: SuiteOptions) -> list[str]:
 def budget_matrix(cells: Sequence[Cell], baselines: Baselines, budget: str) -> set[str]:
     """The keys of the budget's whole matrix, whatever a session selects of it.
 
-    Everything that has a baseline counts, every model on the budget's own datasets, and everything
+    They are every cell with a baseline, every model on the budget's own datasets, and everything
     that is planned.
     """
     known = {key for key in baselines.cells if split_key(key).budget == budget}
@@ -196,14 +197,14 @@ def budget_matrix(cells: Sequence[Cell], baselines: Baselines, budget: str) -> s
 def cell_groups(cells: Sequence[Cell], baselines: Baselines, budget: str) -> Groups:
     """The groups of the budget's whole matrix, whatever a session selects of it.
 
-    Every cell belongs to "all" and to its dataset; by its model to the family, to what the model
-    was registered with as tags, and to "transformer" where it starts as one that does nothing.
+    Every cell belongs to "all" and to its dataset and, by its model, to the family, to the model's
+    tags, and to "transformer" if the model has one that starts at the identity.
     """
     tags = {}
     for key in budget_matrix(cells, baselines, budget):
         _, dataset, model = split_key(key)
         tags[key] = ["all", f"dataset {dataset}"]
-        with contextlib.suppress(UsageError):  # a model that is gone has no more tags than these
+        with contextlib.suppress(UsageError):  # a model that is gone has no other tags
             info = model_info(model)
             tags[key] += [f"family {info.family}", *info.tags]
             tags[key] += ["transformer"] * info.starts_at_identity
@@ -213,9 +214,9 @@ def cell_groups(cells: Sequence[Cell], baselines: Baselines, budget: str) -> Gro
 def vanished_cells(options: SuiteOptions, baselines: Baselines) -> dict[str, str]:
     """Why cells of the session's budget that have a baseline no longer exist, by key.
 
-    A session speaks for its own datasets. One that runs all of the budget's also speaks for those
-    that it knows nothing of: neither registered nor a file in the data root. A dataset that is
-    there may have a baseline and be left out.
+    A session judges its own datasets. One that runs all of the budget's also judges datasets that
+    no longer exist: neither registered nor a file in the data root. A dataset that exists may have
+    a baseline and be left out.
     """
     is_whole = set(options.datasets) >= set(get_budget(options.budget).datasets)
     vanished = {}
@@ -232,7 +233,7 @@ def vanished_cells(options: SuiteOptions, baselines: Baselines) -> dict[str, str
 
 
 def _suits(model: str, dataset: str) -> bool:
-    """Whether there is such a model, or such a variant of one, and it suits a dataset."""
+    """Whether a model, or a variant of one, exists and suits a dataset."""
     try:
         return model_info(model).suits(dataset)
     except UsageError:

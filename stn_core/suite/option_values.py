@@ -1,4 +1,4 @@
-"""How the text of an option becomes its value; a mistake is one line."""
+"""Turning the text of an option into its value; a mistake is one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
     """Seeds as a count ("5" is 0 to 4), a range ("10-14") or a list with a comma ("3,", "0,3,7").
 
     Raises:
-        UsageError: the text is none of these, or names a seed twice or no seed.
+        UsageError: the text is none of these, names a seed twice, or names none.
     """
     seeds: list[int] = []
     if re.fullmatch(r"\d+", text):
@@ -49,7 +49,7 @@ def read_image_size(text: str) -> tuple[int, int]:
     """A size as people write it: "64" or "45x60", height before width.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a size.
     """
     match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text.lower())
     if not match:
@@ -63,7 +63,7 @@ def read_names(text: str) -> tuple[str, ...]:
 
 
 def _parts(text: str) -> list[str]:
-    """Paths or seeds separated by commas; brackets mean nothing in them."""
+    """Paths or seeds separated by commas; brackets have no meaning here."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -109,7 +109,7 @@ def _number(text: str, expected: str, fits: Callable[[float], bool]) -> float:
     try:
         number = float(text)
     except ValueError:
-        number = math.nan  # which fits nowhere
+        number = math.nan  # which fits no bounds
     if not fits(number):
         raise UsageError(f"expected {expected}, not {text!r}")
     return number
@@ -157,7 +157,7 @@ def read_recipe(text: str) -> str:
     """The name of a recipe.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no such recipe.
     """
     if text not in RECIPES:
         raise UsageError(f"expected {' or '.join(RECIPES)}, not {text!r}")

@@ -1,6 +1,6 @@
 """The options of the command line, each declared once, with the function that reads its value.
 
-Importing this costs next to nothing: it happens in every session of every project that has the
+Importing this must cost next to nothing: it happens in every session of every project that has the
 package installed.
 """
 
@@ -44,11 +44,11 @@ class Option:
     Args:
         name: without dashes and prefix, "budget".
         help: what it does, for ``--help``.
-        read: makes its value of what was written; None for a flag.
+        read: turns its text into its value; None for a flag.
         metavar: stands for the value in ``--help``.
-        variable: the environment variable that counts where the option is not given.
+        variable: the environment variable that counts if the option is not given.
         field: the field of the recipe that it overrides.
-        repeats: may be given several times.
+        repeats: whether it may be given several times.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Option:
 
     @property
     def destination(self) -> str:
-        """Where pytest keeps the value."""
+        """The name under which pytest keeps the value."""
         return (PREFIX + self.name).replace("-", "_")
 
     def declare(self, group: pytest.OptionGroup, prefix: str) -> None:
-        """Add the option to a group; ``--help`` shows the name with our prefix."""
+        """Add the option to a group; ``--help`` shows its name with our prefix."""
         text = f"{self.help} [environment: {self.variable}]" if self.variable else self.help
         attributes: dict[str, Any] = {"dest": self.destination}
         attributes["help"] = text if prefix else argparse.SUPPRESS
@@ -312,10 +312,10 @@ def declare_options(parser: pytest.Parser, prefix: str) -> None:
 
     Args:
         parser: pytest's.
-        prefix: what its name begins with: "stn-", or "" for the short names.
+        prefix: of the names: "stn-", or "" for the short ones.
 
     Raises:
-        argparse.ArgumentError: there is an option of a name already.
+        argparse.ArgumentError: another option has one of the names.
     """
     after = None
     for title, options in GROUPS.items():
@@ -327,7 +327,8 @@ def declare_options(parser: pytest.Parser, prefix: str) -> None:
 
 
 def clash_line(error: Exception) -> str:
-    """What to do about an option that another plugin or a conftest.py has too, "" if none is ours.
+    """What to do about an option that another plugin or a conftest.py has too; "" if it is not
+    ours.
 
     Args:
         error: what pytest or argparse says of it.

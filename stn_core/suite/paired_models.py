@@ -24,7 +24,7 @@ def compare_saved_models(
         device: "auto" or a name that torch knows.
 
     Raises:
-        UsageError: a file or the dataset cannot be had, or a model is not for such images.
+        UsageError: a file or the dataset cannot be read, or a model does not fit the images.
     """
     saved = {path: read_saved_model(path) for path in (a, b)}
     trained_on = {model.configuration.dataset for model in saved.values()}

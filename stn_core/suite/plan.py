@@ -24,17 +24,17 @@ class Plan:
     """What a session set out to do.
 
     Args:
-        cells: selected ones.
-        rules: by what they are judged.
+        cells: the selected ones.
+        rules: how they are judged.
         device: the type of device that the cells run on, "cpu" or "cuda".
-        code: version, commit and dirty flag of the code, None where records of any code are judged.
-        data_hashes: by dataset; "" where nobody looked.
+        code: version, commit and dirty flag of the code, None if records of any code are judged.
+        data_hashes: by dataset; "" if the data were not read.
         vanished: why cells that have a baseline no longer exist, by key.
         notes: how a user's own files became datasets, and which models were left out of the matrix.
         groups: cells of the whole matrix that are also judged together, by the group's name.
-        against, against_commit: the commit that is compared with, as the user named it and in 40
-            digits; "" where baselines judge.
-        lacking: why that commit has none of a cell, by key.
+        against, against_commit: the commit to compare with, as the user named it and in 40 digits;
+            "" if baselines are used.
+        lacking: why that commit lacks a cell, by key.
     """
 
     cells: tuple[Cell, ...]
@@ -56,21 +56,21 @@ class Plan:
 
 
 def check_folder(folder: Path) -> None:
-    """See that the folder of an earlier session can be written to.
+    """Check that the folder of an earlier session can be written to.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it cannot be written to.
     """
     try:
-        (folder / PLAN_FILE).open("a").close()  # a plan that stands there keeps its time
+        (folder / PLAN_FILE).open("a").close()  # leaves the time of an existing plan as it is
     except OSError as error:
         raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
 
 
 def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
-    """See that an earlier session was asked for what is asked now, as far as its plan says.
+    """Check that an earlier session, by its plan, was asked for the same as this one.
 
-    More seeds, other cells of the same matrix and a share of them may be asked of it.
+    This one may ask for more seeds, other cells of the same matrix, or a share of them.
 
     Args:
         folder: of the earlier session.
@@ -78,7 +78,7 @@ def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
         device: the type of device that this one trains on.
 
     Raises:
-        UsageError: budget, datasets, recipe or device are others.
+        UsageError: budget, datasets, recipe or device differ.
     """
     asked = {
         "budget": options.budget,
@@ -99,12 +99,13 @@ def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
     ]
     if others:
         raise UsageError(
-            f"--resume: {folder}: {'; '.join(others)}; give the same options again, or start anew"
+            f"--resume: {folder}: {'; '.join(others)}; give the same options again, or start a new"
+            " session"
         )
 
 
 def _plan_content(folder: Path) -> dict[str, Any]:
-    """What a session's plan holds, options included; nothing where it cannot be read."""
+    """What a session's plan holds, including its options; nothing if it cannot be read."""
     try:
         content = read_plan_file(folder) or {}
         return {**json_object(content.get("options", {}), ""), **content}
@@ -113,21 +114,21 @@ def _plan_content(folder: Path) -> dict[str, Any]:
 
 
 def _in_words(value: Any) -> str:
-    """A name, names, or settings, as the command line has them."""
+    """A name, names, or settings, as on the command line."""
     if isinstance(value, dict):
         value = [f"{name}={setting}" for name, setting in value.items()]
     return value if isinstance(value, str) else ",".join(map(str, value)) or "none"
 
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
-    """Write what was asked for beside what will come back."""
+    """Write the plan and the options into the session's folder."""
     planned = {**dataclasses.asdict(plan), "cells": [cell.to_dict() for cell in plan.cells]}
     asked = dataclasses.asdict(options)
     write_plan_file(folder, planned, asked, command, resumes=options.resumes)
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan of a session's folder, None where no cell was planned.
+    """The plan in a session's folder, None if no cell was planned.
 
     Raises:
         UsageError: it is damaged; the line names the field.

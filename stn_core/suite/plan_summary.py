@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plan_summary(context: SessionContext, plan: Plan) -> str:
-    """What is still to be trained; with --resume and --from-records, beside what is there."""
+    """What is still to be trained; with --resume and --from-records, what exists is left out."""
     left = {
         cell.key: context.judge.seeds_left(cell, context.earlier_records[cell.key])
         for cell in plan.cells
@@ -33,7 +33,7 @@ def plan_summary(context: SessionContext, plan: Plan) -> str:
 
 
 def _earlier_runs(options: SuiteOptions, device: str) -> list[RunRecord]:
-    """The runs of this machine in the last session beside this one that has any."""
+    """The runs on this machine in the last session before this one that has any."""
     if options.from_records or options.ray:
         return []
     import torch

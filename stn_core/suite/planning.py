@@ -1,4 +1,4 @@
-"""What a session is going to run: the matrix as test items, in the order in which they start."""
+"""What a session will run: the matrix as test items, in the order in which they start."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class Planning:
             if not self._refusal:
                 context.plan = context.plan or self._plan_matrix()
         except UsageError as error:
-            self._refusal = context.spell(str(error))  # once for all tests: it may take a while
+            self._refusal = context.spell(
+                str(error)
+            )  # once for all tests, because it may take a while
         plan = context.plan
         if plan is None:
             raise pytest.Collector.CollectError(self._refusal)
@@ -71,7 +73,7 @@ class Planning:
         metafunc.parametrize("cell", parameters, indirect=True)
 
     def _plan_matrix(self) -> Plan:
-        """The whole matrix, with everything checked that can be told without training."""
+        """The whole matrix, with every check that needs no training."""
         from stn_core.suite import matrix
         from stn_core.training.metrics import metric_info
 
@@ -87,7 +89,7 @@ class Planning:
         if not context.only_plans:
             context.claim_results()
             if not options.from_records:
-                _ = context.engine  # it notes the settings of torch that every run starts from
+                _ = context.engine  # which notes the settings of torch that every run starts from
         if options.resumes and not context.only_plans:
             check_folder(options.results)
         groups = matrix.cell_groups(cells, context.stored, options.budget)
@@ -102,7 +104,7 @@ class Planning:
                 min_drop_points=(
                     MIN_DROP_POINTS if options.min_drop_points is None else options.min_drop_points
                 ),
-                # What a person asks for on the command line holds for every cell.
+                # What the command line sets applies to every cell.
                 min_drops=(
                     get_budget(options.budget).min_drops if options.min_drop_points is None else {}
                 ),
@@ -134,8 +136,8 @@ class Planning:
 
         Args:
             cells: of the session.
-            notes: gets a line on runs that the cache leaves out, and one on models that only the
-                commit has.
+            notes: gets a line about runs that the cache leaves out, and one about models that only
+                the commit has.
         """
         context = self._context
         reference, options = context.reference, context.options
@@ -155,10 +157,10 @@ class Planning:
         return commit, lacking
 
     def _device_and_data(self, notes: list[str]) -> tuple[str, dict[str, str]]:
-        """The type of device, and a hash by dataset; "" where no data are looked at.
+        """The type of device, and a hash by dataset; "" if the data are not read.
 
         Args:
-            notes: gets a line for each dataset that a user's own files became.
+            notes: gets a line for each dataset made from a user's files.
         """
         context, options = self._context, self._context.options
         if options.from_records:
@@ -173,7 +175,7 @@ class Planning:
         return device, {name: dataset.hash for name, dataset in datasets.items()}
 
     def _check_checkout(self) -> None:
-        """See that new baselines can be traced to a commit, where there is one."""
+        """Check that new baselines can be traced to a commit, if there is one."""
         commit, dirty = self._context.checkout
         if dirty:
             raise UsageError(
@@ -190,7 +192,7 @@ class Planning:
         if not (root and options.download):
             return self._loaded()
         Path(root).mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(root) / ".download.lock"):  # xdist's workers fetch one after the other
+        with FileLock(Path(root) / ".download.lock"):  # xdist's workers download one at a time
             return self._loaded()
 
     def _loaded(self) -> dict[str, Dataset]:
@@ -203,14 +205,14 @@ class Planning:
         }
 
     def _code(self) -> tuple[str, str | None, bool | None]:
-        """The code that trains here; on --resume only its own records count."""
+        """The code that trains here; with --resume only its own records count."""
         return version("stn-core"), *self._context.checkout
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Keep this shard's cells, and put them in an order; every other test keeps its place."""
+        """Keep this shard's cells and sort them; every other test keeps its place."""
         context = self._context
         if not context.plan:
             return
@@ -226,10 +228,10 @@ class Planning:
         self._order_cells(items)
 
     def _order_cells(self, items: list[pytest.Item]) -> None:
-        """What fails untrained comes first, then what takes longest.
+        """Cells that fail without training come first, then those that take longest.
 
-        So that no worker is left alone with a long cell at the end. Baselines that are measured in
-        a limited time start with those of most use.
+        That way no worker is left alone with a long cell at the end. Baselines measured in a
+        limited time start with the most useful ones.
         """
         context = self._context
         assert context.plan
@@ -252,7 +254,7 @@ class Planning:
             items[place] = item
 
     def _told_untrained(self) -> list[Judgement]:
-        """The failures that are known before anything trains."""
+        """The failures that are known before training."""
         plan = self._context.plan
         if plan is None or self._context.only_plans:
             return []
@@ -271,7 +273,7 @@ class Planning:
         if context.only_plans:
             return
         if not cells:
-            context.tell(plan.notes)  # which may say why
+            context.tell(plan.notes)  # whose message may say why
             return
 
         def write() -> None:
@@ -279,7 +281,7 @@ class Planning:
             folder = context.options.results
             try:
                 write_plan(folder, plan, context.options, command)
-            except OSError as error:  # the disk is full, say
+            except OSError as error:  # the disk is full, for example
                 line = f"cannot write results to {folder}: {error.strerror}"
                 pytest.exit(line, pytest.ExitCode.USAGE_ERROR)
 
@@ -305,16 +307,16 @@ class Planning:
         context.watching.start()
 
     def _announce(self, plan: Plan) -> None:
-        """Say once what is known before anything trains."""
+        """Say once what is known before training."""
         self._has_announced = True
         self._context.tell([*plan.notes, *remarks(self._told_untrained())])
 
 
 def _use_of_measuring(cell: Cell, stored: Baselines, device: str) -> tuple[bool, bool, float]:
-    """How much a baseline of a cell is worth where there is no time for all of them.
+    """How useful a cell's baseline is if there is no time for all of them, as a sort key.
 
-    Those that have none come first, of these the core models', of these the cheap ones. What a
-    cell costs is known from whatever device it was measured on.
+    Cells without one come first, of these the core models', of these the cheap ones. A cell's cost
+    may come from any device.
     """
     from stn_core.models import model_info
 
@@ -325,7 +327,7 @@ def _use_of_measuring(cell: Cell, stored: Baselines, device: str) -> tuple[bool,
 
 
 def cell_of(item: pytest.Item) -> Cell | None:
-    """The cell that a test runs on, None of a test that takes none of ours."""
+    """The cell that a test runs on, None for a test that takes none of ours."""
     callspec = getattr(item, "callspec", None)
     cell = callspec.params.get("cell") if callspec else None
     return cell if isinstance(cell, Cell) else None

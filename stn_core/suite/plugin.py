@@ -1,11 +1,11 @@
-"""The pytest plugin: gives tests their `cell`, trains it, judges it, and prints the table.
+"""The pytest plugin: gives tests their `cell`, trains and judges it, and prints the table.
 
 A test that takes the `cell` fixture is parametrized over the session's matrix. Under xdist the
 workers train and append records; the first process reads them and prints. Installing the package
 is enough to have it.
 
-pytest imports this in every project that has the package installed, so it imports the standard
-library and pytest alone: the rest is loaded when a test takes a cell.
+pytest imports this in every project that has the package installed, so it only imports the standard
+library and pytest; the rest is loaded when a test takes a cell.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare what a project can implement."""
+    """Declare the hooks that a project can implement."""
     from stn_core.suite import hooks
 
     pluginmanager.add_hookspecs(hooks)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options; short names for them are another plugin's."""
+    """Declare the options; another plugin declares short names for them."""
     from stn_core.suite.options import PREFIX, declare_options
 
     declare_options(parser, PREFIX)
@@ -54,7 +54,7 @@ def pytest_load_initial_conftests() -> Generator[None, Any, Any]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check options that were given; a mistake in them ends the session here, in one line."""
+    """Check the options that were given; a mistake ends the session here, in one line."""
     from stn_core.suite.command_line import CommandLine
     from stn_core.suite.options import CORE_MARKER, respelled
 
@@ -78,7 +78,7 @@ def _has_marker(config: pytest.Config, name: str) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """What trains nothing collects only; said before xdist asks what there is to hand out."""
+    """If nothing is to be trained, only collect; decided before xdist distributes tests."""
     if config.getoption("stn_plan") or config.getoption("stn_drop_vanished"):
         config.option.collectonly = True
     return (yield)
@@ -86,9 +86,9 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """`-n auto`: as many workers as the cards' memory holds and there are cores for.
+    """`-n auto`: as many workers as there are cores and as fit in the cards' memory.
 
-    Only where the plugin was asked for: other sessions get xdist's own answer.
+    Only if the plugin is used; other sessions get xdist's own answer.
     """
     from stn_core.errors import UsageError
     from stn_core.suite.command_line import CommandLine
@@ -110,7 +110,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def _available_cores() -> int:
-    """The cores this process may use, which a container or taskset can make fewer."""
+    """The number of cores this process may use, which a container or taskset can limit."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -118,7 +118,7 @@ def _available_cores() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker what it cannot know: what the user wrote by hand, and when."""
+    """Tell an xdist worker what it cannot know: what the user typed, and when."""
     from stn_core.errors import UsageError
     from stn_core.suite.command_line import (
         XDIST_SESSION,
@@ -138,14 +138,14 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
-    """The first process learns from its workers that there are cells."""
+    """Let the first process learn from its workers that there are cells."""
     from stn_core.suite.process_context import join_workers
 
     join_workers(node.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave nothing behind of what xdist's processes told each other."""
+    """Remove what xdist's processes told each other."""
     from stn_core.suite.command_line import XDIST_SESSION
 
     if "stn_core.suite.context" in sys.modules:
@@ -210,7 +210,7 @@ def session_options(config: pytest.Config) -> SuiteOptions:
 
 
 def results_folder(config: pytest.Config) -> Path:
-    """The folder of a session that leaves results, made; the same in all of its processes."""
+    """The session's folder of results, which exists; the same in all of its processes."""
     from stn_core.suite.process_context import context_of
 
     context = context_of(config)

@@ -1,4 +1,4 @@
-"""What ``stn predict`` does: asks a saved model what it sees in image files."""
+"""``stn predict``: classifies image files with a saved model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_model(arguments: argparse.Namespace) -> SavedModel:
     """The model that the command line names, on its device.
 
     Raises:
-        UsageError: it cannot be had, takes no pictures, or another argument makes no sense.
+        UsageError: it cannot be read, takes no pictures, or another argument is wrong.
     """
     if arguments.top < 1:
         raise UsageError(f"--top must be 1 or more, not {arguments.top}")
@@ -40,7 +40,7 @@ def open_model(arguments: argparse.Namespace) -> SavedModel:
 
 
 def picture_paths(images: Sequence[Path], folder: Path) -> Iterator[Path]:
-    """A path for each image's picture, which is no image's and no other picture's."""
+    """A path for each image's picture that overwrites no image and no other picture."""
     taken = {path.resolve() for path in images}
     for image in images:
         path, number = folder / f"{image.stem}-warped.png", 1
@@ -68,14 +68,14 @@ def prediction_line(saved: SavedModel, image: Tensor, top: int) -> str:
 
 @without_gradients()
 def warped_image(saved: SavedModel, image: Tensor) -> Tensor:
-    """What the model's transformer makes of an image: uint8 ``(C, H, W)`` to ``(C, h, w)``."""
+    """An image warped by the model's transformer: uint8 ``(C, H, W)`` to ``(C, h, w)``."""
     assert isinstance(saved.model, TransformsImages)
     warped = saved.model.transform(saved.normalise(image[None])).image
     return saved.pixels(warped.float())[0]
 
 
 def write_picture(path: Path, saved: SavedModel, image: Tensor) -> None:
-    """Write an image ``(C, H, W)`` and what the transformer makes of it into one picture.
+    """Write an image ``(C, H, W)`` and its warped version into one picture.
 
     Raises:
         UsageError: it cannot be written.
@@ -89,10 +89,10 @@ def write_picture(path: Path, saved: SavedModel, image: Tensor) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Print a line for each image; 1 where an image could not be read or drawn.
+    """Print a line for each image; 1 if an image could not be read or drawn.
 
     Raises:
-        UsageError: the model cannot be had.
+        UsageError: the model cannot be read.
     """
     saved = open_model(arguments)
     draws = arguments.warped is not None and isinstance(saved.model, TransformsImages)

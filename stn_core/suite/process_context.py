@@ -1,4 +1,4 @@
-"""The context of a pytest process, and what its start and its end mean for the session."""
+"""The context of a pytest process, and what the process does when it starts and ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONTEXT = pytest.StashKey["SessionContext"]()
 
 
 def context_of(config: pytest.Config) -> SessionContext:
-    """The context of this process; from when it is first asked for, its hooks take part."""
+    """The context of this process; its hooks take part from the first time it is asked for."""
     if _CONTEXT not in config.stash:
         context = config.stash[_CONTEXT] = SessionContext(config)
         config.pluginmanager.register(context.planning, "stn_core_planning")
@@ -34,12 +34,12 @@ def context_of(config: pytest.Config) -> SessionContext:
 
 
 def join_workers(config: pytest.Config) -> None:
-    """Take part, as xdist's first process, in a session whose workers found cells."""
+    """Take part, as xdist's first process, in a session whose workers have found cells."""
     if _CONTEXT in config.stash or Agreement(config.stash[XDIST_SESSION]).read():
         context_of(config).planning.learn_from_workers()
         scheduler: Any = getattr(config.pluginmanager.get_plugin("dsession"), "sched", None)
         if getattr(scheduler, "maxschedchunk", 1) is None:
-            scheduler.maxschedchunk = 1  # a cell is long: no worker may hoard them
+            scheduler.maxschedchunk = 1  # cells are long, so no worker may hoard them
 
 
 def leave_workers(config: pytest.Config) -> None:
@@ -50,6 +50,6 @@ def leave_workers(config: pytest.Config) -> None:
 
 
 def release_results(config: pytest.Config) -> None:
-    """Leave the results folder, at the end of a process, to whoever resumes the session."""
+    """Release the results folder at the end of a process, so that the session can be resumed."""
     if _CONTEXT in config.stash:
         context_of(config).release_results()

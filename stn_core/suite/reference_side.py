@@ -1,4 +1,4 @@
-"""The other side of a comparison: the runs of the commit, trained, kept and read again."""
+"""The other side of a comparison: the commit's runs are trained, kept and read again."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from stn_core.suite.context import SessionContext
 
 _Place = tuple[str, int, str, str, str]
-"""Cell, seed, environment, data and version of stn_core: what decides a run of a commit."""
+"""Cell, seed, environment, data and version of stn_core, which decide a commit's run."""
 
 
 class ReferenceSide:
-    """The runs of the commit that a session compares with, in one of its processes.
+    """The runs of the commit to compare with, in one process of the session.
 
     Args:
         context: the process's; its options name a commit.
@@ -32,7 +32,7 @@ class ReferenceSide:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self.records: dict[str, list[RunRecord]] = {}
-        """By cell; the judge reads them, so they are changed in place."""
+        """The runs by cell; changed in place, because the judge holds the same object."""
         self._engine: Reference | None = None
 
     @functools.cached_property
@@ -52,7 +52,7 @@ class ReferenceSide:
 
     @property
     def engine(self) -> Reference:
-        """What trains the commit's code; its files are checked out when this is first asked for."""
+        """The engine of the commit's code; its files are checked out on first use."""
         if self._engine is None:
             from stn_core.engines.reference import Reference
             from stn_core.suite.command_line import CommandLine
@@ -80,7 +80,7 @@ class ReferenceSide:
         return self._engine
 
     def close(self) -> None:
-        """End the process; the session's first one also takes the commit's files away."""
+        """End the commit's process; the session's first process also removes the commit's files."""
         from stn_core.suite.worktree import remove_worktree, repository_of, worktree_of
 
         if self._engine:
@@ -93,7 +93,7 @@ class ReferenceSide:
             remove_worktree(repository_of(context.config.rootpath), worktree)
 
     def read(self) -> None:
-        """Read again what all processes of the session have kept so far."""
+        """Read again what all processes of the session have stored so far."""
         found: dict[str, dict[int, RunRecord]] = {}
         for record in read_records(self._file, with_details=False)[0]:
             if record.environment.commit == self.commit:
@@ -102,7 +102,7 @@ class ReferenceSide:
             self.records[key] = list(by_seed.values())
 
     def train(self, runs: Sequence[tuple[Cell, int]]) -> Iterator[RunRecord]:
-        """Run cells' seeds with the commit's code, each from the cache where it is there.
+        """Run cells' seeds with the commit's code, or take them from the cache.
 
         Raises:
             OSError: a record cannot be kept.
@@ -118,7 +118,7 @@ class ReferenceSide:
                 if self._cache_file:
                     self._cache_file.parent.mkdir(parents=True, exist_ok=True)
                     append_record(self._cache_file, record)
-            else:  # its times are another day's
+            else:  # whose times are from another day
                 record = replace(record, train_seconds=0.0, images_per_second=0.0)
             append_record(self._file, record)
             self.records.setdefault(cell.key, []).append(record)
@@ -152,7 +152,7 @@ class ReferenceSide:
         return describe_environment(device, settings.threads, None, None).key()
 
     def check_cache(self) -> list[str]:
-        """See that the cache can be read, and say what it leaves out.
+        """Check that the cache can be read, and say what it leaves out.
 
         Raises:
             UsageError: it is damaged, or of a newer version.

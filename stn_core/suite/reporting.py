@@ -1,4 +1,4 @@
-"""What a session says: a line as each cell ends, and at the end the table and the exit status."""
+"""What a session prints: a line as each cell ends, and the table at the end; its exit status."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class Reporting:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """On cells and on groups of cells, once the session is judged."""
+        """The verdicts on cells and on groups of cells, once the session is judged."""
         cells = [judgement.verdict for judgement in self._judgements]
         return cells + [group.verdict for group in self._groups]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """A cell's line takes the place of its dot."""
+        """Print a cell's line instead of its dot."""
         if report.when != "call" or hasattr(report, "wasxfail"):
             return None
         if any(name == LINE for name, _ in report.user_properties):
@@ -97,14 +97,14 @@ class Reporting:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
-        """A worker died over a test: its cell says so, the others go on in a new worker."""
+        """Note that a worker died during a test; the other cells go on in a new worker."""
         cell = self._context.tests.get(crashitem)
         if cell:
             self._crashed[cell.key] = "its worker process died: killed, or out of memory?"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Judge the whole session; its exit status says what the verdicts say."""
+        """Judge the whole session, and set its exit status."""
         context = self._context
         if context.is_worker:
             return
@@ -123,7 +123,7 @@ class Reporting:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _finish_without_cells(self, session: pytest.Session) -> None:
-        """Nothing was selected: the folder goes, and an empty share of the cells is no failure."""
+        """Nothing was selected: remove the folder; an empty share of the cells is not a failure."""
         folder = self._context.options.results
         if (folder / EMPTY_SHARD_FILE).exists():
             (folder / EMPTY_SHARD_FILE).unlink()
@@ -161,7 +161,7 @@ class Reporting:
             self._write_report()
 
     def _judge_session(self, plan: Plan, *, may_train: bool) -> None:
-        """Judge every cell from what was written, and note what has to be said of the records."""
+        """Judge every cell from the stored records, and note what to say about them."""
         context = self._context
         if context.reference:
             context.reference.read()
@@ -197,7 +197,7 @@ class Reporting:
             )
 
     def _note_what_was_not_reached(self) -> None:
-        """Say how many cells are left where the session's time was limited."""
+        """Say how many cells are left, if the session's time was limited."""
         minutes = self._context.options.minutes
         missing = [one.key for one in self._judgements if one.verdict is Verdict.MISSING]
         if minutes and missing:
@@ -217,7 +217,7 @@ class Reporting:
                 self._groups.append(change.failure(plan.against))
 
     def _records_by_key(self, plan: Plan) -> dict[str, list[RunRecord]]:
-        """What has been written so far, and what was given."""
+        """The records written so far, and those that were given."""
         context = self._context
         if context.reference:
             context.reference.read()
@@ -238,7 +238,7 @@ class Reporting:
         return table
 
     def _write_report(self) -> None:
-        """Draw the page, which no session fails for."""
+        """Draw the page; an error there fails no session."""
         folder = self._context.options.results
         page = folder / REPORT_FILE
         try:
@@ -272,7 +272,7 @@ class Reporting:
     def _update_digests(self) -> str:
         cache = self._context.options.digest_cache
         assert cache
-        if self._context.checkout[1]:  # nobody could say later which code passed
+        if self._context.checkout[1]:  # it would be unknown later which code passed
             return f"{cache} was not updated: the checkout has uncommitted changes"
         cache.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock_of(cache)):
@@ -280,7 +280,7 @@ class Reporting:
         return f"digests written to {cache}"
 
     def _succeeds(self, what: str, write: Callable[[], str]) -> bool:
-        """Note the line that an update comes back with, or why it was not possible."""
+        """Note the line that an update returns, or why it failed."""
         try:
             self._notes.append(write())
         except (UsageError, OSError) as error:
@@ -289,7 +289,7 @@ class Reporting:
         return True
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
-        """Print the table, and a line for whatever needs one."""
+        """Print the table, and a line for everything that needs one."""
         context = self._context
         keyword = context.config.option.keyword
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and context.plan and keyword:
@@ -330,7 +330,8 @@ class Reporting:
         yield f"{'tables' if options.from_records else 'records and tables'}: {options.results}"
 
     def _saved_models(self) -> str:
-        """How many of the good runs left a model: earlier ones may not have, nor on a full disk."""
+        """How many of the good runs left a model; earlier ones, or a full disk, may have left
+        none."""
         store = self._context.store
         good = [run for one in self._judgements for run in one.records if run.status == "ok"]
         saved = sum(map(store.has_model, good))

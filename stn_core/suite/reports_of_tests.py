@@ -1,4 +1,4 @@
-"""What a test's report tells the first process: what is said of its cell, why it is skipped."""
+"""What a test's report tells the first process: its cell's line, and why it was skipped."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from stn_core.training.run_cell import RunResult
 
 LINE = "stn_line"
-"""The property of a test that carries to the first process what is printed of its cell."""
+"""The property of a test that carries its cell's line to the first process."""
 CRASH = "stn_crash"
 """The same for why a cell could not be judged."""
 NOTE = "stn_note"
-"""The same for what went wrong beside a run, and in which one."""
+"""The same for what else went wrong in a run, and in which one."""
 
 
 def note_judgement(properties: list[tuple[str, object]], judgement: Judgement) -> None:
-    """Write into a test's properties what the first process is to know of its cell."""
+    """Write into a test's properties what the first process needs to know about its cell."""
     properties.append((LINE, judgement.line))
     if judgement.verdict is Verdict.CRASHED:
         properties.append((CRASH, judgement.message))
 
 
 def note_runs(properties: list[tuple[str, object]], result: RunResult) -> None:
-    """Write into a test's properties what went wrong beside a run of its cell."""
+    """Write into a test's properties what else went wrong in a run of its cell."""
     properties += [(NOTE, [note, result.record.run_name]) for note in result.notes]
 
 

@@ -28,34 +28,34 @@ class SuiteOptions:
         budget: a known budget.
         models: names, not yet looked up, as the user wrote them; "" for all.
         datasets: names, not yet looked up.
-        cells: entries of --cells, which take the place of models × datasets; () without it.
+        cells: entries of --cells, which replace models × datasets; () without it.
         seeds: of every cell, in the order in which they are run.
-        looks: after how many of them a cell is looked at.
+        looks: after how many of them a cell is judged.
         names_seeds: whether the user asked for exactly these seeds.
-        data_root: the datasets' folder, None where nobody named one.
-        image_size: (height, width) of a folder's images; None: what they have.
+        data_root: the datasets' folder, None if none was named.
+        image_size: (height, width) of a folder's images; None keeps their size.
         download, update_baselines, drop_vanished, update_digests, final, save_models: flags.
-        tensorboard: whether TensorBoard is to show each run.
-        settles_identical: a run that repeats the stored one settles its cell.
-        gates_speed: a slower training fails.
-        writes_report: report.html is written at the end.
-        min_drop_points: a smaller drop never fails; None for what the budget says.
-        must_detect_points: a cell that could not have shown such a drop fails; None where any may.
-        metrics: further ones that can fail a cell, not yet looked up.
-        minutes: that the session may go on starting runs; None without a limit.
+        tensorboard: whether to write event files for TensorBoard.
+        settles_identical: whether a run that repeats the stored one settles its cell.
+        gates_speed: whether slower training fails.
+        writes_report: whether report.html is written at the end.
+        min_drop_points: a smaller drop never fails; None uses the budget's value.
+        must_detect_points: a cell that could not have shown such a drop fails; None disables this.
+        metrics: other metrics that can fail a cell, not yet looked up.
+        minutes: how long the session may start runs; None without a limit.
         against: the commit to compare with, as the user named it; "" for the stored baselines.
         against_cache: the folder that keeps its runs, None without one.
         baselines: the file.
         digest_cache: the file, None without one.
-        results: this session's folder; its own from when it is claimed, maybe by another name.
+        results: this session's folder; it may get another name when it is claimed.
         resumes: whether that folder holds an earlier session's records.
         from_records: files of records that are judged instead of training.
         shard: (K, N), the K-th of N shares; (1, 1) is everything.
         threads: torch's.
-        ray: the address of the Ray cluster that computes the runs, "" where none does.
-        ray_gpus: the share of a card that a run takes there; None for as much as it needs.
-        ray_working_dir: the folder that is copied to its nodes, None where nothing is.
-        imports: modules or files that register what is the user's own.
+        ray: the address of the Ray cluster that computes the runs, "" without one.
+        ray_gpus: the share of a card that a run takes there; None leaves it to the card's memory.
+        ray_working_dir: the folder that is copied to its nodes, None to copy nothing.
+        imports: modules or files that register the user's models, datasets and budgets.
         recipe_name: "fast" or "predecessor".
         overrides: recipe fields that the command line changes.
     """
@@ -127,7 +127,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
     """The options of a pytest session; a budget that is not built in needs the user's modules.
 
     Raises:
-        UsageError: one of them makes no sense.
+        UsageError: one of them is wrong.
     """
     given = CommandLine(config)
     check_together(given)
@@ -183,12 +183,13 @@ def read_options(config: pytest.Config) -> SuiteOptions:
 
 
 def check_early(config: pytest.Config) -> None:
-    """Check what is given on the command line before anything is collected or a worker starts.
+    """Check the command line before anything is collected or a worker starts.
 
-    A variable may complete what is given; a wrong one is no concern of a session without cells.
+    A variable may complete the command line; a wrong one does not matter in a session without
+    cells.
 
     Raises:
-        UsageError: options make no sense together, or a file is missing.
+        UsageError: options contradict each other, or a file is missing.
     """
     try:
         check_together(CommandLine(config, environment={}))
@@ -197,10 +198,10 @@ def check_early(config: pytest.Config) -> None:
 
 
 def check_together(given: CommandLine) -> None:
-    """See that options go together and that what they name is there.
+    """Check that options fit together and that what they name exists.
 
     Raises:
-        UsageError: they do not, or it is not.
+        UsageError: they do not fit, or a file or folder does not exist.
     """
     datasets = given["dataset"] or ()
     if len(set(datasets)) < len(datasets):
@@ -281,7 +282,7 @@ def _check_update(given: CommandLine, baselines: Path) -> None:
 
 
 def _check_digest_cache(cache: Path | None) -> None:
-    """What will be written can be: told before anything trains."""
+    """Check before anything trains that the digest cache can be written."""
     if not cache:
         raise UsageError("--update-digests needs --digest-cache FILE")
     nearest = next(folder for folder in cache.absolute().parents if folder.exists())
@@ -318,9 +319,9 @@ def _check_drop(given: CommandLine) -> None:
 
 
 def _seeds_and_looks(given: CommandLine, budget: Budget) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The seeds that a cell may run, and after how many it is looked at.
+    """The seeds that a cell may run, and after how many of them it is judged.
 
-    Seeds that the user names are all run and looked at once; so are a baseline's.
+    Seeds that the user names, and those of a baseline, are all run and then judged once.
     """
     seeds: tuple[int, ...] | None = given["seeds"]
     if seeds is None and not given["update-baselines"]:

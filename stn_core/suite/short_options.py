@@ -1,7 +1,7 @@
-"""A second plugin for those who want it: ``--device`` means ``--stn-device``, and so on.
+"""An optional second plugin with short names: ``--device`` means ``--stn-device``, and so on.
 
-Choose it with ``-p stn_core.suite.short_options`` where no other plugin and no conftest.py has
-options of these names.
+Choose it with ``-p stn_core.suite.short_options`` if no other plugin and no conftest.py has options
+of these names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def pytest_load_initial_conftests(
 ) -> Generator[None, Any, Any]:
     """Declare the short names once every installed plugin has declared its options.
 
-    Whoever comes second clashes, and pytest shows that of a plugin as a traceback.
+    The one that comes second clashes, and pytest shows a plugin's clash as a traceback.
     """
     from stn_core.suite.options import clash_line, declare_options
 
@@ -30,7 +30,7 @@ def pytest_load_initial_conftests(
         declare_options(parser, "")
     except argparse.ArgumentError as error:
         raise pytest.UsageError(clash_line(error)) from None
-    # As pytest has done with the options so far, so that no value is taken for a test's path.
+    # As pytest has done with the other options, so that no value is taken for a test's path.
     known = parser.parse_known_args(args, copy.copy(early_config.option))
     known.confcutdir = early_config.known_args_namespace.confcutdir
     early_config.known_args_namespace = known

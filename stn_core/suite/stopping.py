@@ -1,9 +1,9 @@
-"""How a session stops early: SIGTERM and Ctrl-C end it in the same way, its workers with it.
+"""How a session stops early: SIGTERM and Ctrl-C end it, and its workers, in the same way.
 
-The first signal interrupts what trains; what came back until then is judged. Once the end of the
-session has begun no signal raises anything: one says that the summary is being written, the next
-one ends the process. Workers leave Ctrl-C, which a terminal sends to them too, to the first
-process, and end when that is gone.
+The first signal interrupts training; the runs that have finished are judged. Once the session has
+begun to end, signals no longer interrupt it: the first one says that the summary is being written,
+the next one ends the process. A terminal also sends Ctrl-C to the workers; they leave it to the
+first process, and end when that process is gone.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ import pytest
 from stn_core.suite.options import respelled
 
 SECONDS_TO_STOP = 1.0
-"""How long a worker has for what it is writing before it is killed, which costs no finished run."""
+"""Seconds that a worker has to finish writing before it is killed, which loses no finished run."""
 
 _Handler = Callable[[int, FrameType | None], None]
 
 
 class StoppedBySignal(KeyboardInterrupt):
-    """SIGTERM, which pytest is to answer as it answers Ctrl-C."""
+    """Raised on SIGTERM, so that pytest treats it like Ctrl-C."""
 
 
 class Stopping:
-    """Answers SIGINT and SIGTERM while a session runs; a handler of the user's own stays.
+    """Handles SIGINT and SIGTERM while a session runs; a handler of the user's stays in place.
 
     Args:
-        config: of the first process, or of the only one.
+        config: of the first process, or the only one.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -48,7 +48,7 @@ class Stopping:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
-        """Stop the workers before anything is judged: xdist would let them train on."""
+        """Stop the workers before anything is judged; xdist would let them go on training."""
         self._is_ending = True
         # There is no public way to ask xdist for its workers.
         nodes = getattr(self._config.pluginmanager.get_plugin("dsession"), "nodemanager", None)
@@ -57,7 +57,7 @@ class Stopping:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Any:
-        """From here on no signal raises; a session that SIGTERM stopped says so by its status."""
+        """Stop raising on signals; a session that SIGTERM stopped says so by its exit status."""
         self._is_ending = True
         answer = yield
         if self._stopped_by == signal.SIGTERM and session.exitstatus == pytest.ExitCode.INTERRUPTED:
@@ -65,14 +65,15 @@ class Stopping:
         return answer
 
     def pytest_unconfigure(self) -> None:
-        """Leave the signals as they were; of a stopped session Ctrl-C ends the rest in silence."""
+        """Restore the signals; in a stopped session, Ctrl-C then ends the rest silently."""
         for number, usual in self._usual.items():
             signal.signal(number, usual if self._stopped_by is None else signal.SIG_DFL)
 
     def _answer(self, number: int, frame: FrameType | None) -> None:
         if self._is_ending:
             self._answer_at_the_end(number)
-        # `timeout`, for one, sends a signal to the process and to its group: two at once are one.
+        # Some programs, such as `timeout`, signal the process and its group: two at once count as
+        # one.
         elif time.monotonic() - self._raised_at > SECONDS_TO_STOP:
             self._stopped_by, self._raised_at = number, time.monotonic()
             if number == signal.SIGTERM:
@@ -89,25 +90,25 @@ class Stopping:
 
 
 def end_with_first_process() -> None:
-    """In one of xdist's workers: leave Ctrl-C to the first process, and end when that is gone.
+    """In one of xdist's workers, leave Ctrl-C to the first process, and end when that is gone.
 
-    Without this a worker whose first process was killed trains on for a quarter of a minute.
+    Otherwise a worker whose first process was killed goes on training for 15 seconds.
     """
     _answer_by(lambda number, frame: None, signal.SIGINT)
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 
 def _watch(parent: int) -> None:
-    """A process whose parent ends gets another one; on Windows it never does, and xdist sees it."""
+    """A process whose parent ends gets another parent; not on Windows, where xdist notices."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
 def _answer_by(answer: _Handler, *numbers: signal.Signals) -> dict[signal.Signals, Any]:
-    """Install a handler where Python's own stands, and return what stood there."""
+    """Replace a handler, if it is Python's own, and return the previous one."""
     if threading.current_thread() is not threading.main_thread():
-        return {}  # Python leaves signals to the main thread
+        return {}  # only the main thread may set handlers
     usual = {number: signal.getsignal(number) for number in numbers}
     ours = {
         number: handler
@@ -120,6 +121,6 @@ def _answer_by(answer: _Handler, *numbers: signal.Signals) -> dict[signal.Signal
 
 
 def _say(line: str) -> None:
-    """Write a line past Python's buffers, which the signal may have found half written."""
+    """Write a line past Python's buffers, which may be half written when the signal comes."""
     with contextlib.suppress(OSError):
         os.write(2, f"\n{line}\n".encode())

@@ -14,16 +14,16 @@ from stn_core.suite.command_line import START_TIME_FORMAT
 
 
 class TimeLimit:
-    """Allows the runs that are expected to end in time.
+    """Allows runs that are expected to end in time.
 
-    A run is expected to take what this process measured of its cell, else what is stored of it,
-    else what this process measured of other cells of its dataset. Of a cell that nothing is known
-    of, a run starts as long as there is any time.
+    The expected time of a run is the one that this process measured for its cell, or the stored
+    one, or the one that this process measured for other cells of its dataset. If nothing is known,
+    a run may start as long as any time is left.
 
     Args:
-        start_time: of the session, as its results folder is called; the same in all processes.
-        minutes: that it may last.
-        stored_seconds: of a run, by the cell's key; infinite where nobody knows.
+        start_time: of the session, from its results folder's name; the same in all processes.
+        minutes: how long the session may last.
+        stored_seconds: of a run, by the cell's key; infinite if unknown.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class TimeLimit:
 
     @property
     def seconds_left(self) -> float:
-        """Until the end; negative after it."""
+        """Seconds until the end; negative after it."""
         return self._ends_at - time.time()
 
     def allows(self, cell: Cell, runs: int = 1) -> bool:
-        """Whether so many more runs of a cell are expected to end in time."""
+        """Whether that many more runs of a cell are expected to end in time."""
         return runs * self._expected_seconds(cell) < self.seconds_left
 
     def note(self, record: RunRecord) -> None:

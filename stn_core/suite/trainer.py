@@ -1,4 +1,4 @@
-"""How a cell comes to its verdict: seeds are trained, and kept, until the judge has enough."""
+"""How a cell gets its verdict: seeds are trained and kept until the judge has enough."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 class NotKeptError(Exception):
-    """A record could not be written (the disk is full, say), or cannot be had."""
+    """A record cannot be written, because the disk is full, for example, or cannot be made."""
 
 
 @dataclass(eq=False)
 class _Desk:
-    """A cell on its way to a verdict.
+    """A cell that waits for its verdict.
 
     Args:
-        cell: that is judged.
-        records: that are there.
-        results: what was trained here.
-        out: the seeds that are being trained.
-        reference_seeds: those that the commit that is compared with has still to train.
-        lost: why runs are lost, a sentence each.
+        cell: the one to judge.
+        records: those that exist.
+        results: of what was trained here.
+        out: the seeds being trained.
+        reference_seeds: those that the commit to compare with must still train.
+        lost: why runs were lost, one sentence each.
         needed: what the judge asked for last.
         judgement: the verdict, once there is one.
     """
@@ -59,7 +59,7 @@ class Trainer:
         context: the process's.
 
     Attributes:
-        stopped_by: why the engine gives nothing any more, "" as long as it does.
+        stopped_by: why the engine stopped, "" while it works.
     """
 
     def __init__(self, context: SessionContext) -> None:
@@ -68,19 +68,19 @@ class Trainer:
         self.stopped_by = ""
 
     def submit(self, cells: Iterable[Cell]) -> None:
-        """Have the first seeds of cells trained, before their tests run."""
+        """Start training the first seeds of cells, before their tests run."""
         for cell in cells:
             self._desk_of(cell)
 
     def is_ready(self, cell: Cell) -> bool:
-        """Whether its test need not wait for what was submitted."""
+        """Whether its test has nothing to wait for."""
         return cell.key not in self._desks or self._desks[cell.key].judgement is not None
 
     def train_and_judge(self, cell: Cell, properties: list[tuple[str, object]]) -> Judgement:
         """Train as many of a cell's seeds as the verdict needs.
 
         Args:
-            cell: to train.
+            cell: the one to train.
             properties: of its test, which the first process reads.
         """
         desk = self._desk_of(cell)
@@ -88,7 +88,7 @@ class Trainer:
             while desk.judgement is None:
                 self.take_one()
         except BaseException:
-            if not self._context.engine.is_elsewhere:  # or the next cell would get these runs
+            if not self._context.engine.is_elsewhere:  # or the next cell would get them
                 self._context.engine.cancel()
                 del self._desks[cell.key]
             raise
@@ -101,7 +101,7 @@ class Trainer:
         return answer
 
     def take_one(self) -> None:
-        """Wait for one run of any cell, keep it, and have more trained where that is needed."""
+        """Wait for one run of any cell, keep it, and train more if its cell needs more."""
         from stn_core.engines import EngineError
 
         try:
@@ -117,7 +117,7 @@ class Trainer:
         else:
             try:
                 self._keep(outcome, outcome.result)
-            except NotKeptError as error:  # nothing would be kept of more
+            except NotKeptError as error:  # no further run could be kept
                 self._context.engine.cancel()
                 self._close(Verdict.CRASHED, str(error))
                 return
@@ -137,10 +137,10 @@ class Trainer:
         return self._desks[cell.key]
 
     def _judge(self, desk: _Desk) -> None:
-        """Give a desk its verdict, or have the seeds trained that it needs before."""
+        """Give a cell its verdict, or train the seeds that it still needs."""
         while desk.judgement is None and not desk.out:
             self._ask(desk)
-            if not desk.out:  # only the other commit's runs are missing
+            if not desk.out:  # only runs of the other commit are missing
                 self._train_references(desk)
 
     def _ask(self, desk: _Desk) -> None:
@@ -164,13 +164,13 @@ class Trainer:
                     self._submit(cell, seed)
 
     def _train_references(self, desk: _Desk, most: int | None = None) -> None:
-        """Let the commit that is compared with train seeds.
+        """Train seeds with the code of the commit to compare with.
 
         The sides take turns, so that a machine that slows down slows both.
 
         Args:
             desk: of the cell.
-            most: how many of its seeds at most.
+            most: the largest number of its seeds.
         """
         reference = self._context.reference
         seeds = desk.reference_seeds[:most]
@@ -189,17 +189,17 @@ class Trainer:
     def train_for_groups(
         self, runs: Sequence[tuple[Cell, int]], reference_runs: Sequence[tuple[Cell, int]]
     ) -> None:
-        """Train what groups of cells need beyond their members' own verdicts.
+        """Train the seeds that groups of cells need beyond their members' verdicts.
 
-        After the last test, by as many processes as there were workers. No callback follows these
-        runs, and no test speaks of them.
+        This happens after the last test, in as many processes as there were workers, without
+        callbacks.
 
         Args:
             runs: cells, each with a seed.
-            reference_runs: those to train with the code of the commit that is compared with.
+            reference_runs: those to train with the code of the commit to compare with.
 
         Raises:
-            UsageError: a run cannot be had, or a record cannot be kept.
+            UsageError: a run cannot be computed, or a record cannot be kept.
         """
         from stn_core.engines import EngineError, Processes, Task
 
@@ -237,7 +237,7 @@ class Trainer:
         context.engine.submit(Task(cell, seed, context.settings, callbacks, folder, data_hash))
 
     def _stop(self, reason: str) -> None:
-        """Nothing more will come: every cell that waits is closed."""
+        """Close every cell that waits, because no more runs will end."""
         self.stopped_by = reason
         self._close()
 
@@ -248,7 +248,7 @@ class Trainer:
 
     @functools.cached_property
     def _callbacks(self) -> tuple[Callback, ...]:
-        """What follows every run: what the command line asks for, then what hooks name."""
+        """The callbacks of every run: those of the command line, then those of hooks."""
         from stn_core.training import callbacks as library
 
         options, config = self._context.options, self._context.config

@@ -1,9 +1,9 @@
-"""Whose turn it is where runs go on elsewhere: a test runs when its cell is ready, in any order.
+"""The order of tests when runs are computed elsewhere: a test runs when its cell is ready.
 
-pytest goes through the list of tests by their places, and notes the next one as a test starts. So
-what is put into a later place runs there. Only cells change places, and only among themselves; the
-test that runs next has the parent (module or class) that pytest was told of, so that fixtures of
-that parent are set up and torn down as ever.
+pytest goes through its list of tests by index, and notes the next one as a test starts, so a test
+that is moved to a later place runs there. Only tests of cells swap places, and only with each
+other. The next test always has the parent (module or class) that pytest expects, so that the
+parent's fixtures are set up and torn down as usual.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Turns:
-    """The hooks that submit cells when collection has ended, and run tests as cells get ready.
+    """The hooks that submit cells when collection ends, and run tests as their cells get ready.
 
     Args:
         context: the process's.
@@ -31,7 +31,7 @@ class Turns:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Submit the first seeds of every cell; whatever ends the loop, nothing stays out."""
+        """Submit the first seeds of every cell; nothing stays submitted, whatever ends the loop."""
         if not self._context.has_engine:
             return (yield)
         goes_on = not session.testsfailed or session.config.option.continue_on_collection_errors
@@ -49,7 +49,7 @@ class Turns:
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, Any, Any]:
-        """Let the test of a cell that is ready come next."""
+        """Choose the test of a cell that is ready as the next one."""
         result = yield
         session = item.session
         if self._submits and nextitem and not (session.shouldfail or session.shouldstop):
@@ -70,12 +70,12 @@ class Turns:
         return self._context.tests.get(item.nodeid)
 
     def _bring_forward(self, session: pytest.Session, place: int, expected: pytest.Item) -> None:
-        """Wait until a cell is ready, and put its test into a place that is a cell's.
+        """Wait until a cell is ready, and move its test to a place.
 
         Args:
-            session: with its list of tests.
-            place: in the list; the tests before it have run.
-            expected: the test that pytest takes to come there.
+            session: has the list of tests.
+            place: the index in the list; the tests before it have run.
+            expected: the test that pytest expects at that place.
         """
         items, trainer = session.items, self._context.trainer
         if not self._cell_of(expected):
@@ -90,9 +90,9 @@ class Turns:
             trainer.take_one()
 
     def _choose_parent(self, items: list[pytest.Item], place: int) -> None:
-        """Put into the next place what pytest shall take to come there.
+        """Choose the test that pytest is to expect at the next place.
 
-        A cell that is ready, else one of the same parent as the test before it.
+        It is one of a cell that is ready, or else one with the same parent as the test before it.
         """
         following = place + 1
         if following >= len(items) or not self._cell_of(items[following]):
@@ -112,7 +112,7 @@ def _swap(items: list[pytest.Item], one: int, other: int) -> None:
 
 
 def _will_run(item: pytest.Item) -> bool:
-    """Whether a test asks for its cell's verdict, as far as that can be told before it runs."""
+    """Whether a test will ask for its cell's verdict, as far as is known before it runs."""
     if "train_and_judge" not in getattr(item, "fixturenames", ()):
         return False
     try:

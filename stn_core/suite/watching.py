@@ -1,4 +1,4 @@
-"""A person can watch a session: what is known of its course, and when it is shown."""
+"""Showing the progress of a session while it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Watching:
-    """The hooks that follow a session, in its first process.
+    """The hooks that show a session's progress, in its first process.
 
     Args:
         context: the process's.
@@ -27,7 +27,7 @@ class Watching:
         self._line: LiveLine | None = None
 
     def start(self) -> None:
-        """Show how far the session is from now on, once the plan is known."""
+        """Start showing progress, once the plan is known."""
         context, options = self._context, self._context.options
         if self._outlook or context.is_worker or options.from_records or not context.plan:
             return
@@ -41,7 +41,7 @@ class Watching:
             reporter,
             self._text,
             is_quiet=config.option.verbose < 0,
-            is_drawn=config.option.capture != "no",  # what tests print would run into it
+            is_drawn=config.option.capture != "no",  # it would mix with what tests print
         )
         self._line.start()
 
@@ -67,13 +67,13 @@ class Watching:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A cell has its verdict, or was skipped."""
+        """Count a cell that has its verdict or was skipped."""
         cell = self._context.tests.get(report.nodeid)
         if self._outlook and cell and (report.when == "call" or report.outcome != "passed"):
             self._outlook.cell_ended(cell.key)
 
     def pytest_enter_pdb(self) -> None:
-        """A person is about to type where the line is."""
+        """Stop, because the user is about to type where the line is."""
         self._stop()
 
     def _stop(self) -> None:
@@ -83,7 +83,7 @@ class Watching:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Nothing runs any more."""
+        """Stop at the end of the session."""
         self._stop()
         if self._outlook:
             discard_beats(self._context.store.beats_folder)

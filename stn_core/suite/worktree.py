@@ -21,7 +21,7 @@ with needs_extra("suite"):
 
 
 def find_commit(folder: Path, revision: str) -> str:
-    """The 40 digits of a branch, tag or commit; a branch may be known from a remote alone.
+    """The 40 digits of a branch, tag or commit; a branch may exist only on a remote.
 
     Args:
         folder: in the repository.
@@ -47,7 +47,7 @@ def repository_of(folder: Path) -> Path:
 
 
 def worktree_of(session: Path, commit: str) -> Path:
-    """Where a session keeps the files of a commit: outside of every checkout."""
+    """Where a session keeps the files of a commit: outside any checkout."""
     name = hashlib.sha256(f"{session.resolve()} {commit}".encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"stn_core-worktree-{name}"
 
@@ -56,7 +56,7 @@ def add_worktree(repository: Path, worktree: Path, commit: str) -> None:
     """Check a commit out, once for all processes of a session.
 
     Raises:
-        UsageError: git cannot.
+        UsageError: git fails.
     """
     with FileLock(f"{worktree}.lock"):
         if (worktree / ".git").exists():
@@ -72,7 +72,7 @@ def add_worktree(repository: Path, worktree: Path, commit: str) -> None:
 
 
 def remove_worktree(repository: Path, worktree: Path) -> None:
-    """Take a commit's files away again."""
+    """Remove a commit's files."""
     _git(repository, "worktree", "remove", "--force", str(worktree))
     shutil.rmtree(worktree, ignore_errors=True)
     with contextlib.suppress(OSError):
@@ -87,14 +87,14 @@ def reference_code(
     imports: Sequence[str],
     folder: Path,
 ) -> ReferenceCode:
-    """What of a commit has to be imported, and from where.
+    """Which of a commit's modules to import, and from where.
 
     Args:
-        revision, commit: as of `find_commit`.
+        revision, commit: as for `find_commit`.
         worktree: where it is checked out.
         repository: the top folder of the session's own checkout.
-        imports: modules or files that register the user's own.
-        folder: where these are looked for.
+        imports: modules or files that register the user's models and datasets.
+        folder: where to look for them.
 
     Raises:
         UsageError: the session's own code was not imported from its checkout.
@@ -128,10 +128,10 @@ def reference_code(
 
 
 def _own_modules(names: Iterable[str], repository: Path, revision: str) -> Iterable[str]:
-    """Those of the modules that are the repository's own.
+    """The modules that belong to the repository.
 
     Raises:
-        UsageError: one is, but was imported from an installed copy.
+        UsageError: one belongs to it, but was imported from an installed copy.
     """
     for name in names:
         spec = importlib.util.find_spec(name)
@@ -149,7 +149,7 @@ def _own_modules(names: Iterable[str], repository: Path, revision: str) -> Itera
 
 
 def _is_within(path: Path, repository: Path) -> bool:
-    """Whether a path lies in a checkout; an environment of Python's that lies there does not."""
+    """Whether a path belongs to a checkout; a Python environment inside it does not."""
     path, environment = path.resolve(), Path(sys.prefix).resolve()
     return path.is_relative_to(repository) and not (
         environment != repository and path.is_relative_to(environment)
@@ -157,7 +157,7 @@ def _is_within(path: Path, repository: Path) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Git's answer, "" where it fails or is not there."""
+    """Git's answer, "" if it fails or is not installed."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(

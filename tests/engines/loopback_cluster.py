@@ -22,7 +22,7 @@ STORE_BYTES = 80 * 2**20
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What the cluster and whoever joins it have in common: loopback alone, and a token."""
+    """What the cluster and those who join it share: loopback only, and a token."""
     token = folder / "token"
     if not token.exists():
         token.touch(mode=0o600)

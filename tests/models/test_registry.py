@@ -1,4 +1,4 @@
-"""Registering a model of one's own, and what a mistake in asking for one says."""
+"""Registering a model, and the messages for mistakes in asking for one."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Tied(nn.Module):
 
 @pytest.fixture(scope="module", autouse=True)
 def own_model() -> Iterator[None]:
-    """A model of one's own, known for this module only."""
+    """A user's model, registered for this module only."""
     register_model(name="tied")(Tied)
     yield
     registry._MODELS._entries.pop("tied", None)

@@ -11,10 +11,10 @@ from stn_core.session.budgets import get_budget, list_budgets, register_budget
 @pytest.mark.parametrize("name", list_budgets())
 def test_a_budget_changes_a_recipe_by_dataset_then_by_family_then_by_both(name):
     budget = get_budget(name)
-    for pattern in (*budget.by_dataset, "of one's own"):
+    for pattern in (*budget.by_dataset, "unknown"):
         dataset = pattern.replace("*", "x")
         by_dataset = budget.recipe.replace(budget.by_dataset.get(pattern, {}))
-        assert budget.recipe_for(dataset, "of one's own") == by_dataset
+        assert budget.recipe_for(dataset, "unknown") == by_dataset
         for families, changes in budget.by_family.items():
             by_both = budget.by_dataset_and_family.get((pattern, families), {})
             expected = by_dataset.replace(changes).replace(by_both)
@@ -42,7 +42,7 @@ def test_every_pattern_that_matches_counts_and_the_last_overrules():
             ("a_*", "big_*"): {"weight_decay": 0.6},
         },
     )
-    recipe = budget.recipe_for("a_x", "of one's own")
+    recipe = budget.recipe_for("a_x", "unknown")
     assert (recipe.epochs, recipe.batch_size) == (5, 7)
     recipe = budget.recipe_for("a_y", "vit")
     assert (recipe.epochs, recipe.batch_size) == (4, 2)
@@ -50,7 +50,7 @@ def test_every_pattern_that_matches_counts_and_the_last_overrules():
     recipe = budget.recipe_for("a_y", "big_vit")
     assert (recipe.epochs, recipe.batch_size) == (3, 2)
     assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.3, 0.1, 0.6)
-    assert budget.recipe_for("a", "of one's own") == budget.recipe
+    assert budget.recipe_for("a", "unknown") == budget.recipe
 
 
 def test_distorted_sets_train_longer_than_the_plain_one():

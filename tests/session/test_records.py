@@ -1,4 +1,4 @@
-"""A record that was appended is there, whole, whoever else was writing."""
+"""A record that was appended is there, and complete, even with several writers."""
 
 import dataclasses
 import json

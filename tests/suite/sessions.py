@@ -1,4 +1,4 @@
-"""Sessions of the suite in a folder of their own, with models of one's own."""
+"""Sessions of the suite in a temporary folder, with small models."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Another commit trained beside the working tree, in a repository of one's own."""
+"""Another commit trained beside the working tree, in a repository of the test's own."""
 
 import json
 import subprocess

@@ -185,7 +185,7 @@ def test_only_a_session_that_was_asked_for_the_same_is_resumed(
 ):
     (tmp_path / "session.json").write_text(json.dumps(PLANNED))
     options = SimpleNamespace(**{**vars(ASKED), **changes})
-    line = f"--resume: {tmp_path}: {complaint}; give the same options again, or start anew"
+    line = f"--resume: {tmp_path}: {complaint}; give the same options again, or start a new session"
     with pytest.raises(UsageError, match=f"^{re.escape(line)}$"):
         check_resumed(tmp_path, options, device)
 

@@ -1,4 +1,4 @@
-"""The gate in a repository of one's own: its package, its model, its dataset, its baselines."""
+"""The gate in a user's repository: its package, its model, its dataset, its baselines."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""From files of one's own to a table: what a session says of them, and the options they need."""
+"""From a user's files to a table: what a session says about them, and the options they need."""
 
 import fnmatch
 import json

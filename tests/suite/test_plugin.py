@@ -1,4 +1,4 @@
-"""The plugin as a user meets it: sessions in a folder of their own, with models of one's own."""
+"""The plugin as a user sees it: sessions in a temporary folder, with the user's models."""
 
 import fnmatch
 import json
@@ -217,7 +217,7 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         stdout=subprocess.PIPE,
         text=True,
         cwd=pytester.path,
-        # Whoever runs the tests in the background has us inherit a SIGINT that is ignored.
+        # Tests that run in the background inherit a SIGINT that is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None:

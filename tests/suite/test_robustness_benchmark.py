@@ -1,4 +1,4 @@
-"""The robustness benchmark on a model of one's own: what it writes, shows and keeps closed."""
+"""The robustness benchmark on a user's model: what it writes and shows, and a test set unused."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command ``stn``: whatever it is given, and whoever reads what it prints, no traceback."""
+"""The command ``stn``: no traceback, whatever it is given and whatever reads its output."""
 
 import io
 import os

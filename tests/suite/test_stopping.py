@@ -17,7 +17,7 @@ pytestmark = needs_posix_signals
 
 @pytest.fixture(autouse=True)
 def sigint_as_in_a_terminal():
-    """Whoever runs the tests in the background has us inherit a SIGINT that is ignored."""
+    """Tests that run in the background inherit a SIGINT that is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -84,7 +84,7 @@ def load_birds(
 ) -> Dataset:
     """Load CUB-200-2011, or some of its classes.
 
-    A dataset of one's own is a registered function that calls this; its check is `check_birds`.
+    To add such a dataset, register a function that calls this, with `check_birds` as its check.
 
     The official test set is the test set; a tenth of the official training set validates. The
     images are decoded once and kept (see `decoded`). The hash covers the bytes of the image files

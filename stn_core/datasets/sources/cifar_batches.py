@@ -41,7 +41,7 @@ def read_batches(paths: list[Path]) -> Split:
 
 
 class _Remembered:
-    """Stands for a numpy class or function that a batch names, and keeps what it is told."""
+    """Stands for a numpy class or function that a batch names, and keeps its arguments."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments

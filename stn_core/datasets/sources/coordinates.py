@@ -1,7 +1,7 @@
 """Not-so-Clevr: find the pixel that a coordinate pair names (Liu et al. 2018, arXiv 1807.03247).
 
 The paper slides a 9×9 square over a 64×64 canvas. Here the square's centre is given as two numbers,
-and the class to be told is that one of the canvas's pixels: the paper's coordinate classification.
+and the class to predict is that one of the canvas's pixels: the paper's coordinate classification.
 """
 
 from __future__ import annotations

@@ -175,7 +175,8 @@ def _fill_file(path: Path, layout: Layout, fill: Callable[[Arrays], None]) -> bo
 
 
 def _reserve(path: Path, num_bytes: int) -> None:
-    """Make a file so long on the disk: a full one is told here, and not when a page is written."""
+    """Make a file so long on the disk: a full one is reported here, and not when a page is
+    written."""
     with path.open("wb") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, num_bytes)

@@ -64,7 +64,7 @@ def drift(
 
 
 class _DriftAgain(torch.autograd.Function):
-    """``_drift_at_once``, keeping its inputs only: whoever needs a derivative drifts again."""
+    """``_drift_at_once``, keeping its inputs only: a derivative needs another drift."""
 
     generate_vmap_rule = True
 

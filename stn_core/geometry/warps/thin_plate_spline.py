@@ -1,4 +1,4 @@
-"""Thin-plate splines: the smoothest map that moves a grid of control points as told."""
+"""Thin-plate splines: the smoothest map that moves a grid of control points by given offsets."""
 
 from __future__ import annotations
 
