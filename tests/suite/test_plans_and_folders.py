@@ -91,7 +91,7 @@ def test_sessions_that_start_in_the_same_second_have_a_folder_each(
     assert not contents(pytester.path / "results" / stopped_clock)
 
 
-def test_a_name_belongs_to_whoever_makes_the_folder(tmp_path):
+def test_a_name_belongs_to_the_session_that_makes_the_folder(tmp_path):
     claimed = [claim_folder(tmp_path / "results" / "now") for _ in range(3)]
     assert [folder.name for folder in claimed] == ["now", "now_2", "now_3"]
 
