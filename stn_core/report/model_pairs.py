@@ -180,6 +180,14 @@ def pairs_rows(pairs: Sequence[ModelPair]) -> list[dict[str, str]]:
     ]
 
 
+def pairs_page_rows(pairs: Sequence[ModelPair]) -> list[dict[str, Any]]:
+    """The rows as the table of a page takes them."""
+    return [
+        {"anchor": "", "verdict": pair.finding.name.lower(), "cells": cells}
+        for pair, cells in zip(pairs, pairs_rows(pairs), strict=True)
+    ]
+
+
 def pairs_answer(pairs: Sequence[ModelPair]) -> str:
     """The comparison in one sentence."""
     counts = collections.Counter(pair.finding for pair in pairs)

@@ -19,7 +19,7 @@ from stn_core.report.comparison_output import comparison_lines, comparison_page_
 from stn_core.report.dataset_section import dataset_sections
 from stn_core.report.figures import FigureFolder
 from stn_core.report.finished_session import Session, read_session
-from stn_core.report.model_pairs import ModelPair, compare_models, pairs_answer, pairs_rows
+from stn_core.report.model_pairs import ModelPair, compare_models, pairs_answer, pairs_page_rows
 from stn_core.report.page import render
 from stn_core.report.results_table import ResultsRow, ResultsTable, results_table
 from stn_core.report.sources import read_source, source_of_records
@@ -200,13 +200,7 @@ def build_page(
 
 def _pairs_of_page(pairs: Sequence[ModelPair]) -> dict[str, Any]:
     """A folded table; empty where nothing is compared."""
-    if not pairs:
-        return {}
-    rows = [
-        {"anchor": "", "verdict": pair.finding.name.lower(), "cells": cells}
-        for pair, cells in zip(pairs, pairs_rows(pairs), strict=True)
-    ]
-    return {"answer": pairs_answer(pairs), "rows": rows}
+    return {"answer": pairs_answer(pairs), "rows": pairs_page_rows(pairs)} if pairs else {}
 
 
 def _overview(results: _Results) -> dict[str, Any]:

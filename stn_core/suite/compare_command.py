@@ -31,7 +31,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         "--models",
         metavar="NAMES",
         help="instead of B: compare these models of A with each other on each dataset ('all' for"
-        " all of them); the table also goes to models.csv",
+        " all of them); the numbers also go to models.csv",
     )
     parser.add_argument(
         "--margin",
@@ -69,17 +69,21 @@ def _compare_models(given: argparse.Namespace) -> int:
         pairs_table,
         write_pairs,
     )
+    from stn_core.report.model_pairs_page import write_pairs_page
     from stn_core.report.sources import read_source
     from stn_core.report.text_table import WIDTH
 
     source = read_source(given.a)
     names = [] if given.models == "all" else split_names(given.models)
     pairs, complaints = compare_models(source, names, given.margin)
-    complain([*source.complaints, *complaints])
+    complaints = [*source.complaints, *complaints]
+    complain(complaints)
     table = pairs_table(pairs, shutil.get_terminal_size((WIDTH, 0)).columns)
     print("\n".join([pairs_answer(pairs), "", table, ""]))
     write_pairs(pairs, given.out / "models.csv")
-    show_path(given.out / "models.csv")
+    page = given.out / COMPARISON_FILE
+    write_pairs_page(pairs, source, page, given.out / FIGURES_FOLDER, complaints)
+    show_path(page)
     return 0
 
 

@@ -10,6 +10,12 @@ from stn_core.report.model_pairs import (
     pairs_answer,
     pairs_table,
 )
+from stn_core.report.model_pairs_page import (
+    MOST_NUMBERED_MODELS,
+    matrix_chart,
+    write_pairs_page,
+)
+from stn_core.report.svg import drawing_style
 from stn_core.suite.commands import main
 from tests.report.folders import a_run, write_session
 from tests.report.test_comparison import cell, source
@@ -69,12 +75,53 @@ def test_what_cannot_be_compared_is_one_line():
         compare_models(SIDE, ["good"])
 
 
+def matrix_of(pairs):
+    """What the matrix says, by row and column, and the model of each row."""
+    with drawing_style():
+        (axes,) = matrix_chart(pairs).axes
+    said = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
+    return said, [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_the_matrix_shows_each_pair_from_both_sides():
+    said, rows = matrix_of(compare_models(SIDE)[0])
+    assert rows == ["good", "near", "poor"]
+    assert len(said) == 6
+    assert said[0, 2] == "↑\n+7.00"
+    assert said[2, 0] == "↓\n-7.00"
+    assert {said[0, 1][0], said[1, 0][0]} == {"○"}
+    said, _ = matrix_of(compare_models(SIDE, ["good", "near"], margin_points=10.0)[0])
+    assert {text[0] for text in said.values()} == {"≈"}
+
+
+def test_a_matrix_of_many_models_has_symbols_alone():
+    many = source(*(cell(GOOD, f"m{number}") for number in range(MOST_NUMBERED_MODELS + 1)))
+    said, rows = matrix_of(compare_models(many)[0])
+    assert len(said) == len(rows) * (len(rows) - 1)
+    assert set(said.values()) == {"○"}
+
+
+def test_the_page_has_a_matrix_and_the_seeds_of_each_dataset(tmp_path):
+    both = source(*SIDE.cells, cell(POOR, "poor", dataset="e"))
+    pairs, _ = compare_models(both)
+    page, figures = tmp_path / "page.html", tmp_path / "figures"
+    write_pairs_page(pairs, both, page, figures, ["a run was left out"])
+    text = page.read_text()
+    assert pairs_answer(pairs) in text
+    assert "a run was left out" in text
+    names = [f"{kind}-smoke-{dataset}-cpu" for kind in ("pairs", "seeds") for dataset in "de"]
+    assert sorted(path.stem for path in figures.iterdir()) == names
+    assert text.count('<svg role="img"') == len(names)
+    assert text.count(">better</span>") == 3
+
+
 def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys):
     runs = [a_run(seed, model) for model in ("stn", "cnn") for seed in (0, 1)]
     folder = write_session(tmp_path / "s", runs, pictures=False)
     assert main(["compare", str(folder), "--models", "stn,cnn", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("0 of 1 pair of models differ; 1 is not distinguishable.")
+    assert (tmp_path / "comparison.html").exists()
     frame = pd.read_csv(tmp_path / "models.csv")
     assert frame["finding"].tolist() == ["not distinguishable"]
     assert frame["low_points"].iloc[0] < 0 < frame["high_points"].iloc[0]
