@@ -2,10 +2,10 @@
 
     pytest benchmarks/test_robustness.py -m robustness -k "digits-stn] or digits-cnn]" -n 2
 
-Nothing here judges a model. Each is trained once a seed with the session's recipe and looks at the
-test images changed by rising amounts; where the command line overrides the recipe, at the
-validation images, unless it says --final. Tables of means go to the terminal, every value to
-robustness.csv in the results folder.
+Nothing here judges a model; ``--gate-metrics invariance,misplaced_pixels`` does. Each is trained
+once a seed with the session's recipe and looks at the test images changed by rising amounts; where
+the command line overrides the recipe, at the validation images, unless it says --final. Tables of
+means go to the terminal, every value to robustness.csv in the results folder.
 """
 
 import csv

@@ -233,7 +233,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "gate-metrics",
             "metrics that can fail a cell beside accuracy and loss, comma-separated:"
-            " balanced_accuracy, worst_class_recall, macro_auc, calibration_error, or your own",
+            " balanced_accuracy, worst_class_recall, macro_auc, calibration_error, invariance,"
+            " misplaced_pixels, or your own",
             read_names,
             "NAMES",
             "STN_GATE_METRICS",

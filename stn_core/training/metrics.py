@@ -1,33 +1,71 @@
-"""Metrics other than accuracy and loss: functions of a model's logits and the labels."""
+"""Metrics other than accuracy and loss.
+
+Most are functions of a model's logits and the labels. Some look at the model itself: what it makes
+of changed images shows whether it is invariant, whatever its accuracy.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from stn_core.datasets import Split
 from stn_core.errors import UsageError, needs_extra
 from stn_core.registry import Registry
 from stn_core.session.metrics import PLAIN, SHARE, MetricInfo
 from stn_core.training.evaluation import Evaluation
+from stn_core.training.robustness import CHANGES, Robustness, robustness
 
-Function = Callable[[Tensor, Tensor], float]
+
+@dataclass(eq=False)
+class TrainedModel:
+    """A model after its training, and the images that it is measured on.
+
+    Args:
+        model: images ``(B, C, H, W)`` to logits ``(B, K)``.
+        split: the images, on the model's device.
+        normalise: uint8 images to what the model sees.
+        background: what lies outside of an image, per channel, in 0 to 255.
+    """
+
+    model: nn.Module
+    split: Split
+    normalise: Callable[[Tensor], Tensor]
+    background: tuple[float, ...]
+
+    @functools.cached_property
+    def on_changed_images(self) -> list[Robustness]:
+        """What it makes of images that are turned, scaled, shifted and sheared, measured once."""
+        found = robustness(self.model, self.split, self.normalise, self.background, CHANGES)
+        return list(found)
+
+
+Function = TypeVar("Function", bound=Callable[..., float | None])
 
 
 @dataclass(frozen=True)
 class _Entry:
-    function: Function
+    function: Callable[..., float | None]
     info: MetricInfo
+    of_model: bool
 
 
 _METRICS: Registry[_Entry] = Registry("metric")
 
 
 def register_metric(
-    *, higher_is_better: bool = True, floor: float = 0.003, scale: str = SHARE
+    *,
+    higher_is_better: bool = True,
+    floor: float = 0.003,
+    scale: str = SHARE,
+    of_model: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a metric under its function's name, for ``--gate-metrics``; a decorator.
 
@@ -40,6 +78,8 @@ def register_metric(
 
     Args:
         higher_is_better, floor, scale: see `stn_core.session.metrics.MetricInfo`.
+        of_model: the function takes a `TrainedModel` instead, and returns None for a model that has
+            no such value.
 
     Raises:
         UsageError: the name is taken, or an argument makes no sense.
@@ -47,7 +87,7 @@ def register_metric(
 
     def register(function: Function) -> Function:
         info = MetricInfo(function.__name__, higher_is_better, floor, scale)
-        _METRICS.add(info.name, _Entry(function, info))
+        _METRICS.add(info.name, _Entry(function, info, of_model))
         return function
 
     return register
@@ -67,15 +107,27 @@ def metric_info(name: str) -> MetricInfo:
     return _METRICS[name].info
 
 
-def measure(names: Iterable[str], evaluation: Evaluation) -> dict[str, float]:
-    """The values of some metrics.
+def measure(
+    names: Iterable[str], evaluation: Evaluation, trained: TrainedModel
+) -> dict[str, float]:
+    """The values of some metrics, without those that the model has no value of.
+
+    Args:
+        names: of registered metrics.
+        evaluation: of the model on the images.
+        trained: the model and the images.
 
     Raises:
         UsageError: there is no such metric, or its value is not finite.
     """
     values = {}
     for name in names:
-        value = float(_METRICS[name].function(evaluation.logits, evaluation.labels))
+        entry = _METRICS[name]
+        arguments = (trained,) if entry.of_model else (evaluation.logits, evaluation.labels)
+        found = entry.function(*arguments)
+        if found is None:
+            continue
+        value = float(found)
         if not math.isfinite(value):
             raise UsageError(f"the metric {name} is {value}, not a finite number")
         values[name] = value
@@ -129,3 +181,38 @@ def calibration_error(logits: Tensor, labels: Tensor) -> float:
     bins = Evaluation(logits, labels).calibration()
     gaps = sum(each["count"] * abs(each["confidence"] - each["accuracy"]) for each in bins)
     return gaps / len(labels)
+
+
+@register_metric(floor=0.01, of_model=True)
+def invariance(trained: TrainedModel) -> float | None:
+    """How often a prediction stays the same as its image is turned, scaled, shifted and sheared.
+
+    The area under the curve over the amounts of a change, as a share; the mean over the changes.
+    """
+    return _area([(one.change, one.amount, one.consistency) for one in trained.on_changed_images])
+
+
+@register_metric(higher_is_better=False, floor=0.1, scale=PLAIN, of_model=True)
+def misplaced_pixels(trained: TrainedModel) -> float | None:
+    """How far the warp of such images is from one that follows the change, in pixels.
+
+    Averaged as `invariance` is; None for a model that warps nothing.
+    """
+    found = trained.on_changed_images
+    return _area([(o.change, o.amount, o.misplaced) for o in found if o.misplaced is not None])
+
+
+def _area(points: Iterable[tuple[str, float, float]]) -> float | None:
+    """The mean height of the curves of several changes, None where there is no point.
+
+    Args:
+        points: change, amount and value.
+    """
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for change, amount, value in points:
+        curves.setdefault(change, []).append((amount, value))
+    heights = []
+    for curve in curves.values():
+        amounts, values = zip(*sorted(curve), strict=True)
+        heights.append(np.trapezoid(values, amounts) / (amounts[-1] - amounts[0]))
+    return float(np.mean(heights)) if heights else None

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from stn_core.datasets import Dataset, load_dataset
+from stn_core.datasets import Dataset, Split, load_dataset
 from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.without_gradients import without_gradients
@@ -32,7 +32,7 @@ from stn_core.training.evaluation import evaluate
 from stn_core.training.isolation import isolated
 from stn_core.training.logits import check_logits
 from stn_core.training.loop import train
-from stn_core.training.metrics import measure
+from stn_core.training.metrics import TrainedModel, measure
 from stn_core.training.torch_settings import TorchSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -140,12 +140,7 @@ def run_seed(
             train(run.model, dataset, cell.recipe, seed, run.normalise, watchers)
             run.record = replace(asked, **_training_fields(run))
             if run.record.status == "ok" and (settings.final or not cell.is_search):
-                started = time.perf_counter()
-                test_images = dataset.test.images.to(device)
-                run.evaluation = evaluate(
-                    run.model, test_images, dataset.test.labels, run.normalise
-                )
-                run.record = replace(run.record, **_test_fields(run, started, settings.metrics))
+                run.record = replace(run.record, **_test_fields(run, settings.metrics))
             if run.record.status == "ok":
                 run.record = replace(run.record, digest=_digest(run))
         except (Exception, SystemExit) as error:  # whatever a model raises, the other runs go on
@@ -256,10 +251,11 @@ def _training_fields(run: Run) -> dict[str, Any]:
     }
 
 
-def _test_fields(run: Run, started: float, metrics: Sequence[str]) -> dict[str, Any]:
-    """The fields of a record that the evaluation on the test images decides."""
-    evaluation = run.evaluation
-    assert evaluation
+def _test_fields(run: Run, metrics: Sequence[str]) -> dict[str, Any]:
+    """Evaluate the model on the test images: the fields of a record that this decides."""
+    started = time.perf_counter()
+    test = Split(run.dataset.test.images.to(run.device), run.dataset.test.labels)
+    evaluation = run.evaluation = evaluate(run.model, test.images, test.labels, run.normalise)
     if not math.isfinite(evaluation.cross_entropy):
         return {"status": "diverged", "message": "the test loss was not finite"}
     return {
@@ -269,7 +265,11 @@ def _test_fields(run: Run, started: float, metrics: Sequence[str]) -> dict[str, 
         "test_cross_entropy": evaluation.cross_entropy,
         "confusion": evaluation.confusion(),
         "worst_mistakes": evaluation.worst_mistakes(),
-        "metrics": measure(metrics, evaluation),
+        "metrics": measure(
+            metrics,
+            evaluation,
+            TrainedModel(run.model, test, run.normalise, run.dataset.background),
+        ),
     }
 
 

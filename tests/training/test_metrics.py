@@ -1,5 +1,6 @@
 """Metrics of logits and labels, against scikit-learn's."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,9 @@ import sklearn.metrics
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+from stn_core.datasets import Split
 from stn_core.errors import UsageError
 from stn_core.session.cells import Cell
 from stn_core.session.metrics import MetricInfo
@@ -16,8 +19,21 @@ from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
 from stn_core.training import metrics as module
 from stn_core.training.evaluation import Evaluation
-from stn_core.training.metrics import list_metrics, measure, metric_info, register_metric
+from stn_core.training.metrics import (
+    TrainedModel,
+    list_metrics,
+    metric_info,
+    register_metric,
+)
+from stn_core.training.robustness import CHANGES, Robustness, robustness
 from stn_core.training.run_cell import RunSettings, run_cell
+
+IMAGE = Split(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+NOBODY = TrainedModel(nn.Identity(), IMAGE, nn.Identity(), (0.0,))
+
+
+def measure(names, found, trained=NOBODY):
+    return module.measure(names, found, trained)
 
 
 def evaluation(seed, classes=4, images=60):
@@ -68,6 +84,47 @@ def test_the_default_measures_nothing_more_and_what_is_asked_for_is_kept():
     assert "metrics" not in json.loads(usual.to_json())
     assert list(asked.metrics) == ["macro_auc"]
     assert RunRecord.from_dict(json.loads(asked.to_json())) == asked
+
+
+INVARIANCE = ("invariance", "misplaced_pixels")
+
+
+def test_invariance_is_the_mean_height_of_the_curves_over_the_changes(monkeypatch):
+    found = [
+        Robustness("rotation", "degrees", 0, 0.9, 1.0, 0.0),
+        Robustness("rotation", "degrees", 10, 0.9, 0.6, 2.0),
+        Robustness("rotation", "degrees", 40, 0.9, 0.2, 2.0),
+        Robustness("translation", "pixels", 0, 0.9, 1.0, 0.0),
+        Robustness("translation", "pixels", 4, 0.9, 0.5, 3.0),
+    ]
+    monkeypatch.setattr(module, "robustness", lambda *_: found)
+    values = measure(INVARIANCE, evaluation(0))
+    turned = (10 * (1.0 + 0.6) / 2 + 30 * (0.6 + 0.2) / 2) / 40
+    assert values["invariance"] == pytest.approx((turned + 0.75) / 2)
+    assert values["misplaced_pixels"] == pytest.approx(((10 * 1.0 + 30 * 2.0) / 40 + 1.5) / 2)
+
+
+@pytest.mark.parametrize(("model", "has"), [("cnn", INVARIANCE[:1]), ("stn", INVARIANCE)])
+def test_what_a_model_makes_of_changed_images_is_measured_and_moves_no_digest(
+    monkeypatch, model, has
+):
+    calls = []
+
+    def few_changes(*arguments):
+        calls.append(arguments)
+        shift = dataclasses.replace(CHANGES[2], amounts=(0, 4))
+        return robustness(*arguments[:-1], [shift])
+
+    monkeypatch.setattr(module, "robustness", few_changes)
+    cell = Cell(model, "digits", "smoke", Recipe(epochs=1))
+    (usual,) = run_cell(cell, [0])
+    (asked,) = run_cell(cell, [0], RunSettings(metrics=INVARIANCE))
+    assert usual.digest == asked.digest
+    assert tuple(asked.metrics) == has
+    assert 0.1 < asked.metrics["invariance"] < 1.0
+    assert len(calls) == 1  # for both metrics
+    if "misplaced_pixels" in has:  # an STN of one epoch follows little of a shift by 4 pixels
+        assert 0.5 < asked.metrics["misplaced_pixels"] < 3.0
 
 
 def test_a_value_that_is_not_finite_is_one_line(monkeypatch):
