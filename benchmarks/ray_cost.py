@@ -3,10 +3,10 @@
     python -m benchmarks.ray_cost efficiency
     python -m benchmarks.ray_cost driver
 
-from the repository's root, on a quiet machine. ``efficiency`` trains equal runs in one process, then
-on a cluster of two one-core workers. In ``driver`` 16 workers sleep instead of training: it measures
-how busy the process is that hands out tasks and keeps records, and how late a record comes. Both
-start a cluster on loopback, with a token, and stop it again.
+from the repository's root, on a quiet machine. ``efficiency`` trains equal runs in one process, and
+then on a cluster of two one-core workers. In ``driver``, 16 workers sleep instead of training: it
+measures how busy the process is that hands out tasks and keeps records, and how late a record
+comes. Both start a cluster on loopback, with a token, and stop it again.
 """
 
 from __future__ import annotations

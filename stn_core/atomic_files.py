@@ -116,7 +116,7 @@ def remove_unfinished(path: Path) -> None:
 
 
 _CRC = "crc32:"
-"""What a checksum begins with that is a CRC-32; any other is a SHA-256."""
+"""The prefix of a checksum that is a CRC-32; one without it is a SHA-256."""
 
 _CHECKED_BYTES = 1 << 24
 """Of a tensor at a time."""
@@ -128,7 +128,7 @@ def write_tensors(
     """Write tensors and a JSON document into one file, in one piece.
 
     Args:
-        path: of the file; its folder is made where there is none.
+        path: of the file; its folder is created if needed.
         tensors: on any device, in any memory format, one behind several names too.
         document: JSON types.
         quick: as for `tensors_metadata`.

@@ -22,9 +22,9 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 def printable(text: str) -> str:
     """A text from a file, a model or an exception, as it may go to a terminal, a table or a file.
 
-    What would move the cursor, begin a line or turn the direction of reading is escaped as Python
-    escapes it (``\\n``, ``\\x1b``), and so is what no encoding can write. A text that is printable
-    stays as it is.
+    Characters that would move the cursor, start a line or change the direction of reading are
+    escaped as Python escapes them (``\\n``, ``\\x1b``), and so are those that no encoding can
+    write. A printable text stays as it is.
     """
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 

@@ -230,7 +230,7 @@ def _distorted_entry(name: str, kind: str, plain_name: str, plain: _Entry) -> _E
 
 @contextmanager
 def _hidden_file_told(name: str, root: Path | None) -> Iterator[None]:
-    """Where a registered dataset cannot be had, name the file that would be it otherwise."""
+    """If a registered dataset is missing, name the file that would provide it."""
     try:
         yield
     except UsageError as error:
@@ -245,7 +245,7 @@ def _hidden_file_told(name: str, root: Path | None) -> Iterator[None]:
 
 
 def _hidden_file(name: str, root: Path | None) -> Path | None:
-    """The .npz file with the name of a registered dataset, where there is one to be seen."""
+    """The .npz file with the name of a registered dataset, if there is one."""
     try:
         return npz_file(name, root) if name in _DATASETS else None
     except UsageError:  # the folder may not be looked into, which the dataset's own error says

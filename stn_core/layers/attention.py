@@ -20,7 +20,7 @@ class SelfAttention(nn.Module):
         heads: number of heads; it divides ``dim``.
 
     Raises:
-        UsageError: the heads do not divide the width, or there is none.
+        UsageError: there are no heads, or they do not divide the width.
     """
 
     def __init__(self, dim: int, heads: int) -> None:

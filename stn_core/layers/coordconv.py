@@ -1,4 +1,4 @@
-"""CoordConv: convolutions that are told where they are (Liu et al. 2018, arXiv 1807.03247)."""
+"""CoordConv: convolutions that see the coordinates (Liu et al. 2018, arXiv 1807.03247)."""
 
 from __future__ import annotations
 

@@ -137,9 +137,9 @@ class SpatialTransformer(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
-        # Made anew where they went: module.to_empty() leaves buffers without values, and these are
-        # in no saved state that would bring them. The identity stays float32 at least, and theta
-        # with it: bfloat16 has no number between 1 and 1.0078.
+        # Made again on the new device: module.to_empty() leaves buffers without values, and no
+        # saved state has these. The identity, and with it theta, stays float32 at least: bfloat16
+        # has no number between 1 and 1.0078.
         dtype = working_dtype(self.identity)
         self.identity = self.warp.identity(device=self.identity.device, dtype=dtype)
         if self.fill is not None:

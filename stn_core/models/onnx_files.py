@@ -46,7 +46,7 @@ def write_onnx(path: Path, saved: SavedModel) -> None:
     """Write a saved model as an ONNX file with a dynamic batch.
 
     Args:
-        path: of the file; its folder is made where there is none.
+        path: of the file; its folder is created if needed.
         saved: on the CPU.
 
     Raises:

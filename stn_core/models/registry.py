@@ -75,7 +75,7 @@ class _Entry:
     builder: Callable[..., nn.Module]
     info: ModelInfo
     options: Mapping[str, Any]
-    """Name to default, which is `_NEEDED` where there is none."""
+    """Name to default; `_NEEDED` if it has no default."""
     takes_any: bool
     """Whether its builder takes options that it does not name."""
 
@@ -190,8 +190,8 @@ def register_model(
         core: part of a default run.
         channels_last: trained in that memory format.
         tags: see :class:`ModelInfo`.
-        options: names and defaults of what a builder takes as ``**options``; without them it is
-            passed any option.
+        options: names and defaults of what a builder takes as ``**options``; without them it gets
+            any option.
 
     Raises:
         UsageError: the name is taken.

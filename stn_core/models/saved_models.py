@@ -43,7 +43,7 @@ class ModelConfiguration:
     Args:
         model: its name, a variant's or another library's too.
         in_shape: channels, height and width of an image.
-        class_names: one per class; logit k speaks for ``class_names[k]``.
+        class_names: one per class; logit k belongs to ``class_names[k]``.
         background: what an empty pixel is after normalisation, per channel.
         mean, std: of the training images' pixels in [0, 1], per channel.
         dataset, data_hash: what it was trained on.
@@ -80,7 +80,8 @@ class ModelConfiguration:
         """The configuration of a JSON object.
 
         Raises:
-            UsageError: it is none, or a field is missing, unknown or of another type.
+            UsageError: it is not a configuration, or a field is missing, unknown or of another
+                type.
         """
         found = checked(cls, values, "its configuration: ")
         return dataclasses.replace(found, class_names=tuple(map(printable, found.class_names)))
@@ -138,7 +139,7 @@ def save_model(path: Path, model: nn.Module, configuration: ModelConfiguration) 
     What a model keeps outside its ``state_dict`` is not saved.
 
     Args:
-        path: of the file; its folder is made where there is none.
+        path: of the file; its folder is created if needed.
         model: on any device.
         configuration: of that model.
 

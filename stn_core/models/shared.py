@@ -1,4 +1,4 @@
-"""An STN whose localisation network begins with the classifier's own convolutions."""
+"""An STN whose localisation network starts with the classifier's own convolutions."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class ParallelTransformers(nn.Module):
         transformers: at least one, all of one output size.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it has none.
     """
 
     def __init__(self, transformers: Sequence[SpatialTransformer]) -> None:

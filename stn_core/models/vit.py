@@ -105,7 +105,7 @@ def choose_patch(size_hw: tuple[int, int], patch: int | tuple[int, int] | None) 
             divisor of the side that is nearest to 8, 4 to 16.
 
     Raises:
-        UsageError: the patch is none, or it, or each of the usual ones, fails to divide the image.
+        UsageError: the patch is invalid, or no patch divides the image.
     """
     height, width = size_hw
     if patch is None:

@@ -1,4 +1,4 @@
-"""How far the runs of a session are, as each process that trains says it in a small file."""
+"""How far the runs of a session are, as each training process reports in a small file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Beat:
 
 
 def write_beat(folder: Path, beat: Beat) -> None:
-    """Say how far the run of this process is.
+    """Report how far the run of this process is.
 
     Raises:
         OSError: it cannot be written.
@@ -40,12 +40,12 @@ def write_beat(folder: Path, beat: Beat) -> None:
 
 
 def end_beat(folder: Path) -> None:
-    """Say that this process runs nothing any more."""
+    """Report that this process has finished its run."""
     _file(folder).unlink(missing_ok=True)
 
 
 def read_beats(folder: Path) -> list[Beat]:
-    """How far the runs of all processes are; what cannot be read, or was left behind, is not."""
+    """How far the runs of all processes are; unreadable and outdated files are skipped."""
     beats = []
     for file in sorted(folder.glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -54,7 +54,7 @@ def read_beats(folder: Path) -> list[Beat]:
 
 
 def discard_beats(folder: Path) -> None:
-    """Remove what the processes of a session that is over said."""
+    """Remove the files of a finished session."""
     with contextlib.suppress(OSError):
         for file in folder.iterdir():
             file.unlink()

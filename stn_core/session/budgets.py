@@ -97,7 +97,7 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     # At the full rate 4 of 20 runs on digits_rts lost their images out of the frame for good
     # (smoke, 2026-11-21); the authors train this network at a hundredth of the STN's rate.
     "ic_stn": {"learning_rate_scales": (("transformer.localisation.*", 0.1),)},
-    # Trained on two quadrants, seeds 0 to 2 told all of a third one with this weight decay, and
+    # Trained on two quadrants, seeds 0 to 2 predicted all of a third with this weight decay, and
     # 63, 73 and 100 % of it with a tenth (2026-11-28).
     "coordconv": {"weight_decay": 1.0},
     "deconv": {"learning_rate": 0.02, "batch_size": 32, "epochs": 30},

@@ -18,7 +18,7 @@ with needs_extra("suite"):
 
 
 def read_evidence(path: Path) -> list[RunRecord]:
-    """The records of an evidence file, sorted; none where there is no file.
+    """The records of an evidence file, sorted; none if there is no file.
 
     Raises:
         UsageError: it cannot be read, or a line of it is no record.

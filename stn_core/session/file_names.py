@@ -50,7 +50,7 @@ def file_stem(*parts: str) -> str:
 
 
 def safe_stem(name: str) -> str:
-    """A name for a file, without its ending: the name itself, or one with a hash where it is none.
+    """A name for a file, without its ending: the name itself, or one with a hash if it is unusable.
 
     Args:
         name: any text.

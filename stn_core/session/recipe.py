@@ -39,7 +39,8 @@ class Recipe:
         batch_size: images a step. The last, smaller batch of an epoch is left out.
         epochs: passes over the training images; the most, where early stopping is on.
         precision: "float32", or "bfloat16" for autocast.
-        max_shift_pixels: augmentation: each image moved by up to so many whole pixels on both axes.
+        max_shift_pixels: augmentation: each image moved by up to this many whole pixels on both
+            axes.
         horizontal_flip: augmentation: half of the images mirrored left to right.
         label_smoothing: in [0, 1).
         patience: epochs without improvement of the validation loss after which training stops and

@@ -285,7 +285,7 @@ class RecordsFollower:
         self._read = path.stat().st_size if path.exists() else 0
 
     def new(self) -> list[RunRecord]:
-        """The records that were appended since the last time; what is none of them is not told."""
+        """The records that were appended since the last time; other lines are skipped silently."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:

@@ -91,7 +91,7 @@ class SessionStore:
         return records, complaints
 
     def artifacts(self, record: RunRecord) -> Artifacts:
-        """The arrays that a run left; those of another run of its name are told by their digest.
+        """The arrays that a run left; another run's arrays of the same name differ in their digest.
 
         Raises:
             UsageError: it left none, or they cannot be read.

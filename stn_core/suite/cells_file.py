@@ -36,7 +36,7 @@ class CellEntry:
         model: its name, with or without options in brackets.
         options: of the model, in addition to those.
         recipe: fields of the budget's recipe that the cell changes.
-        place: what an error begins with: the file and the entry's number.
+        place: the start of an error message: the file and the entry's number.
     """
 
     dataset: str

@@ -84,7 +84,7 @@ def write_claims(
 
     Args:
         judged: the claims.
-        folder: made where there is none.
+        folder: created if needed.
         command: what makes these pages again.
         command_of: what measures and judges the claim of an id alone, None where nothing does.
 

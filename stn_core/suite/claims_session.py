@@ -129,7 +129,7 @@ class ClaimsSession:
         self._given_up: set[tuple[str, int]] = set()
         self._read: tuple[object, Stored] | None = None
         self._found: tuple[Stored, list[JudgedClaim]] | None = None
-        _ = self._stored  # what is damaged is told before anything runs
+        _ = self._stored  # so that damaged files are reported before anything runs
         if self._trains and self._context.checkout[1]:
             raise UsageError(
                 self._context.spell(
@@ -157,7 +157,7 @@ class ClaimsSession:
             Why runs were not started, "" where all are there.
 
         Raises:
-            UsageError: a run failed, its data cannot be had, or its record cannot be kept.
+            UsageError: a run failed, its data cannot be loaded, or its record cannot be kept.
         """
         failures = []
         while self._trains and (missing := self._missing(claim)):
@@ -199,7 +199,7 @@ class ClaimsSession:
 
     @property
     def _stored(self) -> Stored:
-        """What is stored, read anew once a process has added a record."""
+        """What is stored, read again after a process has added a record."""
         path = self._evidence
         status = path.stat() if path.exists() else None
         version = status and (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -209,7 +209,7 @@ class ClaimsSession:
 
     @property
     def _judged(self) -> list[JudgedClaim]:
-        """All claims, judged anew once there is another record."""
+        """All claims, judged again after each new record."""
         stored = self._stored
         if self._found is None or self._found[0] is not stored:
             self._found = stored, judge_claims(self._claims.claims, stored)
@@ -252,7 +252,7 @@ class ClaimsSession:
             lock.release()
 
     def _train(self, cell: Cell, seed: int) -> list[str]:
-        """Train one run and keep its record; why there is none, where it failed."""
+        """Train one run and keep its record; returns why it failed, if it did."""
         from stn_core.engines import EngineError, Task
 
         context = self._context

@@ -124,7 +124,7 @@ def read_paths(text: str) -> tuple[str, ...]:
     """One or more paths, separated by commas.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there are no paths.
     """
     paths = tuple(map(read_path, _parts(text)))
     if not paths:

@@ -44,7 +44,7 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last; None if there is none that this owner can use."""
+        """The state that was saved last; None if this owner can use none."""
         try:
             owner, state = _read(self.path)
         except FileNotFoundError:

@@ -62,7 +62,7 @@ class Evaluation:
         return self._described(wrong[confidence.argsort(descending=True, stable=True)][:count])
 
     def first_mistakes(self, count: int = 16) -> list[dict[str, float]]:
-        """The first wrong images, a fair sample of them all; entries as of `worst_mistakes`."""
+        """The first wrong images, a fair sample of all mistakes; entries as in `worst_mistakes`."""
         return self._described(self._wrong()[:count])
 
     def _wrong(self) -> Tensor:

@@ -112,6 +112,6 @@ def _length(paper_pixels: float, size_hw: SizeHW) -> float:
 
 
 def _canvas(paper_pixels: int, size_hw: SizeHW) -> SizeHW:
-    """The paper's canvas of so many pixels a side, for images of another size."""
+    """The paper's canvas of that many pixels a side, for images of another size."""
     height, width = size_hw
     return round(paper_pixels * height / PAPER_SIZE), round(paper_pixels * width / PAPER_SIZE)

@@ -25,7 +25,7 @@ class Source:
         shape: (C, H, W) of the images, from headers alone; None where those do not say it. Raises a
             UsageError where there is no such dataset.
         load: makes the dataset of that name.
-        resizes: whether the images can be had in a chosen size.
+        resizes: whether the images can be resized.
     """
 
     shape: Callable[[], Shape | None]
@@ -82,7 +82,7 @@ def can_be_file(name: str) -> bool:
 
 
 def npz_file(name: str, root: Path | None) -> Path | None:
-    """The .npz file of a name in the data folder, where there is one."""
+    """The .npz file of a name in the data folder, if there is one."""
     if root is None or not can_be_file(name):
         return None
     path = root / f"{name}.npz"

@@ -95,7 +95,7 @@ def read_listing(
 
 
 def _read_table(path: Path, fields: int) -> dict[int, list[str]]:
-    """Lines of a number and so many fields, by their number."""
+    """Lines of a number and that many fields, by their number."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

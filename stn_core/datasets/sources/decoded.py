@@ -48,7 +48,7 @@ Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 def decoded_once(
     name: str, files: Sequence[Path], reading: str, decode: Callable[[], Tensors]
 ) -> Tensors:
-    """The tensors that files decode to, from the kept copy where there is one.
+    """The tensors that files decode to, from the kept copy if there is one.
 
     Args:
         name: what the kept file's name begins with.
@@ -97,7 +97,7 @@ def filled_once(
 
 
 def cache_folder() -> Path | None:
-    """The folder for what can be made again: STN_CACHE, else a part of the user's own.
+    """The folder for what can be made again: STN_CACHE, or else one in the user's cache.
 
     Returns:
         The folder, which need not exist; None if the home that it is in is not known.

@@ -38,7 +38,7 @@ READING_VERSION = 1
 """Of how files become images; part of a kept copy's name."""
 
 KEPT_FROM = 1 << 27
-"""Bytes of images from which they are kept decoded and shared; less is read anew each time."""
+"""From this many bytes of images, they are kept decoded and shared; fewer are read each time."""
 
 Shape = tuple[int, int, int]
 

@@ -43,7 +43,7 @@ _READ_ERRORS = (
     lzma.LZMAError,
     EOFError,
     OSError,
-    ValueError,  # numpy: a header that is none, or fewer bytes than it promises
+    ValueError,  # numpy: an invalid header, or fewer bytes than it announces
     tokenize.TokenError,  # numpy: a header that ends in the middle of a bracket
     RuntimeError,  # zipfile: encrypted, or compressed in a way that it does not know
 )

@@ -206,7 +206,7 @@ def _exit_rate(
     the flow does not depend, to first order, on when a step passes from one to the other.
 
     The time t to cover a distance D is the root of D = v t + a t²/2, so 1/t = (v + root)/(2 D) with
-    root = sqrt(v² + 2 a D); where there is none the time to the turning point serves.
+    root = sqrt(v² + 2 a D); if it has no solution, the time to the turning point is used.
     """
     fastest = torch.full_like(lines[0], 2 * _TINY)
     velocities = _across_edges(velocity)

@@ -34,7 +34,7 @@ def family_named(name: str) -> type[Warp]:
 
 
 def families_with(num_params: int) -> list[str]:
-    """The names of the families that have so many parameters by default, sorted."""
+    """The names of the families that have that many parameters by default, sorted."""
     return [name for name in FAMILIES.names() if FAMILIES[name]().num_params == num_params]
 
 

@@ -28,7 +28,7 @@ _SEARCH_STEPS = 16
 _WALK_STEPS = 3
 # Two solutions farther apart than this share of the lattice's step are not one.
 _APART = 1e-3
-# Beyond so many half-widths no solution is looked for.
+# No solution is looked for beyond this many half-widths.
 FARTHEST = 100.0
 # How many pairs of a target and a lattice point are held at once: 64 MiB in float64.
 _PAIRS_AT_ONCE = 2**23

@@ -64,7 +64,7 @@ class ThinPlateSpline(Warp):
         self._place(torch.get_default_device())
 
     def inverse_points_and_mask(self, theta: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
-        """The inverse, and where there is one.
+        """The inverse, and where it exists.
 
         Args:
             theta: (B, P).
@@ -78,7 +78,7 @@ class ThinPlateSpline(Warp):
             return self._invert(theta, xy)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # The constants follow the module to its device but keep their type, and are made anew
+        # The constants follow the module to its device but keep their type, and are made again
         # there. As buffers they would be rounded by module.half(), and left without values by
         # module.to_empty().
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
