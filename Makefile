@@ -25,7 +25,7 @@ bench: $(INSTALLED)  ## train and judge the nine core models on the embedded dig
 	$(BIN)/pytest benchmarks -m core -n 2 --device cpu $(REMEMBER) $(ARGS)
 
 test: $(INSTALLED)  ## the property tests, shuffled; ARGS=--randomly-seed=N repeats an order
-	$(BIN)/pytest tests -n 2 -p randomly $(ARGS)
+	$(BIN)/pytest tests -n 2 --dist worksteal -p randomly $(ARGS)
 
 nightly: $(INSTALLED)  ## the tests that take longer than make test has
 	$(BIN)/pytest tests -m nightly -n 2 --dist loadscope $(ARGS)

@@ -93,6 +93,7 @@ def test_it_is_committed_without_results():
             assert (cell.outputs, cell.execution_count) == ([], None)
 
 
+@pytest.mark.nightly
 def test_every_section_has_a_paragraph_and_shows_what_it_speaks_of(run_notebook, workplace):
     notebook = run_notebook(workplace / "notebooks")
     pairs = len(notebook.cells) // 2

@@ -244,6 +244,7 @@ def test_another_forward_of_the_convolution_is_what_runs(how):
     torch.testing.assert_close(layer(image), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("with_r", [False, True])
 def test_compiled_equals_eager(with_r):
     layer = CoordConv2d(2, 3, 3, with_r=with_r).double()

@@ -222,6 +222,7 @@ def test_nan_flows_through():
     assert not lost[[0, 2]].any()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("padding", ["reflection", [-0.42, 1.7]])
 def test_compiled_equals_eager(padding):
     layer = transformer(nudge=0.1, padding=padding, out_size=(6, 7)).double()

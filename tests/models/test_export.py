@@ -14,6 +14,7 @@ from stn_core.layers.spatial_transformer import SpatialTransformer, zero_residua
 from stn_core.models import list_models
 from tests.models.parts import layers_of
 from tests.models.test_laws import images_of, shape_of, trained
+from tests.nightly import mostly_nightly
 
 TRACED_BATCH, OTHER_BATCHES = 4, (1, 7)
 
@@ -47,13 +48,7 @@ ON_EVERY_RUN = {"deform_cnn", "polar", "stn_coordboth", "stn_tps", "vit"}
 """What the others are made of: an export takes seconds, so those run nightly."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in ON_EVERY_RUN else pytest.mark.nightly)
-        for name in list_models()
-    ],
-)
+@pytest.mark.parametrize("name", mostly_nightly(list_models(), on_every_run=ON_EVERY_RUN))
 def test_a_model_exports_with_a_dynamic_batch(name: str) -> None:
     model = with_few_steps(trained(name))
     program = exported(model, images_of(shape_of(name), TRACED_BATCH))

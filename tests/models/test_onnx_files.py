@@ -20,16 +20,11 @@ from stn_core.models.saved_models import SavedModel
 from tests.configurations import configuration_of
 from tests.models.test_export import with_few_steps
 from tests.models.test_laws import OPTIONS
+from tests.nightly import mostly_nightly
 
-ON_EVERY_RUN = {"stn", "vit"}
-"""An export takes seconds, so the others run nightly."""
-
+# An export takes seconds.
 with_most_nightly = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in ON_EVERY_RUN else pytest.mark.nightly)
-        for name in list_models()
-    ],
+    "name", mostly_nightly(list_models(), on_every_run=["stn"])
 )
 
 

@@ -16,7 +16,10 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking")
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,7 @@ def drawn(tasks, figures):
     return sections, sorted(path.name for path in figures.iterdir())
 
 
+@pytest.mark.nightly
 def test_processes_draw_what_one_process_would(tasks, tmp_path, monkeypatch):
     here = drawn(tasks, tmp_path / "here")
     monkeypatch.setattr(cell_drawing, "CELLS_A_PROCESS", 1)

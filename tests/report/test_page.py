@@ -167,6 +167,7 @@ def drawn_artifacts(digest):
     return drawn
 
 
+@pytest.mark.nightly
 def test_thirty_cells_of_digits_stay_below_five_megabytes(tmp_path):
     confusion = np.full((10, 10), 1234).tolist()
 
@@ -184,6 +185,7 @@ def test_thirty_cells_of_digits_stay_below_five_megabytes(tmp_path):
     assert one + 29 * (size(["stn", "cnn"]) - one) < 5e6
 
 
+@pytest.mark.nightly
 def test_the_report_never_imports_torch(folder, tmp_path):
     code = (
         "import sys; from stn_core.suite.commands import main;"

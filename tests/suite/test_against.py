@@ -27,6 +27,7 @@ def compare(pytester, run_here, repository):
     return run
 
 
+@pytest.mark.nightly
 def test_what_is_unchanged_is_identical_and_what_is_worse_fails(compare, repository):
     cache = f"--stn-against-cache={repository / 'results' / 'cache'}"
     same = compare("--stn-against", "HEAD", cache, "-n", "1")
@@ -84,6 +85,7 @@ def test_a_cache_that_is_damaged_or_newer_is_refused(cached, change):
         cached(record(0).to_json(), record(0).to_json().replace(*change))
 
 
+@pytest.mark.nightly
 def test_a_model_that_the_commit_lacks_is_new_and_one_that_is_gone_is_said(compare, repository):
     models = repository / "acme" / "models.py"
     models.write_text(MODELS.replace("def acme_net", "def acme_net_2"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import select
 
 pytest_plugins = ["pytester"]
@@ -36,7 +37,7 @@ def pytest_stn_callbacks(config):
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+@pytest.mark.parametrize("workers", IN_ONE_PROCESS_AND_WITH_WORKERS)
 def test_a_hook_names_callbacks_and_the_summary_names_what_failed(bench, pytester, workers):
     pytester.makeconftest(CONFTEST)
     result = bench(*select("tiny"), "--seeds", "3", "--epochs", "1", *workers)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import GATE, git
 
 pytest_plugins = ["pytester"]
@@ -84,7 +85,7 @@ def test_a_marker_of_the_project_called_core_is_not_put_on_cells(pytester, run_h
     result.assert_outcomes(passed=1, deselected=result.parseoutcomes()["deselected"])
 
 
-@pytest.mark.parametrize("n", [(), ("-n", "1")])
+@pytest.mark.parametrize("n", IN_ONE_PROCESS_AND_WITH_WORKERS)
 def test_a_wrong_variable_disturbs_no_session_without_cells(pytester, run_here, monkeypatch, n):
     for name in ("BUDGET", "SEEDS", "SHARD", "RESUME", "BASELINES", "THREADS", "DATA"):
         monkeypatch.setenv(f"STN_{name}", "~nobody_at_all/nonsense")
@@ -198,7 +199,7 @@ SKIPPING = {
 @pytest.mark.parametrize(
     ("mark", "reason"), [("a mark", "need --runslow"), ("expected to fail", "*known to be slow*")]
 )
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+@pytest.mark.parametrize("workers", IN_ONE_PROCESS_AND_WITH_WORKERS)
 def test_a_skipped_cell_says_so_and_the_session_passes(pytester, run_here, mark, reason, workers):
     pytester.makepyfile(test_bench=GATE)
     pytester.makeconftest(

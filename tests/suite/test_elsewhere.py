@@ -65,6 +65,7 @@ def lines_of_cells(result):
     return [line.split()[0] for line in result.outlines if line.startswith("smoke/digits/")]
 
 
+@pytest.mark.nightly
 def test_verdicts_records_and_files_are_those_of_a_sequential_session(bench, elsewhere, pytester):
     stored = (*THREE[:2], "--update-baselines", "--seeds", "2")
     assert bench(*stored).ret == 0

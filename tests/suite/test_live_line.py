@@ -136,6 +136,7 @@ def test_without_a_terminal_there_are_plain_lines_unless_pytest_is_quiet(quick):
         assert ("\n0 of 9 cells · …\n" in file.getvalue()) == (not is_silent)
 
 
+@pytest.mark.nightly
 @needs_posix_signals
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_a_session_on_a_terminal_has_the_line_and_loses_it(bench, pytester, workers):

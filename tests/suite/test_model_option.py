@@ -60,6 +60,7 @@ def test_a_model_that_there_is_not_is_one_line(bench, models):
     assert models.partition("[")[0].rpartition(":")[2] in result.stdout.str()
 
 
+@pytest.mark.nightly
 def test_other_libraries_models_are_cells_like_any_other(bench, pytester):
     asked = "timm:test_resnet[drop_rate=0.1],torchvision:shufflenet_v2_x0_5"
     result = bench("--model", asked, *SHORT, "--save-models")

@@ -13,6 +13,7 @@ from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.folder import hold_folder
 from tests.examples import environment, record
+from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.platforms import needs_posix_signals
 from tests.suite.sessions import command, commit, contents, exactly, folders, select, tables
 
@@ -26,6 +27,7 @@ def finished_runs(path):
     return {(run["model"], run["seed"]): run["digest"] for run in found if run["status"] == "ok"}
 
 
+@pytest.mark.nightly
 @needs_posix_signals
 def test_a_killed_session_is_resumed_and_ends_as_if_nothing_had_happened(bench, pytester):
     assert bench(*TWO).ret == 0
@@ -58,6 +60,7 @@ def test_a_killed_session_is_resumed_and_ends_as_if_nothing_had_happened(bench, 
     assert tables(folders(pytester)[-1]) == tables(undisturbed)
 
 
+@pytest.mark.nightly
 @needs_posix_signals
 def test_a_kill_while_the_baselines_are_written_costs_nothing(bench, pytester):
     (pytester.path / ".gitignore").write_text("__pycache__/\n")
@@ -88,15 +91,15 @@ def test_a_kill_while_the_baselines_are_written_costs_nothing(bench, pytester):
     assert not list(pytester.path.glob("baselines.json.*"))
 
 
-def test_a_session_that_is_running_is_not_resumed(bench, pytester):
+@pytest.mark.parametrize("workers", IN_ONE_PROCESS_AND_WITH_WORKERS)
+def test_a_session_that_is_running_is_not_resumed(bench, pytester, workers):
     assert bench(*select("tiny"), "--seeds", "1").ret == 0
     (folder,) = folders(pytester)
     lock = hold_folder(folder)  # as a session does that runs
-    for workers in ((), ("-n", "1")):
-        second = bench(*select("tiny"), "--seeds", "2", "--resume", "last", *workers)
-        assert second.ret != 0
-        text = second.stdout.str() + second.stderr.str()
-        assert f"{folder}: another session is running in it; wait for its end, or stop it" in text
+    second = bench(*select("tiny"), "--seeds", "2", "--resume", "last", *workers)
+    assert second.ret != 0
+    text = second.stdout.str() + second.stderr.str()
+    assert f"{folder}: another session is running in it; wait for its end, or stop it" in text
     assert (folder / "records.jsonl").read_text().count("\n") == 1
     lock.release()
     assert bench(*select("tiny"), "--seeds", "2", "--resume", "last").ret == 0
@@ -174,7 +177,7 @@ def pytest_runtest_logreport(report):
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+@pytest.mark.parametrize("workers", IN_ONE_PROCESS_AND_WITH_WORKERS)
 def test_a_session_whose_folder_is_gone_at_the_end_fails_and_says_why(bench, pytester, workers):
     pytester.makeconftest(
         REMOVED_AFTER_CELL.format(count=1, remove="shutil.rmtree(folder, ignore_errors=True)")

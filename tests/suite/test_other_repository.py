@@ -115,6 +115,7 @@ def repository(pytester):
     return pytester.path
 
 
+@pytest.mark.nightly
 def test_the_gate_catches_a_regression_of_a_foreign_model(pytester, run_here, repository):
     ours = ("--device", "scope", "--stn-device", "cpu")
     # The entry point alone brings the plugin: nothing names it.

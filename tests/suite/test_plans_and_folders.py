@@ -7,13 +7,19 @@ import pytest
 
 from stn_core.session.folder import claim_folder
 from stn_core.suite.plugin import session_options
+from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import contents, folders, select
 
 pytest_plugins = ["pytester"]
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--plan",), ("--plan", "-n", "2"), ("--collect-only", "-q")]
+    "arguments",
+    [
+        ("--plan",),
+        pytest.param(("--plan", "-n", "2"), marks=pytest.mark.nightly),
+        ("--collect-only", "-q"),
+    ],
 )
 def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
     result = bench(*select("tiny"), *arguments)
@@ -70,7 +76,7 @@ def stopped_clock(monkeypatch):
     return "2026-01-02_03-04-05"
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+@pytest.mark.parametrize("workers", IN_ONE_PROCESS_AND_WITH_WORKERS)
 def test_sessions_that_start_in_the_same_second_have_a_folder_each(
     bench, pytester, stopped_clock, workers
 ):
@@ -97,7 +103,12 @@ def test_a_name_belongs_to_the_session_that_makes_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--dataset", "digitz"), ("-k", "no_such_model"), ("-k", "stm", "-n", "1")]
+    "arguments",
+    [
+        ("--dataset", "digitz"),
+        ("-k", "no_such_model"),
+        pytest.param(("-k", "stm", "-n", "1"), marks=pytest.mark.nightly),
+    ],
 )
 def test_a_session_that_never_began_leaves_nothing(bench, pytester, arguments):
     assert bench(*arguments).ret != 0

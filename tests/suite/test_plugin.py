@@ -42,6 +42,7 @@ def test_new_cells_pass_and_leave_everything_behind(bench, pytester):
     assert [record["seed"] for record in records(pytester)].count(2) == 2
 
 
+@pytest.mark.nightly
 def test_measured_baselines_judge_the_next_session(bench, pytester):
     measured = bench(*select("tiny"), "--update-baselines", "--seeds", "100-109")
     assert measured.ret == 0
@@ -120,6 +121,7 @@ def test_an_entry_goes_only_where_its_going_is_asked_for(bench, pytester):
     again.stdout.fnmatch_lines(["nothing to drop from *baselines.json"])
 
 
+@pytest.mark.nightly
 def test_workers_give_the_same_digests_as_one_process(bench, pytester):
     alone = bench("-k", exactly("tiny", "cnn"), "--seeds", "1")
     shared = bench("-k", exactly("tiny", "cnn"), "--seeds", "1", "-n", "2")
@@ -210,6 +212,7 @@ def test_a_diverged_cell_fails(bench):
     result.stdout.fnmatch_lines(["DIVERGED  smoke/digits/tiny: seed 0: the loss was not finite*"])
 
 
+@pytest.mark.nightly
 @needs_posix_signals
 def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
     process = subprocess.Popen(

@@ -20,6 +20,7 @@ def saved(pytester):
     return sorted(path.name for path in (folder / "models").glob("*"))
 
 
+@pytest.mark.nightly
 def test_every_good_run_leaves_a_model_that_another_process_can_use(bench, pytester):
     chosen = ("-k", exactly("tiny", "small", "fragile"), "--seeds", "2")
     session = bench(*chosen, "--save-models", "-n", "1")

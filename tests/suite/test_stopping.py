@@ -78,6 +78,7 @@ STUBBORN_SESSION = (
 )
 
 
+@pytest.mark.nightly
 def test_workers_stop_with_the_first_process_and_what_they_finished_is_judged(
     bench, pytester, capfd
 ):
@@ -97,6 +98,7 @@ def test_workers_stop_with_the_first_process_and_what_they_finished_is_judged(
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.nightly
 def test_workers_end_when_the_first_process_is_killed(pytester):
     pytester.makepyfile(my_models=MODELS, stubborn=STUBBORN, test_bench=GATE)
     pytester.makeini("[pytest]\n")

@@ -6,12 +6,13 @@ import pytest
 
 from stn_core.training.event_file import STEP_LOSS
 from tests.event_files import hyperparameters, scalars
+from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import select
 
 pytest_plugins = ["pytester"]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+@pytest.mark.parametrize("workers", IN_ONE_PROCESS_AND_WITH_WORKERS)
 def test_every_run_of_a_session_has_a_folder(bench, pytester, workers):
     result = bench(*select("tiny"), "--tensorboard", "--seeds", "2", "--epochs", "1", *workers)
     assert result.ret == 0

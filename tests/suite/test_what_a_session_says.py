@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
+
 pytest_plugins = ["pytester"]
 
 DATA = ("--dataset", "mine", "--data-root", "data", "--seeds", "1", "--epochs", "1")
@@ -27,7 +29,7 @@ def lines_about_data(result):
     return [line for line in result.outlines if line.startswith("mine: ")]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", IN_ONE_PROCESS_AND_WITH_WORKERS)
 def test_data_and_models_that_do_not_fit_are_named_once(pytester, bench, own_data, workers):
     result = bench(*DATA, "--model", "tiny,small,stn", *workers)
     assert result.ret == 0

@@ -10,6 +10,7 @@ import torch
 
 from stn_core.errors import UsageError
 from stn_core.geometry.sampling import list_samplers, sample
+from tests.nightly import mostly_nightly
 from tests.no_products import RoundedProducts
 
 PADDINGS = ["zeros", "border", [0.3, -0.6]]
@@ -83,7 +84,7 @@ def test_vmap_equals_a_loop(mode, padding):
 
 
 @pytest.mark.parametrize("padding", ["reflection", [0.3, -0.6]])
-@pytest.mark.parametrize("mode", list_samplers())
+@pytest.mark.parametrize("mode", mostly_nightly(list_samplers(), on_every_run=["bilinear"]))
 def test_compiled_equals_eager(mode, padding):
     torch.compiler.reset()  # it gives up on a function after eight sets of arguments
     compiled = torch.compile(sample, backend="aot_eager", fullgraph=True)

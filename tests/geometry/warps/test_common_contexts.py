@@ -22,6 +22,7 @@ from tests.geometry.warps.test_common_laws import (
     family_of,
     make,
 )
+from tests.nightly import mostly_nightly
 from tests.no_products import RoundedProducts
 
 
@@ -87,7 +88,7 @@ def test_vmap_of_the_composition_agrees(name):
     torch.testing.assert_close(warp.compose(outer, inner), composed)
 
 
-@every_warp
+@pytest.mark.parametrize("name", mostly_nightly(NAMES, on_every_run=["similarity"]))
 def test_compiled_without_a_break_it_gives_the_same_values_and_gradients(name):
     """Traced as by any backend; the default one takes up to 41 s for a family, CPAB over 100 s."""
     torch.compiler.reset()  # or the families count as recompilations of one function
@@ -108,6 +109,7 @@ def test_compiled_without_a_break_it_gives_the_same_values_and_gradients(name):
     torch.testing.assert_close(gradient, torch.autograd.grad(eager, theta))
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler")
 def test_the_compilers_default_backend_gives_the_same_values():
     """One family stands for all: the backend is torch's own, and compiling takes seconds."""
@@ -161,7 +163,7 @@ def test_copies_and_pickles_are_the_same_warp_without_state(name):
 @every_warp
 def test_everything_is_made_on_the_device_of_theta(name):
     # On the meta device an operation that mixes in a tensor of the CPU raises.
-    warp = make(name).to("meta")
+    warp = small(name).to("meta")
     assert warp.identity(device="meta").is_meta
     theta = draw_theta(warp).to("meta")
     xy = draw_points().to("meta")

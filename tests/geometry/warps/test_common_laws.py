@@ -11,6 +11,7 @@ from stn_core.errors import UsageError
 from stn_core.geometry.grids import base_grid
 from stn_core.geometry.sampling import sample
 from stn_core.geometry.warps import create_warp, list_warps
+from tests.nightly import mostly_nightly
 from tests.strategies import dtypes, points_xy, sizes_hw, thetas
 
 # Closed forms are exact to rounding, which the inverse magnifies by the condition of the matrix:
@@ -187,7 +188,7 @@ def test_the_law_of_orientation_sees_a_fold():
     assert (enclosed(warp, theta, base_grid((7, 9), dtype=torch.float64), 1e-3) < 0).any()
 
 
-@every_warp
+@pytest.mark.parametrize("name", mostly_nightly(NAMES, on_every_run=list_warps()))
 def test_gradcheck_of_theta_and_points(name):
     warp = make(name)
     tolerance = GRADIENT_TOLERANCE.get(family_of(name), 1e-6)

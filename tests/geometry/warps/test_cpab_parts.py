@@ -87,6 +87,7 @@ def test_part_by_part_the_backward_pass_keeps_the_points_and_not_the_steps():
     assert sum(kept.values()) < 3 * mapped.nbytes + 2**17
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("part_by_part")
 def test_compiled_without_a_break_it_equals_the_flow_part_by_part():
     torch.compiler.reset()

@@ -192,6 +192,7 @@ def test_second_derivatives_of_the_inverse_are_right():
     assert torch.autograd.gradgradcheck(warp.inverse_points, arguments)
 
 
+@pytest.mark.nightly
 def test_the_inverse_is_compiled_without_a_break_and_equals_eager(monkeypatch):
     torch.compiler.reset()
     monkeypatch.setattr(preimages, "_SEARCH_STEPS", 4)  # its steps are unrolled

@@ -1,0 +1,21 @@
+"""What is left to the nightly run: the same law again where each case takes seconds."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def mostly_nightly(names: Iterable[Any], *, on_every_run: Iterable[Any]) -> list[Any]:
+    """Parameters of a test, of which ``make test`` runs a few and ``make nightly`` the others."""
+    kept = list(on_every_run)
+    return [
+        name if name in kept else pytest.param(name, marks=pytest.mark.nightly) for name in names
+    ]
+
+
+IN_ONE_PROCESS_AND_WITH_WORKERS = [
+    pytest.param((), id="one process"),
+    pytest.param(("-n", "2"), id="workers", marks=pytest.mark.nightly),
+]
+"""Arguments of a session. Workers import torch anew, which takes longer than most tests."""
