@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stn_core.datasets import Split
-from stn_core.datasets.distortions.affine import pose_theta, warp_images
+from stn_core.datasets.distortions.affine import pose_theta
+from stn_core.datasets.distortions.warped import warp_images
 from stn_core.models import TransformsImages
 from stn_core.training.evaluation import evaluate
 

@@ -6,30 +6,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from stn_core.datasets.distortions.warped import WarpDistortion, check_scales
 from stn_core.datasets.keyed_random import Stream, uniform
-from stn_core.errors import UsageError
-from stn_core.geometry.option_values import positive_number
-from stn_core.geometry.sampling import sample
-from stn_core.geometry.warps import create_warp
-
-CHUNK = 2_048
-"""Images distorted at a time: bounds the memory of the sampling grids."""
-
-THETA_STEP = 1e-4
-"""What a theta is rounded to where it is hashed: it moves an affine map by 0.0014 pixels of a
-picture of 28, or what is seen there by a third of a grey level.
-
-Two machines whose thetas differ by 1e-12 round the half million of a distorted MNIST alike but for
-one time in 200; float64's own last bits, 1e-15, are a thousandth of that.
-"""
+from stn_core.geometry.warps import Affine
 
 
 @dataclass(frozen=True)
-class AffineDistortion:
+class AffineDistortion(WarpDistortion):
     """Rotation, scale and place, uniform in their ranges (Jaderberg et al. 2015, appendix A.4).
 
     Convention: a positive angle turns the picture clockwise on the screen (from x, right, to y,
@@ -48,6 +33,7 @@ class AffineDistortion:
         UsageError: the scales are not positive, or the smallest is not the first.
     """
 
+    warp_name = Affine.name
     canvas_hw: tuple[int, int]
     max_rotation_degrees: float
     scale_range: tuple[float, float]
@@ -71,13 +57,6 @@ class AffineDistortion:
         """The poses ``(N, 4)`` in units of 1e-9; see `base.Distortion`."""
         # No trigonometry is in them: they are the same bits everywhere, so the step may be small.
         return np.rint(parameters * 1e9).astype(np.int64)
-
-    def apply(
-        self, images: Tensor, parameters: NDArray[np.float64], background: tuple[float, ...]
-    ) -> Tensor:
-        """Distort uint8 images bilinearly; see `base.Distortion`."""
-        theta = self.theta_out_to_in(parameters, (images.shape[-2], images.shape[-1]))
-        return warp_images(images, "affine", theta, self.canvas_hw, background)
 
     def theta_out_to_in(
         self, parameters: NDArray[np.float64], source_hw: tuple[int, int]
@@ -126,45 +105,3 @@ def pose_theta(
     move_back = -from_pixels @ shift[:, :, None]
     matrix = np.concatenate([from_pixels * (canvas_wh / 2), move_back], axis=-1)
     return matrix.reshape(-1, 6)
-
-
-def check_scales(scale_range: tuple[float, float]) -> None:
-    """Raise a UsageError where a range of scales is empty, or one of them no size of a picture."""
-    smallest, largest = (positive_number("a scale", scale) for scale in scale_range)
-    if smallest > largest:
-        raise UsageError(f"a range of scales begins with the smallest; got {scale_range}")
-
-
-def whole_theta(theta: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Parameters of a warp, of any shape, as whole numbers of `THETA_STEP`."""
-    return np.rint(theta / THETA_STEP).astype(np.int64)
-
-
-def warp_images(
-    images: Tensor,
-    warp_name: str,
-    theta: NDArray[np.float64],
-    size_hw: tuple[int, int],
-    background: tuple[float, ...],
-) -> Tensor:
-    """Warp uint8 images on their own device, in float32, rounded to whole grey levels.
-
-    Args:
-        images: uint8 ``(N, C, h, w)``.
-        warp_name: a registered warp.
-        theta: its parameters ``(N, P)``, from the result's coordinates to the image's.
-        size_hw: height and width of the result.
-        background: value of what lies outside the image, per channel, in 0 to 255.
-
-    Returns:
-        uint8 ``(N, C, *size_hw)``.
-    """
-    warp = create_warp(warp_name).to(images.device)
-    theta_rows = torch.from_numpy(theta).float().to(images.device)
-    warped = images.new_empty((*images.shape[:2], *size_hw))
-    for start in range(0, len(images), CHUNK):
-        rows = slice(start, start + CHUNK)
-        grid = warp.grid(theta_rows[rows], size_hw)
-        pixels = sample(images[rows].float(), grid, mode="bilinear", padding=background)
-        warped[rows] = pixels.round().clamp(0, 255)
-    return warped

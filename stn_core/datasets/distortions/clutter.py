@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stn_core.datasets.distortions.affine import CHUNK
 from stn_core.datasets.distortions.unit_numbers import whole
+from stn_core.datasets.distortions.warped import CHUNK
 from stn_core.datasets.keyed_random import Stream, uniform
 from stn_core.errors import UsageError
 

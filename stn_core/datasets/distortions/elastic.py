@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from stn_core.datasets.distortions.affine import check_scales, warp_images, whole_theta
 from stn_core.datasets.distortions.unit_numbers import between, normal
+from stn_core.datasets.distortions.warped import WarpDistortion, check_scales
 from stn_core.datasets.keyed_random import Stream, uniform
 from stn_core.geometry.option_values import positive_number
 from stn_core.geometry.warps import ThinPlateSpline
 
 
 @dataclass(frozen=True)
-class ElasticDistortion:
+class ElasticDistortion(WarpDistortion):
     """Scale, and a thin-plate spline with 4×4 control points (Jaderberg et al. 2015, appendix A.4).
 
     Convention: output to input. The 16 control points span the CANVAS, and each looks at the place
@@ -38,6 +37,7 @@ class ElasticDistortion:
         UsageError: a number is out of its range.
     """
 
+    warp_name = ThinPlateSpline.name
     canvas_hw: tuple[int, int]
     scale_range: tuple[float, float]
     control_sigma_pixels: float
@@ -49,19 +49,6 @@ class ElasticDistortion:
     def draw(self, count: int, seed: int, stream: Stream, index: int = 0) -> NDArray[np.float64]:
         """Draw raw parameters ``(count, 33)``; see `base.Distortion`."""
         return uniform((count, 1 + ThinPlateSpline().num_params), seed, stream, index)
-
-    def applied(
-        self, parameters: NDArray[np.float64], source_hw: tuple[int, int]
-    ) -> NDArray[np.int64]:
-        """The parameters of the splines, rounded; see `base.Distortion`."""
-        return whole_theta(self.theta_out_to_in(parameters, source_hw))
-
-    def apply(
-        self, images: Tensor, parameters: NDArray[np.float64], background: tuple[float, ...]
-    ) -> Tensor:
-        """Distort uint8 images bilinearly; see `base.Distortion`."""
-        theta = self.theta_out_to_in(parameters, (images.shape[-2], images.shape[-1]))
-        return warp_images(images, ThinPlateSpline.name, theta, self.canvas_hw, background)
 
     def theta_out_to_in(
         self, parameters: NDArray[np.float64], source_hw: tuple[int, int]

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from stn_core.datasets.distortions.affine import check_scales, warp_images, whole_theta
 from stn_core.datasets.distortions.unit_numbers import between, normal
+from stn_core.datasets.distortions.warped import WarpDistortion, check_scales
 from stn_core.datasets.keyed_random import Stream, uniform
 from stn_core.errors import UsageError
 from stn_core.geometry.option_values import positive_number, whole_number
@@ -21,7 +20,7 @@ CORNERS_XY = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
 
 @dataclass(frozen=True)
-class ProjectiveDistortion:
+class ProjectiveDistortion(WarpDistortion):
     """Scale, then normal displacements of the corners (Jaderberg et al. 2015, appendix A.4).
 
     Convention: the scale multiplies the picture's size in pixels about the canvas's middle; each
@@ -47,6 +46,7 @@ class ProjectiveDistortion:
         UsageError: a number is out of its range.
     """
 
+    warp_name = Homography.name
     canvas_hw: tuple[int, int]
     scale_range: tuple[float, float]
     corner_sigma_pixels: float
@@ -63,19 +63,6 @@ class ProjectiveDistortion:
     def draw(self, count: int, seed: int, stream: Stream, index: int = 0) -> NDArray[np.float64]:
         """Draw raw parameters ``(count, 1 + 8 candidates)``; see `base.Distortion`."""
         return uniform((count, 1 + CORNERS_XY.size * self.candidates), seed, stream, index)
-
-    def applied(
-        self, parameters: NDArray[np.float64], source_hw: tuple[int, int]
-    ) -> NDArray[np.int64]:
-        """The parameters of the homographies, rounded; see `base.Distortion`."""
-        return whole_theta(self.theta_out_to_in(parameters, source_hw))
-
-    def apply(
-        self, images: Tensor, parameters: NDArray[np.float64], background: tuple[float, ...]
-    ) -> Tensor:
-        """Distort uint8 images bilinearly; see `base.Distortion`."""
-        theta = self.theta_out_to_in(parameters, (images.shape[-2], images.shape[-1]))
-        return warp_images(images, Homography.name, theta, self.canvas_hw, background)
 
     def theta_out_to_in(
         self, parameters: NDArray[np.float64], source_hw: tuple[int, int]

@@ -22,7 +22,7 @@ from stn_core.datasets import (
     ElasticDistortion,
     ProjectiveDistortion,
 )
-from stn_core.datasets.distortions import affine, clutter
+from stn_core.datasets.distortions import clutter, warped
 from stn_core.datasets.keyed_random import Stream
 from stn_core.errors import UsageError
 from tests.datasets.pictures import (
@@ -148,7 +148,7 @@ def test_the_size_of_a_chunk_changes_nothing(
 ) -> None:
     images, parameters = noise_images(20), distortion.draw(20, 0, Stream.VAL)
     whole = distortion.apply(images, parameters, BACKGROUND)
-    for module in (affine, clutter):
+    for module in (clutter, warped):
         monkeypatch.setattr(module, "CHUNK", 7)
     assert torch.equal(distortion.apply(images, parameters, BACKGROUND), whole)
 
@@ -267,10 +267,10 @@ def test_what_is_hashed_does_not_see_a_last_bit(seed: int, difference: float) ->
     for name in ("projective", "elastic"):
         distortion = EVERY_KIND[name]
         theta = distortion.theta_out_to_in(distortion.draw(50, seed, Stream.TEST), SOURCE_HW)
-        rounded = affine.whole_theta(theta)
+        rounded = warped.whole_theta(theta)
         # 4,000 numbers, each with a chance of 1e-8 to lie between two steps as close as that.
-        assert np.array_equal(affine.whole_theta(theta + difference), rounded)
-        assert np.all(affine.whole_theta(theta + 1.01 * affine.THETA_STEP) > rounded)
+        assert np.array_equal(warped.whole_theta(theta + difference), rounded)
+        assert np.all(warped.whole_theta(theta + 1.01 * warped.THETA_STEP) > rounded)
 
 
 def test_channels_are_distorted_as_each_would_be_alone() -> None:
