@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,9 @@ from stn_core.report.results_table import ResultsRow, ResultsTable, results_tabl
 from stn_core.report.sources import read_source, source_of_records
 from stn_core.report.svg import drawing_style
 from stn_core.session.cells import split_key
+
+MOST_PAIRS = 1000
+"""More pairs of models than this are not listed: their number is the square of the models'."""
 
 
 @dataclass(frozen=True)
@@ -141,19 +145,28 @@ def _comparisons(
     return comparisons, complaints
 
 
-def _pairs(session: Session) -> dict[str, list[ModelPair]]:
-    """The models of each budget and dataset against each other, where there is any interval."""
+def _pairs(session: Session) -> tuple[dict[str, list[ModelPair]], str]:
+    """The models of each budget and dataset against each other, where there is any interval.
+
+    Returns:
+        The pairs by place, and a line that says how to see them where they are too many.
+    """
+    models = collections.Counter(split_key(j.key).place for j in session.judgements if j.records)
+    count = sum(math.comb(number, 2) for number in models.values())
+    if count > MOST_PAIRS:
+        command = f"stn compare {session.folder} --models all"
+        return {}, f"{count:,} pairs of models are not compared here; {command} compares them"
     records = [record for judgement in session.judgements for record in judgement.records]
     try:
         pairs, _ = compare_models(source_of_records(session.folder, records))
     except UsageError:  # no dataset has two models that were evaluated
-        return {}
+        return {}, ""
     found: dict[str, list[ModelPair]] = {}
     for pair in pairs:
         if not math.isnan(pair.points.low):
             place = split_key(pair.first.key).place
             found.setdefault(str(place), []).append(pair)
-    return found
+    return found, ""
 
 
 def build_page(
@@ -176,7 +189,7 @@ def build_page(
     for cell in cells:
         by_place.setdefault(cell.place, []).append(cell)
     sessions = [one.session for one in results]
-    pairs = _pairs(sessions[0]) if len(sessions) == 1 else {}
+    pairs, too_many = _pairs(sessions[0]) if len(sessions) == 1 else ({}, "")
     datasets = [
         {
             **section,
@@ -188,7 +201,7 @@ def build_page(
     return render(
         "report.html",
         title=" against ".join(session.name for session in sessions),
-        sessions=[_overview(one) for one in results],
+        sessions=[_overview(one, [too_many] if too_many else []) for one in results],
         datasets=datasets,
         comparisons=[
             {"title": title, "rows": comparison_page_rows(pairs), "lines": comparison_lines(pairs)}
@@ -203,8 +216,8 @@ def _pairs_of_page(pairs: Sequence[ModelPair]) -> dict[str, Any]:
     return {"answer": pairs_answer(pairs), "rows": pairs_page_rows(pairs)} if pairs else {}
 
 
-def _overview(results: _Results) -> dict[str, Any]:
-    """What the head of the page says of a session."""
+def _overview(results: _Results, lines: Sequence[str]) -> dict[str, Any]:
+    """What the head of the page says of a session, with further lines under its table."""
     session, table = results.session, results.table
     return {
         "name": session.name,
@@ -212,7 +225,7 @@ def _overview(results: _Results) -> dict[str, Any]:
         "groups": table.group_lines,
         "passes": table.passes,
         "rows": [_row(results.anchors, row) for row in table.rows],
-        "lines": [*table.remarks, *table.tally],
+        "lines": [*table.remarks, *table.tally, *lines],
         "notes": [printable(note) for note in session.asked.notes],
         "command": session.asked.line,
         "environments": _environments(session.judgements),

@@ -168,6 +168,17 @@ def test_the_models_of_a_dataset_are_compared_in_a_folded_table(tmp_path):
     assert '<details class="pairs">' not in report(tmp_path / "one", out=tmp_path)[1]
 
 
+def test_too_many_pairs_are_left_to_a_command_that_the_page_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("stn_core.report.session_page.MOST_PAIRS", 2)
+    runs = [a_run(seed, model) for model in ("cnn", "stn", "vit") for seed in (0, 1)]
+    folder = write_session(tmp_path / "s", runs, pictures=False)
+    reader, content, _ = report(folder, out=tmp_path)
+    assert f"3 pairs of models are not compared here; stn compare {folder} --models all" in (
+        reader.text
+    )
+    assert '<details class="pairs">' not in content
+
+
 def test_searches_and_results_are_never_mixed(tmp_path):
     nothing = {"test_accuracy": None, "test_cross_entropy": None, "test_images": 0, "confusion": []}
     runs = [a_run(), a_run(1), a_run(0, "cnn", is_search=True, **nothing)]
