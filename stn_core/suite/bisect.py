@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +12,10 @@ from stn_core.gate.verdict import Verdict
 
 NOT_WORSE, WORSE, CANNOT_BE_JUDGED = 0, 1, 125
 """The exit statuses that git bisect knows: good, bad, skip."""
+
+_QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
+"""This process has imported the package before pytest starts, which a repository whose warnings are
+errors would end with."""
 
 
 class _Watcher:
@@ -41,7 +46,11 @@ def bisect(revision: str, arguments: Sequence[str]) -> int:
     """
     watcher = _Watcher()
     options = ["-p", "stn_core.suite.plugin", f"--stn-against={revision}", "--stn-no-report"]
-    status = pytest.main([*options, *arguments], plugins=[watcher])
+    try:
+        status = pytest.main([*_QUIET, *options, *arguments], plugins=[watcher])
+    except Exception:  # a traceback's exit status is 1, which git would read as worse
+        traceback.print_exc()
+        return CANNOT_BE_JUDGED
     if Verdict.REGRESSED in watcher.verdicts:
         return WORSE
     judged = set(watcher.verdicts) & {Verdict.PASS, Verdict.IDENTICAL, Verdict.IMPROVED}

@@ -1,10 +1,14 @@
 """The exit statuses that git bisect understands."""
 
+import sys
+
 import pytest
 
 from stn_core.gate.verdict import Verdict
 from stn_core.suite import bisect as module
 from stn_core.suite.bisect import CANNOT_BE_JUDGED, NOT_WORSE, WORSE, bisect
+
+pytest_plugins = ["pytester"]
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,20 @@ def test_a_commit_is_worse_not_worse_or_cannot_be_judged(monkeypatch, verdicts, 
     assert bisect("v1.0", ["-k", "stn"]) == said
     ((*_, against, _, option, word),) = asked
     assert (against, option, word) == ("--stn-against=v1.0", "-k", "stn")
+
+
+def test_a_repository_whose_warnings_are_errors_is_judged(pytester):
+    """The command imports the package before pytest does, which pytest warns of."""
+    pytester.makeini("[pytest]\nfilterwarnings = error")
+    nothing = pytester.run(sys.executable, "-m", "stn_core", "bisect", "HEAD", "--collect-only")
+    assert nothing.ret == CANNOT_BE_JUDGED
+    nothing.stdout.fnmatch_lines(["*no tests collected*"])
+
+
+def test_a_session_that_breaks_down_says_nothing_of_the_commit(monkeypatch, capsys):
+    def broken(arguments, plugins):
+        raise RuntimeError("a plugin is broken")
+
+    monkeypatch.setattr(module.pytest, "main", broken)
+    assert bisect("v1.0", []) == CANNOT_BE_JUDGED
+    assert "a plugin is broken" in capsys.readouterr().err
