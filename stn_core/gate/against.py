@@ -1,4 +1,4 @@
-"""The judge of a session that compares with another commit, which is trained beside it."""
+"""The judge of a session that compares with another commit, trained in the same session."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from stn_core.session.records import RunRecord
 
 @dataclass(eq=False, kw_only=True)
 class AgainstJudge(Judge):
-    """Judges cells by what another commit reaches with the same seeds, trained here and now.
+    """Compares cells with another commit that trains the same seeds in this session.
 
-    Where the commit's first run repeats a stored one, the stored values speak for the commit.
+    If the commit's first run repeats a stored one, the stored values count as the commit's.
 
     Args:
-        rules, baselines, budget, device, digests: as of `Judge`.
+        rules, baselines, budget, device, digests: as for `Judge`.
         revision: the commit, as the user named it.
-        references: runs of the commit by cell; more of them may come while the session goes on.
-        lacking: by cell, why the commit has none of it; likewise.
+        references: the commit's runs by cell; the session may add more while it runs.
+        lacking: by cell, why the commit does not have it; likewise.
     """
 
     revision: str
@@ -61,14 +61,14 @@ class AgainstJudge(Judge):
         return self._judge_sides(cell, blank)
 
     def seeds_left(self, cell: Cell, records: Sequence[RunRecord]) -> tuple[int, int]:
-        """The fewest and the most seeds of this side that are still to be trained."""
+        """The fewest and the most seeds of this side that must still train."""
         answer = self.judge(cell, records, data_hash="")
         if isinstance(answer, Judgement):
             return 0, 0
         return len(answer.seeds), max(self.rules.side_looks[-1] - len(answer.records), 0)
 
     def other_side(self, cell: Cell) -> OtherSide | None:
-        """The commit's runs; None where the stored ones count as its own."""
+        """The commit's runs; None if the stored ones count as its own."""
         reference = self._first(cell)
         if reference is None or self._is_stored(cell, reference):
             return None
@@ -158,7 +158,7 @@ class AgainstJudge(Judge):
     def _detectable_sides(
         self, other: OtherSide, sides: tuple[Sequence[RunRecord], Sequence[RunRecord]], look: int
     ) -> float:
-        """The smallest drop, in points, that as many seeds of both sides show."""
+        """The smallest drop, in points, that this many seeds of both sides detect."""
         metric = Metric.ACCURACY
         stick = replace(other.yardstick(metric, sides), runs=look)
         floor = metric.least_rise(stick.mean, self.rules.min_drop(other.key))
@@ -175,7 +175,7 @@ class AgainstJudge(Judge):
         return _by_seed(self.references.get(cell.key, ())).get(self.seeds(cell)[0])
 
     def _reference_runs(self, cell: Cell) -> tuple[RunRecord, ...]:
-        """The commit's good runs of the first seeds, as far as they go without a gap."""
+        """The commit's good runs of the first seeds, up to the first gap."""
         return _runs(_by_seed(self.references.get(cell.key, ())), self.seeds(cell), good=True)
 
     def _needed(self, cell: Cell, judgement: Judgement, look: int) -> SeedsNeeded:
@@ -191,7 +191,7 @@ class AgainstJudge(Judge):
         )
 
     def _failure(self, cell: Cell, look: int) -> str:
-        """Why the commit's first runs are nothing to compare with, "" where they are."""
+        """Why the commit's first runs cannot be compared with, "" if they can."""
         runs = _by_seed(self.references.get(cell.key, ()))
         for run in (runs[seed] for seed in self.seeds(cell)[:look] if seed in runs):
             if run.status != "ok":
@@ -214,7 +214,7 @@ class AgainstJudge(Judge):
         )
 
     def _recipe_note(self, cell: Cell, reference: RunRecord) -> str:
-        """How the shipped recipe differs from the commit's, "" where it does not."""
+        """How the shipped recipe differs from the commit's, "" if it does not."""
         own, other = cell.recipe.to_dict(), reference.recipe
         differ = [
             f"{name} {other.get(name)} there, {value} here"
@@ -233,7 +233,7 @@ def _by_seed(records: Sequence[RunRecord]) -> dict[int, RunRecord]:
 def _runs(
     by_seed: Mapping[int, RunRecord], seeds: Sequence[int], *, good: bool = False
 ) -> tuple[RunRecord, ...]:
-    """Runs in the order of the seeds; where only good ones are asked for, up to the first gap."""
+    """Runs in the order of the seeds; if only good ones are wanted, up to the first gap."""
     if not good:
         return tuple(by_seed[seed] for seed in seeds if seed in by_seed)
     runs = []
@@ -245,12 +245,12 @@ def _runs(
 
 
 def _same(fresh: RunRecord, reference: RunRecord) -> bool:
-    """Whether the sides' runs are equal to the last bit, on a device where that says something."""
+    """Whether both runs are equal to the last bit, on a device where runs can repeat."""
     return fresh.digest == reference.digest and not fresh.environment.nondeterministic
 
 
 def _baseline(references: Sequence[RunRecord]) -> CellBaseline:
-    """The commit's runs in the place of a baseline."""
+    """The commit's runs as a baseline."""
     first = references[0]
     return CellBaseline(
         recipe_hash=first.recipe_hash,

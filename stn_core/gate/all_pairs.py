@@ -1,4 +1,4 @@
-"""The models of one dataset against each other: every pair, with simultaneous intervals."""
+"""Every pair of models on one dataset, compared with simultaneous intervals."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ with needs_extra("suite"):
     import scipy  # its parts load when they are first used
 
 CONFIDENCE = 0.95
-"""The chance that all the intervals of a dataset hold their true differences."""
+"""The probability that all intervals of a dataset contain their true differences."""
 
 MOST_SEEDS = 1000
-"""More than this nobody trains to settle a pair."""
+"""Nobody trains more seeds than this to settle a pair."""
 
 _NODES = (1 - np.cos(np.pi * np.arange(8) / 7)) / 2
 """1 / degrees at which the studentized range is computed, Chebyshev's points: a polynomial through
@@ -31,21 +31,21 @@ its logarithms there is within 1e-4 of scipy's everywhere from 1 degree on."""
 def differences_of_all_pairs(
     values: Mapping[str, Values], floors: Mapping[str, float], confidence: float = CONFIDENCE
 ) -> dict[tuple[str, str], Difference]:
-    """The mean of each model less that of each other one, with simultaneous intervals.
+    """The differences between all pairs of model means, with simultaneous intervals.
 
     Games and Howell (1976, J. Educ. Stat. 1): the studentized range over Welch's error with
     Satterthwaite's degrees, as `scipy.stats.tukey_hsd(equal_var=False)` computes it; but no
-    variance counts as less than its floor, nor as less than the one that a pair has in common
-    (`intervals.margin` says why). So no standard error is smaller than scipy's.
+    variance counts as less than its floor, or as less than the pooled variance of the pair
+    (`intervals.margin` explains why). So no standard error is smaller than scipy's.
 
     Args:
         values: of each model, one value or more, on a scale where differences make sense.
         floors: a model's least credible standard deviation, > 0.
-        confidence: in (0, 1), that all the intervals hold.
+        confidence: in (0, 1), of all intervals together.
 
     Returns:
-        By (first, second) in the order of the models, the first one's mean less the second one's;
-        the ends are nan where neither has two values.
+        For each (first, second), in the order of the models, the first model's mean minus the
+        second's; the ends are nan if neither has two values.
     """
     spreads = {name: _spread(sample, floors[name]) for name, sample in values.items()}
     pairs = {}
@@ -68,12 +68,12 @@ def seeds_to_settle(
 ) -> int | None:
     """How many seeds each of two models needs until half their interval is within a target.
 
-    The spreads are taken to stay what they are; no model needs fewer seeds than it has.
+    Assumes that the spreads stay as they are; no model needs fewer seeds than it has.
 
     Args:
         first, second: the values so far.
         floors: as of `differences_of_all_pairs`.
-        target: a difference > 0: the one that was seen, or a margin.
+        target: a difference > 0: the observed one, or a margin.
         models: how many are compared.
         confidence: as of `differences_of_all_pairs`.
 
@@ -84,7 +84,7 @@ def seeds_to_settle(
     if not sum(one.degrees for one in known) or not target > 0:
         return None
     variances = [float(one.credible) for one in known if one.degrees]
-    pooled = max(variances)  # stands for a model of a single run
+    pooled = max(variances)  # used for a model with a single run
 
     def is_settled(seeds: int) -> bool:
         grown = [
@@ -109,7 +109,7 @@ def _spread(sample: Values, floor: float) -> Spread:
 
 
 def _quantile(models: int, confidence: float, degrees: npt.ArrayLike) -> FloatArray:
-    """What a standard error is multiplied with: the studentized range's quantile over root 2."""
+    """The factor of a standard error: the studentized range's quantile over the root of 2."""
     curve = _quantiles(models, confidence)
     return np.asarray(np.exp(curve(1 / np.maximum(degrees, 1.0))))
 

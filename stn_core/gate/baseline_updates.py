@@ -1,4 +1,4 @@
-"""The baselines file changed by a session: cells measured anew, or dropped."""
+"""Changes to the baselines file by a session: cells measured again, or dropped."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ with needs_extra("suite"):
 
 
 def update_baselines(path: Path, judgements: Sequence[Judgement]) -> str:
-    """Write the cells whose runs all came back well into the baselines file, and say so in a line.
+    """Write the cells whose runs all succeeded to the baselines file, and report it in one line.
 
-    Every other cell stays. The file is read again: another session may have written it meanwhile.
+    All other cells stay. The file is read again, because another session may have written to it.
 
     Args:
         path: the file.
         judgements: of a session that was judged without baselines, so that a good cell is NEW.
 
     Raises:
-        UsageError: a run is not fit to be a baseline; nothing is written then.
+        UsageError: a run cannot be part of a baseline; nothing is written.
     """
     good = [judgement for judgement in judgements if judgement.verdict is Verdict.NEW]
     measured = {judgement.key: baseline_of(judgement.records) for judgement in good}
@@ -43,7 +43,7 @@ def update_baselines(path: Path, judgements: Sequence[Judgement]) -> str:
 
 
 def drop_baselines(path: Path, keys: Iterable[str]) -> str:
-    """Take cells out of the baselines file, and say so in a line."""
+    """Remove cells from the baselines file, and report it in one line."""
     gone = sorted(keys)
     if not gone:
         return f"nothing to drop from {path}"

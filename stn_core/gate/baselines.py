@@ -1,4 +1,4 @@
-"""baselines.json: raw values of measured runs, read with suspicion and written in one piece."""
+"""baselines.json: raw values of measured runs, checked when read and written in one piece."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BaselineRun:
         environment: the key of its environment.
         device: the type of device, "cpu" or "cuda"; values of different ones are never mixed.
         digest: the run's.
-        metrics: values of further metrics by name; left out of the file where there are none.
+        metrics: values of further metrics by name; not in the file if there are none.
     """
 
     seed: Count
@@ -65,14 +65,14 @@ class BaselineRun:
 
 @dataclass(frozen=True)
 class CellBaseline:
-    """The measured runs of one cell and what they were measured with.
+    """The measured runs of one cell, and the recipe and data they were measured with.
 
     Args:
         recipe_hash, data_hash: of every run.
         test_images: how many images the accuracies were measured on.
         date: of the latest measurement, ISO.
-        commit: that it was made at, "" outside a checkout.
-        runs: of several environments, sorted; two or more a type of device.
+        commit: where it was measured, "" outside a checkout.
+        runs: of several environments, sorted; two or more per type of device.
     """
 
     recipe_hash: str
@@ -89,7 +89,7 @@ class CellBaseline:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits of all that is held, so that nothing passes for another."""
+        """Eight hexadecimal digits of a hash of all its content."""
         values = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()[:8]
 
@@ -123,15 +123,15 @@ class Baselines:
         return baseline.on(device) if baseline else None
 
     def without(self, keys: Iterable[str]) -> Baselines:
-        """These baselines without some cells; environments that no run names go."""
+        """These baselines without some cells; environments without runs are dropped."""
         gone = set(keys)
         kept = {key: cell for key, cell in self.cells.items() if key not in gone}
         return Baselines(kept, _named_by(kept, self.environments))
 
     def expected_seconds(self, key: str, device: str) -> float:
-        """A run's training time on a type of device; infinite where nobody knows, to start first.
+        """A run's training time on a type of device; infinite if unknown, so that it starts first.
 
-        A card says nothing of a CPU's time, nor the other way round.
+        The time on a GPU says nothing about the time on a CPU, and vice versa.
         """
         baseline = self.of(key, device)
         if baseline is None:
@@ -139,9 +139,9 @@ class Baselines:
         return sum(run.train_seconds for run in baseline.runs) / len(baseline.runs)
 
     def updated(self, cells: Mapping[str, CellBaseline], records: Iterable[RunRecord]) -> Baselines:
-        """These baselines with some cells measured anew; environments that no run names go.
+        """These baselines with new values of some cells; environments without runs are dropped.
 
-        What was measured on another type of device stays, as long as recipe and data are the same.
+        Values of another type of device stay if recipe and data are the same.
         """
         merged = dict(self.cells)
         for key, cell in cells.items():
@@ -168,7 +168,7 @@ def _beside(new: CellBaseline, old: CellBaseline | None) -> CellBaseline:
 
 
 def baseline_of(records: Iterable[RunRecord]) -> CellBaseline:
-    """The baseline that a cell's records make.
+    """The baseline made from a cell's records.
 
     Raises:
         UsageError: a run failed, came from a dirty checkout or kept the test set closed; seeds
@@ -204,7 +204,7 @@ def baseline_of(records: Iterable[RunRecord]) -> CellBaseline:
 
 
 def baseline_run(record: RunRecord) -> BaselineRun:
-    """What is judged of a good run that saw the test set."""
+    """The judged values of a good run that was evaluated on the test set."""
     assert record.test_accuracy is not None
     assert record.test_cross_entropy is not None
     return BaselineRun(
@@ -221,7 +221,7 @@ def baseline_run(record: RunRecord) -> BaselineRun:
 
 @dataclass(frozen=True)
 class _Content:
-    """What stands in the file."""
+    """The content of the file."""
 
     version: int
     environments: dict[str, dict[str, Any]]
@@ -268,7 +268,7 @@ def checked_cell(values: Any, where: str) -> CellBaseline:
     """The baseline of one cell, from its JSON object.
 
     Raises:
-        UsageError: it is something else; the line begins with `where`, and names run and field.
+        UsageError: it is not one; the line begins with `where`, and names run and field.
     """
     values = json_object(values, where)
     runs = values.get("runs")
@@ -286,7 +286,7 @@ def _check_environment(run: BaselineRun, environments: Mapping[str, Any], where:
 
 
 def write_baselines(path: Path, baselines: Baselines) -> None:
-    """Write the file in one piece, sorted, a run a line, so that a diff is readable."""
+    """Write the file in one piece, sorted, one line per run, so that a diff is readable."""
     cells = ",\n".join(
         f"    {json.dumps(key)}: {_cell_text(cell)}"
         for key, cell in sorted(baselines.cells.items())

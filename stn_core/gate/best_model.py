@@ -11,7 +11,7 @@ from stn_core.gate.intervals import satterthwaite
 from stn_core.gate.statistics import Values, t_sf
 
 CONFIDENCE = 0.95
-"""The least chance that the model that is best in truth is among the tied."""
+"""The least probability that the truly best model is among the tied ones."""
 
 
 def tied_with_best(
@@ -24,7 +24,7 @@ def tied_with_best(
         confidence: in [0.5, 1).
 
     Returns:
-        Empty only where no model has two values: nobody knows then what chance explains.
+        Empty only if no model has two values: then the spread is unknown.
     """
     chances = p_against_best(values, floors)
     return frozenset(name for name, chance in chances.items() if chance >= 1 - confidence)
@@ -34,21 +34,21 @@ def p_against_best(values: Mapping[str, Values], floors: Mapping[str, float]) ->
     """How easily chance explains that a model is not the best.
 
     Hsu's multiple comparisons with the best (Hsu 1984, Ann. Statist. 12; Hsu 1996, chapter 4): a
-    model is left out where some other one is better by more than chance explains. The best in truth
-    is wronged if any of the others has it left out, so that their number, not that of all the
-    pairs, is what the union bound corrects for. Each pair is a Welch test with Satterthwaite's
-    degrees; sizes and variances may differ. Variances are each model's own: moderated ones leave
-    the best out too often where three runs are compared (9 % in place of 5 %, simulated with the
-    deviations of the smoke cells). A single value is as uncertain as the least certain model's.
-    Not paired by seed: the values of two models at one seed correlate by 0.1 to 0.2 only (smoke
-    cells, n = 20, 2026-11-20).
+    model is left out if another one is better by more than chance explains. The truly best model is
+    left out wrongly if any one of the others beats it, so the union bound corrects for their number
+    and not for the number of pairs. Each pair is a Welch test with Satterthwaite's degrees; sizes
+    and variances may differ. Each model has its own variance: with moderated ones, the best of
+    models with three runs is left out too often (9 % instead of 5 %, simulated with the deviations
+    of the smoke cells). A single value is as uncertain as those of the least certain model. Seeds
+    are not paired: the values of two models at one seed correlate by only 0.1 to 0.2 (smoke cells,
+    n = 20, 2026-11-20).
 
     Args:
-        values: a model's badness, a value a seed, one or more.
+        values: a model's badness, one value per seed, one or more.
         floors: a model's least credible standard deviation, > 0.
 
     Returns:
-        By model a p in [0, 1], the number of the others accounted for; nan where no model has two
+        A p in [0, 1] per model, corrected for the number of other models; nan if no model has two
         values.
     """
     sizes = np.array([len(sample) for sample in values.values()])
@@ -63,7 +63,7 @@ def p_against_best(values: Mapping[str, Values], floors: Mapping[str, float]) ->
     degrees = satterthwaite(variances[:, None], variances, known[:, None], known)
     errors = np.sqrt(variances[:, None] + variances)
     chances = t_sf((means[:, None] - means) / errors, degrees)
-    np.fill_diagonal(chances, 1.0)  # nobody is behind itself
+    np.fill_diagonal(chances, 1.0)  # no model is worse than itself
     corrected = np.minimum(chances.min(axis=1) * max(len(sizes) - 1, 1), 1.0)
     return dict(zip(values, corrected.tolist(), strict=True))
 

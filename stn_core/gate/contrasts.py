@@ -1,4 +1,4 @@
-"""Whether measured differences agree with what somebody claimed of them."""
+"""Whether measured differences agree with a claim about them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from stn_core.gate.intervals import Difference, Spread, margin
 
 MOST_SEEDS = 1000
-"""With more seeds a side than this nobody would settle a claim."""
+"""Nobody trains more seeds than this on each side to settle a claim."""
 
 
 class Finding(enum.StrEnum):
-    """What the values say of a claim."""
+    """What the values say about a claim."""
 
     HOLDS = "holds"
     DOES_NOT_HOLD = "does not hold"
@@ -33,12 +33,11 @@ class Direction(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a claim expects of a difference.
+    """The difference that a claim expects.
 
     Args:
-        direction: on which side of 0 it lies, or "equal".
-        size: how large it is at least, in the difference's unit, >= 0; 0 where only the direction
-            is claimed.
+        direction: on which side of 0 it is, or "equal".
+        size: its least size, in the difference's unit, >= 0; 0 if only the direction is claimed.
         margin: with "equal", what still counts as no difference, > 0.
     """
 
@@ -47,12 +46,12 @@ class Expectation:
     margin: float = 0.0
 
     def finding(self, difference: Difference) -> Finding:
-        """What a difference and its interval say.
+        """What a difference and its interval say about the claim.
 
-        A claimed direction holds where the whole interval lies there and the claimed size is not
-        excluded; it does not hold where the interval excludes the direction or the size. Equality
-        holds where the whole interval lies within the margin (two one-sided tests, Schuirmann
-        1987), and does not where it lies outside.
+        A claimed direction holds if the whole interval is on that side and does not exclude the
+        claimed size; it does not hold if the interval excludes the direction or the size. Equality
+        holds if the whole interval is within the margin (two one-sided tests, Schuirmann 1987), and
+        does not hold if it is outside.
         """
         low, high = difference.low, difference.high
         if math.isnan(low) or math.isnan(high):
@@ -71,7 +70,7 @@ class Expectation:
 
 
 def joint_finding(findings: Sequence[Finding]) -> Finding:
-    """The finding of several together: all must hold, and one that does not decides."""
+    """The finding on several together: all must hold, and one that does not is enough to fail."""
     if Finding.DOES_NOT_HOLD in findings:
         return Finding.DOES_NOT_HOLD
     return Finding.OPEN if Finding.OPEN in findings or not findings else Finding.HOLDS
@@ -84,17 +83,17 @@ def seeds_that_would_tell(
     level: float,
     unit: Callable[[float], float] = float,
 ) -> int | None:
-    """How many seeds a side would decide, if estimate and spreads stayed what they are.
+    """How many seeds on each side would decide, if estimate and spreads stayed as they are.
 
     Args:
         estimate: the difference, on the scale of the spreads.
         spreads: of both samples; their numbers of runs are replaced.
         expectation: of the difference.
-        level: the chance that the interval misses the true difference, in (0, 1).
-        unit: from the scale of the spreads to the unit of the expectation; never falls.
+        level: the probability that the interval misses the true difference, in (0, 1).
+        unit: from the scale of the spreads to the unit of the expectation; non-decreasing.
 
     Returns:
-        The smallest number from 2 on, None if `MOST_SEEDS` would not do.
+        The smallest number from 2, None if `MOST_SEEDS` would not be enough.
     """
 
     def tells(runs: int) -> bool:

@@ -1,7 +1,7 @@
-"""Two sides that were both measured now, compared after more and more seeds of each.
+"""Two sides, both trained now, compared after more and more seeds of each.
 
-As `statistics.decide` does for a stored baseline, but nothing of the other side is known
-beforehand: its mean and its spread come with the same seeds.
+Like `sequential.decide` for a stored baseline, but nothing is known about the other side
+beforehand: the same seeds give its mean and its spread.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from stn_core.gate.sequential import Decision, Outcome, spend
 from stn_core.gate.statistics import FloatArray, moderated_deviations, t_isf, t_sf
 
 SIDE_LOOKS = (3, 6, 10)
-"""After how many seeds of both sides a cell is looked at, as far as the session has as many."""
+"""Numbers of seeds of both sides after which a cell is judged, up to what the session has."""
 
 SIDE_FUTILITY = 0.6
-"""`statistics.FUTILITY` for two sides: a one-sided p above this share of the seeds ends it."""
+"""`sequential.FUTILITY` for two sides: a one-sided p above this, divided by the number of seeds,
+ends the comparison."""
 
 SIDE_FUTILITY_OF_GAINS = 0.15
-"""The same for a fall, which is looked at again only where chance hardly explains it."""
+"""The same for a fall, which needs stronger evidence to be judged again."""
 
 Measured = tuple[float, float, float]
-"""A rise from one side's mean to the other's, the standard deviation of one value, and its degrees
-of freedom."""
+"""The rise from one side's mean to the other's, the standard deviation of one value, and its
+degrees of freedom."""
 
 
 def decide_difference(
@@ -36,17 +37,17 @@ def decide_difference(
     level: float,
     floor: float = 0.0,
 ) -> Decision:
-    """What one side has done compared with the other, look by look; a pure replay.
+    """Compare one side with the other, look by look; a pure replay.
 
     Args:
         measure: of the first n seeds of both sides.
-        seeds: how many both sides have.
+        seeds: how many each side has.
         looks: rising numbers of seeds, each >= 2.
-        level: chance of a false alarm over all the looks together, in (0, 1).
-        floor: a rise up to this is never a regression, nor such a fall an improvement.
+        level: probability of a false alarm over all looks together, in (0, 1).
+        floor: a rise up to this is never a regression, and such a fall never an improvement.
     """
     decision = Decision(Outcome.UNCLEAR, 0, looks[0], math.nan, math.nan, math.nan, math.nan)
-    # Both sides grow alike, so the share of the information is that of the seeds.
+    # Both sides have equally many seeds, so the share of information is the share of seeds.
     for look, spent in zip(looks, spend(level, looks, math.inf), strict=True):
         if look > seeds:
             break
@@ -82,13 +83,13 @@ def side_spread(
 ) -> tuple[float, float]:
     """The standard deviation over seeds of one cell's values, and its degrees of freedom.
 
-    Pooled over both sides and what is stored of the cell, and moderated by what is stored of other
-    cells; what is stored says how far values lie apart, and nothing of where they lie.
+    Pooled over both sides and the cell's stored values, and moderated by stored values of other
+    cells. Stored values contribute their spread and never their mean.
 
     Args:
         sides: badness of each side, two values or more.
         floor: the least credible standard deviation, > 0.
-        own: stored values of this cell, None where there are none.
+        own: stored values of this cell, None if there are none.
         others: stored values of other cells, two or more of each.
     """
     pooled = [*sides, *([own] if own is not None else [])]

@@ -1,12 +1,12 @@
-"""Digests kept beside the baselines, for environments in which no baseline was measured.
+"""A cache of digests, for environments in which no baseline was measured.
 
-A continuous integration machine trains the main branch once and keeps what came out; a change that
-alters no number is then recognised there as well, as long as the baseline is the one that the main
-branch passed against.
+A continuous integration machine trains the main branch once and keeps its digests. A change that
+alters no number is then recognised there too, as long as the main branch passed against the same
+baseline.
 
-A cell that is recognised is in no group of cells, so its digest counts only in a session all of
-whose cells passed together. Otherwise what costs every cell a little would pass: cell by cell
-first, and all of them after that.
+A recognised cell is not judged in groups, so digests count only in a session all of whose cells
+passed together before. Otherwise a change that costs every cell a little would pass: first cell by
+cell, and then all of them at once.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Digests = Mapping[tuple[str, str, str, int], str]
 
 @dataclass(frozen=True)
 class PassedSession:
-    """What one session left, or several with the same cells.
+    """The digests of one session, or of several with the same cells.
 
     Args:
-        cells: keys of all that were planned.
-        digests: of those that passed.
+        cells: keys of all planned cells.
+        digests: of the cells that passed.
     """
 
     cells: frozenset[str]
@@ -99,9 +99,9 @@ def known_digests(sessions: Iterable[PassedSession], cells: Iterable[str]) -> Di
 def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
     """Write, in one piece, the digests of the cells that passed against their baselines.
 
-    What the file holds of other sessions and environments stays; what passed against an older
-    baseline goes. An improvement is no reference: until it is accepted, losing it again is no
-    regression. The folder is made if it is missing: a fresh checkout has no results.
+    Digests of other sessions and environments stay; those that passed against an older baseline are
+    removed. Improved cells are left out: until an improvement is accepted, losing it again is not a
+    regression. The folder is created if it is missing, as in a fresh checkout.
 
     Args:
         path: the file.
@@ -133,7 +133,7 @@ def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
 def _without_older(
     sessions: Iterable[PassedSession], current: Mapping[str, str]
 ) -> list[PassedSession]:
-    """The sessions without what passed against another baseline than a cell's current one."""
+    """The sessions without digests that passed against a baseline other than the current one."""
     return [
         PassedSession(
             session.cells,
@@ -148,7 +148,7 @@ def _without_older(
 
 
 def _with(new: PassedSession, sessions: Iterable[PassedSession]) -> list[PassedSession]:
-    """The sessions and a new one, which takes the place of those that say no more than it does."""
+    """The sessions and a new one, which replaces those that add nothing to it."""
     kept = []
     for session in sessions:
         if new.cells <= session.cells and new.digests.items() <= session.digests.items():

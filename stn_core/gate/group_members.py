@@ -1,4 +1,4 @@
-"""The cells that are judged as one: their values, seed by seed, and what their mean has done."""
+"""The cells of a group: their values, seed by seed, and the change of their mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 
 LEAST_MEMBERS = 2
-"""So many of a group's cells must have been judged in a session."""
+"""How many of a group's cells must have been judged in a session."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Member:
 
     Args:
         key: the cell's.
-        seeds: that it may spend, in order.
-        other: the commit that it is compared with, None where a baseline is in its place.
-        stored, fresh: badness of either side by metric and seed.
-        scale: mean and deviation of its yardstick by metric; empty where there is a commit.
-        sides: the runs of either side by seed, where there is a commit.
+        seeds: that it may train, in order.
+        other: the commit that it is compared with, None if it is compared with a baseline.
+        stored, fresh: badness of each side by metric and seed.
+        scale: mean and deviation of its yardstick by metric; empty with a commit.
+        sides: with a commit, the runs of each side by seed.
     """
 
     key: str
@@ -54,7 +54,7 @@ class Member:
 
     @classmethod
     def of(cls, judge: Judge, cell: Cell, records: Sequence[RunRecord]) -> Member:
-        """A cell that was judged by its values."""
+        """The member for a cell that was judged by its values."""
         good = [record for record in records if record.status == "ok"]
         other = judge.other_side(cell)
         baseline = judge.baseline(cell)
@@ -86,7 +86,7 @@ def _values(runs: Sequence[BaselineRun], images: int) -> dict[Metric, dict[int, 
 
 
 def _by_seed(seeds: Sequence[int], values: FloatArray) -> dict[int, float]:
-    """The mean of each seed's values: it may have been run in several environments."""
+    """The mean value of each seed, which may have run in several environments."""
     found: dict[int, list[float]] = {}
     for seed, value in zip(seeds, values, strict=True):
         found.setdefault(seed, []).append(float(value))
@@ -98,28 +98,28 @@ class Group(Protocol):
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """They spend the same seeds."""
+        """They have the same seeds."""
         ...
 
     def decide(self, metric: Metric, rules: Rules) -> Decision:
-        """What the members' mean has done."""
+        """The decision on the change of the members' mean."""
         ...
 
     def change(self, metric: Metric, look: int) -> float:
-        """How much worse the members are in the mean, in points or as a logarithm."""
+        """How much worse the members are on average, in points or as a logarithm."""
         ...
 
     def moves(self, metric: Metric, look: int) -> FloatArray:
-        """How many standard deviations each member has risen, (members,)."""
+        """By how many standard deviations the badness of each member rose, (members,)."""
         ...
 
     def missing(self, seeds: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-        """By member, which of its first seeds are to run, and which with the other's code."""
+        """By member, which of its first seeds must still run: with this code, with the commit's."""
         ...
 
 
 def largest_group(candidates: Sequence[Member]) -> Group | None:
-    """The largest part of them that can be averaged seed by seed; None where that is too few."""
+    """The most candidates that can be averaged seed by seed; None if they are too few."""
     if not candidates:
         return None
     alike: dict[tuple[tuple[int, ...], bool], list[Member]] = {}
@@ -137,7 +137,7 @@ def largest_group(candidates: Sequence[Member]) -> Group | None:
 
 
 def _common_seeds(seeds: Sequence[int], held: Sequence[Mapping[int, object]]) -> tuple[int, ...]:
-    """The first seeds, in the order in which they are spent, as far as all members have them."""
+    """The first seeds, in order, up to one that some member lacks."""
     count = next((n for n, seed in enumerate(seeds) if any(seed not in one for one in held)), None)
     return tuple(seeds[:count])
 
@@ -155,8 +155,8 @@ class StoredGroup:
     """Cells that are compared with their baselines.
 
     Args:
-        members: they spend the same seeds.
-        stored_seeds: those that all of them hold a baseline of.
+        members: they have the same seeds.
+        stored_seeds: those that the baselines of all members have.
     """
 
     members: tuple[Member, ...]
@@ -176,7 +176,7 @@ class StoredGroup:
         return standardised(values, scales[:, 0], scales[:, 1])
 
     def decide(self, metric: Metric, rules: Rules) -> Decision:
-        """What the members' mean has done."""
+        """The decision on the change of the members' mean."""
         return decide(
             pooled_yardstick(self._distances(metric, self._stored(metric))),
             np.mean(self._distances(metric, self._fresh(metric)), axis=1),
@@ -187,16 +187,16 @@ class StoredGroup:
         )
 
     def change(self, metric: Metric, look: int) -> float:
-        """How much worse the members are in the mean, in points or as a logarithm."""
+        """How much worse the members are on average, in points or as a logarithm."""
         return metric.change(self._stored(metric), self._fresh(metric, look))
 
     def moves(self, metric: Metric, look: int) -> FloatArray:
-        """How many standard deviations each member has risen, (members,)."""
+        """By how many standard deviations the badness of each member rose, (members,)."""
         fresh = self._distances(metric, self._fresh(metric, look)).mean(axis=0)
         return np.asarray(fresh - self._distances(metric, self._stored(metric)).mean(axis=0))
 
     def missing(self, seeds: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-        """By member, which of its first seeds are to run."""
+        """By member, which of its first seeds must still run."""
         return _missing(
             self.members, [one.fresh[Metric.ACCURACY] for one in self.members], seeds
         ), {}
@@ -207,7 +207,7 @@ class TrainedGroup:
     """Cells that are compared with another commit, seed by seed.
 
     Args:
-        members: they spend the same seeds.
+        members: they have the same seeds.
     """
 
     members: tuple[Member, ...]
@@ -236,7 +236,7 @@ class TrainedGroup:
         return stored, _matrix([one.fresh for one in self.members], metric, seeds)
 
     def decide(self, metric: Metric, rules: Rules) -> Decision:
-        """What the members' mean has done."""
+        """The decision on the change of the members' mean."""
 
         def measure(look: int) -> tuple[float, float, float]:
             sides = [side.mean(axis=1) for side in self._distances(metric, look)]
@@ -250,16 +250,16 @@ class TrainedGroup:
         )
 
     def change(self, metric: Metric, look: int) -> float:
-        """How much worse the members are in the mean, in points or as a logarithm."""
+        """How much worse the members are on average, in points or as a logarithm."""
         return metric.change(*self._values(metric, look))
 
     def moves(self, metric: Metric, look: int) -> FloatArray:
-        """How many standard deviations each member has risen, (members,)."""
+        """By how many standard deviations the badness of each member rose, (members,)."""
         stored, fresh = self._distances(metric, look)
         return np.asarray(fresh.mean(axis=0) - stored.mean(axis=0))
 
     def missing(self, seeds: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-        """By member, which of its first seeds are to run, and which with the other's code."""
+        """By member, which of its first seeds must still run: with this code, with the commit's."""
         fresh = _missing(self.members, [one.sides[1] for one in self.members], seeds)
         return fresh, _missing(self.members, [one.sides[0] for one in self.members], seeds)
 

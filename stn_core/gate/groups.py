@@ -1,4 +1,4 @@
-"""Verdicts on groups of cells: what costs every cell a little, and no cell enough to fail alone."""
+"""Verdicts on groups of cells, for drops that are too small to fail any cell alone."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 
 LEAST_CELLS = 4
-"""So many cells of the whole matrix make a group: of fewer, each shows nearly as much by itself."""
+"""A group needs this many cells of the whole matrix: fewer show little more than each alone."""
 CARRIERS_NAMED = 5
 _JUDGED = (Verdict.PASS, Verdict.IMPROVED, Verdict.REGRESSED)
 _FAILED = (Verdict.DIVERGED, Verdict.CRASHED, Verdict.MISSING)
 
 Groups = Mapping[str, Sequence[str]]
-"""By name, the keys of the cells that make a group; of the whole matrix, whatever is selected."""
+"""By name, the keys of a group's cells in the whole matrix, whatever the session selects."""
 
 
 def groups_of_tags(tags: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    """The groups that cells with a tag in common make.
+    """The groups of cells that share a tag.
 
     Args:
         tags: of every cell of a matrix, by key.
 
     Returns:
-        Keys by tag, sorted; a tag of fewer than LEAST_CELLS cells makes none, and of several that
-        stand for the same cells only the first does.
+        Sorted keys by tag, without tags of fewer than LEAST_CELLS cells. Of several tags with the
+        same cells, only the first is kept.
     """
     groups: dict[str, list[str]] = {}
     for key in sorted(tags):
@@ -54,11 +54,11 @@ class GroupJudgement:
     Args:
         name: of the group.
         verdict: PASS, IMPROVED or REGRESSED.
-        message: why, in one sentence; "" where it passes.
+        message: why, in one sentence; "" if it passes.
         members: keys of the cells that were judged together.
-        seeds: how many seeds of each of them decided.
-        wanted: seeds that must run before there is a verdict, by key.
-        wanted_references: those that must run with the code of the commit that is compared.
+        seeds: how many seeds of each decided.
+        wanted: by key, seeds that must run before there is a verdict.
+        wanted_references: those that must run with the code of the compared commit.
     """
 
     name: str
@@ -82,17 +82,16 @@ def judge_groups(
     judgements: Iterable[Judgement],
     by_key: Mapping[str, Sequence[RunRecord]],
 ) -> list[GroupJudgement]:
-    """The verdicts on the groups of which two cells or more were judged by their values.
+    """The verdicts on all groups with two or more cells that were judged by their values.
 
-    A replay, as for a cell: more records never change what fewer have decided.
+    A replay, as for a cell: more records never change what fewer decided.
 
     Args:
         judge: of the session.
         groups: of the plan.
         cells: of the session.
         judgements: of these cells.
-        by_key: the records of each cell; beyond those that its own verdict took, others may have
-            been run for a group's.
+        by_key: the records of each cell; some may have run only for a group's verdict.
     """
     planned = {cell.key: cell for cell in cells}
     verdicts = {judgement.key: judgement.verdict for judgement in judgements}
@@ -131,7 +130,7 @@ def _judge_group(rules: Rules, name: str, group: Group, failed: Sequence[str]) -
 
 
 def _matters(rules: Rules, group: Group, metric: Metric, decision: Decision) -> bool:
-    """Whether a mean change is large enough to be one in practice."""
+    """Whether a mean change is large enough to matter in practice."""
     change = group.change(metric, decision.looked_at)
     return abs(change) >= metric.least_group_change(rules.min_drop_points)
 
@@ -155,7 +154,7 @@ def _message(group: Group, decisions: Mapping[Metric, Decision], failed: Sequenc
 
 
 def _carriers(group: Group, metric: Metric, look: int, sign: int) -> list[str]:
-    """The members that moved further than their mean, the furthest first."""
+    """The members that moved further than their mean, furthest first."""
     moved = sign * group.moves(metric, look)
     order = np.argsort(-moved)
     return [group.members[place].key for place in order if moved[place] >= np.mean(moved)]

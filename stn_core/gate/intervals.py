@@ -1,4 +1,4 @@
-"""How far apart the means of two samples are, and between which bounds chance leaves that open."""
+"""The difference of the means of two samples, with its confidence interval."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ with needs_extra("suite"):
 
 
 MODERATED_FROM = 5
-"""A sample of so many values on is moderated. With 3 values a cell 8.6 % of families of 9 intervals
-at 0.05 / 9 each missed a difference where nothing differed, with 5 values 4.0 %, with 10 3.2 % (the
-smoke cells' values resampled, 500 families each, 2026-11-29)."""
+"""Samples of this many values or more are moderated. With 3 values per cell, 8.6 % of families of 9
+intervals at 0.05 / 9 each missed the true difference of 0, with 5 values 4.0 %, with 10 3.2 %
+(resampled values of the smoke cells, 500 families each, 2026-11-29)."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of a second sample less that of a first, with its interval.
+    """The mean of a second sample minus that of a first, with its interval.
 
     Args:
         estimate: the difference.
-        low, high: the interval's ends; nan where no spread is known.
+        low, high: the interval's ends; nan if no spread is known.
     """
 
     estimate: float
@@ -36,23 +36,23 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 where the whole interval lies above 0, -1 where it lies below, else 0."""
+        """1 if the whole interval is above 0, -1 if it is below, else 0."""
         return int(self.low > 0) - int(self.high < 0)
 
     def mapped(self, function: Callable[[float], float]) -> Difference:
-        """The same difference on another scale, by a function that never falls."""
+        """The same difference on another scale, by a non-decreasing function."""
         return Difference(function(self.estimate), function(self.low), function(self.high))
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How far the values of one sample lie apart.
+    """The spread of the values of one sample.
 
     Args:
-        variances: of the values, any shape; what stands for a single value is ignored.
+        variances: of the values, any shape; ignored for a single value.
         runs: how many values, >= 1.
         floors: least credible standard deviations, > 0, of a shape that broadcasts.
-        borrowed: degrees of freedom that other samples' values add; see `moderated_spreads`.
+        borrowed: degrees of freedom added by other samples; see `moderated_spreads`.
     """
 
     variances: npt.ArrayLike
@@ -75,7 +75,7 @@ class Spread:
 def difference_of_means(
     first: Values, second: Values, floors: tuple[float, float], level: float
 ) -> Difference:
-    """The mean of the second sample less that of the first.
+    """The mean of the second sample minus that of the first.
 
     Args:
         first, second: one value or more each.
@@ -95,11 +95,11 @@ def _spread(sample: Values, floor: float) -> Spread:
 def moderated_spreads(
     samples: Mapping[str, Values], floors: Mapping[str, float]
 ) -> dict[str, Spread]:
-    """The spreads of samples that have much in common, each shrunk towards those of the others.
+    """The spreads of similar samples, each shrunk towards those of the others.
 
-    `moderated_deviations` on variances in units of the floors: accuracies of several datasets are
-    alike on that scale and on no other. Samples of fewer than `MODERATED_FROM` values keep their
-    own spread.
+    `moderated_deviations` of variances in units of the floors: only on that scale are accuracies on
+    several datasets comparable. Samples of fewer than `MODERATED_FROM` values keep their own
+    spread.
 
     Args:
         samples: by name, two values or more each.
@@ -125,20 +125,20 @@ def margin(first: Spread, second: Spread, level: float) -> FloatArray:
     """Half the width of the interval of the difference of two means.
 
     Welch's, with Satterthwaite's degrees (Welch 1938, Biometrika 29; Satterthwaite 1946, Biometrics
-    Bulletin 2), in which no variance counts as less than the one that the two samples have in
-    common. Without that a few values that lie close together by luck pass for a steady sample: of
-    families of 18 intervals at 0.05 / 18 each, 20 normal values against 3 of the same spread, 25 %
-    missed a difference, and none did with it. Where one spread is twice the other, 5.4 % did at
-    most (eight pairs of sizes from 2 to 20; n = 6,000 families a case, 2026-11-21).
+    Bulletin 2), except that no variance counts as less than the pooled variance of both samples.
+    Without this, a few values that are close together by luck look like a sample with little
+    spread: of families of 18 intervals at 0.05 / 18 each, 20 normal values against 3 with the same
+    spread, 25 % missed a difference, and with it none did. With one spread twice the other, at most
+    5.4 % did (eight pairs of sizes from 2 to 20; 6,000 families each, 2026-11-21).
 
-    A single value is as uncertain as the other sample says, with that one's degrees.
+    A single value gets the spread and the degrees of the other sample.
 
     Args:
         first, second: the samples' spreads, of shapes that broadcast.
         level: the chance that the interval misses the true difference, in (0, 1).
 
     Returns:
-        The half widths; nan where neither sample has two values.
+        The half widths; nan if neither sample has two values.
     """
     error, degrees = error_of_difference(first, second)
     return np.asarray(scipy.stats.t.isf(level / 2, degrees) * error)
@@ -148,10 +148,10 @@ def error_of_difference(first: Spread, second: Spread) -> tuple[FloatArray, Floa
     """The standard error of the difference of two means and its degrees of freedom.
 
     Args:
-        first, second: as of `margin`, which says why no variance is below the common one.
+        first, second: as for `margin`, which explains why no variance is below the pooled one.
 
     Returns:
-        Both of the shape that the spreads have; nan where neither sample has two values.
+        Both in the shape of the spreads; nan if neither sample has two values.
     """
     together = first.degrees + second.degrees
     if not together:
@@ -175,7 +175,7 @@ def satterthwaite(
 
     Args:
         first, second: the variances of two means.
-        first_degrees, second_degrees: those behind each, > 0.
+        first_degrees, second_degrees: of each variance, > 0.
     """
     uncertainty = np.square(first) / first_degrees + np.square(second) / second_degrees
     return np.asarray(np.square(first + second) / uncertainty)

@@ -1,8 +1,8 @@
 """The judge of a session: the rules and stored baselines give a verdict, or the seeds it needs.
 
-Judging is a replay. Given a cell's records it goes through the looks in the order of the seeds and
-ends with a verdict or with the seeds that must run next, so that a worker, the end of the session
-and a later ``--from-records`` cannot disagree.
+Judging is a replay. It goes through a cell's records look by look, in the order of the seeds, and
+ends with a verdict or with the seeds that must run next. So a worker, the end of the session and a
+later ``--from-records`` cannot disagree.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Judge:
 
     Args:
         rules: the session's.
-        baselines: all that is stored; cells learn from each other how much a seed matters.
+        baselines: everything stored; the cells' variances are moderated together.
         budget: whose cells are judged.
         device: the type of device, "cpu" or "cuda".
-        digests: of runs that count as stored though no baseline holds them.
+        digests: of runs that count as stored although they are in no baseline.
     """
 
     rules: Rules
@@ -53,14 +53,14 @@ class Judge:
         }
 
     def seeds(self, cell: Cell) -> tuple[int, ...]:
-        """The seeds that a cell may spend, in order; those that its baseline holds come first.
+        """The seeds that a cell may train, in order; those of its baseline come first.
 
-        So the first run has a stored one to repeat, whatever seeds the baseline was measured with.
-        Of a changed model such runs are paired with the stored ones: they share the first weights
-        and the order of the data. With the correlation r of a pair the variance of the difference
-        of the means, s^2 (1 / n + 1 / m), is less by 2 r s^2 / m: pairs make a false alarm rarer
-        (0.55 % of sessions without, 0.28 % with r = 0.2, none with r = 1; n = 20,000 each,
-        18 real cells, 2026-11-21) and shift nothing.
+        So the first run has a stored run to repeat, whatever seeds the baseline was measured with.
+        If the model has changed, these runs are paired with the stored ones: they share the initial
+        weights and the order of the data. If pairs correlate with r, the variance of the difference
+        of the means, s^2 (1 / n + 1 / m), is smaller by 2 r s^2 / m. Pairs make false alarms rarer
+        (0.55 % of sessions without pairs, 0.28 % with r = 0.2, none with r = 1; n = 20,000 each,
+        18 real cells, 2026-11-21) and introduce no bias.
         """
         baseline = self.baseline(cell)
         if baseline is None or self.rules.are_named:
@@ -74,9 +74,9 @@ class Judge:
         """The verdict on a cell, or the seeds that must run before there is one.
 
         Args:
-            cell: what ran.
-            records: what came back of the cell's seeds, in any order.
-            data_hash: of the dataset as it is now, "" where nobody knows.
+            cell: the cell.
+            records: of the cell's seeds so far, in any order.
+            data_hash: of the present dataset, "" if unknown.
         """
         baseline = self.baseline(cell)
         seeds = self.seeds(cell)
@@ -100,11 +100,11 @@ class Judge:
         return self._judge_values(cell, blank)
 
     def seeds_left(self, cell: Cell, records: Sequence[RunRecord]) -> tuple[int, int]:
-        """The fewest and the most seeds that are still to be trained before there is a verdict.
+        """The fewest and the most seeds that must still train before there is a verdict.
 
         Args:
-            cell: what is to run; its data are taken to be those of the baseline.
-            records: what is there already, in any order.
+            cell: the cell; its data are assumed to be those of the baseline.
+            records: of the cell so far, in any order.
         """
         answer = self.judge(cell, records, data_hash="")
         if isinstance(answer, Judgement):
@@ -115,19 +115,19 @@ class Judge:
         return fewest, self.rules.looks[-1] - len(answer.records)
 
     def baseline(self, cell: Cell) -> CellBaseline | None:
-        """What a cell is compared with, None where there is nothing."""
+        """The stored runs that a cell is compared with, None if there are none."""
         return None if cell.is_search else self._stored.get(cell.key)
 
     def other_side(self, cell: Cell) -> OtherSide | None:
-        """The commit that a cell is compared with, None where a baseline is in its place."""
+        """The commit that a cell is compared with, None if it is compared with a baseline."""
         return None
 
     def yardstick(self, metric: AnyMetric, key: str) -> Yardstick:
-        """What the values of a cell that has a baseline are compared with."""
+        """The yardstick of a cell that has a baseline."""
         return self._yardsticks[metric][key]
 
     def _repeats(self, key: str, baseline: CellBaseline, runs: Sequence[RunRecord]) -> bool:
-        """Whether the runs are, to the last bit, what is stored.
+        """Whether the runs equal the stored ones to the last bit.
 
         No digest covers further metrics. Those that are judged must be what is stored, too: a model
         can change on images that it is not evaluated on.
@@ -147,7 +147,7 @@ class Judge:
         return all(is_known(run) for run in runs)
 
     def _judge_speed(self, judgement: Judgement) -> Judgement:
-        """The verdict on runs that repeat the stored ones: only their speed is left to judge."""
+        """The verdict on runs that repeat the stored ones: only their speed can fail."""
         judgement = replace(
             judgement,
             verdict=Verdict.IDENTICAL,
@@ -160,7 +160,7 @@ class Judge:
         return replace(judgement, verdict=Verdict.REGRESSED, message=message)
 
     def _judge_values(self, cell: Cell, judgement: Judgement) -> Judgement | SeedsNeeded:
-        """Statistics decide, look by look; what ran beyond the deciding look does not count."""
+        """Statistics decide, look by look; runs after the deciding look do not count."""
         seeds = self.seeds(cell)
         for look in self.rules.looks:
             early = early_answer(judgement, seeds[:look])
@@ -180,11 +180,11 @@ class Judge:
         return self._or_blind(self._conclude(cell, seen, decisions), shown)
 
     def _or_blind(self, judgement: Judgement, shown: float) -> Judgement:
-        """BLIND in place of PASS, where a cell could not have shown the drop that it must.
+        """BLIND instead of PASS if a cell could not have shown the drop that it must.
 
         Args:
             judgement: of the cell.
-            shown: the smallest drop, in points, that its runs would have shown.
+            shown: the smallest drop, in points, that its runs would have detected.
         """
         must = self.rules.must_detect_points
         if must is None or judgement.verdict is not Verdict.PASS or shown <= must:
@@ -196,7 +196,7 @@ class Judge:
         return replace(judgement, verdict=Verdict.BLIND, message=message)
 
     def _decisions(self, judgement: Judgement) -> dict[AnyMetric, Decision]:
-        """What each metric that can fail a cell has done."""
+        """The decision on each metric that can fail a cell."""
         runs = [baseline_run(record) for record in judgement.records]
         decisions = {
             metric: self._decide(metric, judgement)
@@ -207,14 +207,14 @@ class Judge:
         return {**decisions, Metric.SPEED: speed} if speed else decisions
 
     def _slowdown(self, judgement: Judgement) -> float | None:
-        """Training time over the stored one, None where it is no more than may be."""
+        """Training time divided by the stored one, None unless it is significantly longer."""
         speed = self._speed(judgement, (len(judgement.records),))
         return math.exp(speed.rise) if speed and speed.outcome is Outcome.ROSE else None
 
     def _conclude(
         self, cell: Cell, judgement: Judgement, decisions: Mapping[AnyMetric, Decision]
     ) -> Judgement:
-        """The verdict that the decisions on each metric come to."""
+        """The verdict that follows from the decisions on each metric."""
         worse = {
             m: decision for m, decision in decisions.items() if decision.outcome is Outcome.ROSE
         }
@@ -235,13 +235,13 @@ class Judge:
             missing = [m.value for m in self.rules.judged if m not in decisions]
             note = f"no stored values of {', '.join(missing)}: not judged by it" if missing else ""
             return replace(judgement, verdict=Verdict.PASS, message=note)
-        told = filter(None, [reasons(improved, better), self._advise(cell, improved, better)])
-        return replace(improved, message="; ".join(told))
+        parts = filter(None, [reasons(improved, better), self._advise(cell, improved, better)])
+        return replace(improved, message="; ".join(parts))
 
     def _advise(
         self, cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision]
     ) -> str:
-        """What to do about an improvement, "" where there is nothing to do."""
+        """What to do about an improvement, "" if there is nothing to do."""
         return advice(cell, judgement, better)
 
     def _decide(self, metric: AnyMetric, judgement: Judgement) -> Decision:
@@ -274,7 +274,7 @@ class Judge:
         )
 
     def _detectable_points(self, judgement: Judgement, looks: Sequence[int] | None = None) -> float:
-        """The smallest drop that the looks, by default the session's, find with 95 % power."""
+        """The smallest drop that these looks, by default the session's, detect with 95 % power."""
         yardstick = self._yardsticks[Metric.ACCURACY][judgement.key]
         rise = smallest_detectable_rise(
             yardstick,
@@ -287,7 +287,7 @@ class Judge:
     def _in_points(self, mean: float, rise: float) -> float:
         """A rise of log error above a mean, in points of accuracy."""
         points = 100 * math.exp(mean) * math.expm1(min(rise, 30.0))
-        return min(points, 100.0)  # too few runs, and no drop is large enough
+        return min(points, 100.0)  # with too few runs no drop is large enough
 
     @functools.cached_property
     def _yardsticks(self) -> dict[AnyMetric, dict[str, Yardstick]]:
@@ -300,7 +300,7 @@ class Judge:
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  a judge lives as long as its session
     def _speed_yardsticks(self, device_name: str, threads: int) -> dict[str, Yardstick]:
-        """Of the cells that were measured twice or more on this device with as many threads."""
+        """Of cells that were measured at least twice on this device with as many threads."""
         same = {
             key
             for key, place in self.baselines.environments.items()
@@ -323,7 +323,7 @@ def _measure(metric: AnyMetric, cells: Mapping[str, CellBaseline]) -> dict[str, 
 
 
 def early_answer(judgement: Judgement, asked: Sequence[int]) -> Judgement | SeedsNeeded | None:
-    """The answer as long as not all seeds asked for came back well; None once they have."""
+    """The answer as long as a requested seed failed or is missing; None once all succeeded."""
     runs = {record.seed: record for record in judgement.records}
     for record in (runs[seed] for seed in asked if seed in runs):
         if record.status != "ok":

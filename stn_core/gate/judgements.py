@@ -1,4 +1,4 @@
-"""A session's verdicts as its folder keeps them, and back."""
+"""A session's verdicts, written to its folder and read back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stn_core.session.records import RunRecord
 def write_judgements(
     path: Path, judgements: Sequence[Judgement], groups: Sequence[GroupJudgement] = ()
 ) -> None:
-    """Write the verdicts; of the records that they speak of, which they were."""
+    """Write the verdicts, with references to the records that they judge."""
     stored_groups = [
         StoredGroup(one.name, str(one.verdict), one.message, list(one.members), one.seeds)
         for one in groups
@@ -33,7 +33,7 @@ def write_judgements(
 
 
 def read_group_judgements(path: Path) -> list[GroupJudgement]:
-    """The verdicts of a session on groups of cells, none where it had no groups.
+    """The verdicts of a session on groups of cells; empty if it had no groups.
 
     Raises:
         UsageError: the file is missing, damaged or of another version.
@@ -41,7 +41,7 @@ def read_group_judgements(path: Path) -> list[GroupJudgement]:
     groups = read_stored_groups(path)
     for one in groups:
         if one.verdict not in list(Verdict):
-            raise UsageError(f"{path}: {one.verdict!r} is no verdict")
+            raise UsageError(f"{path}: {one.verdict!r} is not a verdict")
     return [
         GroupJudgement(one.name, Verdict(one.verdict), one.message, tuple(one.members), one.seeds)
         for one in groups
@@ -65,8 +65,8 @@ def read_judgements(path: Path, records: Sequence[RunRecord]) -> list[Judgement]
 
     Args:
         path: the file.
-        records: of the session, in any order, others too; one that was judged and is not among
-            them is left out.
+        records: of the session, in any order, possibly with others; a judged run that is not
+            among them is left out.
 
     Raises:
         UsageError: the file is missing, damaged or of another version.

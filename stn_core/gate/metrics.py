@@ -1,4 +1,4 @@
-"""What is judged of a run: its accuracy, its loss, and its speed where that is asked for."""
+"""The metrics that a run is judged by: accuracy, loss, and speed on request."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from stn_core.gate.statistics import log_error, log_error_floor, log_loss, log_l
 from stn_core.session.metrics import MetricInfo
 
 MIN_DROP_POINTS = 0.3
-"""A smaller difference of accuracy is neither a regression nor an improvement, however sure."""
+"""A smaller difference in accuracy is neither a regression nor an improvement, however certain."""
 MIN_LOSS_RISE = 1.05
 """The same for the test loss, as a factor."""
 MIN_SLOWDOWN = 1.25
-"""The same for training time, as a factor: machines that share their cores differ by as much."""
+"""The same for training time, as a factor: machines with shared cores vary by as much."""
 LEAST_JITTER = 0.01
 """The least standard deviation of the logarithm of a training time."""
 
@@ -44,23 +44,23 @@ class Metric(enum.StrEnum):
         return np.log([max(run.train_seconds, 0.01) for run in runs])
 
     def least_deviation(self, runs: Sequence[BaselineRun], test_images: int) -> float:
-        """The least standard deviation over seeds that these runs may be taken to have."""
+        """The least credible standard deviation of these runs over seeds."""
         accuracy = float(np.mean([run.accuracy for run in runs]))
         if self is Metric.ACCURACY:
             return log_error_floor(accuracy, test_images)
         return log_loss_floor(accuracy, test_images) if self is Metric.LOSS else LEAST_JITTER
 
     def least_rise(self, mean: float, min_drop_points: float) -> float:
-        """The smallest rise of the badness that matters in practice, from a baseline's mean."""
+        """The smallest rise in badness from a baseline's mean that matters in practice."""
         if self is Metric.ACCURACY:
             return math.log1p(min_drop_points / 100 / math.exp(mean))
         return math.log(MIN_LOSS_RISE if self is Metric.LOSS else MIN_SLOWDOWN)
 
     def change(self, stored: NDArray[np.float64], fresh: NDArray[np.float64]) -> float:
-        """How much worse fresh values of the badness are in the mean, as `in_words` takes it.
+        """How much worse fresh values are on average, in the unit of `in_words`.
 
-        Points of accuracy lost; else the logarithm of the factor. The images that `log_error` adds
-        cancel.
+        Lost points of accuracy; for other metrics the logarithm of a factor. The images that
+        `log_error` adds cancel out.
         """
         if self is Metric.ACCURACY:
             return 100 * float(np.mean(np.exp(fresh)) - np.mean(np.exp(stored)))
@@ -73,7 +73,7 @@ class Metric(enum.StrEnum):
         return math.log(MIN_LOSS_RISE if self is Metric.LOSS else MIN_SLOWDOWN) / 2
 
     def in_words(self, change: float) -> str:
-        """A `change` as a reader knows it: "0.42 points lost", "test loss 12 % higher"."""
+        """A `change` in words: "0.42 points lost", "test loss 12 % higher"."""
         if self is Metric.ACCURACY:
             return f"{abs(change):.2f} points {'gained' if change < 0 else 'lost'}"
         if self is Metric.LOSS:
@@ -82,14 +82,14 @@ class Metric(enum.StrEnum):
         return f"training took {math.exp(change):.2f} times as long as stored"
 
     def baseline_in_words(self, runs: Sequence[BaselineRun], mean: float, limit: float) -> str:
-        """What runs were compared with: "baseline 97.95 %, limit 0.84 points".
+        """The baseline and its limit in words: "baseline 97.95 %, limit 0.84 points".
 
         Args:
             runs: the baseline's.
             mean: of their badness.
             limit: the largest rise of the mean badness that passes.
         """
-        limit = min(limit, 30.0)  # too few stored runs, and nothing is large enough
+        limit = min(limit, 30.0)  # with too few stored runs nothing is large enough
         if self is Metric.ACCURACY:
             accuracy = 100 * float(np.mean([run.accuracy for run in runs]))
             points = min(100 * math.exp(mean) * math.expm1(limit), 100.0)
@@ -103,13 +103,13 @@ class Metric(enum.StrEnum):
 
 @dataclass(frozen=True)
 class RegisteredMetric:
-    """A metric that is not built into the records, as `Metric` is: on a scale where more is worse.
+    """A registered metric, on a scale on which more is worse, like `Metric`.
 
-    Shares are compared as accuracy is, by the logarithm of what they lack of 1; other values as
-    they are.
+    Shares are compared like accuracy, by the logarithm of 1 minus the share; other values as they
+    are.
 
     Args:
-        info: what was registered.
+        info: the registered metric.
     """
 
     info: MetricInfo
@@ -131,20 +131,20 @@ class RegisteredMetric:
         return -values if self.info.higher_is_better else values
 
     def least_deviation(self, runs: Sequence[BaselineRun], test_images: int) -> float:
-        """The least standard deviation over seeds that these runs may be taken to have."""
+        """The least credible standard deviation of these runs over seeds."""
         if self.info.is_share:
             share = float(np.mean([run.metrics[self.value] for run in runs]))
             return log_error_floor(min(share, 1.0), test_images)
         return self.info.floor / 4
 
     def least_rise(self, mean: float, min_drop_points: float) -> float:
-        """The smallest rise of the badness that matters in practice, from a baseline's mean."""
+        """The smallest rise in badness from a baseline's mean that matters in practice."""
         if self.info.is_share:
             return math.log1p(self.info.floor / math.exp(mean))
         return self.info.floor
 
     def change(self, stored: NDArray[np.float64], fresh: NDArray[np.float64]) -> float:
-        """How much worse fresh values of the badness are in the mean, as `in_words` takes it."""
+        """How much worse fresh values are on average, in the unit of `in_words`."""
         return float(np.mean(fresh) - np.mean(stored))
 
     def least_group_change(self, min_drop_points: float) -> float:
@@ -152,7 +152,7 @@ class RegisteredMetric:
         return (math.log(MIN_LOSS_RISE) if self.info.is_share else self.info.floor) / 2
 
     def in_words(self, change: float) -> str:
-        """A `change` as a reader knows it."""
+        """A `change` in words."""
         name = self.value.replace("_", " ")
         if self.info.is_share:
             lack = math.expm1(change)
@@ -162,7 +162,7 @@ class RegisteredMetric:
         return f"{name} {abs(change):.4g} {'higher' if is_higher else 'lower'}"
 
     def baseline_in_words(self, runs: Sequence[BaselineRun], mean: float, limit: float) -> str:
-        """What runs were compared with, as of `Metric`."""
+        """The baseline and its limit in words, as for `Metric`."""
         stored = float(np.mean([run.metrics[self.value] for run in runs]))
         limit = min(limit, 30.0)
         text = f"{100 * math.expm1(limit):.0f} %" if self.info.is_share else f"{limit:.4g}"
@@ -171,4 +171,4 @@ class RegisteredMetric:
 
 AnyMetric = Metric | RegisteredMetric
 VALUES = (Metric.ACCURACY, Metric.LOSS)
-"""What a digest covers; speed is none of it."""
+"""The metrics that a digest covers; it does not cover speed."""

@@ -1,4 +1,4 @@
-"""Two models on the same images: how often one alone is right, and what chance makes of that."""
+"""Two models on the same images: how often only one of them is right, and whether by chance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ with needs_extra("suite"):
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """Images that two models classify, by who is right.
+    """Images that two models classified, by which of them is right.
 
     Args:
         images: how many, >= 0.
-        only_first, only_second: those that one model alone classifies rightly.
+        only_first, only_second: those that only one of the models classified correctly.
     """
 
     images: int
@@ -30,7 +30,7 @@ class PairedCounts:
 
     @classmethod
     def of(cls, first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> PairedCounts:
-        """Counted from (N,) marks of the right predictions of each."""
+        """Counted from (N,) flags: which predictions of each model are right."""
         return cls(
             len(first_right),
             int((first_right & ~second_right).sum()),
@@ -40,14 +40,16 @@ class PairedCounts:
     @property
     def p_value(self) -> float:
         """Of no difference: McNemar's test in its exact form (1947, Psychometrika 12)."""
-        told = self.only_first + self.only_second
-        return float(scipy.stats.binomtest(self.only_first, told).pvalue) if told else 1.0
+        differing = self.only_first + self.only_second
+        if not differing:
+            return 1.0
+        return float(scipy.stats.binomtest(self.only_first, differing).pvalue)
 
     def difference(self, level: float) -> Difference:
-        """The second model's accuracy less the first one's, both in [0, 1].
+        """The second model's accuracy minus the first one's, both in [0, 1].
 
         The interval is Bonett and Price's (2012, Journal of Educational and Behavioral Statistics
-        37, adjusted Wald), which keeps its level where few images tell the models apart.
+        37, adjusted Wald), which keeps its level even if the models differ on few images.
 
         Args:
             level: the chance that the interval misses the true difference, in (0, 1).

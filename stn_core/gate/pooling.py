@@ -1,13 +1,13 @@
-"""Many small drops are one large one: the cells of a group, seed by seed, as one value.
+"""The cells of a group pooled into one value per seed, so that many small drops add up.
 
-Runs of one seed resemble each other across models (correlation 0.08 in the mean of the smoke
-cells' accuracies, 0.13 of their losses, up to 0.6; n = 60, 2026-11-29), so that cells are no
-independent witnesses, and adding up their p-values would see drops that are none. Here the cells
-are averaged first, at each seed, and only then is it asked how far such averages lie apart over
-seeds: what the cells have in common stays in that spread.
+Runs of one seed resemble each other across models (correlation 0.08 on average between the smoke
+cells' accuracies, 0.13 between their losses, up to 0.6; n = 60, 2026-11-29). So cells are not
+independent, and combining their p-values would raise false alarms. Instead, the cells are averaged
+at each seed, and the spread of these averages over seeds is measured: it contains what the cells
+have in common.
 
-Array functions take seeds along the first axis and members along the last, and anything between
-them, so that the calibration judges thousands of sessions with the functions that judge one.
+Array functions take seeds along the first axis, members along the last, and any axes in between, so
+that the calibration judges thousands of sessions with the functions that judge one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import numpy as np
 from stn_core.gate.statistics import FloatArray, Yardstick
 
 LARGEST_DEVIATION = 3.0
-"""A member further from its baseline than so many standard deviations counts as so many: one cell
-that breaks down is that cell's failure, and not its group's."""
+"""A member's distance from its baseline is limited to this many standard deviations: one cell that
+breaks down is that cell's failure and not its group's."""
 
 LEAST_STORED_SEEDS = 5
-"""With fewer seeds that all members hold nobody knows how far their averages lie apart."""
+"""How many stored seeds all members must share, for the spread of their averages to be known."""
 
 GROUP_FUTILITY = 0.08
 """`FUTILITY` of a group. If a group leans, all of its members train more seeds.
@@ -51,29 +51,29 @@ def standardised(
 
 
 def pooled_deviation(stored: FloatArray) -> FloatArray:
-    """How far the members' mean lies apart over seeds, as a standard deviation.
+    """The standard deviation of the members' mean over seeds.
 
-    Never less than for members that have nothing in common, 1 / sqrt(members): what makes them
-    move together is shared by all, what would make them move against each other is luck. The
-    degrees of freedom are all kept: an average over members is closer to normal than each of them.
+    Never less than 1 / sqrt(members), that of independent members: they have causes in common that
+    move them together, but move against each other only by luck. All degrees of freedom are kept,
+    because an average over members is closer to normal than each of them.
 
     Args:
         stored: standardised values, (seeds, ..., members), of two seeds or more.
 
     Returns:
-        (...), what stands between the first and the last axis.
+        (...), the axes between the first and the last.
     """
     own = np.std(np.mean(stored, axis=-1), axis=0, ddof=1)
     return np.asarray(np.maximum(own, least_pooled_deviation(stored.shape[-1])))
 
 
 def least_pooled_deviation(members: int) -> float:
-    """Of the mean of as many members that have nothing in common."""
+    """Of the mean of this many independent members."""
     return 1 / math.sqrt(members)
 
 
 def pooled_yardstick(stored: FloatArray) -> Yardstick:
-    """What a group's fresh values are compared with.
+    """The yardstick of a group's fresh values.
 
     Args:
         stored: standardised values, (seeds, members), of two seeds or more.

@@ -1,4 +1,4 @@
-"""A verdict in words: what has changed, how sure it is, and what to do about it."""
+"""A verdict in words: what changed, how certain that is, and what to do about it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from stn_core.session.cells import Cell
 _ACCEPT = "measure it again with --update-baselines"
 
 SUSPICIOUS_SHARE = 0.5
-"""A change that leaves less than this share of the errors is more often a leak than a success."""
+"""A change that leaves less than this share of the errors is more likely a leak than a success."""
 
 
 def reasons(judgement: Judgement, decisions: Mapping[AnyMetric, Decision]) -> str:
-    """What each of the metrics has done, and the evidence."""
-    told = []
+    """The change in each metric, and the evidence."""
+    sentences = []
     for metric, decision in decisions.items():
         chance = min(decision.p_value, 1 - decision.p_value)
         plural = "s" * (decision.looked_at != 1)
@@ -29,8 +29,8 @@ def reasons(judgement: Judgement, decisions: Mapping[AnyMetric, Decision]) -> st
             stored = judgement.baseline.runs
             where = metric.baseline_in_words(stored, decision.stored_mean, decision.limit)
             evidence += f"; {where}"
-        told.append(f"{_change(metric, decision, judgement)} ({evidence})")
-    return ", ".join(told)
+        sentences.append(f"{_change(metric, decision, judgement)} ({evidence})")
+    return ", ".join(sentences)
 
 
 def _change(metric: AnyMetric, decision: Decision, judgement: Judgement) -> str:
@@ -47,7 +47,7 @@ def advice(cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision
     if accuracy and math.exp(accuracy.rise) <= SUSPICIOUS_SHARE:
         doubt = "suspiciously large: look for a leak of test images first; "
     stored = [run.seed for run in judgement.baseline.runs]
-    # Beyond every seed that was looked at: those led to the improvement, and flatter it.
+    # Seeds that were not judged yet: those that led to the verdict are biased in its favour.
     looked_at = stored + [record.seed for record in judgement.records]
     first = 100 * (1 + max(looked_at) // 100)
     last = first - 1 + max(len(stored), get_budget(cell.budget).baseline_seeds)
@@ -59,7 +59,7 @@ def advice(cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision
 
 
 def stale_reason(cell: Cell, data_hash: str, baseline: CellBaseline | None) -> str:
-    """Why the baseline does not apply, "" where it does."""
+    """Why the baseline does not apply, "" if it does."""
     if baseline and baseline.recipe_hash != cell.recipe.hash():
         return f"the recipe has changed since the baseline; {_ACCEPT}"
     if baseline and data_hash and baseline.data_hash != data_hash:

@@ -1,4 +1,4 @@
-"""By what a session judges: seeds, looks, levels and limits, the same for all of its cells."""
+"""The rules of a session: seeds, looks, levels and limits, the same for all of its cells."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from stn_core.session.cells import split_key
 from stn_core.session.metrics import MetricInfo
 
 LEAST_RUNS = 3
-"""Fewer say too little of a cell that nothing is stored of, and of how fast one trains."""
+"""Fewer say too little about a cell without a baseline, and about the speed of training."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """By what a session judges; the same for all of its cells, whatever is selected of them.
+    """The rules by which a session judges, whichever cells are selected.
 
     Args:
-        seeds: in the order in which they are spent; `Judge.seeds` puts stored ones first.
-        looks: after how many of them a cell is looked at, rising; the last is all of them.
+        seeds: in the order in which they train; `Judge.seeds` puts stored ones first.
+        looks: rising numbers of seeds after which a cell is judged; the last is all of them.
         matrix_size: how many cells the budget's whole matrix has, for the correction.
         group_count: how many groups of cells it has, likewise.
         min_drop_points: a smaller drop never fails.
-        min_drops: the same for some cells, by shell patterns of ``dataset/model``; of several that
-            match the last one counts.
-        must_detect_points: a cell that could not have shown such a drop does not pass; None where
-            any may.
-        metrics: further ones that can fail a cell beside accuracy and loss.
+        min_drops: the same for some cells, by shell patterns of ``dataset/model``; the last match
+            counts.
+        must_detect_points: a cell that could not have shown such a drop does not pass; None
+            disables it.
+        metrics: that can fail a cell in addition to accuracy and loss.
         settles_identical: a digest that repeats the stored one settles a cell.
         gates_speed: a slower training fails too.
         are_named: the user asked for exactly these seeds.
@@ -50,13 +50,13 @@ class Rules:
 
     @property
     def level(self) -> float:
-        """The chance of a false alarm that each metric of each cell may spend (Bonferroni)."""
+        """The probability of a false alarm for each metric of each cell (Bonferroni)."""
         judged = len(self.judged) + self.gates_speed
         return CELLS_FALSE_ALARM_RATE / (self.matrix_size * judged)
 
     @property
     def judged(self) -> tuple[AnyMetric, ...]:
-        """What can fail a cell, speed aside."""
+        """The metrics that can fail a cell, except speed."""
         return (*VALUES, *map(RegisteredMetric, self.metrics))
 
     @property
@@ -66,7 +66,7 @@ class Rules:
 
     @property
     def side_looks(self) -> tuple[int, ...]:
-        """After how many seeds of both sides a cell is compared with another commit."""
+        """Numbers of seeds of both sides after which a cell is compared with another commit."""
         return tuple(sorted({min(look, self.looks[-1]) for look in SIDE_LOOKS}))
 
     def min_drop(self, key: str) -> float:
@@ -80,20 +80,20 @@ class Rules:
 
     @property
     def runs_without_baseline(self) -> int:
-        """How many runs a cell gets that nothing is stored of."""
+        """How many runs a cell without a baseline gets."""
         return self.with_least_runs().looks[0]
 
     def with_least_runs(self) -> Rules:
-        """These rules with no look before LEAST_RUNS runs, or all that there are."""
+        """These rules without looks before LEAST_RUNS runs, or before the last look."""
         least = min(LEAST_RUNS, self.looks[-1])
         return replace(self, looks=tuple(sorted({max(look, least) for look in self.looks})))
 
     @property
     def seeds_to_settle(self) -> int:
-        """How many runs must repeat the stored ones: the first says it all, unless more are asked.
+        """How many runs must repeat the stored ones: one is enough, unless more are requested.
 
-        A digest covers every step's loss, the predictions and the metrics, and a seed changes no
-        line of code: where one is repeated the others would be. Speed is in no digest.
+        A digest covers every step's loss, the predictions and the metrics, and all seeds run the
+        same code: if one run repeats, the others would too. No digest covers speed.
         """
         if self.are_named:
             return len(self.seeds)

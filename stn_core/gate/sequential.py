@@ -1,4 +1,4 @@
-"""Decisions on fresh runs, look by look: what each look may spend, and when the answer is clear."""
+"""Decisions on fresh runs, look by look: the level of each look, and when the answer is clear."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ with needs_extra("suite"):
 from stn_core.gate.statistics import FloatArray, Values, Yardstick, t_isf, t_sf
 
 SPENDING_POWER = 3.0
-"""rho of the spending function level * fraction ** rho: little early, most at the last look.
+"""rho of the spending function level * fraction ** rho: little at early looks, most at the last.
 
-A single seed is where real values are least like normal ones, so next to nothing is spent there.
-With rho 2 in place of 3 a drop of 2 standard deviations is found in 68.1 % of the cells in place of
-70.2, one of 5 after 2.5 seeds in place of 2.9 (62 cells, n = 30,000, 2026-11-29)."""
+Single seeds deviate most from a normal distribution, so almost nothing is spent there. With rho 2
+instead of 3, a drop of 2 standard deviations is detected in 68.1 % of the cells instead of 70.2,
+and one of 5 after 2.5 seeds instead of 2.9 (62 cells, n = 30,000, 2026-11-29)."""
 
 FUTILITY = 0.25
-"""A one-sided p above this, divided by the number of seeds, ends the looking: the cell is steady.
+"""A one-sided p above this, divided by the number of seeds, ends the test: the cell is steady.
 
-Simulated with real values, 62 cells and looks at 1, 2, 4, 8 and 14 seeds: 1.9 seeds a quiet cell
-and 98.8 % of the drops of 3 standard deviations found; with 0.3 in place of 0.25 2.1 and 99.2. The
-looks at 3, 6 and 10 with 0.1 that this replaces took 3.7 and found 98.8 (n = 30,000 cells each,
-2026-11-29)."""
+Simulated with real values, 62 cells and looks at 1, 2, 4, 8 and 14 seeds: 1.9 seeds for a cell
+without a change, and 98.8 % of drops of 3 standard deviations detected; with 0.3 instead of 0.25,
+2.1 seeds and 99.2 %. The looks at 3, 6 and 10 with 0.1 that this replaced took 3.7 seeds and
+detected 98.8 % (n = 30,000 cells each, 2026-11-29)."""
 
 FUTILITY_OF_GAINS = 0.025
-"""The same for a fall, which is looked at again only where chance hardly explains it: a gain is
-good to know and fails nothing. It costs 0.04 seeds a quiet cell."""
+"""The same for a fall, which needs stronger evidence to be judged again: a gain is good to know
+but fails nothing. It costs 0.04 seeds for a cell without a change."""
 
 
 def spend(level: float, looks: Sequence[int], baseline_runs: float) -> tuple[float, ...]:
-    """What each look may spend of a level: level * fraction ** rho, less what is spent before.
+    """What each look spends of a level: level * fraction ** rho, minus what is already spent.
 
     Error spending (Lan & DeMets 1983), the power family of Kim & DeMets (1987); the fraction of
-    information at n seeds is I(n) / I(last), I(n) = 1 / (1 / n + 1 / baseline_runs). The looks are
-    joined by the union bound: each is a test of its own at what it spends, so the level holds
-    however they depend on one another, and also where somebody looks on after a futile look.
+    information at n seeds is I(n) / I(last), I(n) = 1 / (1 / n + 1 / baseline_runs). The union
+    bound joins the looks: each is a separate test at the level it spends. So the level holds
+    whatever their dependence, and even if testing goes on after a look that should have ended it.
 
     Args:
-        level: in (0, 1), for all the looks together.
+        level: in (0, 1), for all looks together.
         looks: rising numbers of seeds, each >= 1.
-        baseline_runs: >= 1; infinite where they add no uncertainty of their own.
+        baseline_runs: >= 1; infinite if they add no uncertainty.
     """
     information = 1 / (1 / np.asarray(looks, dtype=np.float64) + 1 / baseline_runs)
     spent = level * (information / information[-1]) ** SPENDING_POWER
@@ -57,13 +57,13 @@ def spend(level: float, looks: Sequence[int], baseline_runs: float) -> tuple[flo
 
 @dataclass(frozen=True)
 class Limits:
-    """What the mean rise at each look means; (..., looks) each.
+    """The limits of the mean rise at each look; (..., looks) each.
 
     Args:
-        rose: a rise beyond is a regression.
-        fell: a rise below, a negative number, is an improvement.
-        steady: a rise below ends the looking,
-        promising: but for one below this, a negative number.
+        rose: a rise above this is a regression.
+        fell: a rise below this, a negative number, is an improvement.
+        steady: a rise below this ends the test,
+        promising: unless it is below this, a negative number.
     """
 
     rose: FloatArray
@@ -86,9 +86,9 @@ def limits(
     """The limits of cells whose baselines have the same number of runs.
 
     Args:
-        deviation, degrees, floor: as of `decide`, any shapes that broadcast.
+        deviation, degrees, floor: as for `decide`, any shapes that broadcast.
         runs: in each baseline.
-        looks, level, futility, futility_of_gains: as of `decide`.
+        looks, level, futility, futility_of_gains: as for `decide`.
     """
     freedom = np.asarray(degrees, dtype=np.float64)[..., None]
     error = np.asarray(deviation, dtype=np.float64)[..., None] * _errors_of_rise(looks, runs)
@@ -107,7 +107,7 @@ def _errors_of_rise(looks: Sequence[int], runs: int) -> FloatArray:
 
 
 class Outcome(enum.StrEnum):
-    """What the values of a cell have done."""
+    """How the values of a cell changed."""
 
     ROSE = "rose"
     FELL = "fell"
@@ -117,16 +117,16 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What one metric of one cell has done, as far as its values tell.
+    """How one metric of one cell changed, judged by the values so far.
 
     Args:
-        outcome: UNCLEAR where the next look wants more values than there are.
+        outcome: UNCLEAR if the next look needs more values.
         looked_at: how many values decided, in seed order; 0 before the first look.
-        seeds_wanted: looked_at, or the next look's number of seeds where the outcome is UNCLEAR.
-        rise: mean badness of the values looked at less the yardstick's; nan before the first look.
-        p_value: one-sided, of a rise as large by chance; nan before the first look.
+        seeds_wanted: looked_at, or the next look's number of seeds if the outcome is UNCLEAR.
+        rise: mean badness of these values minus the yardstick's; nan before the first look.
+        p_value: one-sided, of a rise this large by chance; nan before the first look.
         limit: a larger rise at this look is a regression; nan before the first look.
-        stored_mean: the mean badness that the rise is from.
+        stored_mean: the mean badness that the rise starts from.
     """
 
     outcome: Outcome
@@ -150,15 +150,15 @@ def decide(
 ) -> Decision:
     """Compare fresh values with a yardstick, look by look.
 
-    A pure replay: more values never change what fewer have decided.
+    A pure replay: more values never change what fewer decided.
 
     Args:
         yardstick: of the cell.
-        values: badness in the order of the seeds; what lies beyond the deciding look is ignored.
-        looks: rising numbers of values, after which they are looked at.
-        level: chance of a false alarm over all the looks together, in (0, 1).
+        values: badness in the order of the seeds; those after the deciding look are ignored.
+        looks: rising numbers of values after which the cell is judged.
+        level: probability of a false alarm over all looks together, in (0, 1).
         floor: a mean rise up to this is never a regression (and a fall no improvement), >= 0.
-        futility: after n seeds, a p of a rise above futility / n ends the looking,
+        futility: after n seeds, a p of a rise above futility / n ends the test,
         futility_of_gains: unless the p of a fall is below futility_of_gains / n.
     """
     reached = [look for look in looks if look <= len(values)]
@@ -195,14 +195,14 @@ _OUTCOMES = {1: Outcome.ROSE, 0: Outcome.STEADY, -1: Outcome.FELL}
 
 
 def settle(rises: FloatArray, bounds: Limits) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int8]]:
-    """Where the looking ends, and how.
+    """Which look ends the test, and with what outcome.
 
     Args:
         rises: (..., k), the mean rise at each of the first k looks.
-        bounds: of all the looks.
+        bounds: of all looks.
 
     Returns:
-        The index of the look that ends it, k where none of these does, and what it says there:
+        The index of the look that ends it, k if none of these does, and the outcome:
         1 rose, -1 fell, 0 steady (or not ended); (...) each.
     """
     seen = rises.shape[-1]
@@ -224,15 +224,15 @@ def smallest_detectable_rise(
     floor: float = 0.0,
     power: float = 0.95,
 ) -> float:
-    """The least rise of a cell's mean badness that `decide` finds with the power asked for.
+    """The smallest rise of a cell's mean badness that `decide` detects with this power.
 
-    An upper bound, so that nothing is promised that is not kept: missed is what stops as steady at
-    an early look or stays below the limit at the last one, and these chances are added up. Each is
-    that of a Student variable, since the deviation is as uncertain for the fresh values as for the
-    limits.
+    An upper bound, so it never promises too much: a rise is missed if an early look ends as steady
+    or the last one stays below its limit, and the probabilities of these events are added up. Each
+    is that of a Student variable, because the deviation is as uncertain for the fresh values as for
+    the limits.
 
     Args:
-        yardstick, looks, level, floor: as of `decide`.
+        yardstick, looks, level, floor: as for `decide`.
         power: in [0.5, 1).
     """
     spread = (yardstick.deviation, yardstick.degrees, yardstick.runs)
@@ -244,7 +244,7 @@ def smallest_detectable_rise(
         return float(np.sum(t_sf((rise - bars) / errors, yardstick.degrees)))
 
     low = float(np.max(bars))
-    # There every chance is at most half its share of what may be missed.
+    # There every probability is at most half its share of what may be missed.
     share = (1 - power) / (2 * len(looks))
     high = low + float(np.max(errors) * t_isf(share, yardstick.degrees))
     return float(scipy.optimize.brentq(lambda rise: miss(rise) - (1 - power), low, high))

@@ -1,4 +1,4 @@
-"""A cell on two sides: runs of this code, and runs of another commit trained beside them."""
+"""The runs of another commit that a cell is compared with, trained in the same session."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from stn_core.gate.statistics import FloatArray, Yardstick
 from stn_core.session.records import RunRecord
 
 StoredValues = Mapping[AnyMetric, Mapping[str, FloatArray]]
-"""Badness of the stored runs by metric and cell, of cells that have two runs or more."""
+"""Badness of the stored runs by metric and cell, for cells with two or more runs."""
 
 
 @dataclass(frozen=True)
 class OtherSide:
-    """What a cell is compared with in place of a baseline.
+    """The commit's side of a comparison, in place of a baseline.
 
     Args:
         key: the cell's.
         runs: the commit's good runs, in the order of the seeds.
-        stored: says how far values lie apart over seeds, and nothing of where they lie.
+        stored: values that inform the spread over seeds, and never the mean.
     """
 
     key: str
@@ -32,11 +32,11 @@ class OtherSide:
     stored: StoredValues
 
     def yardstick(self, metric: AnyMetric, sides: Sequence[Sequence[RunRecord]]) -> Yardstick:
-        """What the fresh runs are compared with: the commit's mean, and the spread of both sides.
+        """The yardstick of the fresh runs: the commit's mean, and the spread of both sides.
 
         Args:
-            metric: what is compared.
-            sides: runs of the commit and fresh ones, as many of each.
+            metric: the metric.
+            sides: runs of the commit, and equally many fresh ones.
         """
         images = sides[0][0].test_images
         values = [metric.badness([baseline_run(run) for run in side], images) for side in sides]

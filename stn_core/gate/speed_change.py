@@ -1,4 +1,4 @@
-"""How long training takes on two sides that took turns on one machine."""
+"""The training times of two sides that took turns on one machine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from stn_core.session.records import RunRecord
 
 @dataclass(frozen=True)
 class SpeedChange:
-    """Training time as a factor of the other side's.
+    """Training time divided by the other side's.
 
     Args:
         factor: geometric mean over cells.
         low, high: its 95 % interval over cells.
-        cells: that were timed on both sides.
+        cells: how many were timed on both sides.
     """
 
     factor: float
@@ -40,21 +40,21 @@ class SpeedChange:
 
     @property
     def is_slower(self) -> bool:
-        """Whether it is slower by more than machines that share their cores differ."""
+        """Whether it is slower by more than machines with shared cores vary."""
         return self.low > 1 and self.factor >= MIN_SLOWDOWN
 
     def failure(self, revision: str) -> GroupJudgement:
-        """The verdict where slower training is to fail."""
+        """The verdict if slower training fails the session."""
         return GroupJudgement("speed", Verdict.REGRESSED, f"{self.line} of {revision}")
 
 
 def speed_change(
     fresh: Mapping[str, Sequence[RunRecord]], references: Mapping[str, Sequence[RunRecord]]
 ) -> SpeedChange | None:
-    """One log ratio a cell, over the seeds that both sides trained; None of fewer than two cells.
+    """The change over cells, from the seeds that both sides trained; None for fewer than two cells.
 
     Args:
-        fresh, references: runs of either side by cell; those from a cache have no time.
+        fresh, references: runs of each side by cell; those from a cache have no time.
     """
     logs = []
     for key, runs in fresh.items():

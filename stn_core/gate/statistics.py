@@ -1,12 +1,12 @@
-"""How far a few fresh runs may stray from the stored ones before chance stops explaining it.
+"""How far a few fresh runs may be from the stored ones by chance.
 
-Values are compared as badness, on a logarithmic scale where higher is worse: `log_error`,
-`log_loss`. There a cell's values are nearest to normal: raw values and square roots gave twice as
-many false alarms, log odds as many, with the smoke cells' values resampled (2026-11-21). A cell's
-`Yardstick` is its baseline on that scale; `sequential.decide` compares fresh values with it, a few
-first and more if the answer is not yet clear.
+Values are compared as badness, on a logarithmic scale on which higher is worse: `log_error`,
+`log_loss`. On this scale a cell's values are closest to normal: with resampled values of the smoke
+cells, raw values and square roots gave twice as many false alarms, log odds equally many
+(2026-11-21). A cell's `Yardstick` is its baseline on that scale; `sequential.decide` compares fresh
+values with it, a few at first and more if the answer is not yet clear.
 
-Array functions take cells along the last axis and anything before it, so that the calibration
+Array functions take cells along the last axis and any axes before it, so that the calibration
 judges thousands of sessions with the functions that judge one.
 """
 
@@ -28,36 +28,36 @@ FloatArray = npt.NDArray[np.float64]
 Values = Sequence[float] | FloatArray
 
 CELLS_FALSE_ALARM_RATE = 0.006
-"""What all the judgements of a session's cells together may spend."""
+"""The share of sessions in which the tests of all cells together may raise a false alarm."""
 
 GROUPS_FALSE_ALARM_RATE = 0.002
-"""What all the judgements of groups of cells may spend beside them: 0.8 % of sessions in all."""
+"""The same for the tests of all groups of cells; 0.8 % of sessions in total."""
 
 
 DEGREES_KEPT = 0.8
-"""The share of a yardstick's degrees of freedom that its quantiles are taken with.
+"""The share of a yardstick's degrees of freedom that its quantiles use.
 
-Student's quantiles are made for normal values. Real ones are skewed, some cells' log loss by 0.8,
-and the further out the more it matters: with all the degrees 0.9 % of sessions of 18 cells and
-1.1 % of 100 failed without a change where the smoke cells' values were resampled, with four fifths
-0.6 % (n = 20,000 each, 2026-11-21). The price is 5 % on the smallest rise that is found."""
+Student's quantiles assume normal values. Real ones are skewed (the log loss of some cells by 0.8),
+which matters most far out in the tail: with resampled values of the smoke cells and all degrees,
+0.9 % of sessions of 18 cells and 1.1 % of 100 failed without a change, with four fifths 0.6 %
+(n = 20,000 each, 2026-11-21). In return, the smallest detectable rise is 5 % larger."""
 
 IMAGES_ADDED = 4
-"""Wrong images added before the logarithm. Without them one image more or less decides everything
-where only a few are wrong: runs with 0, 0, 0, 4 and 13 of 256 would have so wide a spread that a
-model at chance passed. Where 40 are wrong or more they change nothing that matters."""
+"""Wrong images added before the logarithm. Without them, a single image decides everything if only
+a few are wrong: runs with 0, 0, 0, 4 and 13 of 256 would have so wide a spread that a model at
+chance would pass. From 40 wrong images on they make no practical difference."""
 
 LOSS_FLOOR_RATIO = 0.5
-"""The least deviation of log loss over that of log error. Measured deviations of log loss are 0.48
-to 2.2 of log error's floor in 18 quick cells (n = 5 each), 0.66 to 7 in 18 smoke cells (n = 20
-each, 2026-11-20)."""
+"""The least deviation of log loss, as a share of that of log error. Measured deviations of log loss
+are 0.48 to 2.2 times log error's floor in 18 quick cells (n = 5 each), 0.66 to 7 times in 18 smoke
+cells (n = 20 each, 2026-11-20)."""
 
 
 def sampling_deviation(accuracy: float, test_images: int) -> float:
     """The least standard deviation of an accuracy over seeds, sqrt(error / (2 n)).
 
-    Measured on many networks, half the binomial variance: two trained networks agree on most
-    images. An accuracy of 0 or 1 is taken as half an image away from it.
+    Measured on many networks: half the binomial variance, because two trained networks agree on
+    most images. An accuracy of 0 or 1 counts as half an image away from it.
 
     Args:
         accuracy: in [0, 1].
@@ -78,7 +78,7 @@ def log_error(accuracies: npt.ArrayLike, test_images: int) -> FloatArray:
 
 
 def log_loss(cross_entropies: npt.ArrayLike) -> FloatArray:
-    """The badness of cross-entropies in nats, >= 0, any shape; one of 0 is taken as 1e-12."""
+    """The badness of cross-entropies in nats, >= 0, any shape; 0 counts as 1e-12."""
     return np.log(np.maximum(np.asarray(cross_entropies, dtype=np.float64), 1e-12))
 
 
@@ -98,27 +98,27 @@ def log_loss_floor(accuracy: float, test_images: int) -> float:
 
 
 def t_sf(values: npt.ArrayLike, degrees: npt.ArrayLike) -> FloatArray:
-    """The chance that Student's t exceeds values; any shapes that broadcast.
+    """The probability that Student's t exceeds values; any shapes that broadcast.
 
-    As `scipy.stats.t.sf` computes it, without the second of CPU that this takes to import and the
-    checks that it makes at each call: thousands of cells are judged.
+    Equals `scipy.stats.t.sf`, without its import, which takes a second of CPU, and its checks at
+    each call, which add up over thousands of cells.
     """
     return np.asarray(scipy.special.stdtr(degrees, np.negative(values)))
 
 
 def t_isf(chances: npt.ArrayLike, degrees: npt.ArrayLike) -> FloatArray:
-    """What Student's t exceeds with chances in (0, 1); otherwise as `t_sf`."""
+    """What Student's t exceeds with these probabilities, in (0, 1); the inverse of `t_sf`."""
     return np.asarray(-scipy.special.stdtrit(degrees, chances))
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What fresh values of one cell are held against; all on one scale of badness.
+    """What fresh values of one cell are compared with, all on one scale of badness.
 
     Args:
         mean: of the stored values.
         deviation: standard deviation over seeds, moderated, never below the cell's floor.
-        degrees: of freedom behind it.
+        degrees: its degrees of freedom.
         runs: how many stored values, >= 1.
     """
 
@@ -132,7 +132,7 @@ def yardsticks(samples: Mapping[str, Values], floors: Mapping[str, float]) -> di
     """The yardsticks of all the cells of one budget, device and metric.
 
     Args:
-        samples: a cell's stored values as badness, one or more; if any, then two in some cell.
+        samples: a cell's stored values as badness, one or more; at least one cell has two.
         floors: a cell's least credible standard deviation, > 0.
 
     Raises:
@@ -161,20 +161,20 @@ def moderated_deviations(
 ) -> tuple[FloatArray, FloatArray]:
     """Standard deviations of cells, each shrunk towards those of the others.
 
-    Empirical Bayes (Smyth 2004, section 6.2): the cells' variances are draws of a scaled inverse
-    chi-square of d0 degrees around s0^2, fitted by the moments of their logarithms. Against a
-    cell's own variance it costs no false alarms and is what makes baselines of few runs sharp; a
-    prior that follows the cells' means would be sharper still and does not keep the level. A
-    variance below its floor is luck and counts as the floor, before and after.
+    Empirical Bayes (Smyth 2004, section 6.2): the cells' variances are draws from a scaled inverse
+    chi-square of d0 degrees around s0^2, fitted by the moments of their logarithms. Compared with a
+    cell's own variance, this costs no false alarms and makes baselines of few runs more powerful. A
+    prior that depends on the cells' means would be more powerful still but does not keep the level.
+    A variance below its floor is luck and counts as the floor, before and after.
 
     Args:
-        variances: (..., cells), of each cell's values; what stands where degrees is 0 is ignored.
-        degrees: (cells,), values less 1, >= 0.
+        variances: (..., cells), of each cell's values; ignored where degrees is 0.
+        degrees: (cells,), number of values minus 1, >= 0.
         floors: (..., cells), least credible standard deviations, > 0.
 
     Returns:
-        Deviations and their degrees of freedom, (..., cells) each. The degrees end at those of all
-        the cells together, however alike they are, and DEGREES_KEPT is what is left of them.
+        Deviations and their degrees of freedom, (..., cells) each. The degrees are at most those of
+        all cells together, however similar these are, and then multiplied by DEGREES_KEPT.
     """
     measured = degrees > 0
     own = np.where(measured, degrees, 1)
@@ -189,7 +189,7 @@ def moderated_deviations(
 def _fit_prior(
     variances: FloatArray, degrees: FloatArray, measured: npt.NDArray[np.bool_]
 ) -> tuple[FloatArray, FloatArray]:
-    """s0^2 and d0, (..., 1) each, from the cells that are `measured`; d0 may be infinite."""
+    """s0^2 and d0, (..., 1) each, from the `measured` cells; d0 may be infinite."""
     half = degrees / 2
     cells = np.sum(measured)
     logs = np.log(variances) - scipy.special.digamma(half) + np.log(half)
@@ -198,7 +198,7 @@ def _fit_prior(
     explained = np.mean(scipy.special.polygamma(1, half), where=measured)
     excess = spread / max(cells - 1, 1) - explained
     half_prior = _inverse_trigamma(np.where(excess > 0, excess, 1.0))
-    # Cells no less alike than one variance would make them share the pooled one.
+    # Cells as similar as if they had one variance share the pooled one.
     pooled = np.sum(variances * degrees, axis=-1, keepdims=True, where=measured) / np.sum(
         degrees, where=measured
     )

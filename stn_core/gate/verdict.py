@@ -13,7 +13,7 @@ from stn_core.session.records import RunRecord
 
 
 class Verdict(enum.StrEnum):
-    """What is said of a cell, in the words of the table."""
+    """The verdicts on a cell, as the table shows them."""
 
     IDENTICAL = "PASS (identical)"
     PASS = "PASS"
@@ -45,13 +45,14 @@ class Judgement:
 
     Args:
         key: ``budget/dataset/model``.
-        verdict: what is said of it.
-        message: why, one sentence, "" where the verdict says it all.
-        records: the runs that were judged.
-        baseline: what they were judged against, None where there is nothing.
-        detectable_points: the smallest drop that would have been caught with 95 % power, None where
+        verdict: the verdict.
+        message: why, in one sentence; "" if the verdict needs no reason.
+        records: the judged runs.
+        baseline: what they were compared with, None if nothing.
+        detectable_points: the smallest drop that would have been detected with 95 % power, None if
             nothing is compared.
-        slowdown: training time over the baseline's on the same kind of device, None without one.
+        slowdown: training time divided by the baseline's on the same kind of device, None unless
+            it is significantly longer.
     """
 
     key: str
@@ -64,14 +65,14 @@ class Judgement:
 
     @property
     def on_validation(self) -> bool:
-        """Whether the accuracies are those of the validation images: the test set stayed closed."""
+        """Whether the accuracies are on validation images because the test set was not used."""
         return any(
             record.test_accuracy is None and record.status == "ok" for record in self.records
         )
 
     @property
     def accuracies(self) -> list[float]:
-        """A value a good run, in [0, 1]: test accuracy, or validation accuracy in a search."""
+        """One value per good run, in [0, 1]: test accuracy, or validation accuracy in a search."""
         values = [
             record.validation_accuracy if self.on_validation else record.test_accuracy
             for record in self.records
@@ -81,7 +82,7 @@ class Judgement:
 
     @property
     def difference_points(self) -> float | None:
-        """Mean accuracy less the baseline's, in points; None where nothing is compared."""
+        """Mean accuracy minus the baseline's, in points; None if nothing is compared."""
         compared = (Verdict.PASS, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.BLIND)
         if self.baseline is None or self.verdict not in compared:
             return None
@@ -102,15 +103,15 @@ class Judgement:
 
 @dataclass(frozen=True)
 class SeedsNeeded:
-    """The answer of a judge who cannot judge a cell yet: some seeds must run first.
+    """The answer of a judge that cannot judge a cell yet: some seeds must run first.
 
     Args:
         key: ``budget/dataset/model``.
         seeds: those that must run, in order.
-        planned: how many runs are looked at next, those that came back among them.
-        records: what came back so far.
-        baseline: what the cell will be compared with, None where there is nothing.
-        reference_seeds: those that must run with the code of the commit that it is compared with.
+        planned: how many runs the next look needs, including those that are there.
+        records: the runs so far.
+        baseline: what the cell will be compared with, None if nothing.
+        reference_seeds: those that must run with the code of the compared commit.
     """
 
     key: str
@@ -121,10 +122,10 @@ class SeedsNeeded:
     reference_seeds: tuple[int, ...] = ()
 
     def closed(self, verdict: Verdict = Verdict.MISSING, message: str = "") -> Judgement:
-        """The judgement where these seeds will never run.
+        """The judgement if these seeds will never run.
 
         Args:
-            verdict: MISSING, or CRASHED where it is known what stopped them.
+            verdict: MISSING, or CRASHED if it is known what stopped them.
             message: why; by default how many runs came back.
         """
         done = self.planned - len(self.seeds)
