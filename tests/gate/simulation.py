@@ -13,7 +13,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from stn_core.gate.pooling import (
     pooled_deviation,
     standardised,
 )
-from stn_core.gate.sequential import Limits, limits, settle
+from stn_core.gate.sequential import FUTILITY, Limits, limits, settle
 from stn_core.gate.statistics import (
     CELLS_FALSE_ALARM_RATE,
     GROUPS_FALSE_ALARM_RATE,
@@ -132,6 +132,28 @@ class Matrix:
 
 
 @dataclass(frozen=True)
+class Levels:
+    """What a session's judgements may spend, and when a group leans.
+
+    Args:
+        cells, groups: the chance of a false alarm that all the cells share, and all the groups.
+        futility, group_futility: as of `decide`, of cells and of groups.
+    """
+
+    cells: float = CELLS_FALSE_ALARM_RATE
+    groups: float = GROUPS_FALSE_ALARM_RATE
+    futility: float = FUTILITY
+    group_futility: float = GROUP_FUTILITY
+
+    def scaled(self, factor: float) -> Levels:
+        return replace(self, cells=factor * self.cells, groups=factor * self.groups)
+
+
+OWN = Levels()
+"""Those of the gate."""
+
+
+@dataclass(frozen=True)
 class Played:
     """What became of sessions.
 
@@ -181,13 +203,14 @@ def play(
     return played
 
 
-def judge(matrix: Matrix, stored: np.ndarray, fresh: np.ndarray) -> Played:
+def judge(matrix: Matrix, stored: np.ndarray, fresh: np.ndarray, levels: Levels = OWN) -> Played:
     """The sessions of one baseline.
 
     Args:
         matrix: the cells.
         stored: (2, STORED, cells).
         fresh: (2, last look, sessions, cells).
+        levels: the gate's own, or others to compare with.
     """
     groups = np.array(list(matrix.groups.values()))
     cell_parts, group_parts = [], []
@@ -198,23 +221,25 @@ def judge(matrix: Matrix, stored: np.ndarray, fresh: np.ndarray) -> Played:
             np.full(matrix.cells, STORED - 1.0),
             matrix.pool.floors[metric, matrix.columns],
         )
-        level = CELLS_FALSE_ALARM_RATE / (2 * matrix.cells)
+        level = levels.cells / (2 * matrix.cells)
         # Baselines of one size share their degrees: one quantile does for all.
-        bounds = limits(deviations, freedom[:1], STORED, looks=LOOKS, level=level)
+        bounds = limits(
+            deviations, freedom[:1], STORED, looks=LOOKS, level=level, futility=levels.futility
+        )
         cell_parts.append(settle(at_looks(fresh[metric]) - means[:, None], bounds))
         own = standardised(stored[metric], means, deviations)
         new = standardised(fresh[metric], means, deviations)
-        group_parts.append(judge_groups(own, new, groups))
+        group_parts.append(judge_groups(own, new, groups, levels))
     alarms, own_seeds = conclude(cell_parts)
     group_alarms, group_seeds = conclude(group_parts)
     asked = np.max(group_seeds[:, :, None] * groups, axis=1)
     return Played(alarms, group_alarms, own_seeds, np.maximum(own_seeds, asked))
 
 
-def judge_groups(stored: np.ndarray, fresh: np.ndarray, groups: np.ndarray):
+def judge_groups(stored: np.ndarray, fresh: np.ndarray, groups: np.ndarray, levels: Levels):
     """Where each group stops, and how, from standardised values."""
     shares = groups / groups.sum(axis=1, keepdims=True)
-    level = GROUPS_FALSE_ALARM_RATE / (2 * len(groups))
+    level = levels.groups / (2 * len(groups))
     deviations = np.array([pooled_deviation(stored[:, members]) for members in groups])
     bounds: Limits = limits(
         deviations,
@@ -222,7 +247,7 @@ def judge_groups(stored: np.ndarray, fresh: np.ndarray, groups: np.ndarray):
         STORED,
         looks=LOOKS,
         level=level,
-        futility=GROUP_FUTILITY,
+        futility=levels.group_futility,
         futility_of_gains=GROUP_FUTILITY_OF_GAINS,
     )
     middle = stored.mean(axis=0) @ shares.T
