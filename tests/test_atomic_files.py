@@ -103,7 +103,9 @@ def test_what_no_encoding_has_is_written_as_its_escape(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "half \\ud83d of ä\n\\udcff\n"
 
 
-def test_what_a_killed_writer_left_is_told_and_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_found_and_removed_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     names = ["file.json", "file.json.tmp", "file.json.notes.tmp", "fileXjson." + "0" * 32 + ".tmp"]
     for name in names:
         (tmp_path / name).write_text("the user's")

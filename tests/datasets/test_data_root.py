@@ -11,7 +11,7 @@ from stn_core.datasets.data_root import data_folder, is_file, is_folder
 from stn_core.errors import UsageError
 
 
-def test_files_folders_and_what_is_not_there_are_told_apart(tmp_path: Path) -> None:
+def test_files_folders_and_missing_paths_are_distinguished(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"")
     for path, kinds in (
@@ -25,7 +25,7 @@ def test_files_folders_and_what_is_not_there_are_told_apart(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("look", [is_file, is_folder])
-def test_what_cannot_be_told_is_one_line(tmp_path: Path, look: Callable[[Path], bool]) -> None:
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, look: Callable[[Path], bool]) -> None:
     path = tmp_path / ("long" * 100)
     with pytest.raises(UsageError) as caught:
         look(path)

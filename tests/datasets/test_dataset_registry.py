@@ -103,7 +103,7 @@ def test_a_path_is_no_name(load: Callable, tmp_path: Path) -> None:
         assert "unknown dataset" in complaint(load, name, inner)
 
 
-def test_a_known_name_is_told_once(only_mine: list, tmp_path: Path) -> None:
+def test_a_known_name_is_listed_once(only_mine: list, tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz")
     np.savez(tmp_path / "yours.npz")
     assert "known: mine, yours (" in complaint(load_dataset, "qqq", tmp_path)
@@ -111,7 +111,7 @@ def test_a_known_name_is_told_once(only_mine: list, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("load", [check_dataset, load_dataset])
 @pytest.mark.parametrize("name", ["mnist", "mnist_rts", "mnist_p"])
-def test_a_file_that_a_registered_name_hides_is_told(
+def test_a_file_that_a_registered_name_hides_is_reported(
     load: Callable, name: str, tmp_path: Path
 ) -> None:
     assert "rename" not in complaint(load, name, tmp_path)
@@ -122,7 +122,7 @@ def test_a_file_that_a_registered_name_hides_is_told(
     assert message.endswith(hidden)
 
 
-def test_a_file_that_is_read_is_not_told_as_hidden(tmp_path: Path) -> None:
+def test_a_file_that_is_read_is_not_reported_as_hidden(tmp_path: Path) -> None:
     (tmp_path / "cifar10.npz").write_bytes(b"damaged")
     assert "rename" not in complaint(load_dataset, "cifar10", tmp_path)
 

@@ -40,7 +40,7 @@ def surroundings(tmp_path: Path) -> Surroundings:
     return Surroundings.here((), tmp_path)
 
 
-def test_a_run_elsewhere_is_the_run_here_and_its_files_come_back(
+def test_a_run_elsewhere_is_the_run_here_and_its_files_are_returned(
     tmp_path: Path, surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"

@@ -47,7 +47,7 @@ def test_every_task_has_one_outcome_whatever_is_lost_and_in_whatever_order(order
     assert not executor.out
 
 
-def test_what_a_lost_run_still_sends_counts_for_nothing() -> None:
+def test_a_late_answer_of_a_lost_run_is_ignored() -> None:
     late = Ended(0, Returned(RunResult(record(0, 0.5, cell=CELL)), {}))
     second = Ended(1, invented(task(0)))
 
@@ -64,7 +64,7 @@ def test_what_a_lost_run_still_sends_counts_for_nothing() -> None:
     assert executor.started == [("cnn", 0)] * 2
 
 
-def test_what_was_given_up_is_cancelled_and_never_comes_out() -> None:
+def test_dropped_tasks_are_cancelled_and_have_no_outcome() -> None:
     executor = FakeExecutor()
     engine = Cluster(executor)
     for seed in range(3):

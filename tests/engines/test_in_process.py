@@ -75,7 +75,7 @@ def test_every_run_starts_from_the_settings_that_torch_had_when_the_engine_was_m
     assert after.record.digest == before.record.digest
 
 
-def test_few_functions_lie_between_an_engine_and_a_training_step(
+def test_few_functions_are_between_an_engine_and_a_training_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     roads = []

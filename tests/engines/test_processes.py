@@ -29,7 +29,7 @@ def outcomes(engine, tasks):
 
 
 @pytest.mark.nightly
-def test_runs_are_those_of_one_process_and_know_models_of_ones_own(tmp_path):
+def test_runs_are_those_of_one_process_and_know_the_users_models(tmp_path):
     (tmp_path / "own_models.py").write_text(OWN_MODEL)
     own = Cell("own", "digits", "smoke", Recipe(epochs=1))
     tasks = [Task(CELL, 3, RunSettings()), Task(own, 3, RunSettings())]

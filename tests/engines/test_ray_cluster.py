@@ -248,7 +248,7 @@ def test_an_interrupted_session_is_resumed(cluster: Loopback, project: Path, alo
         (("--ray", "127.0.0.1:1"), {}, "nothing listens there; start a cluster with"),
     ],
 )
-def test_what_cannot_work_is_said_in_a_line_and_in_time(
+def test_what_cannot_work_is_one_line_in_time(
     cluster: Loopback,
     project: Path,
     arguments: tuple[str, ...],

@@ -37,7 +37,7 @@ def test_an_address_where_nothing_listens_is_a_line_at_once(silent_port: int, sc
 
 
 @pytest.mark.parametrize("address", ["host", "host:", ":1", "host:port", "ray://x", "a:123456"])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_what_is_not_an_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="expected auto, local, HOST:PORT or ray://HOST:PORT"):
         join_cluster(Wanted(address, "cpu"))
 

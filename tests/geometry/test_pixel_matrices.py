@@ -130,7 +130,7 @@ def test_opencv_warps_by_its_matrix(name, theta):
         ({"out_hw": 5}, r"out_hw is \(height, width\) in pixels, not 5"),
     ],
 )
-def test_wrong_arguments_are_told_in_one_line(arguments, message):
+def test_wrong_arguments_are_reported_in_one_line(arguments, message):
     given = {"matrix": torch.eye(3), "size_hw": (4, 5), "convention": "opencv"}
     for convert in (to_pixel_matrix, from_pixel_matrix):
         with pytest.raises(UsageError, match=message):

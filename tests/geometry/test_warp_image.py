@@ -86,7 +86,7 @@ def test_the_gradient_reaches_theta_and_image():
         ({"padding": "zero"}, "did you mean zeros"),
     ],
 )
-def test_wrong_arguments_are_told_in_one_line(arguments, message):
+def test_wrong_arguments_are_reported_in_one_line(arguments, message):
     given = {"image": images(), "warp": "affine", "theta": draw_theta(create_warp("affine"))}
     with pytest.raises(UsageError, match=message) as error:
         warp_image(**(given | arguments))

@@ -283,7 +283,7 @@ def test_on_the_device(device):
     )
 
 
-def test_wrong_input_is_told_in_one_line():
+def test_wrong_input_is_reported_in_one_line():
     with pytest.raises(UsageError, match="rank 1, 2 or 3, not 4"):
         AddCoords(rank=4)
     with pytest.raises(UsageError, match=r"rank 2 .*\(5, 6\)"):

@@ -115,13 +115,13 @@ def test_the_picture_of_an_enlarged_image_is_shifted():
     )
 
 
-def test_outside_of_the_image_lies_the_padding():
+def test_outside_of_the_image_is_the_padding():
     image = torch.ones(2, 3, 9, 14, dtype=torch.float64)
     far = picture(image, 0.9, 0.9, padding=(-0.5, 0.25, 2.0))[..., 0, -1]
     assert far.tolist() == [[-0.5, 0.25, 2.0]] * 2
 
 
-def test_transform_tells_where_it_looked():
+def test_transform_returns_where_it_looked():
     image = images_of(9, 14)
     warped = PolarTransformer(At(0.3, -0.2), OUT_HW).transform(image)
     assert warped.theta.tolist() == [[0.3, -0.2]] * 3
@@ -157,6 +157,6 @@ def test_places_keep_float32_under_autocast():
         ({"out_hw": OUT_HW, "padding": math.inf}, "a fill must be finite"),
     ],
 )
-def test_wrong_options_are_told_at_once(options: dict[str, object], message: str) -> None:
+def test_wrong_options_are_reported_at_once(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         PolarTransformer(At(0.0, 0.0), **options)

@@ -169,7 +169,7 @@ def test_numpys_whole_numbers_are_a_size():
     assert layer(images()).shape == (3, 2, 4, 7)
 
 
-def test_what_is_not_saved_is_made_anew_on_an_empty_module():
+def test_what_is_not_saved_is_made_again_on_an_empty_module():
     layer = transformer(padding=[-0.42, 1.7])
     rebuilt = copy.deepcopy(layer).to("meta").to_empty(device="cpu")
     rebuilt.load_state_dict(layer.state_dict())
@@ -184,7 +184,7 @@ def test_a_fill_of_zero_costs_nothing(zero):
     assert transformer(padding=zero).fill is None
 
 
-def test_a_localisation_network_of_another_width_is_told():
+def test_a_localisation_network_of_another_width_is_reported():
     layer = SpatialTransformer(create_warp("affine"), nn.Sequential(nn.Flatten(), nn.LazyLinear(4)))
     with pytest.raises(UsageError, match=r"\(3, 4\).*'affine' has 6 .*\(3, 6\)"):
         layer(images())
@@ -204,12 +204,12 @@ def test_a_localisation_network_of_another_width_is_told():
         ({"padding": "zero"}, "did you mean zeros"),
     ],
 )
-def test_wrong_options_are_told_at_once(options, message):
+def test_wrong_options_are_reported_at_once(options, message):
     with pytest.raises(UsageError, match=message):
         transformer(**options)
 
 
-def test_a_fill_that_does_not_fit_is_told():
+def test_a_fill_that_does_not_fit_is_reported():
     with pytest.raises(UsageError, match=r"shape \(3,\).*2 channels"):
         transformer(padding=[1.0, 2.0, 3.0])(images())
 

@@ -127,7 +127,7 @@ def test_both_convolutions_of_the_cnn_are_replaced() -> None:
     assert parameters == 21_840 + 75 * (25 * 1 + 1) + 75 * (25 * 10 + 1)
 
 
-def test_beyond_the_image_lies_the_background_and_beyond_a_feature_map_nothing() -> None:
+def test_beyond_the_image_is_the_background_and_beyond_a_feature_map_nothing() -> None:
     model = create_model("deform_cnn", (1, 28, 35), num_classes=10, background=-0.4)
     first, second = layers_of(model, DeformableConv2d)
     assert (first.padding, second.padding) == (-0.4, "zeros")
@@ -138,6 +138,6 @@ def test_beyond_the_image_lies_the_background_and_beyond_a_feature_map_nothing()
     torch.testing.assert_close(far, first.convolve(images, offsets, mask))
 
 
-def test_a_padding_that_there_is_not_is_told_at_once() -> None:
+def test_an_unknown_padding_is_reported_at_once() -> None:
     with pytest.raises(UsageError, match="did you mean zeros"):
         DeformableConv2d(1, 2, 3, padding="zero")

@@ -127,14 +127,14 @@ def test_steps_are_counted_from_one(steps: object) -> None:
         create_model("ic_stn", SHAPE, num_classes=5, steps=steps)
 
 
-def test_its_print_tells_the_steps() -> None:
+def test_its_print_shows_the_steps() -> None:
     assert "warp=affine, sampler=bilinear, out_size=None, steps=4" in repr(
         create_model("ic_stn", SHAPE, num_classes=5)
     )
 
 
 @pytest.mark.parametrize("width", [1, 5])
-def test_a_localisation_network_that_does_not_fit_is_told(width: int) -> None:
+def test_a_localisation_network_that_does_not_fit_is_reported(width: int) -> None:
     locate = nn.Sequential(nn.Flatten(), nn.LazyLinear(width))
     transformer = InverseCompositionalTransformer(create_warp("affine"), locate, steps=2)
     with pytest.raises(UsageError, match=rf"gave \(3, {width}\), but the warp 'affine' has 6"):

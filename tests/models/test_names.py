@@ -63,6 +63,6 @@ def test_a_model_is_made_of_what_its_name_says(name: str) -> None:
     assert bool(layers_of(model, SpinalHead)) is (name in SPINAL)
 
 
-def test_every_model_with_a_transformer_is_spoken_of() -> None:
+def test_every_model_with_a_transformer_is_mentioned() -> None:
     starting_at_the_identity = {n for n in list_models() if model_info(n).starts_at_identity}
     assert set(WARPS) == starting_at_the_identity <= set(OF_PICTURES)

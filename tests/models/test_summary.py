@@ -18,7 +18,7 @@ def test_it_counts_every_parameter_and_names_every_layer() -> None:
     assert "[1, 7]" in table
 
 
-def test_a_model_of_ones_own_is_summarised_and_left_as_it_was() -> None:
+def test_a_users_model_is_summarised_and_not_changed() -> None:
     model = create_model("cnn", (1, 28, 28), num_classes=10)
     assert summarize_model(model).total_params == 21_840
     assert model.training

@@ -130,7 +130,7 @@ def test_a_malformed_or_unknown_name_gets_one_clear_line(name: str, message: str
         ("resnext[weights=3]", "weights is the path of a file, not 3"),
     ],
 )
-def test_a_value_that_an_option_does_not_take_is_told_with_the_model(
+def test_a_value_that_an_option_does_not_take_is_reported_with_the_model(
     name: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message) as mistake:

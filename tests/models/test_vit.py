@@ -85,7 +85,7 @@ def test_the_order_of_patches_matters() -> None:
     assert not torch.allclose(model(images.roll(7, dims=3)), model(images))
 
 
-def test_an_unknown_head_is_told_with_those_that_there_are() -> None:
+def test_an_unknown_head_is_reported_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="unknown head 'spinel'; did you mean spinal"):
         VisionTransformer((1, 28, 28), 10, (7, 7), head="spinel")
 
@@ -96,7 +96,7 @@ def test_images_of_another_shape_are_refused_though_they_have_as_many_patches() 
         model(torch.zeros(2, 1, 14, 56))
 
 
-def test_numpys_numbers_are_the_side_of_a_patch_and_others_are_told() -> None:
+def test_numpys_numbers_are_the_side_of_a_patch_and_others_are_reported() -> None:
     assert choose_patch((28, 28), np.int64(14)) == (14, 14)
     for patch in ("7", (7, 7, 7), (7, 3.5)):
         with pytest.raises(UsageError, match="a patch"):

@@ -50,7 +50,7 @@ def test_what_was_written_is_read(tmp_path, mistakes, warps):
 
 
 @given(share=st.floats(0, 0.999))
-def test_a_cut_file_is_told_in_one_line(tmp_path_factory, share):
+def test_a_cut_file_is_reported_in_one_line(tmp_path_factory, share):
     path = tmp_path_factory.mktemp("cut") / "a.npz"
     write_artifacts(path, artifacts())
     content = path.read_bytes()
@@ -72,14 +72,14 @@ def test_a_changed_file_raises_nothing_else_if_anything(tmp_path_factory, data):
         read_artifacts(path)
 
 
-def test_a_single_array_is_told(tmp_path):
+def test_a_single_array_is_reported(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros(3))
     (tmp_path / "a.npy").rename(tmp_path / "a.npz")
     with pytest.raises(UsageError, match="cannot be read"):
         read_artifacts(tmp_path / "a.npz")
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UsageError, match=r"a\.npz is missing"):
         read_artifacts(tmp_path / "a.npz")
 

@@ -9,12 +9,12 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 
 @pytest.mark.parametrize("told", [COMMIT, f"{COMMIT}-dirty"])
-def test_without_a_checkout_the_environment_tells_the_commit(tmp_path, monkeypatch, told):
+def test_without_a_checkout_the_environment_names_the_commit(tmp_path, monkeypatch, told):
     monkeypatch.setenv("STN_COMMIT", told)
     assert describe_checkout(tmp_path) == (COMMIT, told.endswith("-dirty"))
 
 
-def test_nobody_tells_the_commit(tmp_path, monkeypatch):
+def test_nothing_names_the_commit(tmp_path, monkeypatch):
     monkeypatch.delenv("STN_COMMIT", raising=False)
     assert describe_checkout(tmp_path) == (None, None)
 

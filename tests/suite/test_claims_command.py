@@ -34,7 +34,7 @@ def test_every_claim_names_what_exists_and_the_page_says_what_the_stored_values_
     assert readme == with_excerpt(readme, claims_excerpt(judged), "README.md")
 
 
-def test_the_readme_keeps_what_stands_around_the_claims():
+def test_the_readme_keeps_what_is_around_the_claims():
     text = f"before\n{EXCERPT_BEGINS}\nold\n{EXCERPT_ENDS}\nafter\n"
     assert with_excerpt(text, "new", "") == text.replace("old", "\nnew\n")
     assert with_excerpt(with_excerpt(text, "old", ""), "new", "") == with_excerpt(text, "new", "")
@@ -49,7 +49,7 @@ def test_a_readme_without_a_place_for_the_claims_is_refused(text):
         with_excerpt(text, "new", "page.md")
 
 
-def test_a_wrong_entry_fails_the_command_and_the_others_are_told(tmp_path, capsys, monkeypatch):
+def test_a_wrong_entry_fails_the_command_and_the_others_are_shown(tmp_path, capsys, monkeypatch):
     good = (REPOSITORY / CLAIMS).read_text(encoding="utf-8").split("[[claim]]")[1]
     wrong = good.replace('id = "', 'id = "wrong-').replace('metric = "accuracy"', 'metric = "size"')
     (tmp_path / "claims.toml").write_text(f"[[claim]]{good}[[claim]]{wrong}", encoding="utf-8")

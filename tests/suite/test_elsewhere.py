@@ -141,7 +141,7 @@ def test_cells_get_their_turn_as_they_are_ready_and_change_places_only_among_the
     assert told.count("class set up") == told.count("class torn down") >= 1
 
 
-def test_the_first_failure_ends_the_session_and_what_is_out_is_given_up(elsewhere, pytester):
+def test_the_first_failure_ends_the_session_and_unfinished_runs_are_dropped(elsewhere, pytester):
     names = exactly("tiny", "fragile", "small")
     result = elsewhere(
         "next_place=lambda tasks: [t.cell.model for t in tasks].index('fragile')"
@@ -180,7 +180,7 @@ def test_a_cluster_that_is_gone_ends_the_session_in_one_line(elsewhere, pytester
     assert len(runs(folder)) == 6
 
 
-def test_an_interrupt_keeps_what_is_in_and_gives_up_what_is_out(elsewhere, pytester):
+def test_an_interrupt_keeps_finished_runs_and_drops_the_others(elsewhere, pytester):
     interrupts = """
 import pytest
 
@@ -224,7 +224,7 @@ def compute(task, surroundings):
     assert not result.parseoutcomes().keys() & {"passed", "failed"}
 
 
-def test_ray_and_workers_are_not_asked_for_together(bench):
+def test_ray_and_workers_cannot_be_combined(bench):
     result = bench(*select("tiny"), "--ray", "auto", "-n", "2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --ray spreads the runs over a cluster; leave out -n*"])

@@ -73,7 +73,7 @@ def test_seeds_that_a_baseline_holds_count_though_the_rules_do_not_name_them():
     assert notes == [f"{CELL.key}: 1 record of other seeds (1) left out"]
 
 
-def test_a_cell_that_was_not_asked_for_is_nobodys_fault():
+def test_a_cell_that_was_not_asked_for_is_no_failure():
     other = dataclasses.replace(CELL, model="vit")
     assert fitting_records(PLAN, JUDGE, [record(0, cell=other)]) == ({CELL.key: []}, [])
 
@@ -147,7 +147,7 @@ NOWHERE = {"commit": None, "dirty": None}
         ),
     ],
 )
-def test_runs_of_one_cell_that_the_same_code_did_not_make_are_told(places, doubts):
+def test_runs_of_one_cell_from_different_code_are_reported(places, doubts):
     runs = [record(seed, environment=environment(**place)) for seed, place in enumerate(places)]
     assert code_doubts({CELL.key: runs, "smoke/digits/cnn": []}) == doubts
 

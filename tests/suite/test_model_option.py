@@ -53,7 +53,7 @@ def test_a_variants_baseline_is_not_missing_where_nobody_names_it(bench, pyteste
 @pytest.mark.parametrize(
     "models", ["stm", "timm:resnet19", "stn[wrap=tps]", "stn[warp=tps", "nothing_*"]
 )
-def test_a_model_that_there_is_not_is_one_line(bench, models):
+def test_an_unknown_model_is_one_line(bench, models):
     result = bench("--model", models, *SHORT)
     assert result.ret != 0
     result.stdout.no_fnmatch_line("*Traceback*")

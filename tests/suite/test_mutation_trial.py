@@ -57,7 +57,7 @@ def test_a_mutant_names_real_cells_or_says_why_it_touches_none(mutant):
 
 
 @every_mutant
-def test_a_mutant_is_told_in_one_line_and_names_real_tests(mutant):
+def test_a_mutant_has_one_line_and_names_real_tests(mutant):
     assert mutant.mistake
     assert "\n" not in mutant.mistake
     assert "|" not in mutant.mistake  # it goes into a Markdown table
@@ -71,7 +71,7 @@ def test_what_is_left_out_of_the_laws_exists():
 
 
 @pytest.mark.parametrize("text", ["x - y", "x + y, x + y"])
-def test_a_text_that_does_not_stand_there_once_is_told(text, tmp_path):
+def test_a_text_that_is_not_there_exactly_once_is_reported(text, tmp_path):
     (tmp_path / "a.py").write_text(text)
     with pytest.raises(UsageError, match=r"upside-down: its text stands [02] times in a\.py"):
         EXAMPLE.plant(tmp_path)
@@ -206,7 +206,7 @@ def test_the_table_counts_what_caught_each():
     )
 
 
-def test_names_choose_and_an_unknown_one_is_told():
+def test_names_choose_and_an_unknown_one_is_reported():
     assert mutants.choose([EXAMPLE], None) == [mutants.UNCHANGED, EXAMPLE]
     assert mutants.choose([EXAMPLE], "upside-down") == [EXAMPLE]
     with pytest.raises(UsageError, match="unknown mutant 'upside-don'; did you mean upside-down"):

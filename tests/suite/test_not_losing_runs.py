@@ -137,7 +137,7 @@ def test_shards_are_all_the_cells_and_are_judged_together(bench, pytester):
     one.stdout.fnmatch_lines(["MISSING  smoke/digits/*: 0 of 1 planned runs came back"])
 
 
-def test_records_of_two_commits_are_judged_and_told(bench, pytester):
+def test_records_of_two_commits_are_judged_and_reported(bench, pytester):
     cell = Cell("tiny", "digits", "smoke", get_budget("smoke").recipe_for("digits", "own"))
     places = [environment(commit=letter * 40, dirty=False) for letter in "ab"]
     lines = [

@@ -52,7 +52,7 @@ def test_a_results_folder_of_any_bytes_is_written_resumed_and_reported(
     assert "Traceback" not in said.err
 
 
-def test_workers_cannot_be_told_of_such_a_path_and_a_line_says_so(bench, odd):
+def test_such_a_path_cannot_reach_workers_and_a_line_says_so(bench, odd):
     result = bench(*select("tiny"), "--seeds", "1", "-n", "1", "--results-dir", ODD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([r"ERROR: r\udcff is not UTF-8 text, which xdist cannot pass*"])

@@ -29,7 +29,7 @@ def saved(tmp_path_factory):
     return files
 
 
-def test_a_worse_second_model_is_told_counted_and_fails(saved, tmp_path, capsys):
+def test_a_worse_second_model_is_reported_counted_and_fails(saved, tmp_path, capsys):
     good, poor = saved
     assert main(["compare", str(good), str(poor), "--out", str(tmp_path), "--device", "cpu"]) == 1
     images = load_dataset("digits").test

@@ -187,7 +187,7 @@ def test_a_search_shows_validation_and_is_compared_with_nothing(bench, pytester)
 
 
 @needs_posix_signals
-def test_failures_are_told_and_the_others_go_on(bench, pytester):
+def test_failures_are_reported_and_the_others_go_on(bench, pytester):
     (pytester.path / ".gitignore").write_text("__pycache__/\n")
     commit(pytester.path)
     result = bench(*select("tiny", "deadly", "fragile"), "-n", "1", "--seeds", "1")

@@ -84,7 +84,7 @@ def test_probabilities_are_the_softmax_of_the_models_logits(
 
 
 @pytest.mark.parametrize(("top", "count"), [((), 3), (("--top", "1"), 1), (("--top", "99"), 10)])
-def test_so_many_classes(
+def test_that_many_classes(
     folder: Path, cnn: Path, capsys: Printed, top: tuple[str, ...], count: int
 ) -> None:
     assert main(arguments(cnn, folder / "0.png", *top)) == 0
@@ -168,7 +168,7 @@ def test_a_folder_that_cannot_be_written_costs_no_prediction(
     assert len(printed.err.splitlines()) == 1
 
 
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_reported_in_one_line(
     folder: Path, cnn: Path, tmp_path: Path, capsys: Printed
 ) -> None:
     image = folder / "0.png"
@@ -197,7 +197,7 @@ def from_another_file(in_shape, num_classes):
 """
 
 
-def test_a_model_of_ones_own_is_imported(
+def test_a_users_model_is_imported(
     folder: Path, cnn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     monkeypatch.setattr(registry._MODELS, "_entries", dict(registry._MODELS._entries))
@@ -246,7 +246,7 @@ def test_what_is_transparent_is_the_background_that_the_model_was_trained_with(
         assert file.getpixel((0, 0)) == (0, 153, 255)
 
 
-def test_an_answer_that_is_no_number_is_told(
+def test_an_output_that_is_not_a_number_is_reported(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = saved_fresh("cnn", tmp_path / "cnn.safetensors", (1, 28, 28))

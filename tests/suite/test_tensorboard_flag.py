@@ -24,7 +24,7 @@ def test_every_run_of_a_session_has_a_folder(bench, pytester, workers):
         assert scalars(folder)[STEP_LOSS]
 
 
-def test_nobody_gets_a_folder_unasked(bench, pytester):
+def test_without_the_option_there_is_no_folder(bench, pytester):
     assert bench(*select("tiny"), "--seeds", "1", "--epochs", "1").ret == 0
     assert not list(pytester.path.glob("results/*/tensorboard"))
 

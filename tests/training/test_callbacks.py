@@ -83,7 +83,7 @@ class NoteWatcher(Watcher):
         self.remembered = state["remembered"]
 
 
-def test_each_is_told_everything_in_its_turn() -> None:
+def test_each_is_called_for_everything_in_order() -> None:
     run_cell(CELL, [0], callbacks=[LastNote("z"), Note("a"), Note("b")])
     events = ["watch", "start with True", "epoch 1", "epoch 2", "end ok"]
     expected: list[tuple[str, object]] = [(who, event) for event in events for who in "abz"]

@@ -248,7 +248,7 @@ def test_a_checkpoint_of_something_else_is_not_used(saved, caplog, owner, names)
     assert saved.load() is not None
 
 
-def test_no_checkpoint_is_nothing_to_speak_of(tmp_path, caplog):
+def test_no_checkpoint_is_not_worth_a_line(tmp_path, caplog):
     assert Checkpoint(tmp_path / "a.safetensors", OWNER).load() is None
     discard(tmp_path / "a.safetensors")
     assert caplog.messages == []

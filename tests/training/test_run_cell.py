@@ -130,7 +130,7 @@ def test_a_loss_that_is_not_finite_is_a_divergence():
         ("leaves", "SystemExit: bye"),
     ],
 )
-def test_a_model_that_is_none_is_a_crash_in_clear_words(model, message):
+def test_what_is_not_a_model_is_a_crash_in_clear_words(model, message):
     (record,) = run_cell(Cell(model, "digits", "smoke", RECIPE), [0])
     assert (record.status, record.message) == ("crashed", message)
 
@@ -176,7 +176,7 @@ def test_a_dead_model_is_gone_before_the_next_seed_starts(monkeypatch):
     assert alive == [[], [False], [False, False]]
 
 
-def test_a_model_that_views_its_feature_maps_is_trained_all_the_same():
+def test_a_model_that_views_its_feature_maps_is_still_trained():
     (record,) = run_cell(Cell("tutorial", "digits", "smoke", RECIPE), [0])
     assert record.status == "ok"
 

@@ -66,13 +66,13 @@ def float32(values):
     return [float(np.float32(value)) for value in values]
 
 
-def test_every_steps_loss_stands_at_its_step(shown):
+def test_every_steps_loss_is_at_its_step(shown):
     losses = torch.cat(shown.history.step_losses).tolist()
     assert scalars(shown.folder)["train/loss"] == list(enumerate(losses, start=1))
 
 
 @pytest.mark.parametrize("name", ["loss", "accuracy"])
-def test_every_epochs_validation_stands_at_its_epoch(shown, name):
+def test_every_epochs_validation_is_at_its_epoch(shown, name):
     values = float32(epoch[name] for epoch in shown.record.validation)
     assert scalars(shown.folder)[f"validation/{name}"] == list(enumerate(values, start=1))
 
@@ -251,7 +251,7 @@ def test_without_its_package_a_line_says_what_to_install(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_who_does_not_ask_needs_no_package(monkeypatch):
+def test_without_the_option_no_package_is_needed(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "stn_core.training.event_file")
     (record,) = run_cell(DIVERGING, [3])

@@ -196,7 +196,7 @@ def test_a_setting_that_a_model_changes_reaches_no_other_run(
     assert after.environment == alone.environment
 
 
-def test_what_is_set_before_a_run_counts_and_stands_in_its_record() -> None:
+def test_what_is_set_before_a_run_counts_and_is_in_its_record() -> None:
     cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
     torch.set_float32_matmul_precision("medium")
     try:
@@ -232,7 +232,7 @@ class Wraps(Base):
         (lambda logits: logits[0], "(10,)"),
     ],
 )
-def test_an_answer_that_is_no_logits_is_told_in_words(
+def test_an_output_that_is_not_logits_is_reported_in_words(
     wrap: Callable[[Tensor], object], words: str, always: bool
 ) -> None:
     def build(in_shape: tuple[int, int, int], num_classes: int) -> nn.Module:

@@ -92,7 +92,7 @@ def test_the_outermost_places_touch_the_edges(
     assert torch.equal(distorted[:, :, top : top + height, left : left + width], image)
 
 
-def test_without_a_change_the_source_lies_in_the_middle() -> None:
+def test_without_a_change_the_source_is_in_the_middle() -> None:
     image = noise_images(1)[:, :1]
     distorted = RTS.apply(image, row(), BACKGROUND[:1])
     assert torch.equal(distorted, F.pad(image, [10, 10, 9, 9], value=BACKGROUND[0]))

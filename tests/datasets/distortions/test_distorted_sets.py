@@ -202,7 +202,7 @@ def test_what_is_known_not_to_be_distorted_is_refused_before_it_is_looked_for(
         assert said in complaint(load, name, root)
 
 
-def test_of_a_function_of_ones_own_it_is_known_where_it_is_told(
+def test_it_is_known_of_a_users_function_that_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dataset_registry, "_DATASETS", Registry("dataset"))
@@ -222,7 +222,7 @@ def test_nothing_is_distorted_twice(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("load", [check_dataset, load_dataset])
-def test_what_is_missing_is_told_with_both_files_that_would_do(
+def test_what_is_missing_is_reported_with_both_files_that_would_do(
     folder: Path, tmp_path: Path, load: Callable
 ) -> None:
     message = complaint(load, "yours_rts", tmp_path)
@@ -236,7 +236,7 @@ def test_what_is_missing_is_told_with_both_files_that_would_do(
 
 @pytest.mark.parametrize("load", [check_dataset, load_dataset])
 @pytest.mark.parametrize("name", ["mnist_tc", "fashion_mnist_add"])
-def test_missing_mnist_is_told_as_of_mnist_itself(
+def test_missing_mnist_is_reported_as_for_mnist_itself(
     tmp_path: Path, load: Callable, name: str
 ) -> None:
     message = complaint(load, name, tmp_path)

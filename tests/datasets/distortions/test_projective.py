@@ -113,7 +113,7 @@ def test_displacements_have_their_standard_deviation_along_both_axes() -> None:
     np.testing.assert_allclose(moved.mean((0, 1)), 0.0, atol=5 * 0.3 / 8000**0.5)
 
 
-def test_without_displacements_the_source_lies_in_the_middle() -> None:
+def test_without_displacements_the_source_is_in_the_middle() -> None:
     image = noise_images(1)[:, :1]
     distorted = DISTORTION.apply(image, row(), BACKGROUND[:1])
     assert torch.equal(distorted, F.pad(image, [10, 10, 9, 9], value=BACKGROUND[0]))

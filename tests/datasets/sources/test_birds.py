@@ -214,7 +214,7 @@ def test_missing_data_say_where_they_were_looked_for_and_what_to_do(
         assert way_out in complaint(None, look, name)
 
 
-def test_a_defect_of_the_lists_is_told_when_they_are_read(root: Path) -> None:
+def test_a_defect_of_the_lists_is_reported_when_they_are_read(root: Path) -> None:
     image_file(root, 3).unlink()
     check_dataset("birds", root)
     assert f"image {image_file(root, 3)} is missing" in complaint(root, load_dataset, "birds")
@@ -235,7 +235,7 @@ def test_an_impossible_size_is_refused(root: Path, size: object) -> None:
         load(root, image_size=size)
 
 
-def test_one_image_in_train_and_test_is_told_with_both_files(
+def test_one_image_in_train_and_test_is_reported_with_both_files(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copy(image_file(root, 5), image_file(root, 6))
@@ -269,7 +269,7 @@ def test_the_folder_may_be_a_string_and_below_the_home(
         assert load_birds(place, image_size=SIZE).hash == load(root).hash
 
 
-def test_species_of_ones_own_are_a_dataset_with_a_check(
+def test_chosen_species_are_a_dataset_with_a_check(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "_DATASETS", Registry("dataset"))

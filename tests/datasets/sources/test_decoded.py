@@ -87,7 +87,7 @@ def _other_place(source: Path) -> Path:
 
 
 @pytest.mark.parametrize("change", [_other_size, _other_time, _other_place])
-def test_a_changed_source_is_decoded_anew(source: Path, change: Callable[[Path], Path]) -> None:
+def test_a_changed_source_is_decoded_again(source: Path, change: Callable[[Path], Path]) -> None:
     decoded_once("set", [source], "as it is", content)
     changed = change(source)
     assert same(decoded_once("set", [changed], "as it is", lambda: content(1)), content(1))
@@ -173,7 +173,7 @@ def _full_disk(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("defect", [_file_in_its_place, _full_disk])
-def test_a_copy_that_cannot_be_written_is_told_and_not_needed(
+def test_a_copy_that_cannot_be_written_is_reported_and_not_needed(
     source: Path,
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -200,7 +200,7 @@ def test_without_a_home_nothing_is_kept(source: Path, monkeypatch: pytest.Monkey
     assert same(decoded_once("set", [source], "as it is", content), content())
 
 
-def test_a_cache_in_a_home_that_nobody_has_is_told_once(
+def test_a_cache_in_a_home_that_nobody_has_is_reported_once(
     source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("STN_CACHE", "~nobody-of-that-name/cache")
@@ -236,7 +236,7 @@ def must_not_fill(arrays: Arrays) -> None:
     raise AssertionError("was filled again")
 
 
-def test_a_copy_is_filled_once_where_it_lies(source: Path, cache: Path) -> None:
+def test_a_copy_is_filled_once_in_place(source: Path, cache: Path) -> None:
     assert same(filled_once("set", [source], "as it is", LAYOUT, fill), content())
     assert same(filled_once("set", [source], "as it is", LAYOUT, must_not_fill), content())
     (path,) = kept(cache)

@@ -119,7 +119,7 @@ def test_resizing_is_antialiased_and_leaves_what_fits(path: Path) -> None:
     assert np.array_equal(read_image(path, GREY, BLACK[:1], resize=True)[0], pixels)
 
 
-def test_what_is_no_image_is_told_in_one_line(tmp_path: Path) -> None:
+def test_what_is_not_an_image_is_reported_in_one_line(tmp_path: Path) -> None:
     def refused(path: Path, pattern: str) -> None:
         with pytest.raises(UsageError, match=pattern) as refusal:
             read_image(path, GREY, BLACK[:1])
@@ -140,7 +140,7 @@ def test_what_is_no_image_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tiff", "webp", "bmp"])
-def test_a_torn_file_is_told_or_read_in_part(tmp_path: Path, suffix: str) -> None:
+def test_a_torn_file_is_reported_or_read_in_part(tmp_path: Path, suffix: str) -> None:
     whole = tmp_path / f"whole.{suffix}"
     Image.fromarray(noise(3)).save(whole)
     content = whole.read_bytes()

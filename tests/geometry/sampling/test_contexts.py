@@ -183,7 +183,7 @@ def test_on_the_device(device):
         ({"grid": torch.zeros(3, 7, 5, 2)}, r"\(3, 7, 5, 2\)"),
     ],
 )
-def test_wrong_input_is_told_in_one_line(arguments, message):
+def test_wrong_input_is_reported_in_one_line(arguments, message):
     image, grid = case()
     with pytest.raises(UsageError, match=message) as error:
         sample(**({"image": image, "grid": grid} | arguments))

@@ -320,7 +320,7 @@ def test_counts_that_are_not_whole_numbers_from_one_are_refused(option, count):
         create_warp("cpab", **{option: count})
 
 
-def test_more_cells_take_more_steps_unless_told():
+def test_more_cells_take_more_steps_unless_steps_are_given():
     assert create_warp("cpab").steps == 20
     assert create_warp("cpab", cells_x=8, cells_y=2).steps == 50
     assert create_warp("cpab", cells_x=8, steps=5).steps == 5
