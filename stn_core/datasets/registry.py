@@ -60,6 +60,7 @@ def register_dataset(
     check: Check = _always_there,
     channels: int | None = None,
     is_distorted: bool = False,
+    shape: Shape | None = None,
 ) -> Callable[[Builder], Builder]:
     """Decorate a function that makes a dataset, so that `load_dataset` finds it.
 
@@ -69,10 +70,14 @@ def register_dataset(
         channels: how many its images have, so that `check_dataset` knows whether they can be
             distorted; None: that is found out when it is loaded.
         is_distorted: whether it has a distortion of its own.
+        shape: (C, H, W) of its images, so that `check_dataset` knows it; it makes `channels`
+            superfluous.
     """
+    known_channels = shape[0] if shape else channels
 
     def register(build: Builder) -> Builder:
-        _DATASETS.add(name, _Entry(build, check, lambda: channels, is_distorted))
+        entry = _Entry(build, check, lambda: known_channels, is_distorted, lambda: shape)
+        _DATASETS.add(name, entry)
         return build
 
     return register
@@ -133,7 +138,7 @@ def check_dataset(
     which say the images' shape. Everything else is checked when the dataset is loaded.
 
     Returns:
-        (C, H, W) of its images, where it is a user's own and the files say it; else None.
+        (C, H, W) of its images, where the files or the registration say it; else None.
 
     Raises:
         UsageError: the name is unknown, files are missing, a header is damaged, or what should be

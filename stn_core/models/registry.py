@@ -117,8 +117,18 @@ def is_registered(name: str) -> bool:
         UsageError: the name is malformed.
     """
     base, _ = _split(name)
+    return base in _MODELS or is_of_library(base)
+
+
+def is_of_library(name: str) -> bool:
+    """Whether a name is that of another library's model, "timm:resnet18", or of a variant of one.
+
+    Raises:
+        UsageError: the name is malformed.
+    """
+    base, _ = _split(name)
     prefix, colon, _ = base.partition(":")
-    return base in _MODELS or bool(colon and prefix in _LIBRARIES)
+    return base not in _MODELS and bool(colon) and prefix in _LIBRARIES
 
 
 def _entry(base: str) -> _Entry:

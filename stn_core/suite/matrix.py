@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from stn_core.datasets import check_dataset, is_dataset
+from stn_core.datasets import check_dataset, is_dataset, list_datasets
 from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.groups import Groups, groups_of_tags
 from stn_core.models import (
     create_model,
+    is_of_library,
     list_models,
     looks_like_variant,
     model_info,
@@ -46,6 +47,8 @@ def plan_cells(options: SuiteOptions, say: Callable[[str], None] = lambda line: 
         for dataset in options.datasets:
             shape = check_dataset(dataset, options.data_root, options.download, options.image_size)
             models = [cell.model for cell in wanted if cell.dataset == dataset]
+            if dataset in list_datasets():  # the models of this package say what they fit
+                models = [name for name in models if is_of_library(name)]
             left_out = unsuitable_models(models, shape) if shape else {}
             for reason in left_out.values():
                 say(f"left out on {dataset}: {reason}")

@@ -61,6 +61,20 @@ def test_a_plan_names_what_is_left_out(bench, own_data):
     result.stdout.fnmatch_lines(["left out on mine: *stn*", "*tiny*"])
 
 
+def test_a_librarys_model_that_cannot_take_a_registered_dataset_is_left_out(bench):
+    models = "tiny,torchvision:vit_b_16,timm:convnext_atto"
+    result = bench("--dataset", "digits", "--model", models, "--seeds", "1", "--epochs", "1")
+    result.assert_outcomes(passed=1)
+    name = "left out on digits: model '{}': it {} images of (1, 28, 28): *"
+    result.stdout.fnmatch_lines_random(
+        [
+            name.format("torchvision:vit_b_16", "cannot be made for"),
+            name.format("timm:convnext_atto", "does not take"),
+        ]
+    )
+    assert "CRASHED" not in result.stdout.str()
+
+
 def test_a_sessions_table_is_made_once(pytester, run_here, monkeypatch):
     from stn_core.report import results_table, session_page
     from stn_core.suite import reporting

@@ -57,19 +57,19 @@ def check_birds(root: str | os.PathLike[str] | None, download: bool = False) -> 
     _folder(root)
 
 
-@register_dataset("birds", check=check_birds, channels=3)
+@register_dataset("birds", check=check_birds, shape=(3, 112, 112))
 def birds(root: Path | None, download: bool) -> Dataset:
     """Whole images of 112×112 pixels."""
     return load_birds(root, "birds")
 
 
-@register_dataset("birds_224", check=check_birds, channels=3)
+@register_dataset("birds_224", check=check_birds, shape=(3, 224, 224))
 def birds_224(root: Path | None, download: bool) -> Dataset:
     """Whole images of 224×224 pixels."""
     return load_birds(root, "birds_224", image_size=224)
 
 
-@register_dataset("birds_cropped", check=check_birds, channels=3)
+@register_dataset("birds_cropped", check=check_birds, shape=(3, 112, 112))
 def birds_cropped(root: Path | None, download: bool) -> Dataset:
     """The birds' boxes, 112×112 pixels."""
     return load_birds(root, "birds_cropped", crop_to_box=True)

@@ -54,7 +54,7 @@ def _check(root: Path | None, download: bool) -> None:
         _check_there(folder)
 
 
-@register_dataset("cifar10", check=_check, channels=IMAGE_SHAPE[0])
+@register_dataset("cifar10", check=_check, shape=IMAGE_SHAPE)
 def cifar10(root: Path | None, download: bool) -> Dataset:
     """CIFAR-10 (Krizhevsky 2009): 45,000 / 5,000 / 10,000 photographs of 32×32 in colour."""
     folder = _data_folder(root)

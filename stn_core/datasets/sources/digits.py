@@ -32,7 +32,7 @@ RTS = AffineDistortion(
 """Rotation, translation and scale as in Jaderberg et al. 2015 (arXiv 1506.02025), appendix A.4."""
 
 
-@register_dataset("digits", channels=1)
+@register_dataset("digits", shape=(1, *CANVAS_HW))
 def digits(root: Path | None, download: bool) -> Dataset:
     """Upright digits of 20×20 pixels in the middle of the canvas."""
     sources = _sources()
@@ -44,7 +44,7 @@ def digits(root: Path | None, download: bool) -> Dataset:
     return assemble("digits", Sources(train, val, test, sources.class_names))
 
 
-@register_dataset("digits_rts", channels=1, is_distorted=True)
+@register_dataset("digits_rts", shape=(1, *CANVAS_HW), is_distorted=True)
 def digits_rts(root: Path | None, download: bool) -> Dataset:
     """The digits turned, scaled and put at a random place of the canvas."""
     return assemble_distorted("digits_rts", _sources(), RTS, VAL_COPIES, TEST_COPIES)

@@ -50,13 +50,13 @@ def _check(class_name: str, root: Path | None, download: bool) -> None:
         _check_there(folder)
 
 
-@register_dataset("mnist", check=partial(_check, "MNIST"), channels=1)
+@register_dataset("mnist", check=partial(_check, "MNIST"), shape=(1, 28, 28))
 def mnist(root: Path | None, download: bool) -> Dataset:
     """MNIST (LeCun et al. 1998): 55,000 / 5,000 / 10,000 digits of 28×28."""
     return assemble("mnist", _sources("MNIST", tuple("0123456789"), root, download))
 
 
-@register_dataset("fashion_mnist", check=partial(_check, "FashionMNIST"), channels=1)
+@register_dataset("fashion_mnist", check=partial(_check, "FashionMNIST"), shape=(1, 28, 28))
 def fashion_mnist(root: Path | None, download: bool) -> Dataset:
     """Fashion-MNIST (Xiao et al. 2017): 55,000 / 5,000 / 10,000 articles of 28×28."""
     return assemble("fashion_mnist", _sources("FashionMNIST", FASHION_CLASSES, root, download))
