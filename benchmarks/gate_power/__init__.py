@@ -2,7 +2,7 @@
 
     python -m benchmarks.gate_power [false-alarms] [power] [leaning] [frontier]
 
-from the repository's root; without a name, all of them (about 8 minutes on one core). This gate is
+from the repository's root; without a name, all of them (about 5 minutes of CPU). This gate is
 played by the functions that judge (tests/gate/simulation), the gates that others use by their rules
 as these are published, on the same draws from tests/gate/pool.json.gz.
 """
