@@ -7,8 +7,8 @@ import json
 import msgspec
 
 from stn_core.gate import CellBaseline
-from stn_core.session.judgements import StoredJudgement
 from stn_core.session.records import RunRecord
+from stn_core.session.stored_judgements import StoredJudgement
 
 CLASSES = {"records": RunRecord, "baselines": CellBaseline, "judgements": StoredJudgement}
 

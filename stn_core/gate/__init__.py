@@ -2,8 +2,8 @@
 
 from stn_core.gate.baselines import BaselineRun, Baselines, CellBaseline, read_baselines
 from stn_core.gate.judge import Judge
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.rules import Rules
-from stn_core.gate.verdict import Judgement, Verdict
 
 __all__ = [
     "BaselineRun",

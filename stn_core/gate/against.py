@@ -11,10 +11,10 @@ import numpy as np
 from stn_core.gate.baselines import CellBaseline, baseline_run
 from stn_core.gate.difference import decide_difference
 from stn_core.gate.judge import Judge, early_answer
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.sequential import Decision, Outcome, smallest_detectable_rise
 from stn_core.gate.sides import OtherSide, StoredValues
-from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 

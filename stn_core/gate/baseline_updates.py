@@ -13,7 +13,7 @@ from stn_core.gate.baselines import (
     read_baselines,
     write_baselines,
 )
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.session.file_names import lock_of
 
 with needs_extra("suite"):

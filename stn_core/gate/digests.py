@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import TooOldError, UsageError
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.schema import checked, read_versioned
 
 DIGESTS_VERSION = 3

@@ -9,10 +9,10 @@ import numpy as np
 
 from stn_core.gate.group_members import Group, Member, largest_group
 from stn_core.gate.judge import Judge
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.metrics import VALUES, Metric
 from stn_core.gate.rules import Rules
 from stn_core.gate.sequential import Decision, Outcome
-from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 

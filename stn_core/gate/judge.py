@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 
 from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.reasons import advice, reasons, stale_reason
 from stn_core.gate.rules import Rules
 from stn_core.gate.sequential import Decision, Outcome, decide, smallest_detectable_rise
 from stn_core.gate.sides import OtherSide
 from stn_core.gate.statistics import Yardstick, yardsticks
-from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell, split_key
 from stn_core.session.records import RunRecord
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 
 from stn_core.gate.baselines import CellBaseline
+from stn_core.gate.judgement import Judgement
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.sequential import Decision, Outcome
-from stn_core.gate.verdict import Judgement
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stn_core.gate.groups import GroupJudgement
+from stn_core.gate.judgement import Verdict
 from stn_core.gate.metrics import MIN_SLOWDOWN
 from stn_core.gate.statistics import t_isf
-from stn_core.gate.verdict import Verdict
 from stn_core.session.records import RunRecord
 
 

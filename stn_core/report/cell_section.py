@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from stn_core.errors import needs_extra, printable
-from stn_core.gate.verdict import Judgement, accuracy_text
+from stn_core.gate.judgement import Judgement, accuracy_text
 from stn_core.report.cell_charts import (
     MOST_NUMBERED_CLASSES,
     calibration_chart,

@@ -14,7 +14,7 @@ import numpy as np
 from stn_core.atomic_files import write_output
 from stn_core.errors import needs_extra, printable
 from stn_core.gate.intervals import Difference
-from stn_core.gate.verdict import accuracy_text
+from stn_core.gate.judgement import accuracy_text
 from stn_core.report.cell_section import Figure
 from stn_core.report.charts import difference_chart
 from stn_core.report.comparison import (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stn_core.errors import needs_extra, printable
-from stn_core.gate.verdict import Judgement
+from stn_core.gate.judgement import Judgement
 from stn_core.report.cell_section import Figure
 from stn_core.report.charts import (
     Accuracies,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stn_core.errors import UsageError
 from stn_core.gate.groups import GroupJudgement
-from stn_core.gate.judgements import read_group_judgements, read_judgements
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.gate.judgement_files import read_group_judgements, read_judgements
 from stn_core.session.answers import Question, answering_records
 from stn_core.session.artifacts import Artifacts
 from stn_core.session.file_names import JUDGEMENTS_FILE

@@ -10,7 +10,7 @@ import numpy as np
 
 from stn_core.errors import needs_extra
 from stn_core.gate.best_model import p_against_best, tied_with_best
-from stn_core.gate.verdict import Judgement
+from stn_core.gate.judgement import Judgement
 from stn_core.report.charts import mean_interval
 from stn_core.report.results_table import all_accuracies, badness_by_dataset
 from stn_core.session.cells import split_key

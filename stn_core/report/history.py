@@ -16,8 +16,8 @@ import numpy as np
 from stn_core.atomic_files import write_output
 from stn_core.errors import needs_extra, printable
 from stn_core.gate.intervals import Difference, difference_of_means
+from stn_core.gate.judgement import accuracy_text
 from stn_core.gate.statistics import sampling_deviation
-from stn_core.gate.verdict import accuracy_text
 from stn_core.report.cell_section import Figure as Drawing
 from stn_core.report.charts import mean_interval
 from stn_core.report.figures import FigureFolder

@@ -16,9 +16,9 @@ from stn_core.atomic_files import write_output
 from stn_core.errors import UsageError, needs_extra, unknown_name
 from stn_core.gate.all_pairs import CONFIDENCE, differences_of_all_pairs, seeds_to_settle
 from stn_core.gate.intervals import Difference
+from stn_core.gate.judgement import accuracy_text
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import sampling_deviation
-from stn_core.gate.verdict import accuracy_text
 from stn_core.report.sources import CellRuns, Source
 from stn_core.report.text_table import (
     WIDTH,

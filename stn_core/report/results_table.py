@@ -15,8 +15,8 @@ from stn_core.atomic_files import append_text, write_at_once
 from stn_core.errors import needs_extra, printable
 from stn_core.gate.best_model import tied_with_best
 from stn_core.gate.groups import GroupJudgement
+from stn_core.gate.judgement import Judgement, Verdict, accuracy_text
 from stn_core.gate.statistics import log_error, log_error_floor
-from stn_core.gate.verdict import Judgement, Verdict, accuracy_text
 from stn_core.report.session_words import answer, remarks, tally
 from stn_core.report.text_table import (
     WIDTH,

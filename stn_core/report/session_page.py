@@ -12,7 +12,7 @@ from typing import Any
 
 from stn_core.atomic_files import write_output
 from stn_core.errors import UsageError, printable
-from stn_core.gate.verdict import Judgement
+from stn_core.gate.judgement import Judgement
 from stn_core.report.cell_drawing import cells_to_draw, draw_cells
 from stn_core.report.cell_section import CellSection, CellTask, anchors
 from stn_core.report.comparison import CellComparison, compare_sources

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.report.text_table import counted, first_few
 from stn_core.session.cells import split_key
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from stn_core.gate.verdict import Verdict
+from stn_core.gate.judgement import Verdict
 
 NOT_WORSE, WORSE, CANNOT_BE_JUDGED = 0, 1, 125
 """The exit statuses that git bisect knows: good, bad, skip."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from stn_core.errors import UsageError
 from stn_core.gate.groups import GroupJudgement, judge_groups
 from stn_core.gate.judge import Judge
-from stn_core.gate.verdict import Judgement
+from stn_core.gate.judgement import Judgement
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 from stn_core.suite.plan import Plan

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from stn_core.errors import UsageError
 from stn_core.gate.judge import Judge
-from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.report.sources import commit_name, several_commits
 from stn_core.session.answers import Question, answering_records
 from stn_core.session.records import RunRecord

@@ -13,9 +13,9 @@ import pytest
 
 from stn_core.errors import UsageError, needs_extra
 from stn_core.gate.baselines import Baselines
+from stn_core.gate.judgement import Judgement
 from stn_core.gate.metrics import MIN_DROP_POINTS
 from stn_core.gate.rules import Rules
-from stn_core.gate.verdict import Judgement
 from stn_core.report.session_words import remarks
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell

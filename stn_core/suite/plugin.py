@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from stn_core.gate.verdict import Judgement
+    from stn_core.gate.judgement import Judgement
     from stn_core.session.cells import Cell
     from stn_core.suite.session_options import SuiteOptions
 

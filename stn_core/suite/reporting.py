@@ -16,9 +16,9 @@ from stn_core.errors import UsageError, needs_extra
 from stn_core.gate.baseline_updates import drop_baselines, update_baselines
 from stn_core.gate.digests import write_digests
 from stn_core.gate.groups import GroupJudgement
-from stn_core.gate.judgements import write_judgements
+from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.gate.judgement_files import write_judgements
 from stn_core.gate.speed_change import speed_change
-from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.report.results_table import ResultsTable, results_table
 from stn_core.report.text_table import WIDTH, counted, first_few
 from stn_core.session.file_names import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 
 if TYPE_CHECKING:
     from stn_core.training.run_cell import RunResult

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stn_core.errors import UsageError
-from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 from stn_core.suite.command_line import CommandLine

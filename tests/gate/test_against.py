@@ -8,9 +8,9 @@ import pytest
 from stn_core.gate.against import AgainstJudge
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.groups import judge_groups
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.rules import Rules
 from stn_core.gate.speed_change import speed_change
-from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
 RULES = Rules(seeds=tuple(range(14)), looks=(1, 2, 4, 8, 14), matrix_size=18, group_count=4)

@@ -5,7 +5,7 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.gate import digests
 from stn_core.gate.digests import PassedSession, known_digests, read_digests, write_digests
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 from tests.examples import CELL, baseline, environment, record
 
 PLACE = environment().key()

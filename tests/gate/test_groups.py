@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.groups import judge_groups
 from stn_core.gate.judge import Judge
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.rules import Rules
-from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
 LOOKS = (1, 2, 4, 8)

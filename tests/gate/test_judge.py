@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.judge import Judge
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, accuracy_text
 from stn_core.gate.metrics import MIN_DROP_POINTS, MIN_LOSS_RISE, Metric
 from stn_core.gate.rules import Rules
-from stn_core.gate.verdict import Judgement, SeedsNeeded, Verdict, accuracy_text
 from stn_core.session.recipe import Recipe
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 

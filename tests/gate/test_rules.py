@@ -8,8 +8,8 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, baseline_of, read_baselines, write_baselines
 from stn_core.gate.judge import Judge
+from stn_core.gate.judgement import SeedsNeeded, Verdict
 from stn_core.gate.rules import Rules
-from stn_core.gate.verdict import SeedsNeeded, Verdict
 from stn_core.session.budgets import Budget
 from stn_core.session.metrics import MetricInfo
 from stn_core.session.recipe import Recipe

@@ -2,8 +2,8 @@
 
 import json
 
-from stn_core.gate.judgements import write_judgements
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.gate.judgement_files import write_judgements
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.session.records import append_record

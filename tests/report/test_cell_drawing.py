@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.report import cell_drawing
 from stn_core.report.cell_drawing import MOST_DRAWN, cells_to_draw, draw_cells, progress_line
 from stn_core.report.cell_section import CellTask

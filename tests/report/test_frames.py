@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.report.frames import epochs_frame, runs_frame, statistics_frame
 from stn_core.report.results_table import results_table
 from tests.examples import baseline, record

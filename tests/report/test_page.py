@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.report.cell_section import _kinds_of_machine
 from stn_core.report.finished_session import read_session
 from stn_core.report.results_table import results_table

@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.report.results_table import all_accuracies, results_table
 from stn_core.report.session_words import answer, remarks, tally
 from tests.examples import baseline, record

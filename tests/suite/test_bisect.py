@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from stn_core.gate.verdict import Verdict
+from stn_core.gate.judgement import Verdict
 from stn_core.suite import bisect as module
 from stn_core.suite.bisect import CANNOT_BE_JUDGED, NOT_WORSE, WORSE, bisect
 

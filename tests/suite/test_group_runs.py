@@ -8,9 +8,9 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, write_baselines
 from stn_core.gate.judge import Judge
-from stn_core.gate.judgements import read_group_judgements
+from stn_core.gate.judgement import SeedsNeeded, Verdict
+from stn_core.gate.judgement_files import read_group_judgements
 from stn_core.gate.rules import Rules
-from stn_core.gate.verdict import SeedsNeeded, Verdict
 from stn_core.models import list_models, model_info
 from stn_core.report.session_page import write_report
 from stn_core.session.budgets import get_budget

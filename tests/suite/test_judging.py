@@ -12,8 +12,8 @@ from stn_core.errors import UsageError
 from stn_core.gate.baseline_updates import update_baselines
 from stn_core.gate.baselines import Baselines, write_baselines
 from stn_core.gate.judge import Judge
+from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.rules import Rules
-from stn_core.gate.verdict import Judgement, Verdict
 from stn_core.session.file_names import lock_of
 from stn_core.suite.judging import code_doubts, describe_records, fitting_records, judge_session
 from stn_core.suite.plan import Plan, check_resumed

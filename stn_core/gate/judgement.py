@@ -1,4 +1,4 @@
-"""The verdict on one cell: its records against its baseline."""
+"""The verdict on a cell and the numbers behind it, and the seeds that are needed before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session's verdicts in its folder, as plain data beside the records that they were passed on."""
+"""The file of a session that holds its verdicts: plain data, checked as it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session's verdicts, written to its folder and read back."""
+"""Judgements written to the file of a session, and read back from it with their records."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import checked_cell
 from stn_core.gate.groups import GroupJudgement
-from stn_core.gate.verdict import Judgement, Verdict
-from stn_core.session.judgements import (
+from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.session.records import RunRecord
+from stn_core.session.stored_judgements import (
     JudgedRun,
     StoredGroup,
     StoredJudgement,
@@ -18,7 +19,6 @@ from stn_core.session.judgements import (
     read_stored_judgements,
     write_stored_judgements,
 )
-from stn_core.session.records import RunRecord
 
 
 def write_judgements(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from stn_core.errors import UsageError, printable
 from stn_core.gate.baselines import baseline_of
-from stn_core.gate.judgements import read_judgements, write_judgements
-from stn_core.gate.verdict import Judgement, Verdict
+from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.gate.judgement_files import read_judgements, write_judgements
 from tests.examples import environment, record
 
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
