@@ -1,7 +1,7 @@
 """``python -m docs.website.build``: collects the pages, makes what is generated, runs zensical.
 
 A page of docs/ may hold the line ``<!-- site: NAME -->``, which GitHub does not show. Here the
-text of that name takes its place: a picture, a schema, what a session left.
+text of that name takes its place: a picture, a schema, the results of a session.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOVED = {
     "CHANGELOG.md": "changelog.md",
     "LICENSE": "LICENSE.txt",
 }
-"""What lies beside docs/, and its name on the site."""
+"""Files beside docs/, and their names on the site."""
 _LINK = re.compile(r"(?<=\]\()(?:\.\./|docs/)?([^\s():#]+)(?=[)#])")
 
 
@@ -64,7 +64,7 @@ def stage(results: Path | None) -> None:
         results: the folder of the session that is published, None for none.
 
     Raises:
-        UsageError: it is no session's folder; or a page names a text that nothing makes.
+        UsageError: it is not a session's folder, or a page names a text that nothing makes.
     """
     shutil.rmtree(PAGES, ignore_errors=True)
     code = shutil.ignore_patterns("website", "*.py", "__pycache__")

@@ -1,4 +1,4 @@
-"""The site's pages are those of docs/ and what lies beside it, with the generated parts in them."""
+"""The site's pages are those of docs/ and a few files beside it, with generated parts."""
 
 from __future__ import annotations
 

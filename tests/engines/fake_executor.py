@@ -1,4 +1,4 @@
-"""An executor without machines: it computes, loses and delays runs as a test says."""
+"""An executor without machines, which computes, loses and delays runs as a test asks."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.examples import record
 
 
 def invented(task: Task) -> Returned:
-    """What might come of a task."""
+    """A possible result of a task."""
     return Returned(RunResult(record(task.seed, cell=task.cell)), {})
 
 
 class FakeExecutor:
-    """Computes one run whenever somebody waits.
+    """Computes one run each time its outcome is asked for.
 
     Args:
         compute: a task's run.
-        deaths: how often runs are lost before they come back, by model and seed.
-        next_place: which of the tasks that are out is over next, as a place in their list.
-        ends_after: how many runs are over before the cluster is gone.
+        deaths: how often runs are lost before they succeed, by model and seed.
+        next_place: which of the submitted tasks ends next, by its place in their list.
+        ends_after: how many runs end before the cluster is gone.
     """
 
     device = "cpu"
@@ -52,7 +52,7 @@ class FakeExecutor:
         self.started.append((task.cell.model, task.seed))
 
     def ended(self, seconds: float) -> Ended | None:
-        assert self.out, "somebody waits for nothing"
+        assert self.out, "no task is out"
         if not self._left:
             raise EngineError("the cluster is gone: nobody answers")
         self._left -= 1

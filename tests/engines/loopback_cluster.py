@@ -1,6 +1,6 @@
-"""A Ray cluster of three nodes on this machine, in a process of its own that obeys its input.
+"""A Ray cluster of three nodes on this machine, in a process that is controlled by its input.
 
-    python tests/engines/loopback_cluster.py FOLDER      # of a short name: sockets lie in it
+    python tests/engines/loopback_cluster.py FOLDER      # a short name: it holds sockets
 
 It writes a line of JSON when it is up, and one in answer to each line that it reads: "worker" kills
 the process of a run that is under way, "node" kills a node with a run, "head" what all the others
@@ -32,7 +32,7 @@ def environment(folder: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # of a machine's addresses 127.0.0.1
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # use 127.0.0.1 of the machine's addresses
         "RAY_BACKEND_LOG_LEVEL": "error",
     }
 
@@ -48,7 +48,7 @@ def processes() -> Iterator[tuple[int, int, str]]:
 
 
 def running(raylets: set[int]) -> list[tuple[int, int]]:
-    """The processes that compute a run just now, each with its node's."""
+    """The processes that are computing a run, each with its node's."""
     return [
         (process, parent)
         for process, parent, command in processes()
@@ -104,7 +104,7 @@ def say(**values: object) -> None:
 
 
 def end(cluster: object) -> None:
-    """End the processes that were started here, whatever state they are in."""
+    """End the processes that were started here, in whatever state they are."""
     for node in cluster.list_all_nodes():  # type: ignore[attr-defined]
         node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
 

@@ -1,4 +1,4 @@
-"""A run elsewhere gives what a run here gives, leaves nothing there, and is refused by others."""
+"""A run elsewhere gives the same as here and leaves no files there; other code is refused."""
 
 from __future__ import annotations
 

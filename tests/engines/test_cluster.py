@@ -1,4 +1,4 @@
-"""What is lost is run again, a few times; every task has one outcome."""
+"""Lost runs are tried again, a few times; every task has one outcome."""
 
 from __future__ import annotations
 

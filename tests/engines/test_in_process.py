@@ -1,4 +1,4 @@
-"""An engine takes plain data and gives plain data back, as each run ends."""
+"""An engine takes plain data and returns plain data, as each run ends."""
 
 from __future__ import annotations
 

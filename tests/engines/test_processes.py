@@ -1,4 +1,4 @@
-"""An engine of processes of their own gives the runs that this process would give."""
+"""An engine of several processes gives the runs that this process would give."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the runs of a cluster say on the board; no cluster is needed for it."""
+"""What the runs of a cluster report on the board; no cluster is needed for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CELL = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
 
 
 class Handle:
-    """As much of an actor's handle as is needed."""
+    """The part of an actor's handle that is needed."""
 
     def __init__(self) -> None:
         self.board = make_board()()

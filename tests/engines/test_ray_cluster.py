@@ -1,4 +1,4 @@
-"""A real cluster of three nodes on this machine: what is killed in it costs nothing.
+"""A real cluster of three nodes on this machine: killing parts of it loses nothing.
 
     pytest tests/engines/test_ray_cluster.py -m nightly
 
@@ -127,7 +127,7 @@ def cluster() -> Iterator[Loopback]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose stored values make two cells want more and more seeds."""
+    """A project whose stored values make two cells need more and more seeds."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "my_models.py").write_text(MODELS + MORE_MODELS)
     (folder / "test_bench.py").write_text(GATE)

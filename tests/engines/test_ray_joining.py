@@ -1,4 +1,4 @@
-"""What is said of a cluster that cannot be had; none is needed for it."""
+"""The messages for a cluster that cannot be joined; no cluster is needed for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stn_core.errors import UsageError
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that nobody listens at."""
+    """A port on which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
