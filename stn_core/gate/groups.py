@@ -84,6 +84,8 @@ def judge_groups(
 ) -> list[GroupJudgement]:
     """The verdicts on all groups with two or more cells that were judged by their values.
 
+    If several groups have the same such cells, only the smallest group is judged.
+
     A replay, as for a cell: more records never change what fewer decided.
 
     Args:
@@ -100,13 +102,28 @@ def judge_groups(
         for key, cell in planned.items()
         if verdicts.get(key) in _JUDGED
     }
+    found = {
+        name: group
+        for name, keys in groups.items()
+        if (group := largest_group([members[key] for key in keys if key in members]))
+    }
     judged = []
-    for name, keys in groups.items():
-        group = largest_group([members[key] for key in keys if key in members])
-        if group is not None:
-            failed = [key for key in keys if verdicts.get(key) in _FAILED and key in planned]
-            judged.append(_judge_group(judge.rules, name, group, failed))
+    for name in _telling_names(groups, found):
+        failed = [key for key in groups[name] if verdicts.get(key) in _FAILED and key in planned]
+        judged.append(_judge_group(judge.rules, name, found[name], failed))
     return judged
+
+
+def _telling_names(groups: Groups, found: Mapping[str, Group]) -> list[str]:
+    """The groups to judge: of several with the same members, the one with the fewest cells.
+
+    Its name says most about what the members have in common.
+    """
+    by_members: dict[frozenset[str], str] = {}
+    for name in sorted(found, key=lambda name: len(groups[name])):
+        by_members.setdefault(frozenset(one.key for one in found[name].members), name)
+    chosen = set(by_members.values())
+    return [name for name in found if name in chosen]
 
 
 def _judge_group(rules: Rules, name: str, group: Group, failed: Sequence[str]) -> GroupJudgement:

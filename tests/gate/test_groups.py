@@ -166,3 +166,11 @@ def test_what_is_selected_changes_no_level():
     assert everything == alone
     (selected,), _ = judge(fresh_runs(0.006), groups={"all": KEYS}, cells=CELLS[:2])
     assert dataclasses.replace(selected, name=pair.name) == pair
+
+
+def test_of_groups_with_the_same_judged_cells_only_the_smallest_is_judged():
+    groups = {"all": KEYS, "three": KEYS[:3], "two": KEYS[1::-1], "others": KEYS[3:]}
+    judged, _ = judge(fresh_runs(), groups=groups, cells=CELLS[:2])
+    assert [one.name for one in judged] == ["two"]
+    judged, _ = judge(fresh_runs(), groups=groups)
+    assert [one.name for one in judged] == list(groups)
