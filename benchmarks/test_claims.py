@@ -23,10 +23,13 @@ def claims(request):
     """The claims of the file; at the end the table and the pages go into the results folder."""
     session = claims_session(request.config)
     yield session
+    complaint = ""
     try:
         session.write(f"pytest {request.node.nodeid} -m claims")
     except UsageError as error:
-        pytest.fail(str(error), pytrace=False)
+        complaint = str(error)
+    if complaint:
+        pytest.fail(complaint, pytrace=False)
 
 
 def claims_session(config):
@@ -49,13 +52,15 @@ def pytest_generate_tests(metafunc):
 
 
 def test_claim(entry, claims, record_property):
-    if entry.complaint:
-        pytest.fail(entry.complaint, pytrace=False)
-    try:
-        not_started = claims.train(entry.claim)
-        findings = claims.findings(entry.claim)
-    except UsageError as error:
-        pytest.fail(str(error), pytrace=False)
+    complaint = entry.complaint
+    if not complaint:
+        try:
+            not_started = claims.train(entry.claim)
+            findings = claims.findings(entry.claim)
+        except UsageError as error:
+            complaint = str(error)
+    if complaint:  # outside of the handler, so that it alone is shown
+        pytest.fail(complaint, pytrace=False)
     for way, finding in findings.items():
         record_property(way, finding)
     if not_started:

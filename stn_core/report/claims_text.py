@@ -14,20 +14,20 @@ from stn_core.report.judged_claims import CONFIDENCE, JudgedClaim, JudgedDiffere
 from stn_core.report.text_table import aligned_table, counted, difference_text
 
 WAYS_OF_TESTING = (
-    "Each claim is a contrast of models that are trained here, on several seeds, in two ways: as"
-    " the source trained (budget `predecessor`: plain SGD at 0.01, batches of 64, a constant rate,"
+    "Each claim compares models that are trained here, with several seeds, in two ways: as the"
+    " source trained them (budget `predecessor`: plain SGD at 0.01, batches of 64, a constant rate,"
     " 20 epochs on MNIST and 30 on Fashion-MNIST), and as trained well (the recipes of this"
-    " project). A claim may hold in one way and not in the other."
+    " project). A claim can hold in one way and fail in the other."
 )
 
 INTERVALS = (
-    f"Intervals hold together: with {100 * CONFIDENCE:.0f} % all intervals of this page contain"
-    " their true differences (Welch's, with variances that from five seeds on are moderated over"
-    " the cells of a budget, none below the common one; Bonferroni over every"
-    " difference of every claim). A claimed direction holds where its interval lies on the claimed"
-    " side and does not exclude the claimed size. It does not hold where the interval excludes the"
-    " direction or the size. Else it is open, with the number of seeds a side that would tell, if"
-    " what was seen so far is true."
+    f"The intervals are simultaneous: with a probability of {100 * CONFIDENCE:.0f} %, all of them"
+    " contain their true differences (Welch's intervals, with Bonferroni's correction for every"
+    " difference of every claim; from five seeds on, variances are moderated over the cells of a"
+    " budget, and none is below the common one). A claimed direction holds if the interval lies on"
+    " the claimed side and does not exclude the claimed size. It does not hold if the interval"
+    " excludes the direction or the size. Otherwise the claim is open, with the number of seeds per"
+    " model that would settle it if the estimate stayed as it is."
 )
 
 MOST_TELLING = 10
@@ -106,7 +106,7 @@ def claim_difference(one: JudgedDifference) -> str:
     if one.reason:
         text += f"; {one.reason}"
     if one.wanted:
-        text += f"; {one.wanted} seeds would tell"
+        text += f"; {one.wanted} seeds per model would settle it"
     return text
 
 
@@ -126,7 +126,7 @@ def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
     for paragraph in (WAYS_OF_TESTING, f"{tally_line(judged)}.", INTERVALS):
         lines += [*textwrap.wrap(paragraph, 100), ""]
     lines += [
-        f"This page is made by `{command}`.",
+        f"`{command}` writes this page; `-m claims --train` measures what is missing.",
         "",
         "| claim | source | as published | as trained well |",
         "|---|---|---|---|",

@@ -117,9 +117,11 @@ def _against_model(
     names = (contrast.model, other)
     sides = _on_one_device([str(CellKey(budget, contrast.dataset, name)) for name in names], stored)
     if sides is None:
-        return _unknown(contrast, other, f"no values of both on one type of device ({budget})")
+        return _unknown(
+            contrast, other, f"not measured yet for both models on one device ({budget})"
+        )
     if sides[0].hashes[1] != sides[1].hashes[1]:
-        return _unknown(contrast, other, "their runs are of different data")
+        return _unknown(contrast, other, "their runs used different data")
     return _MEASURES[contrast.metric](contrast, other, sides, level)
 
 
@@ -159,7 +161,7 @@ def _measured(
             Finding.OPEN,
             Difference(estimate, math.nan, math.nan).mapped(unit),
             seeds,
-            reason="one run on a side: no interval",
+            reason="a model with one run has no interval",
             values=(values[0], values[1]),
         )
     half = float(margin(others, own, level))
@@ -198,7 +200,7 @@ def _train_time(
     contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
     """Never judged from runs that shared their machine, and no record says that it did not."""
-    return _unknown(contrast, other, "no training times of a quiet machine are stored")
+    return _unknown(contrast, other, "no training times from a quiet machine are stored")
 
 
 def _parameters(
@@ -206,7 +208,7 @@ def _parameters(
 ) -> JudgedDifference:
     counts = [{record.parameters for record in side.records} for side in sides]
     if not all(len(found) == 1 for found in counts):
-        return _unknown(contrast, other, "no whole record says how many parameters they have")
+        return _unknown(contrast, other, "no complete record gives their numbers of parameters")
     ours, theirs = (float(next(iter(found))) for found in counts)
     exact = 100 * (ours / theirs - 1)
     difference = Difference(exact, exact, exact)
@@ -261,13 +263,13 @@ def _against_number(
     other = f"{contrast.value:g}"
     sides = _on_one_device([str(CellKey(budget, contrast.dataset, contrast.model))], stored)
     if sides is None:
-        return _unknown(contrast, other, f"no values of {contrast.model} ({budget})")
+        return _unknown(contrast, other, f"not measured yet ({budget})")
     if contrast.metric != "accuracy":
         return _unknown(contrast, other, f"{contrast.metric} is not compared with a number")
     (side,) = sides
     sample, spread = side.percent, side.points
     if spread is None:
-        return _unknown(contrast, other, "one run: no interval")
+        return _unknown(contrast, other, "a model with one run has no interval")
     error = math.sqrt(float(spread.credible) / len(sample))
     half = float(scipy.stats.t.isf(level / 2, spread.degrees)) * error
     estimate = float(np.mean(sample)) - contrast.value
