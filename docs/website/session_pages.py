@@ -22,7 +22,7 @@ SHOWN = {
     "worst-mistakes": "The mistakes of which it was most certain",
     "first-mistakes": "The first mistakes of the test set",
     "warps": "Images before and after the warp, with the sampling grid",
-    "film": "The warp as the training went on",
+    "film": "The warp during training",
 }
 """Figures of a cell, by the end of their file's name."""
 WITHOUT = "*This copy of the site was built without a session: `make docs` takes `RESULTS`.*"

@@ -14,10 +14,10 @@ with needs_extra("report"):
     from matplotlib.figure import Figure
 
 MOST_NUMBERED_CLASSES = 12
-"""A confusion matrix of more classes bears no numbers."""
+"""A confusion matrix of more classes is drawn without numbers."""
 
 MOST_COORDINATES = 6
-"""So many coordinates of theta are shown: those that differ most over the images."""
+"""How many coordinates of theta are shown: those that vary most over the images."""
 
 
 def confusion_chart(counts: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
@@ -32,7 +32,7 @@ def confusion_chart(counts: NDArray[np.int64], class_names: Sequence[str]) -> Fi
     numbered = size <= MOST_NUMBERED_CLASSES
     side = 1.2 + (0.46 * size if numbered else 3.6)
     figure, axes = new_figure(side + 0.4, side)
-    shown = np.where(np.eye(size, dtype=bool), np.nan, shares)  # the mistakes decide the shade
+    shown = np.where(np.eye(size, dtype=bool), np.nan, shares)  # mistakes set the scale
     most = float(np.nanmax(shown, initial=1.0)) if size > 1 else 1.0
     axes.imshow(shown, cmap="Oranges", vmin=0, vmax=max(most, 1.0))
     axes.set_xlabel("predicted")

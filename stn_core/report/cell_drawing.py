@@ -18,20 +18,20 @@ from stn_core.report.svg import drawing_style
 from stn_core.session.cells import split_key
 
 MOST_DRAWN = 60
-"""Of more cells than this only those are drawn that fail, that are best, or that are named."""
+"""Of more cells than this, only those that fail, are best or are named are drawn."""
 
 ALL = "all"
-"""Names every cell."""
+"""As a name: every cell."""
 
 CELLS_A_PROCESS = 8
-"""A further process starts in about a second, in which it would draw two cells."""
+"""Starting another process takes about a second, the time that two cells take to draw."""
 
 
 def cells_to_draw(table: ResultsTable, named: Sequence[str]) -> frozenset[str]:
     """The keys of the cells whose pictures a page shows.
 
-    Up to `MOST_DRAWN` cells these are all. Of more they are those that fail, the best of each
-    dataset, and those that are named.
+    Up to `MOST_DRAWN` cells, these are all of them. Beyond that, they are those that fail, the best
+    of each dataset, and those that are named.
 
     Args:
         table: of the session.
@@ -42,7 +42,7 @@ def cells_to_draw(table: ResultsTable, named: Sequence[str]) -> frozenset[str]:
         return frozenset(keys)
     drawn = set()
     datasets = set()
-    for row in table.rows:  # of each dataset the best model that passes stands first
+    for row in table.rows:  # the best model of a dataset comes before its others
         judgement = row.judgement
         cell = split_key(judgement.key)
         is_best = judgement.verdict.passes and cell.dataset not in datasets
@@ -62,7 +62,7 @@ def draw_cells(
     Args:
         tasks: a cell each.
         figures: the folder where each figure goes as a file too; None for none.
-        on_progress: told how many of how many cells are drawn, as each one is.
+        on_progress: called after each cell with how many are drawn, and of how many.
 
     Returns:
         The sections, and a message for every figure that could not be drawn.
@@ -81,7 +81,7 @@ def draw_cells(
 
 
 def progress_line(done: int, count: int) -> str:
-    """What a log is told as a cell is drawn: a line for every tenth of many, "" for the others."""
+    """The line that a log gets after a cell: one for every tenth of many cells, else ""."""
     is_tenth = count >= 10 and done * 10 // count > (done - 1) * 10 // count
     return f"drew {done} of {count} cells" if is_tenth else ""
 
@@ -109,7 +109,7 @@ def _drawn(tasks: Sequence[CellTask], figures: Path | None, count: int) -> Itera
 
 
 def _end_with_parent() -> None:
-    """In a process that draws: leave Ctrl-C to its parent, and end when that is gone."""
+    """In a process that draws: leave Ctrl-C to the parent, and end when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent

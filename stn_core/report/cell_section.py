@@ -39,7 +39,7 @@ class Figure:
     Args:
         heading: over it.
         text: under it, "" for nothing.
-        svg: the element; empty where there is text alone.
+        svg: the element; empty if there is only text.
         kind: "" or a class that the page's style or script knows.
     """
 
@@ -56,9 +56,9 @@ class CellSection:
     Args:
         anchor: its id.
         place: ``budget/dataset``.
-        title: model, and session where there are several.
-        verdict: as the table has it; `verdict_name` its class in the page's style.
-        facts: terms and what is said of them.
+        title: the model, and the session if there are several.
+        verdict: as in the table; `verdict_name` is its class in the page's style.
+        facts: terms and their descriptions.
         figures: in order.
     """
 
@@ -92,13 +92,13 @@ def anchors(session: str, table: ResultsTable) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class CellTask:
-    """A cell's section that is to be made, here or in another process.
+    """The section of a cell, to be made in this or in another process.
 
     Args:
-        session: the name of its session where the page has several, else "".
+        session: the name of its session if the page has several, else "".
         anchor: its id on the page.
         judgement: of the cell; it has records.
-        shown: the run that pictures are drawn of, None where there is none.
+        shown: the run whose pictures are drawn, None if there is none.
         is_drawn: whether it has pictures.
     """
 
@@ -164,7 +164,7 @@ def _facts(task: CellTask) -> tuple[tuple[str, str], ...]:
 
 
 def _kinds_of_machine(records: Sequence[RunRecord]) -> str:
-    """On which kinds of machine the seeds ran, "" where it is one."""
+    """On which kinds of machine the seeds ran, "" if only on one."""
     kinds: dict[str, list[RunRecord]] = {}
     for record in records:
         kinds.setdefault(record.environment.key(), []).append(record)
@@ -257,7 +257,7 @@ def _mistakes(
         if captions and len(captions) == len(images):
             drawn = partial(gallery, images, captions, warped)
             text = "True class → predicted class, confidence."
-            text += " Below each image its warp." if len(warped) else ""
+            text += " Below each image, the warped one." if len(warped) else ""
             yield Figure(heading, text, Markup(draw(f"{prefix}-{name}-mistakes", heading, drawn)))
 
 
@@ -288,11 +288,11 @@ def _warps(
         yield Figure("Theta by class", text, Markup(svg))
     if len(warps.film):
         svg = draw(f"{prefix}-film", "Film of the training", partial(film_strip, warps))
-        yield Figure("The warp as the training went on", "", Markup(svg))
+        yield Figure("The warp during training", "", Markup(svg))
 
 
 def _geometry(warps: WarpPictures) -> str:
-    """What the warps do to the area, in a few sentences."""
+    """How the warps change areas, in a few sentences."""
     outside = 100 * warps.outside
     finite = warps.least_det[np.isfinite(warps.least_det)]
     said = (

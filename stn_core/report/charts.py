@@ -25,9 +25,9 @@ with needs_extra("report"):
 
 CONFIDENCE = 0.95
 _SESSION_COLOURS = (*COLOURS[:4], COLOURS[5], COLOURS[6])
-"""The others are those of baselines and of published numbers."""
+"""The others mark baselines and published numbers."""
 _PLAIN = FuncFormatter(lambda value, _: f"{value:,g}")
-"""A number as it is written, and no power of ten."""
+"""A number in full, not as a power of ten."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Accuracies:
 
     Args:
         model: its name.
-        groups: a value a seed, by session.
+        groups: one value per seed, by session.
         baseline: stored values.
         published: values by source.
     """
@@ -99,7 +99,7 @@ def _seeds(axes: Axes, values: Sequence[float], place: float, colour: str, prefi
     if not values:
         return
     percent = 100 * np.array(values)
-    jitter = np.resize([-0.08, 0.0, 0.08], len(percent))  # so that equal values are seen
+    jitter = np.resize([-0.08, 0.0, 0.08], len(percent))  # so that equal values show
     axes.plot(percent, place + jitter, ".", color=colour, alpha=0.6, label=f"{prefix}a seed")
     mean, low, high = bounded_interval(percent)
     if math.isnan(low):
@@ -126,7 +126,7 @@ def difference_chart(differences: Sequence[tuple[str, Difference]]) -> Figure:
     """Differences of accuracy in points with their intervals, and the line of no difference.
 
     Args:
-        differences: each with what it is called; the intervals are finite.
+        differences: each with its name; the intervals are finite.
     """
     figure, axes = new_figure(WIDTH, 0.9 + 0.26 * len(differences))
     for place, (_, difference) in enumerate(differences):
@@ -144,7 +144,7 @@ def difference_chart(differences: Sequence[tuple[str, Difference]]) -> Figure:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model costs, and what it gives for it.
+    """What a model costs, and the accuracy that it reaches.
 
     Args:
         model: its name.
@@ -227,10 +227,10 @@ Course = Sequence[Mapping[str, float]]
 
 
 def curves_chart(runs: Mapping[str, Sequence[Course]], *, log: bool, train: bool = True) -> Figure:
-    """Loss and validation accuracy by epoch, all runs over each other.
+    """Loss and validation accuracy by epoch, all runs in one chart.
 
     Args:
-        runs: courses, by what they are called: a colour each.
+        runs: courses by name; each name has a colour.
         log: whether the loss is on a logarithmic axis.
         train: whether the training loss is drawn too, dashed.
     """
@@ -241,7 +241,7 @@ def curves_chart(runs: Mapping[str, Sequence[Course]], *, log: bool, train: bool
         dashes = "-" if number < len(COLOURS) else ":"
         for course in courses:
             epochs = [entry["epoch"] for entry in course]
-            marker = "." if len(course) == 1 else ""  # which makes no line
+            marker = "." if len(course) == 1 else ""  # a line needs two points
             if train:
                 values = [entry["train_loss"] for entry in course]
                 losses.plot(

@@ -21,7 +21,7 @@ METRICS = {
 """What can be claimed of a model, and the unit of a difference."""
 
 FROM_RECORDS = ("parameters", "epochs")
-"""Metrics that only whole records tell; baselines hold the others too."""
+"""Metrics that only complete records contain; baselines have the others too."""
 
 WAYS = {"published": "as published", "trained": "as trained well"}
 """How a claim can be tested, by the field that names the budget."""
@@ -29,16 +29,16 @@ WAYS = {"published": "as published", "trained": "as trained well"}
 
 @dataclass(frozen=True)
 class Contrast:
-    """One difference that a claim speaks of.
+    """One of the differences that a claim is about.
 
     Args:
         dataset: what both sides are trained on.
         metric: one of `METRICS`.
         model: what the claim is about.
-        than: the models that it is compared with; () where it is compared with `value`.
+        than: the models that it is compared with; () if it is compared with `value`.
         value: a published number, in the metric's own unit (accuracy in per cent).
         expectation: of each difference, the model's value less the other's.
-        target: with "epochs", the validation accuracy in per cent that is to be reached.
+        target: with "epochs", the validation accuracy to reach, in per cent.
     """
 
     dataset: str
@@ -63,8 +63,8 @@ class Claim:
         id: its name.
         source: who published it, and where.
         sentence: what is claimed.
-        budgets: by the way of testing (`WAYS`), the budget that trains so; one at least.
-        contrasts: that it consists of; it holds where all of them do.
+        budgets: the budget of each way of testing (`WAYS`), at least one.
+        contrasts: its parts; it holds if all of them do.
         note: where the test differs from the source.
     """
 

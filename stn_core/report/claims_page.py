@@ -21,7 +21,7 @@ with needs_extra("report"):
     from matplotlib.figure import Figure
 
 _KINDS = {Finding.HOLDS: "pass", Finding.DOES_NOT_HOLD: "a_better", Finding.OPEN: "new"}
-"""How the page's style sheet calls what looks like each finding."""
+"""The class of the page's style sheet for each finding."""
 
 _AXES = {
     "accuracy": "test accuracy, %",
@@ -42,7 +42,7 @@ def write_claims_page(
     Args:
         judged: the claims.
         page: the file.
-        command: what makes this page again.
+        command: the command that writes this page.
         command_of: what measures and judges the claim of an id alone, None where nothing does.
 
     Raises:
@@ -94,7 +94,7 @@ def _way(one: JudgedClaim, way: str, draw: FigureFolder) -> dict[str, Any]:
 
 
 def samples_of(differences: Sequence[JudgedDifference]) -> dict[str, tuple[float, ...]]:
-    """The values of every cell that a claim speaks of, by its name, those of one metric."""
+    """The values of every cell that a claim is about, by name, in the first contrast's metric."""
     samples: dict[str, tuple[float, ...]] = {}
     shown = differences[0].contrast
     if shown.metric not in _AXES:
@@ -109,7 +109,7 @@ def samples_of(differences: Sequence[JudgedDifference]) -> dict[str, tuple[float
 
 
 def seeds_chart(samples: dict[str, tuple[float, ...]], label: str) -> Figure:
-    """Every seed as a dot, a row a cell, with the mean as a line."""
+    """Every seed as a dot, one row per cell, with the mean as a line."""
     figure, axes = new_figure(WIDTH, 0.7 + 0.3 * len(samples))
     for place, values in enumerate(samples.values()):
         axes.plot(values, [place] * len(values), "o", color=COLOURS[0], alpha=0.6, markersize=4)

@@ -1,4 +1,4 @@
-"""Judged claims as text: the table of a terminal, and the page of the documentation."""
+"""Judged claims as text: a table for a terminal, and a page of the documentation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PLURAL = {Finding.HOLDS: "hold", Finding.DOES_NOT_HOLD: "do not hold", Finding.
 
 
 def claims_table(judged: Sequence[JudgedClaim]) -> str:
-    """A row a claim, with what was found in both ways."""
+    """One row per claim, with the findings of both ways of testing."""
     rows = [{"claim": one.claim.id, **_findings(one, "{} ({})")} for one in judged]
     return aligned_table(rows, "simple")
 
@@ -70,7 +70,7 @@ def tally_line(judged: Sequence[JudgedClaim]) -> str:
 def decisive_difference(differences: Sequence[JudgedDifference]) -> JudgedDifference:
     """The difference that decides a claim: one that does not hold, else an open one, else any.
 
-    Among several the one that lies least in the claimed direction.
+    Among several, the one that supports the claim least.
     """
     for finding in (Finding.DOES_NOT_HOLD, Finding.OPEN, Finding.HOLDS):
         found = [one for one in differences if one.finding is finding]
@@ -80,7 +80,7 @@ def decisive_difference(differences: Sequence[JudgedDifference]) -> JudgedDiffer
 
 
 def _support(one: JudgedDifference) -> float:
-    """How far a difference speaks for the claim; the unknown comes first."""
+    """How strongly a difference supports the claim; an unknown one supports it least."""
     if one.difference is None:
         return -math.inf
     estimate = one.difference.estimate
@@ -120,7 +120,7 @@ def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
 
     Args:
         judged: the claims.
-        command: what makes this page again.
+        command: the command that writes this page.
     """
     lines = ["# What the literature says, tested", ""]
     for paragraph in (WAYS_OF_TESTING, f"{tally_line(judged)}.", INTERVALS):
@@ -157,7 +157,7 @@ def claims_excerpt(judged: Sequence[JudgedClaim]) -> str:
 
 
 def with_excerpt(text: str, excerpt: str, where: str) -> str:
-    """A Markdown text with the excerpt in place of what stands between its two markers.
+    """A Markdown text with the excerpt in place of the lines between its two markers.
 
     Args:
         text: with one line `EXCERPT_BEGINS` and a later one `EXCERPT_ENDS`.

@@ -1,4 +1,4 @@
-"""Two sessions, or two sets of baselines, cell against cell: which side is better, how sure."""
+"""Two sessions, or two sets of baselines, cell by cell: which side is better, how sure."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Pair = tuple[CellRuns | None, CellRuns | None]
 """A cell of A and the same cell of B; None if a side has none."""
 
 CONFIDENCE = 0.95
-"""The chance that the intervals of one metric all hold the true differences."""
+"""The chance that all intervals of one metric contain the true differences."""
 
 
 class Finding(enum.StrEnum):
-    """What is said of a cell, in the words of the table; accuracy decides."""
+    """The finding on a cell, in the words of the table; accuracy decides."""
 
     B_BETTER = "B better"
     A_BETTER = "A better"
@@ -106,7 +106,7 @@ def compare_sources(a: Source, b: Source) -> tuple[CellComparison, ...]:
         a, b: the sides; `pair_cells` says which of their cells are compared.
 
     Raises:
-        UsageError: they have no cell in common, or it is open which.
+        UsageError: they have no cell in common, or a cell has several counterparts.
     """
     pairs = pair_cells(a, b)
     settled = [_settled(*pair) for pair in pairs]
@@ -117,7 +117,7 @@ def compare_sources(a: Source, b: Source) -> tuple[CellComparison, ...]:
 
 
 def _settled(a: CellRuns | None, b: CellRuns | None) -> CellComparison | None:
-    """The comparison that needs no statistics, None if they decide."""
+    """The finding where no statistics are needed, None where they decide."""
     if b is None:
         return CellComparison(a, b, Finding.ONLY_IN_A)
     if a is None:
@@ -130,7 +130,7 @@ def _settled(a: CellRuns | None, b: CellRuns | None) -> CellComparison | None:
 
 
 def _repeats(a: Iterable[BaselineRun], b: Iterable[BaselineRun]) -> bool:
-    """Whether every seed of both sides, and there is one, gave the same on each."""
+    """Whether the sides have a seed in common, and each such seed gave the same on both."""
     ours, theirs = _seeds(a), _seeds(b)
     shared = ours.keys() & theirs.keys()
     return bool(shared) and all(
@@ -221,7 +221,7 @@ def _environment_text(source: Source, name: str) -> str:
 
 
 def pair_cells(a: Source, b: Source) -> list[Pair]:
-    """The cells of both sides, sorted by name; one that has no counterpart stands alone.
+    """The cells of both sides, sorted by name; one without a counterpart is paired with None.
 
     Cells are paired by budget, dataset and model; where that pairs none, by dataset and model
     across budgets. CPU is paired with CPU and CUDA with CUDA; a cell that each side has on one type
@@ -273,7 +273,7 @@ def _refuse_several_budgets(source: Source, name: str, cells: Sequence[CellRuns]
 
 
 def _pairs(ours: Sequence[CellRuns], theirs: Sequence[CellRuns]) -> list[Pair]:
-    """Of one name: like device with like."""
+    """Pairs of one name: CPU with CPU, CUDA with CUDA."""
     if len(ours) == len(theirs) == 1:
         return [(ours[0], theirs[0])]
     if not ours or not theirs:

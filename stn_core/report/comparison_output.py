@@ -1,4 +1,4 @@
-"""A comparison of two sides for its readers: a table, a few lines, numbers, a page."""
+"""A comparison of two sides as a table, a few lines of text, numbers and a page."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _ends(name: str, difference: Difference | None) -> dict[str, float]:
 
 
 def comparison_table(comparisons: Sequence[CellComparison], width: int = WIDTH) -> str:
-    """The table for a terminal: a cell each, with the columns that there is room for."""
+    """The table for a terminal, with the columns that fit its width."""
     rows, _ = fitting_columns(comparison_rows(comparisons), width, _DROPPED_FIRST)
     return aligned_table(rows, "simple")
 
@@ -135,20 +135,20 @@ def comparison_answer(comparisons: Sequence[CellComparison]) -> str:
 
 
 def comparison_lines(comparisons: Sequence[CellComparison]) -> list[str]:
-    """What the test loss adds to the table, and what its intervals are."""
+    """What the test loss adds to the table, and what the intervals mean."""
     lines = _loss_lines(comparisons)
     intervals = sum(_has_interval(comparison) for comparison in comparisons)
     if intervals:
         lines.append(
             f"[{_SURE}]: in {_SURE} of such comparisons every interval of a column, here"
-            f" {intervals}, holds its true difference (Welch, Satterthwaite, Bonferroni);"
+            f" {intervals}, contains its true difference (Welch, Satterthwaite, Bonferroni);"
             " the finding is that of the accuracy"
         )
     return lines
 
 
 def _loss_lines(comparisons: Sequence[CellComparison]) -> list[str]:
-    """Where the test loss says what the accuracy does not."""
+    """Cells whose test loss differs although no difference of accuracy was found."""
     lines = []
     for sign, loss, accuracy, agrees in (
         (-1, "lower", "higher", Finding.B_BETTER),
@@ -163,7 +163,7 @@ def _loss_lines(comparisons: Sequence[CellComparison]) -> list[str]:
         ]
         if keys:
             lines.append(
-                f"the test loss of B is {loss}, its accuracy was not found {accuracy}:"
+                f"the test loss of B is {loss}, but its accuracy was not found to be {accuracy}:"
                 f" {printable(first_few(keys))}"
             )
     return lines

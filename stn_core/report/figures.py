@@ -1,4 +1,4 @@
-"""Which figures a report has, drawn for the page and written to files by the same name."""
+"""The figures of a page, each of which is also written to a file."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ NOT_JUDGED = "not judged: the session did not end"
 
 @dataclass(frozen=True)
 class Shown:
-    """The run of a cell that pictures are drawn of.
+    """The run of a cell whose pictures are drawn.
 
     Args:
-        record: the first good one with arrays that can be read.
-        artifacts: these.
+        record: the first good one whose arrays can be read.
+        artifacts: those arrays.
     """
 
     record: RunRecord
@@ -35,16 +35,16 @@ class Shown:
 
 @dataclass(frozen=True)
 class Session:
-    """What a folder of results holds.
+    """The contents of a results folder.
 
     Args:
         folder: of the session.
-        name: what it is called on a page: the folder's own name, the date and time.
+        name: as pages show it: that of the folder, a date and time.
         judgements: a cell each, with its records.
         groups: verdicts on groups of cells.
         shown: runs to draw pictures of, by key; a cell may have none.
-        asked: what was asked.
-        complaints: a sentence for everything that could not be read.
+        asked: what the session was asked to do.
+        complaints: a message for everything that could not be read.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Session:
 
 
 def read_session(folder: Path) -> Session:
-    """Read what a session left, as far as it can be read.
+    """Read a session's folder, as far as it can be read.
 
     Args:
         folder: a results folder; what --from-records named is read too.
@@ -90,9 +90,9 @@ def _beside_the_verdicts(
     judgements: Iterable[Judgement],
     groups: Iterable[GroupJudgement],
 ) -> list[str]:
-    """A sentence on records without a verdict, as a session leaves that was killed once resumed.
+    """A message about records without a verdict: those of a session that was resumed and killed.
 
-    Members of a group may have been trained further for the group's verdict alone.
+    Cells of a group may have trained more seeds for the verdict on the group alone.
     """
     judged = {(one.key, record.seed) for one in judgements for record in one.records}
     members = {key for group in groups for key in group.members}
@@ -106,7 +106,7 @@ def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]
     """The cells of an interrupted session, each with the runs of the same kind as its last one.
 
     Returns:
-        A judgement for each cell that says that it is none, and messages about the other runs.
+        A judgement of each cell, NEW and "not judged", and messages about runs that are left out.
     """
     records = list(records)
     last = {record.key: record for record in records}
@@ -120,7 +120,7 @@ def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]
 def _readable_runs(
     judgements: Iterable[Judgement], store: SessionStore
 ) -> tuple[dict[str, Shown], list[str]]:
-    """The run of each cell that can be shown, and a sentence for each cell without one.
+    """The run of each cell that can be shown, and a message for each cell without one.
 
     Args:
         judgements: of the cells.

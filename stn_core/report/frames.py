@@ -1,4 +1,4 @@
-"""The numbers of a session as DataFrames: a row a cell, a row a run, a row an epoch."""
+"""The numbers of a session as DataFrames, with one row per cell, per run or per epoch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ with needs_extra("report"):
     import pandas as pd
 
 _LONG = ("confusion", "worst_mistakes", "validation")
-"""Fields of a record that no cell of a table holds."""
+"""Fields of a record that do not fit into one cell of a table."""
 
 
 def statistics_frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
-    """How sure the standing of each cell is, a row a cell that has an accuracy.
+    """How certain the rank of each cell is: one row per cell that has an accuracy.
 
     Sorted by mean within each dataset. If a cell passes against its baseline, the stored runs of
     seeds that were not run again count too, as they do in the results table.
@@ -72,7 +72,7 @@ def _spread(accuracies: Sequence[float]) -> dict[str, float]:
 
 
 def runs_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """The records as a table, a row a run.
+    """The records as a table, one row per run.
 
     Columns: the fields of `RunRecord`, those of its recipe, its environment and its metrics as
     recipe.epochs, environment.torch or metrics.macro_auc, and validation_accuracy. Left out are the
@@ -87,9 +87,9 @@ def runs_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
 
 
 def epochs_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """The validation curves as a table, a row an epoch of a run.
+    """The validation curves as a table, one row per epoch of a run.
 
-    Columns: budget, dataset, model, seed, and what the record has of an epoch: epoch, train_loss,
+    Columns: budget, dataset, model, seed, and the record's fields of an epoch: epoch, train_loss,
     loss and accuracy.
     """
     return pd.DataFrame(

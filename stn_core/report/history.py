@@ -1,7 +1,7 @@
-"""Each cell over the commits of several sessions, with its stored baseline as the fixed anchor.
+"""Each cell over the commits of several sessions, compared with its stored baseline.
 
-A comparison with the commit before hides what is lost a little at a time; compared with the
-baseline, it adds up.
+Small losses from one commit to the next are too small to see; compared with the baseline, they add
+up.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class CellHistory:
 
     Args:
         key, device: of the cell.
-        sessions: what the sessions that hold it are called, by commit, in their order.
-        accuracies: in [0, 1], a list a session.
+        sessions: names (commits) of the sessions that have the cell, in their order.
+        accuracies: in [0, 1], one list per session.
         baseline: stored ones; empty without a baseline.
         test_images: how many they were measured on.
     """
@@ -72,7 +72,7 @@ def histories(sessions: Sequence[Source], baselines: Source | None) -> list[Cell
 
     Args:
         sessions: as the user gave them, the oldest first.
-        baselines: what is stored, None without.
+        baselines: the stored ones, None without any.
     """
     stored = {(cell.key, cell.device): cell for cell in baselines.cells} if baselines else {}
     found: dict[tuple[str, str], list[tuple[str, CellRuns]]] = {}
@@ -104,11 +104,13 @@ def history_answer(cells: Sequence[CellHistory]) -> str:
         for keys, way in ((drifted[-1], "lower"), (drifted[1], "higher"))
         if keys
     ]
-    return "; ".join(parts) + "." if parts else "No cell lies beyond chance from its baseline."
+    if not parts:
+        return "No cell differs from its baseline by more than chance explains."
+    return "; ".join(parts) + "."
 
 
 def history_rows(cells: Sequence[CellHistory]) -> list[dict[str, str]]:
-    """The table: a row a cell."""
+    """The table, one row per cell."""
     return [
         {
             "dataset": split_key(cell.key).dataset,

@@ -1,4 +1,4 @@
-"""Where the labels of a chart's points stand, so that none lies on another or on a point."""
+"""Places for the labels of a chart's points, so that none covers another one or a point."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 MARKER = 4.0
-"""Half the side of the square that a point takes."""
+"""Half the side of the square that a point covers."""
 
 _DIRECTIONS = ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
 _STEP = 5.0
@@ -20,7 +20,7 @@ _STEP = 5.0
 def place_labels(
     points: FloatArray, sizes: FloatArray, frame: tuple[float, float]
 ) -> list[FloatArray | None]:
-    """The lower left corner of each label, as near to its point as there is room.
+    """The lower left corner of each label, as near to its point as possible.
 
     All in one unit, say pixels. Labels are placed in their order, so that the first ones lie
     nearest.
@@ -31,7 +31,7 @@ def place_labels(
         frame: width and height; no label leaves it.
 
     Returns:
-        N corners; None for a label that there is no room for.
+        N corners; None for a label that does not fit.
     """
     markers = np.concatenate([points - MARKER, points + MARKER], axis=1)
     taken = [markers]

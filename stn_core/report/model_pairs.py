@@ -1,4 +1,4 @@
-"""The models of each dataset against each other: which is better, how sure, how many seeds more."""
+"""Pairs of models on each dataset: which is better, and how many seeds would show it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LOSS = "test loss, %"
 
 
 class PairFinding(enum.StrEnum):
-    """What is said of the first model of a pair, by accuracy."""
+    """The finding on the first model of a pair, by accuracy."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -53,8 +53,8 @@ class ModelPair:
         points: the first one's mean accuracy less the second one's, in points; the intervals of
             all the pairs of the dataset hold together with 95 %; nan where neither has two runs.
         loss_percent: by how much the first one's test loss is above the second one's, likewise.
-        finding: of the first one.
-        seeds: how many each would need, where it is not distinguishable; None if unknown.
+        finding: on the first one.
+        seeds: how many each would need if they are not distinguishable; None if unknown.
     """
 
     first: CellRuns
@@ -72,14 +72,14 @@ def compare_models(
 
     Args:
         source: a session, records or baselines.
-        models: which; none for all of them.
+        models: their names; all of them if it is empty.
         margin_points: a pair whose whole interval lies within ± this is equivalent.
 
     Returns:
         The pairs, sorted by dataset, the best model first, and a message for what is left out.
 
     Raises:
-        UsageError: a model is not there, or no dataset has two of them.
+        UsageError: the source lacks a model, or no dataset has two of them.
     """
     known = {cell.model for cell in source.cells}
     for name in models:
@@ -104,7 +104,7 @@ def compare_models(
 
 
 def _of_one_data(cells: Sequence[CellRuns]) -> tuple[list[CellRuns], list[CellRuns]]:
-    """The cells on the data that most of them saw, the best one first, and the others."""
+    """The cells measured on the most common data, the best one first, and the others."""
     (usual, _), *_ = collections.Counter(cell.data_hash for cell in cells).most_common(1)
     ranked = sorted(cells, key=lambda cell: (-float(np.mean(cell.accuracies)), cell.model))
     alike = [cell for cell in ranked if cell.data_hash == usual]
@@ -197,12 +197,12 @@ def pairs_answer(pairs: Sequence[ModelPair]) -> str:
         if counts[finding]:
             parts.append(f"{counts[finding]} {'are' if counts[finding] > 1 else 'is'} {finding}")
     return "; ".join(parts) + (
-        f". [ ]: with {100 * CONFIDENCE:.0f} % all the intervals of a dataset hold."
+        f". The intervals [ ] of a dataset hold together with {100 * CONFIDENCE:.0f} %."
     )
 
 
 def pairs_frame(pairs: Sequence[ModelPair]) -> pd.DataFrame:
-    """The pairs as numbers, a row a pair; differences are the first model's less the second's."""
+    """The pairs as numbers, one row per pair; differences are the first model less the second."""
     return pd.DataFrame([_numbers(pair) for pair in pairs])
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a report: images side by side, warped, filmed, with what belongs to them."""
+"""The pictures of a report: images with captions, their warps, and films of a training."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ with needs_extra("report"):
     from PIL import Image
 
 MOST_PIXELS = 72
-"""Larger images are shown smaller: the page has to stay light."""
+"""Larger images are scaled down, to keep the page small."""
 FILM_ROWS, FILM_COLUMNS = 6, 8
-"""Of a film so many moments and so many images are shown."""
+"""How many moments and how many images of a film are shown."""
 _GAP = 0.12
 """Between images, as a share of their side."""
 _GRID_LINES = 7
-"""So many lines of the sampling grid are drawn each way."""
+"""How many lines of the sampling grid are drawn in each direction."""
 
 
 def gallery(
@@ -33,13 +33,13 @@ def gallery(
     warped: NDArray[np.uint8] | None = None,
     columns: int = 6,
 ) -> Figure:
-    """Images with a caption each, above what a transformer makes of them.
+    """Images with a caption each, above their warped versions.
 
     Args:
         images: uint8 (N, C, H, W), N at least 1.
-        captions: N of them, of a few lines.
+        captions: N of them, each of a few lines.
         warped: uint8 (N, C, h, w); None or empty without a transformer.
-        columns: images a row.
+        columns: images per row.
     """
     tiles = _as_rgba(images)
     if warped is not None and len(warped):
@@ -81,7 +81,7 @@ def warp_figure(warps: WarpPictures, class_names: Sequence[str]) -> Figure:
 
 
 def film_strip(warps: WarpPictures) -> Figure:
-    """Some of the warped batch as the training went on: a row a moment."""
+    """Some images of the warped batch during training, one row per moment."""
     moments = np.unique(np.linspace(0, len(warps.film) - 1, FILM_ROWS).round().astype(int))
     frames = [_as_rgba(warps.film[moment, :FILM_COLUMNS]) for moment in moments]
     figure, axes, (step_y, _) = _mosaic(frames, caption_share=0.0)
@@ -146,7 +146,7 @@ def _mosaic(
 def _as_rgba(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 (B, C, H, W) as (B, h, w, 4), no side longer than `MOST_PIXELS`.
 
-    Of channels that are neither grey nor RGB the first one is shown.
+    If the channels are neither grey nor RGB, the first one is shown.
     """
     channels = images if images.shape[1] == 3 else np.repeat(images[:, :1], 3, axis=1)
     pixels = np.moveaxis(channels, 1, -1)

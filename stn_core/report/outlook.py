@@ -1,4 +1,4 @@
-"""How far a session is, in one line, and how long it may still take."""
+"""The progress of a session in one line, and how long it may still take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stn_core.session.cells import split_key
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a cell before it runs.
+    """What is known about a cell before it runs.
 
     Args:
         fewest, most: seeds that are to be trained.
@@ -58,7 +58,7 @@ class Outlook:
     def runs_left(self) -> dict[str, float]:
         """How many runs are likely to be left of each cell that has no verdict.
 
-        A cell is likely to take as many times the fewest that it can do with as those that ended.
+        A cell is assumed to need as many times its fewest as the cells that ended did.
         """
         fewest = sum(self._cells[key].fewest for key in self._ended)
         needed = sum(len(self._seconds[key]) for key in self._ended)
@@ -71,9 +71,9 @@ class Outlook:
         return left
 
     def run_seconds(self, key: str) -> float | None:
-        """How long a run of a cell is likely to take here, None as long as no run is over.
+        """How long a run of a cell is likely to take here, None until a run is over.
 
-        What other cells took says how this machine compares with the stored times.
+        The times of other cells show how this machine compares with the stored times.
         """
         own = self._seconds[key]
         if own:
@@ -91,7 +91,7 @@ class Outlook:
         return statistics.mean(known) if known else None
 
     def seconds_left(self, beats: Sequence[Beat] = ()) -> float | None:
-        """How long the session is likely to take still, None as long as no run is over.
+        """How long the session is still likely to take, None until a run is over.
 
         Args:
             beats: of the runs that are under way.
@@ -109,7 +109,7 @@ class Outlook:
         return max(total / self._workers, min(longest, total))
 
     def line(self, beats: Sequence[Beat]) -> str:
-        """Where the session stands: "7 of 18 cells · 21 of about 40 runs · …".
+        """The progress of the session: "7 of 18 cells · 21 of about 40 runs · …".
 
         Args:
             beats: of the runs that are under way.

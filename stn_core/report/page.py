@@ -1,4 +1,4 @@
-"""How a page is put together from its template."""
+"""A page made from its template."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from stn_core.report.text_table import WORDS
 
 
 def _safe(value: Any) -> Any:
-    """A text of a file with what turns or breaks a line escaped; our own markup as it is."""
+    """A text with the characters that turn or break a line escaped; our own markup as it is."""
     return printable(value) if type(value) is str else value
 
 
 def render(template: str, **content: Any) -> str:
-    """A page from a template; what is put into it is escaped, unless it was made here."""
+    """A page from a template; the content is escaped, unless it is our own markup."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("stn_core.report"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Two trained models on the same test images: which is better, where, and on what they disagree."""
+"""Two trained models on the same test images: which is better, and where they disagree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEVEL = 0.05
 """The chance of calling equal models different, and of an interval that misses."""
 
 MOST_SHOWN = 24
-"""So many images that one model alone classifies rightly are on the page, of each kind."""
+"""How many of the images that only one model classifies correctly the page shows, per model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class PairedModels:
-    """Two models and the images that both have seen.
+    """Two models and the images that both classified.
 
     Args:
         dataset: its name.
@@ -69,7 +69,7 @@ class PairedModels:
     b: Side
 
     def right(self, side: Side) -> NDArray[np.bool_]:
-        """(N,) marks of its right predictions."""
+        """(N,) whether each prediction is correct."""
         return np.equal(side.predictions, self.labels)
 
     @property
@@ -89,7 +89,7 @@ class PairedModels:
 
 
 def paired_lines(pair: PairedModels) -> list[str]:
-    """The answer, and what it rests on."""
+    """The answer, and the numbers behind it."""
     counts, words = pair.counts, _points(pair.counts, LEVEL)
     answer = f"{pair.finding}: B - A is {words} points on {pair.dataset}"
     lines = [
@@ -109,7 +109,7 @@ def paired_lines(pair: PairedModels) -> list[str]:
 
 
 def paired_rows(pair: PairedModels) -> list[dict[str, str]]:
-    """A row a class, with intervals that hold together: Bonferroni over the classes."""
+    """One row per class, with simultaneous intervals: Bonferroni over the classes."""
     rows = []
     a, b = pair.right(pair.a), pair.right(pair.b)
     for number, name in enumerate(pair.class_names):
@@ -143,7 +143,7 @@ def paired_table(pair: PairedModels) -> str:
 
 
 def write_paired_page(pair: PairedModels, page: Path, figures: Path | None) -> None:
-    """Write the page: the classes, both confusion matrices, the images that one alone gets right.
+    """Write the page: classes, both confusion matrices, and images that only one model gets right.
 
     Args:
         pair: the models.

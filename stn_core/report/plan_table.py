@@ -22,8 +22,8 @@ def plan_table(
     Args:
         cells: of the plan.
         seeds_left: the fewest and the most seeds that are to be trained, by key.
-        run_seconds: how long a run of each cell takes, infinite where nobody knows.
-        workers: that train at once.
+        run_seconds: how long a run of each cell takes, infinite if unknown.
+        workers: how many train at once.
     """
     rows = []
     times = []

@@ -40,7 +40,7 @@ _DROPPED_FIRST = (
     "test loss",
     "baseline, % (n)",
 )
-"""The columns that a narrow terminal does without."""
+"""The columns that are left out on a narrow terminal."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class ResultsTable:
 
     @property
     def changes(self) -> str:
-        """The answer, and what changed alone: groups and cells that got worse or better."""
+        """The answer, and only what changed: groups and cells that got worse or better."""
         unchanged = (Verdict.IDENTICAL, Verdict.PASS, Verdict.NEW, Verdict.SKIPPED)
         rows = [row.texts for row in self.rows if row.judgement.verdict not in unchanged]
         groups = [f"- {line}" for line in self.group_lines]
@@ -131,7 +131,7 @@ def results_table(
 
     Args:
         judgements: a cell each.
-        most_seeds: how many seeds a cell might have spent.
+        most_seeds: how many seeds a cell could have used.
         groups: of cells that were judged together.
     """
     with needs_extra("suite"):  # only where a table is made: collecting a session makes none
@@ -153,16 +153,16 @@ def results_table(
 
 
 def _place(judgement: Judgement) -> tuple[bool, str, float]:
-    """Where a cell stands: what fails, then by dataset, the best model first."""
+    """The sort key of a cell: failures first, then by dataset, the best model first."""
     accuracies = all_accuracies(judgement)
     mean = float(np.mean(accuracies)) if accuracies else -1.0
     return judgement.verdict.passes, split_key(judgement.key).dataset, -mean
 
 
 def _best_of_each_dataset(judgements: Sequence[Judgement]) -> dict[str, str]:
-    """What the table says of the models that may be the best of their dataset, by key.
+    """ "best" or "tied for best", by the key of a cell that may be the best of its dataset.
 
-    Nothing is said where no model of the dataset has two values.
+    A dataset in which no model has two values has no best one.
     """
     said = {}
     for values, floors in badness_by_dataset(judgements):
@@ -177,11 +177,11 @@ def badness_by_dataset(
     """What the models of each dataset are compared by: values of `log_error`, and their floors.
 
     Args:
-        judgements: a cell each; one that has seen no test image is left out.
+        judgements: one per cell; searches, which use no test image, are left out.
 
     Returns:
-        For each budget and dataset, by key: the badness of every run that speaks for the cell, and
-        its least credible standard deviation.
+        For each budget and dataset, by key: the badness of the runs of `all_accuracies`, and the
+        cell's least credible standard deviation.
     """
     datasets: dict[Place, tuple[dict[str, NDArray[np.float64]], dict[str, float]]] = {}
     for judgement in judgements:
@@ -195,7 +195,7 @@ def badness_by_dataset(
 
 
 def all_accuracies(judgement: Judgement) -> list[float]:
-    """Every value that speaks for a cell, in [0, 1].
+    """Every value that counts for a cell, in [0, 1].
 
     If the cell is as good as its baseline, these include the stored values of seeds that were not
     run again.
@@ -273,7 +273,7 @@ def _text(value: float, form: str) -> str:
 
 
 def _groups_answer(groups: Sequence[GroupJudgement]) -> str:
-    """What is added where cells dropped together; "" where none did."""
+    """What is added to the answer if cells dropped together, else ""."""
     failing = [one.name for one in groups if not one.verdict.passes]
     if not failing:
         return ""

@@ -1,4 +1,4 @@
-"""The page of one session or of several: one file that needs no network and no other file."""
+"""The page of one or several sessions: one file that needs no network and no other file."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def write_report(
     draw: Sequence[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[str, ...]:
-    """Write the page of one session or of several, compared side by side.
+    """Write the page of one session, or of several that are compared side by side.
 
     Args:
         folders: of results; one that cannot be read is left out, and the page says so.
         page: the file to write.
         figures: the folder where each figure goes as a file too; None for none.
-        table: of the only session, where it is known already.
+        table: of the only session, if it is known already.
         draw: parts of names ("digits-stn") of cells whose pictures are wanted where there are too
             many cells to draw them all; `cells_to_draw` says which are drawn anyway.
-        on_progress: told how many of how many cells are drawn, as each one is.
+        on_progress: called after each cell with how many are drawn, and of how many.
 
     Returns:
-        A sentence for everything that the page lacks.
+        A message for everything that the page lacks.
 
     Raises:
         UsageError: none of the folders can be read, or the page cannot be written.
@@ -90,7 +90,7 @@ def _results(session: Session, table: ResultsTable | None) -> _Results:
 
 
 def _tasks(results: Sequence[_Results], draw: Sequence[str]) -> list[CellTask]:
-    """The sections of cells that the page has, in its order.
+    """The sections of the page's cells, in its order.
 
     Their records are those that the page has read: a table that was made for judging has none of
     their curves.
@@ -113,7 +113,7 @@ def _tasks(results: Sequence[_Results], draw: Sequence[str]) -> list[CellTask]:
 
 
 def _readable(folders: Sequence[Path]) -> tuple[list[Session], list[str]]:
-    """The sessions that can be read, each of a name of its own, and why others cannot be."""
+    """The sessions that can be read, with different names, and why others cannot be."""
     sessions: list[Session] = []
     complaints: list[str] = []
     for folder in dict.fromkeys(folders):
@@ -149,7 +149,7 @@ def _pairs(session: Session) -> tuple[dict[str, list[ModelPair]], str]:
     """The models of each budget and dataset against each other, where there is any interval.
 
     Returns:
-        The pairs by place, and a line that says how to see them where they are too many.
+        The pairs by place, and a line that says how to see them if there are too many.
     """
     models = collections.Counter(split_key(j.key).place for j in session.judgements if j.records)
     count = sum(math.comb(number, 2) for number in models.values())
@@ -179,9 +179,9 @@ def build_page(
     """The page as text.
 
     Args:
-        results: one or more, of sessions that each have a name of their own.
+        results: one or more, of sessions with different names.
         cells: their sections.
-        comparisons: of two of them each, by title.
+        comparisons: of two sessions each, by title.
         complaints: what the page lacks.
         figures: draws, within `drawing_style`.
     """
@@ -212,12 +212,12 @@ def build_page(
 
 
 def _pairs_of_page(pairs: Sequence[ModelPair]) -> dict[str, Any]:
-    """A folded table; empty where nothing is compared."""
+    """A folded table; empty if nothing is compared."""
     return {"answer": pairs_answer(pairs), "rows": pairs_page_rows(pairs)} if pairs else {}
 
 
 def _overview(results: _Results, lines: Sequence[str]) -> dict[str, Any]:
-    """What the head of the page says of a session, with further lines under its table."""
+    """The head of the page for a session, with further lines below its table."""
     session, table = results.session, results.table
     return {
         "name": session.name,
@@ -242,7 +242,7 @@ def _row(anchors: Mapping[str, str], row: ResultsRow) -> dict[str, Any]:
 
 
 def _environments(judgements: Iterable[Judgement]) -> list[dict[str, str]]:
-    """Every environment that a run names, once, as text by field."""
+    """Every environment of the runs, once, as text by field."""
     records = [record for judgement in judgements for record in judgement.records]
     found = {}
     for record in records:
@@ -259,7 +259,7 @@ def _text(value: object) -> str:
 
 
 def _recipes(judgements: Iterable[Judgement]) -> list[dict[str, Any]]:
-    """Every recipe that a run names, with the cells that it trained."""
+    """Every recipe of the runs, with the cells that it trained."""
     cells: dict[str, list[str]] = {}
     fields = {}
     for judgement in judgements:

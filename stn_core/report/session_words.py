@@ -14,10 +14,10 @@ from stn_core.report.text_table import counted, first_few
 from stn_core.session.cells import split_key
 
 BLIND_POINTS = 5.0
-"""A cell that can miss a larger drop than this is named."""
+"""Cells that could miss a larger drop than this are named."""
 
 JUDGED = (Verdict.IDENTICAL, Verdict.PASS, Verdict.IMPROVED)
-"""The verdicts that say that a cell is as good as its baseline, or better."""
+"""The verdicts on a cell that is as good as its baseline, or better."""
 
 
 def answer(judgements: Sequence[Judgement]) -> str:
@@ -49,7 +49,7 @@ def answer(judgements: Sequence[Judgement]) -> str:
 
 
 def _failure(judgement: Judgement) -> str:
-    """A cell that fails, and by how much: what is said of it without its evidence."""
+    """A cell that fails, and by how much: its message without the evidence."""
     _, dataset, model = split_key(judgement.key)
     reason = re.sub(r" \([^)]*\)", "", judgement.message).partition(";")[0]
     why = textwrap.shorten(reason, 80, placeholder=" …")
@@ -57,7 +57,7 @@ def _failure(judgement: Judgement) -> str:
 
 
 def remarks(judgements: Iterable[Judgement]) -> list[str]:
-    """A line for every verdict that needs more words than the table has; equal ones share it."""
+    """A line for every verdict that needs an explanation; cells with the same one share it."""
     cells: dict[tuple[bool, str, str], list[str]] = {}
     for one in sorted(judgements, key=lambda judgement: judgement.key):
         if one.message and one.message != "no baseline":
@@ -74,7 +74,7 @@ def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
 
     Args:
         judgements: a cell each.
-        most_seeds: what a cell might have spent.
+        most_seeds: how many seeds a cell could have used.
     """
     counts = collections.Counter(str(judgement.verdict) for judgement in judgements)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))

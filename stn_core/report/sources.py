@@ -1,4 +1,4 @@
-"""What a results folder, a file of records or a baselines file holds for a comparison."""
+"""The cells of a results folder, a file of records or a baselines file, for comparisons."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Source:
         cells: one or more, sorted by key and device.
         environments: where the runs took place, by the keys that they name.
         commits: that the runs were made at; one of a dirty checkout says so.
-        complaints: a sentence for whatever was left out, and for what casts doubt.
+        complaints: a message for whatever was left out or is doubtful.
     """
 
     path: Path
@@ -81,14 +81,14 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """What is to be compared of a session or of baselines.
+    """The cells of a session or of baselines that can be compared.
 
     Args:
         path: a results folder, a file of records (``.jsonl``) or a baselines file.
 
     Raises:
-        UsageError: there is nothing there, it cannot be read, it is something else, or no run in it
-            has seen the test images.
+        UsageError: it does not exist, cannot be read, is something else, or has no run that was
+            evaluated on the test images.
     """
     if path.is_dir():
         asked, _ = read_asked(path)
@@ -137,15 +137,15 @@ def _read_file(path: Path) -> tuple[list[RunRecord], list[str]]:
 def source_of_records(
     path: Path, records: Iterable[RunRecord], complaints: Sequence[str] = ()
 ) -> Source:
-    """What is to be compared of records: each cell's runs of one recipe and data, on each device.
+    """The cells of records that can be compared: runs of one recipe and data, on each device.
 
-    Where there are several recipes or data, the last run that was evaluated on the test images says
+    If there are several recipes or data, the last run that was evaluated on the test images decides
     which count.
 
     Args:
         path: where they are from.
         records: of any cells.
-        complaints: what is known already of those that could not be read.
+        complaints: messages about those that could not be read.
     """
     by_device = collections.defaultdict(list)
     for record in records:
@@ -176,13 +176,13 @@ def source_of_records(
 
 
 def _is_evaluated(run: RunRecord) -> bool:
-    """Whether a run went well and has seen the test images."""
+    """Whether a run ended well and was evaluated on the test images."""
     has_values = run.test_accuracy is not None and run.test_cross_entropy is not None
     return run.status == "ok" and has_values and run.test_images > 0
 
 
 def _doubts(runs: Iterable[RunRecord], good: Sequence[RunRecord]) -> list[str]:
-    """What is to be said of a cell's runs that are not good, and of the commits of those that are.
+    """Messages about a cell's runs that are not good, and about the commits of those that are.
 
     Args:
         runs: all of them.
@@ -204,13 +204,13 @@ def _doubts(runs: Iterable[RunRecord], good: Sequence[RunRecord]) -> list[str]:
 
 
 def several_commits(runs: Iterable[RunRecord]) -> str:
-    """At which commits runs were made, "" where it is one and the same."""
+    """The commits at which runs were made, "" if it is only one."""
     names = sorted({commit_name(run.environment) for run in runs})
     return f"made at several commits: {', '.join(names)}" if len(names) > 1 else ""
 
 
 def commit_name(environment: Environment) -> str:
-    """The code of a run in words; without a commit nothing but the version is known of it."""
+    """The code of a run in words; without a commit, only its version is known."""
     if not environment.commit:
         return f"version {environment.stn_core} without a commit"
     changes = " with uncommitted changes" if environment.dirty else ""

@@ -1,4 +1,4 @@
-"""What is stored of each cell, for claims: baselines, and the whole records of an evidence file."""
+"""The stored runs of each cell, for claims: baselines, and the records of an evidence file."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
 FEWEST_SEEDS = 2
-"""With fewer on either side of a difference there is no interval."""
+"""With fewer on either side, a difference has no interval."""
 
 
 @dataclass(frozen=True)
 class StoredCell:
-    """What is stored of a cell on one type of device.
+    """The stored runs of a cell on one type of device.
 
     Args:
         runs: by seed.
         test_images: how many the accuracies were measured on.
         hashes: of recipe and data.
-        records: whole ones, of as many of these runs as have one.
+        records: complete ones, of those runs that have one.
         points: how far their accuracies lie apart, in points; None for a single run.
         log_loss: likewise their test losses, as `Metric.LOSS` compares them.
     """
@@ -59,8 +59,8 @@ Stored: TypeAlias = Mapping[tuple[str, str], StoredCell]
 def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
     """Everything that claims can be judged from.
 
-    Of one seed a whole record counts before a baseline's value. Baselines of another recipe, or of
-    other data, than a cell's last record do not count.
+    A complete record takes the place of the baseline's value of its seed. Baselines of another
+    recipe, or of other data, than a cell's last record do not count.
     """
     cells: dict[tuple[str, str], StoredCell] = {}
     for key, cell in baselines.cells.items():
@@ -94,7 +94,7 @@ def _complete_runs(records: Iterable[RunRecord]) -> Iterator[tuple[str, str, lis
 
 
 def _with_spreads(cells: Mapping[tuple[str, str], StoredCell]) -> Stored:
-    """The cells of one budget and type of device say together how far runs lie apart."""
+    """Moderate the spread of each cell by those of the same budget and type of device."""
     groups: dict[tuple[str, str], dict[str, StoredCell]] = {}
     for (key, device), cell in cells.items():
         if len(cell.runs) >= FEWEST_SEEDS:

@@ -1,4 +1,4 @@
-"""How every figure of a report is drawn: as SVG whose text is text, in colours all readers tell."""
+"""The style of every figure of a report: SVG with text as text, in colours for all readers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WIDTH = 5.0
 """Of a figure, in inches: on a phone's page its text can still be read."""
 
 _INK = "#1a1b1c"
-"""Drawn for text and axes; no other colour, so that a page can put its own in its place."""
+"""The colour of text and axes and of nothing else, so that a page can replace it by its own."""
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -36,10 +36,10 @@ _HREF = f"{{{_XLINK}}}href"
 _PNG = re.compile(r"data:image/png;base64,([^\"]+)")
 _FONT = "font-family:'DejaVu Sans';"
 _LONG_NUMBER = re.compile(r"(\d\.\d\d)\d+")
-"""A hundredth of a point is enough."""
+"""Coordinates need no more than hundredths of a point."""
 
 _NO_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-"""What no XML file may hold, and a name of a class might."""
+"""Characters that are not allowed in XML, which the name of a class might have."""
 
 ElementTree.register_namespace("", _SVG)
 ElementTree.register_namespace("xlink", _XLINK)
@@ -68,9 +68,9 @@ _STYLE: dict[str, Any] = {
 
 @contextlib.contextmanager
 def drawing_style() -> Iterator[None]:
-    """Within the block figures are made and rendered in one style, whatever the user's is."""
+    """Within the block, figures are made and rendered in one style, whatever the user has set."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # Text stays text: the reader's fonts have what matplotlib's lacks.
+        # Text stays text: the reader's fonts have the glyphs that matplotlib's lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         matplotlib.rcdefaults()
         parameters: Any = matplotlib.rcParams  # its stubs know each name, and no mapping of them
@@ -102,7 +102,7 @@ def to_svg(figure: Figure, name: str) -> str:
 
 
 def _lighten(element: ElementTree.Element) -> None:
-    """Leave out what a picture does without: it comes to a third of the size."""
+    """Leave out what the picture does not need, which is two thirds of its size."""
     if element.tag == f"{{{_SVG}}}g":
         element.attrib.pop("id", None)
     if element.get("transform", "").startswith("rotate(-0 "):
@@ -125,7 +125,7 @@ def _lighter_text(value: str) -> str:
 
 
 def _lighter_image(value: str) -> str:
-    """A PNG within the SVG with fewer channels than four, where that loses nothing."""
+    """A PNG within the SVG with fewer than four channels, if that loses nothing."""
     prefix, _, data = value.partition("base64,")
     if not data:
         return value
@@ -147,18 +147,18 @@ def _lighter_image(value: str) -> str:
 
 
 def _without_bare_groups(element: ElementTree.Element) -> list[ElementTree.Element]:
-    """The element, or what is in it where it is a group that says nothing."""
+    """The element, or its content if it is a group without attributes."""
     if element.tag != f"{{{_SVG}}}g" or set(element.keys()) - {"id"}:
         return [element]
     return [inner for child in element for inner in _without_bare_groups(child)]
 
 
 def for_page(svg: str, title: str) -> str:
-    """An SVG that stands in a page: as wide as there is room, its ink of the colour of the text.
+    """An SVG inside a page: as wide as the page allows, in the colour of the page's text.
 
     Args:
         svg: from `to_svg`.
-        title: what a reader who does not see it is told, HTML-safe.
+        title: a description for readers who cannot see it, HTML-safe.
     """
     width, height = (
         float(value) for value in re.findall(r'(?:width|height)="([\d.]+)pt"', svg)[:2]
@@ -182,6 +182,6 @@ def _as_webp(match: re.Match[str]) -> str:
 
 
 def for_file(svg: str) -> str:
-    """An SVG that stands alone, on white paper."""
+    """An SVG as a file of its own, on white."""
     head = '<?xml version="1.0" encoding="utf-8"?>\n'
     return head + svg.replace("<svg ", '<svg style="background: white" ', 1)

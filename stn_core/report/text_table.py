@@ -1,4 +1,4 @@
-"""Rows of text as a table that fits its width, for a terminal or as Markdown, and its numbers."""
+"""Rows of text as a table that fits its width, for a terminal or as Markdown; numbers as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stn_core.gate.intervals import Difference
 
 WIDTH = 120
-"""Of a table where nobody knows how wide the reader's window is: in a log, in a file."""
+"""Of a table in a log or a file, where the width of the reader's window is unknown."""
 
 WORDS = frozenset(
     (
@@ -28,24 +28,24 @@ WORDS = frozenset(
         "other model",
     )
 )
-"""The columns of words, which stand to the left; numbers stand to the right."""
+"""The columns of words, which are aligned left; numbers are aligned right."""
 
 _GAP = 2
-"""Blanks between two columns."""
+"""Spaces between two columns."""
 
 _PADDING = 2
-"""What tabulate adds to a heading."""
+"""What tabulate adds to the width of a heading."""
 
 _LARGE = 1000.0
-"""A larger difference is not worth its digits."""
+"""Larger differences are shown without digits, as ">1000"."""
 
 
 def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:
-    """Rows as a table of tabulate's, words to the left and numbers to the right; "" of none.
+    """Rows as a table, words aligned left and numbers aligned right; "" without rows.
 
     Args:
         rows: texts by column; each row has the same columns.
-        style: a format of tabulate's; of "simple" a long heading takes several lines.
+        style: a format of tabulate's; with "simple", a long heading takes several lines.
     """
     if not rows:
         return ""
@@ -68,7 +68,7 @@ def aligned_table(rows: Sequence[Mapping[str, str]], style: str) -> str:
 def fitting_columns(
     rows: Sequence[Mapping[str, str]], width: int, droppable: Sequence[str]
 ) -> tuple[list[dict[str, str]], list[str]]:
-    """The rows with as many of their columns as a width has room for.
+    """The rows with as many of their columns as fit a width.
 
     Args:
         rows: texts by column; each row has the same columns.
@@ -118,18 +118,18 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
 
 
 def _safe(text: str, style: str) -> str:
-    """A text of a file that forges neither a line nor a column."""
+    """A text that cannot forge a line or a column."""
     text = printable(text)
     return text.replace("|", "\\|") if style == "github" else text
 
 
 def _heading(rows: Sequence[Mapping[str, str]], name: str) -> str:
-    """The name of a column in as many lines as its values leave room for."""
+    """The name of a column, wrapped to the width of its values."""
     room = max(len(row[name]) for row in rows) - _PADDING
     return textwrap.fill(name, max(room, *map(len, name.split())), break_on_hyphens=False)
 
 
 def _width(rows: Sequence[Mapping[str, str]], name: str) -> int:
-    """What tabulate makes the column of, which pads its headings."""
+    """The width of a column; tabulate pads headings."""
     heading = max(map(len, _heading(rows, name).splitlines()))
     return max(*(len(row[name]) for row in rows), heading + _PADDING)

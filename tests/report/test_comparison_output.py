@@ -88,12 +88,12 @@ def test_the_answer_counts_and_names_what_is_worse():
 def test_the_lines_say_what_the_loss_adds():
     lines = comparison_lines(FOUND)
     assert lines[0] == (
-        "the test loss of B is lower, its accuracy was not found higher: smoke/d/surer"
+        "the test loss of B is lower, but its accuracy was not found to be higher: smoke/d/surer"
     )
     assert lines[1].startswith("[95 %]: in 95 % of such comparisons every interval")
     assert "here 2, " in lines[1]
     turned = comparison_lines(compare_sources(B, A))
-    assert turned[0].startswith("the test loss of B is higher, its accuracy was not found lower: ")
+    assert turned[0].startswith("the test loss of B is higher, but its accuracy was not found")
 
 
 def test_where_all_is_identical_no_interval_is_explained():
