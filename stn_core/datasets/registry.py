@@ -111,10 +111,10 @@ def load_dataset(
             ``<root>/<name>`` of images or of idx or .mat files; ``torchvision:<class>``; or one of
             these of grey images, then "_" and how it is distorted: ``r``, ``rts``, ``p``, ``e``,
             ``tc`` or ``add`` (see `distorted_sets`). docs/own-data.md lists the formats.
-        root: the data folder; None where the dataset needs none.
+        root: the data folder; None if the dataset needs none.
         download: whether missing files may be fetched into ``root``.
         image_size: (height, width) that a folder's images are resized to, or one number for both;
-            None: what they all have.
+            None keeps the size that they all have.
 
     Raises:
         UsageError: the name is unknown, files are missing or damaged, what should be distorted is
@@ -180,7 +180,7 @@ def _height_and_width(image_size: int | tuple[int, int] | None) -> tuple[int, in
 def _entry(
     name: str, root: Path | None, download: bool, image_size: tuple[int, int] | None
 ) -> _Entry:
-    """How to make a dataset; an error if nobody knows."""
+    """How to make a dataset; an error if the name is unknown."""
 
     def known(name: str) -> _Entry | None:
         if not isinstance(name, str) or name in _DATASETS:

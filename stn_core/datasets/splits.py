@@ -66,16 +66,15 @@ def validation_indices(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def keep_every_class(labels: Tensor, train: Tensor, val: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the classes that would only validate back to train.
+    """Move classes without a training image from validation back to train.
 
     Args:
         labels: as for `carve_validation`.
-        train: indices from `validation_indices`.
-        val: likewise.
+        train, val: indices from `validation_indices`.
 
     Returns:
-        Train and validation, and the classes that were given back. Where that leaves nothing to
-        validate with, validation shares its images with train.
+        Train and validation, and the classes that were moved. If that leaves no validation image,
+        validation shares its images with train.
     """
     lost = torch.tensor(sorted(set(labels[val].tolist()) - set(labels[train].tolist())))
     if not len(lost):

@@ -99,7 +99,7 @@ LOCALISATION = localisation_stages()
 
 
 def smallest_side(stages: Sequence[Stage]) -> int:
-    """The smallest side of an image of which the stages leave one pixel."""
+    """The smallest side of an image that the stages reduce to one pixel."""
     side = 1
     for stage in reversed(stages):
         side = 2 * side + stage.kernel_size - 1
@@ -107,7 +107,7 @@ def smallest_side(stages: Sequence[Stage]) -> int:
 
 
 def flat_width(stages: Sequence[Stage], size_hw: tuple[int, int]) -> int:
-    """The number of features that the stages make of an image of that height and width."""
+    """The number of features that the stages make from an image of this height and width."""
     height, width = size_hw
     for stage in stages:
         height = (height - stage.kernel_size + 1) // 2

@@ -79,7 +79,7 @@ def centroid(heat: Tensor) -> Tensor:
 
 
 def picture_size(size_hw: tuple[int, int], stages: Sequence[Stage]) -> tuple[int, int]:
-    """How many angles and radii the log-polar picture of an image of that height and width has.
+    """The number of angles and radii in the log-polar picture of an image of this size.
 
     As many as the image has rows and columns, the angles rounded up so that all poolings by 2
     divide them: then the picture has no edge on that axis at any depth.

@@ -74,7 +74,7 @@ def write_pretrained(model: nn.Module, configuration: ModelConfiguration, folder
 
 
 def rounded(model: nn.Module) -> nn.Module:
-    """A copy of a model, each of whose weights is a number of half precision."""
+    """A copy of a model with every weight rounded to half precision."""
     rounded = copy.deepcopy(model)
     with torch.no_grad():
         for tensor in rounded.state_dict().values():

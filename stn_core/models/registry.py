@@ -41,12 +41,12 @@ class ModelInfo:
     Args:
         family: the kind of architecture, which a recipe may depend on ("stn", "vit").
         source: the paper or the package that the architecture comes from.
-        fits: shell patterns of the names of datasets that the model makes sense on; one that begins
-            with "!" leaves out what it matches.
+        fits: shell patterns of the names of datasets that suit the model; one that begins with "!"
+            excludes what it matches.
         starts_at_identity: an untrained one leaves its input where it is.
         core: one of the few that a default run trains.
-        tags: groups that it belongs to beside its family ("CoordConv"); models that share one are
-            also judged together.
+        tags: groups that it belongs to besides its family ("CoordConv"); models that share a tag
+            are also judged together.
         channels_last: trained with channels-last weights and images, which convolutions like; a
             model that calls ``.view`` on a feature map cannot be.
     """
@@ -191,8 +191,8 @@ def register_model(
             )
 
     Args:
-        builder: what builds the model, where the decorator stands without parentheses.
-        name: the model's, where it is not the builder's.
+        builder: the function that builds the model, if the decorator is used without parentheses.
+        name: the model's, if it is not the builder's.
         family: see :class:`ModelInfo`, as for the other arguments.
         source: the paper or package.
         fits: one shell pattern of dataset names, or several.
@@ -315,7 +315,7 @@ def create_model(
 
 
 def _split(name: str) -> tuple[str, dict[str, Any]]:
-    """A registered name and the options beside it; what is no text is left to the registry."""
+    """A registered name and its options; a name that is not text is left to the registry."""
     if not isinstance(name, str) or name in _MODELS:
         return name, {}
     return parse_variant(name)

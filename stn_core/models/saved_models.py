@@ -228,7 +228,7 @@ def _rebuilt(
         imports = ",".join(configuration.imports)
         where = f" (its session had --import {imports})" if imports else ""
         raise UsageError(f"no model {name!r} is registered; import the module that does{where}")
-    with torch.random.fork_rng(devices=[]):  # its first weights are replaced: nobody's draws move
+    with torch.random.fork_rng(devices=[]):  # its weights are replaced: no other random draw moves
         if misfits := _misfits(_sizes(configuration), weights):
             raise _do_not_fit(configuration, misfits)
         model = _fresh(configuration).cpu()

@@ -60,9 +60,9 @@ class SharedClassifier(TransformedClassifier):
 def features_classifier(
     in_shape: ImageShape, num_classes: int, stages: Sequence[Stage], hidden: int
 ) -> nn.Sequential:
-    """What the stages make of an image to logits: what the CNN has after its convolutions.
+    """From what the stages make of an image to logits: the CNN's layers after its convolutions.
 
-    Dropout of whole channels stands here, after pooling and ReLU, and does the same as before them.
+    Dropout of whole channels comes here, after pooling and ReLU, with the same effect as before.
     """
     return nn.Sequential(
         OrderedDict(

@@ -80,7 +80,7 @@ def distorted(name: str, kind: str, plain: Dataset) -> Dataset:
 
 
 def check_distortable(name: str, plain_name: str, channels: int | None, is_distorted: bool) -> None:
-    """Refuse what `distorted` cannot be given, as far as it is known.
+    """Refuse what `distorted` is known not to take.
 
     Args:
         name: what the result would be loaded by.

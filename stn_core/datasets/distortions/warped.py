@@ -22,8 +22,8 @@ THETA_STEP = 1e-4
 """What a theta is rounded to where it is hashed: it moves an affine map by 0.0014 pixels of a
 picture of 28, or what is seen there by a third of a grey level.
 
-Two machines whose thetas differ by 1e-12 round the half million of a distorted MNIST alike but for
-one time in 200; float64's own last bits, 1e-15, are a thousandth of that.
+Two machines whose thetas differ by 1e-12 round the half million of a distorted MNIST to the same
+numbers in all but one of 200 cases; float64's own last bits, 1e-15, are a thousandth of that.
 """
 
 

@@ -1,9 +1,9 @@
 """Caltech-UCSD Birds-200-2011 (Wah et al. 2011), in its official layout, any subset of its species.
 
-An image becomes a square in one way, whatever part of it is wanted: the smallest square that holds
-that part (the whole image, or the bird's box) is centred on it and moved into the image as far as
-it fits; what is still outside is black. So a bird keeps its shape, and nothing wanted is cut off.
-Boxes that reach past the image are clipped to it first. Greyscale files become RGB.
+Images are made square as follows: the smallest square that contains the whole image, or the bird's
+box, is centred on it and then shifted into the image as far as possible; what still lies outside is
+black. So birds keep their shape, and no part of the box is cut off. Boxes that reach past the image
+are clipped to it first. Greyscale files become RGB.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ class Source:
     """Files that are a dataset.
 
     Args:
-        shape: (C, H, W) of the images, from headers alone; None where those do not say it. Raises a
-            UsageError where there is no such dataset.
+        shape: (C, H, W) of the images, from headers alone; None if they do not say it. Raises a
+            UsageError if there is no such dataset.
         load: makes the dataset of that name.
         resizes: whether the images can be resized.
     """
@@ -36,7 +36,7 @@ class Source:
 def find_source(
     name: str, root: Path | None, download: bool, image_size: tuple[int, int] | None
 ) -> Source | None:
-    """The files of a name, None where there are none.
+    """The files of a name, None if there are none.
 
     Args:
         name: a file's or a folder's, or that of a class of torchvision's ("torchvision:USPS").

@@ -1,9 +1,9 @@
 """CIFAR-10 (Krizhevsky 2009), from a cifar10.npz in the Keras layout or from torchvision's files.
 
-Where both are there the .npz is read: it holds plain arrays. It makes no difference: the images of
-each official split are put in an order of their own first, so that the same images are the same
-dataset, divided alike and with the same hash, wherever they come from. They are decoded once and
-kept (see `decoded`).
+If both are there, the .npz is read, because it holds plain arrays. The result is the same: the
+images of each official split are sorted first, so the same images give the same dataset, with the
+same splits and the same hash, whichever files they come from. They are decoded once and cached (see
+`decoded`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """CIFAR-10's "python version", the files that torchvision fetches: pickles, read as plain data.
 
-A pickle is a program that may call whatever it names. Of what these ones name (numpy's array, its
-dtype and the function that rebuilds an array) stand-ins are called here that only remember what
-they were given, and a pickle that names anything else is refused: no code of the file's choosing
-runs, numpy's included. What was remembered is then checked and read as bytes.
+A pickle is a program that can call whatever it names. These ones name numpy's array, its dtype and
+the function that rebuilds an array; stand-ins, which only remember their arguments, are called in
+their place, and a pickle that names anything else is refused. So no code that the file chooses
+runs, not even numpy's. The remembered arguments are then checked and read as bytes.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ def decode_files(
     Args:
         paths: of the files.
         shape: of each decoded image.
-        decode: makes an image of a file's place in `paths` and its content; raises a UsageError
-            that names the file where it is broken.
+        decode: takes a file's index in `paths` and its content, and returns the image; raises a
+            UsageError that names the file if it is broken.
         repair: what to do about broken files, in the user's words.
 
     Returns:

@@ -71,8 +71,8 @@ class Labelled:
     """A split as it was found.
 
     Args:
-        images: as the format holds them.
-        labels: likewise; one entry or row an image.
+        images: in the form in which the format stores them.
+        labels: in that form too, one entry or row per image.
         labels_name: what an error calls them.
     """
 
@@ -87,14 +87,14 @@ class Found:
 
     Args:
         path: the file or folder.
-        splits: "train" and "test", and "val" where the files have one of their own; where "test" is
-            missing it is carved out of train as validation is.
+        splits: "train" and "test", and "val" if the files have one; a missing "test" is carved out
+            of train, as validation is.
         class_names: one name per class; None: the numbers.
         unused: what the files hold that is not read.
         files: what was read, for the name of a kept copy.
-        reading: what else decides the images.
+        reading: the other settings that the images depend on.
         digest: see `Sources`.
-        said: what else is to be said of the reading.
+        said: further remarks on how the files were read.
     """
 
     path: Path

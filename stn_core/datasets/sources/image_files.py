@@ -142,7 +142,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _check_size(path: Path, image: Image.Image) -> None:
-    """Refuse an image by what its header says, before memory is taken for its pixels."""
+    """Refuse an image that is too large by its header, before its pixels take up memory."""
     if image.width * image.height > MOST_PIXELS:
         raise UsageError(
             f"{path} is {image.width} pixels wide and {image.height} high: too large, the most is"

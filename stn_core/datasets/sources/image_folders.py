@@ -1,7 +1,7 @@
-"""Folders of images, one a class: NAME/train/CLASS/*, or NAME/CLASS/* without a split of its own.
+"""Folders of images, one per class: NAME/train/CLASS/*, or NAME/CLASS/* without a split.
 
-Each image is decoded and resized once and kept (see `decoded`), and so is what the headers say: a
-second start opens no image file.
+Each image is decoded and resized once and cached (see `decoded`), and so are the headers: a second
+start opens no image file.
 """
 
 from __future__ import annotations
