@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 
-def mostly_nightly(names: Iterable[Any], *, on_every_run: Iterable[Any]) -> list[Any]:
+def mostly_nightly(parameters: Iterable[Any], *, on_every_run: Iterable[Any]) -> list[Any]:
     """Parameters of a test, of which ``make test`` runs a few and ``make nightly`` the others."""
     kept = list(on_every_run)
-    return [
-        name if name in kept else pytest.param(name, marks=pytest.mark.nightly) for name in names
-    ]
+    return [each if each in kept else _nightly(each) for each in parameters]
+
+
+def _nightly(parameter: Any) -> Any:
+    values = parameter if isinstance(parameter, tuple) else (parameter,)
+    return pytest.param(*values, marks=pytest.mark.nightly)
 
 
 IN_ONE_PROCESS_AND_WITH_WORKERS = [

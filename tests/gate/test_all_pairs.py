@@ -12,6 +12,7 @@ from scipy import stats
 from stn_core.gate.all_pairs import MOST_SEEDS, differences_of_all_pairs, seeds_to_settle
 from stn_core.gate.intervals import Spread, error_of_difference
 from stn_core.gate.statistics import sampling_deviation
+from tests.nightly import mostly_nightly
 
 POOL = Path(__file__).with_name("pool.json.gz")
 
@@ -20,7 +21,9 @@ def tiny(values):
     return dict.fromkeys(values, 1e-9)
 
 
-@pytest.mark.parametrize(("models", "runs"), [(2, 2), (3, 3), (4, 5)])
+@pytest.mark.parametrize(
+    ("models", "runs"), mostly_nightly([(2, 2), (3, 3), (4, 5)], on_every_run=[(2, 2)])
+)
 def test_of_equal_spreads_the_intervals_are_scipys(models, runs):
     """The same deviations about other means: no variance is below the common one."""
     rng = np.random.default_rng(models)
@@ -39,7 +42,9 @@ def test_of_equal_spreads_the_intervals_are_scipys(models, runs):
         assert difference.high == pytest.approx(intervals.high[place], abs=1e-3 * width)
 
 
-@pytest.mark.parametrize(("models", "runs"), [(9, 20), (20, 3)])
+@pytest.mark.parametrize(
+    ("models", "runs"), mostly_nightly([(9, 20), (20, 3)], on_every_run=[(9, 20)])
+)
 def test_of_many_models_the_width_is_that_of_scipys_distribution(models, runs):
     """Games and Howell's; `tukey_hsd` would compute the same quantile for each pair."""
     deviations = np.random.default_rng(models).normal(size=runs)
@@ -71,6 +76,7 @@ def test_without_any_spread_there_is_no_interval():
     assert np.isnan(lonely["a", "b"].low)
 
 
+@pytest.mark.nightly
 def test_all_intervals_of_unchanged_models_hold_in_95_of_100_datasets():
     """Real accuracies less their mean, so that every true difference is 0: 18 datasets in turn.
 

@@ -26,6 +26,7 @@ from stn_core.gate.statistics import (
     moderated_deviations,
 )
 from stn_core.session.budgets import get_budget
+from tests.nightly import mostly_nightly
 
 POOL = Path(__file__).with_name("pool.json.gz")
 LOOKS = get_budget("smoke").looks
@@ -186,7 +187,7 @@ def judge_some(source, rng, sessions, drop):
     return alarms, np.array(LOOKS)[np.where(alarms, first_alarm, np.max(stops, axis=0))]
 
 
-@pytest.mark.parametrize("cells", [18, 26, 100])
+@pytest.mark.parametrize("cells", mostly_nightly([18, 26, 100], on_every_run=[18]))
 def test_a_session_without_a_change_fails_once_in_a_hundred(source, cells):
     """20,000 sessions; the upper end of the 95 % interval (Clopper & Pearson) is below 1 %."""
     alarms, seeds = judge(source.matrix(cells), np.random.default_rng(cells), SESSIONS)

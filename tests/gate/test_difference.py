@@ -7,6 +7,7 @@ from scipy import stats
 from stn_core.gate.difference import SIDE_LOOKS, decide_difference, side_spread
 from stn_core.gate.sequential import Outcome
 from tests.gate.simulation import STORED, Matrix, real_pool
+from tests.nightly import mostly_nightly
 
 MATRIX = Matrix(real_pool())
 LEVEL = 0.006 / (2 * MATRIX.cells)
@@ -38,7 +39,7 @@ def kept_deviation(cell):
     return MATRIX.pool.deviations[0, cell]
 
 
-@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("stored", mostly_nightly([False, True], on_every_run=[False]))
 def test_a_difference_that_is_none_is_found_as_rarely_as_asked_for(stored):
     """1,800 cells at a level of 1 %, far above a session's, so that there is something to count."""
     found = outcomes(np.random.default_rng(5), 100, level=0.01, stored=stored)

@@ -6,10 +6,13 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from stn_core.errors import UsageError
+from stn_core.report import figures
 from stn_core.report.finished_session import read_session
 from stn_core.report.session_page import write_report
+from stn_core.report.svg import to_svg
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.session.records import append_record
@@ -17,6 +20,16 @@ from stn_core.suite.commands import main
 from tests.examples import artifacts, environment
 from tests.report.folders import a_run, write_session
 from tests.report.test_page import report
+
+
+@pytest.fixture
+def pictures_left_out(monkeypatch):
+    """A page's figures are made and not drawn, which takes most of the time of a page."""
+    empty = to_svg(Figure(figsize=(1, 1)), "empty")
+    monkeypatch.setattr(figures, "to_svg", lambda figure, name: empty)
+
+
+without_pictures = pytest.mark.usefixtures("pictures_left_out")
 
 
 @pytest.fixture
@@ -42,6 +55,7 @@ def test_the_next_seed_shows_its_pictures_where_the_first_has_none(fresh):
     assert "of seed 1" in reader.text
 
 
+@without_pictures
 def test_a_torn_line_is_told(fresh):
     with (fresh / RECORDS_FILE).open("a") as file:
         file.write('{"model": "st')
@@ -50,6 +64,7 @@ def test_a_torn_line_is_told(fresh):
     assert "line 3: incomplete, skipped" in missing[0]
 
 
+@without_pictures
 def test_records_of_another_version_are_told(fresh):
     path = fresh / RECORDS_FILE
     lines = path.read_text().splitlines()
@@ -58,6 +73,7 @@ def test_records_of_another_version_are_told(fresh):
     assert "not a run record of version 1: its version is 9" in missing[0]
 
 
+@without_pictures
 @pytest.mark.parametrize("content", ["{", "[]", None])
 def test_a_damaged_plan_is_told(fresh, content):
     if content is None:
@@ -69,6 +85,7 @@ def test_a_damaged_plan_is_told(fresh, content):
     assert "what was asked for is not known" in missing[0]
 
 
+@without_pictures
 def test_an_interrupted_session_is_shown_and_not_judged(fresh):
     (fresh / JUDGEMENTS_FILE).unlink()
     reader, _, missing = report(fresh, out=fresh)
@@ -111,6 +128,7 @@ def test_pictures_of_another_run_are_not_shown(fresh):
     assert "belongs to another run" in line
 
 
+@without_pictures
 def test_a_damaged_file_hides_no_good_one_elsewhere(tmp_path):
     given = write_session(tmp_path / "given", [a_run(7)])
     folder = write_session(tmp_path / "s", [a_run(7)])
@@ -122,6 +140,7 @@ def test_a_damaged_file_hides_no_good_one_elsewhere(tmp_path):
     assert "of seed 7" in reader.text
 
 
+@without_pictures
 def test_an_interrupted_session_never_mixes_devices(fresh):
     (fresh / JUDGEMENTS_FILE).unlink()
     elsewhere = a_run(2, accuracy=0.1, environment=environment(device_type="cuda"))
@@ -133,6 +152,7 @@ def test_an_interrupted_session_never_mixes_devices(fresh):
     assert left_out in session.complaints
 
 
+@without_pictures
 def test_records_that_nobody_judged_are_told(fresh):
     append_record(fresh / RECORDS_FILE, a_run(5))
     _, _, missing = report(fresh, out=fresh)
@@ -150,6 +170,7 @@ def test_what_a_session_was_given_is_shown_or_missed_by_name(fresh, tmp_path):
     assert "of seed 7" in reader.text
 
 
+@without_pictures
 def test_the_models_of_a_dataset_are_compared_in_a_folded_table(tmp_path):
     values = {"cnn": (0.90, 0.91, 0.905), "stn": (0.97, 0.975, 0.98)}
     runs = [
@@ -168,6 +189,7 @@ def test_the_models_of_a_dataset_are_compared_in_a_folded_table(tmp_path):
     assert '<details class="pairs">' not in report(tmp_path / "one", out=tmp_path)[1]
 
 
+@without_pictures
 def test_too_many_pairs_are_left_to_a_command_that_the_page_names(tmp_path, monkeypatch):
     monkeypatch.setattr("stn_core.report.session_page.MOST_PAIRS", 2)
     runs = [a_run(seed, model) for model in ("cnn", "stn", "vit") for seed in (0, 1)]
@@ -216,6 +238,7 @@ def test_photographs_stay_light(tmp_path):
     assert len(content) < 5e6 / 15
 
 
+@without_pictures
 @pytest.mark.parametrize("content", [None, "", "not a record\n"])
 def test_a_folder_without_a_record_is_refused_in_one_line(tmp_path, content, capsys):
     if content is not None:
@@ -227,12 +250,14 @@ def test_a_folder_without_a_record_is_refused_in_one_line(tmp_path, content, cap
     assert not (tmp_path / "report.html").exists()
 
 
+@without_pictures
 def test_of_several_folders_the_readable_ones_are_shown(fresh, tmp_path, capsys):
     assert main(["report", str(fresh), str(tmp_path / "nowhere"), "--out", str(tmp_path)]) == 0
     assert f"there is no results folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
     assert (tmp_path / "report.html").exists()
 
 
+@without_pictures
 def test_a_page_that_cannot_be_written_is_told(fresh, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):

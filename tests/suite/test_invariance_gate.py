@@ -53,6 +53,7 @@ def gate(bench, pytester, monkeypatch):
     return lambda *more: bench(*options, "--gate-metrics", "invariance", *more)
 
 
+@pytest.mark.nightly
 def test_lost_invariance_regresses_though_every_digest_is_the_same(gate, pytester):
     gate("--update-baselines").assert_outcomes(passed=1)
     kept = gate()
