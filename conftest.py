@@ -43,11 +43,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     asked = terminalreporter.config.getoption("-m")
     if "robustness" not in asked and "claims" not in asked:
         return
+    from stn_core.errors import UsageError
     from stn_core.suite.process_context import context_of
 
     context = context_of(terminalreporter.config)
     context.join_workers()
-    folder = context.options.results
+    try:
+        folder = context.options.results
+    except UsageError:  # which the collection has reported
+        return
     if (folder / "claims.txt").exists():
         terminalreporter.write_line((folder / "claims.txt").read_text(encoding="utf-8"))
     if (folder / "robustness.csv").exists():

@@ -11,6 +11,7 @@ from pathlib import Path
 from stn_core.atomic_files import replaced_at_once
 from stn_core.errors import UsageError, check_regular, needs_extra
 from stn_core.schema import parse_json
+from stn_core.session.answers import Question
 from stn_core.session.records import RunRecord
 
 with needs_extra("suite"):
@@ -46,14 +47,27 @@ def _record(path: Path, number: int, line: str) -> RunRecord:
 def add_evidence(path: Path, records: Iterable[RunRecord]) -> None:
     """Put records into an evidence file; the newer one of a cell, seed and environment counts.
 
+    Older records of a cell are dropped if they are of another recipe or other data than the new
+    ones on the same type of device: only runs of one kind can be compared, and the sorted file does
+    not say which are newer.
+
     The file is sorted, so that the same records make the same file, and is replaced at once.
     """
     with FileLock(path.with_name(f".{path.name}.lock")):
         read = [RunRecord.from_dict(json.loads(record.to_json())) for record in records]
-        kept = {_place(record): record for record in [*read_evidence(path), *read]}
+        new = {_side(record): Question.answered_by(record) for record in read}
+        kept = {
+            _place(record): record
+            for record in [*read_evidence(path), *read]
+            if new.get(_side(record)) in (None, Question.answered_by(record))
+        }
         text = "".join(f"{kept[place].to_json()}\n" for place in sorted(kept))
         with replaced_at_once(path) as unfinished:
             unfinished.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def _side(record: RunRecord) -> tuple[str, str]:
+    return record.key, record.environment.device_type
 
 
 def _place(record: RunRecord) -> tuple[str, int, str]:

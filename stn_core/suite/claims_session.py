@@ -160,19 +160,21 @@ class ClaimsSession:
             UsageError: a run failed, its data cannot be loaded, or its record cannot be kept.
         """
         failures = []
+        not_started = ""
         while self._trains and (missing := self._missing(claim)):
             startable = [run for run in missing if self._time_limit.allows(run[0])]
             if not startable:
-                return self._context.spell(
+                not_started = self._context.spell(
                     f"{len(missing)} runs not started: --minutes {self._time_limit.minutes:g};"
                     " the same command goes on"
                 )
+                break
             with self._one_of(startable) as (cell, seed):
                 if (cell, seed) in self._missing(claim):
                     failures += self._train(cell, seed)
         if failures:
-            raise UsageError("; ".join(failures))
-        return ""
+            raise UsageError("; ".join([*failures, *filter(None, [not_started])]))
+        return not_started
 
     def write(self, command: str) -> None:
         """Write table and pages of all claims into the results folder.

@@ -8,7 +8,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.session.evidence import add_evidence, read_evidence
-from tests.examples import record
+from tests.examples import environment, record
 
 
 def test_what_goes_in_comes_out_sorted_and_the_newer_counts(tmp_path):
@@ -25,6 +25,21 @@ def test_the_same_records_make_the_same_file(tmp_path):
     add_evidence(other, [record(seed=1)])
     add_evidence(other, [record(seed=0)])
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_runs_of_a_new_recipe_or_of_new_data_replace_the_older_ones_of_their_cell(tmp_path):
+    path = tmp_path / "evidence.jsonl.gz"
+    other_cell = record(seed=0, model="cnn")
+    on_card = record(seed=0, environment=environment(device_type="cuda"))
+    add_evidence(path, [record(seed=0), record(seed=1), other_cell, on_card])
+    for changes in ({"recipe_hash": "new"}, {"recipe_hash": "new", "data_hash": "new"}):
+        new = record(seed=0, **changes)
+        add_evidence(path, [new])
+        kept = read_evidence(path)
+        assert len(kept) == 3
+        assert all(run in kept for run in (new, other_cell, on_card))
+    add_evidence(path, [record(seed=1, **changes)])
+    assert len(read_evidence(path)) == 4
 
 
 def test_no_file_holds_nothing(tmp_path):

@@ -117,6 +117,39 @@ def test_a_run_that_fails_is_one_line_and_the_others_are_kept(claims, pytester):
     assert kept.model == "small"
 
 
+def test_a_new_recipe_is_trained_once(claims, pytester, monkeypatch):
+    """Runs of the old one no longer count, whatever their seeds."""
+    claims(CLAIM, "--train", "--seeds", "2")
+    changed = MODELS + BUDGET.replace("batch_size=64", "batch_size=32")
+    pytester.makepyfile(my_models=changed)
+    trained, run_seed = [], in_process.run_seed
+
+    def noted(cell, seed, *arguments):
+        trained.append((cell.model, seed))
+        assert len(trained) <= 4
+        return run_seed(cell, seed, *arguments)
+
+    monkeypatch.setattr(in_process, "run_seed", noted)
+    session, _ = claims(CLAIM, "--train", "--seeds", "2")
+    session.assert_outcomes(passed=1)
+    assert trained == [(model, seed) for seed in (0, 1) for model in ("small", "tiny")]
+    kept = read_evidence(pytester.path / "evidence.jsonl.gz")
+    assert {one.recipe["batch_size"] for one in kept} == {32}
+
+
+def test_a_run_that_failed_is_said_though_the_time_is_over(claims, monkeypatch):
+    from stn_core.suite.time_limit import TimeLimit
+
+    allowed = iter(4 * [True])  # the missing runs, as they are looked through for the first
+    monkeypatch.setattr(TimeLimit, "allows", lambda *_: next(allowed, False))
+    text = CLAIM.replace('"small"', '"fragile"')
+    session, _ = claims(text, "--train", "--minutes", "1", "--seeds", "2")
+    session.assert_outcomes(failed=1)
+    shown = session.stdout.str()
+    assert "brief/digits/fragile, seed 0: crashed: RuntimeError: made of glass" in shown
+    assert "runs not started: --minutes 1" in shown
+
+
 def test_no_run_starts_when_the_time_is_over(claims, pytester, monkeypatch):
     from stn_core.suite.time_limit import TimeLimit
 
@@ -125,6 +158,18 @@ def test_no_run_starts_when_the_time_is_over(claims, pytester, monkeypatch):
     session.assert_outcomes(skipped=1)
     assert "10 runs not started: --minutes 1; the same command goes on" in session.stdout.str()
     assert not (pytester.path / "evidence.jsonl.gz").exists()
+
+
+def test_an_option_that_cannot_be_read_is_one_line(bench, pytester, monkeypatch):
+    (pytester.path / "benchmarks").mkdir()
+    shutil.copy(REPOSITORY / "conftest.py", pytester.path)
+    shutil.copy(REPOSITORY / "benchmarks" / "test_claims.py", pytester.path / "benchmarks")
+    (pytester.path / "benchmarks" / "claims.toml").write_text(CLAIM, encoding="utf-8")
+    monkeypatch.setenv("STN_SEEDS", "none")
+    session = bench("benchmarks/test_claims.py", "-m", "claims")
+    shown = session.stdout.str() + session.stderr.str()
+    assert "STN_SEEDS" in shown
+    assert "Traceback" not in shown
 
 
 def test_claims_run_only_where_they_are_asked_for(claims, bench, pytester):
