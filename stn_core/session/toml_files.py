@@ -24,3 +24,5 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise
     except ValueError as error:  # UTF-8 that is damaged, or TOML
         raise UsageError(f"{path} is not TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deeply") from None

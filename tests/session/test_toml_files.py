@@ -23,6 +23,7 @@ def test_its_tables_are_those_of_the_text(tmp_path: Path) -> None:
     [
         (None, "cannot read {path}: No such file or directory"),
         (b"[[cell]", "{path} is not TOML: "),
+        (b"a = " + b"[" * 5000, "{path} is nested too deeply"),
         (b"a = 1\na = 2", "{path} is not TOML: "),
         (b"a = '\xff'", "{path} is not TOML: "),
     ],
