@@ -90,7 +90,7 @@ def _lacking(cells: Iterable[list[str]], registered: Iterable[str]) -> dict[str,
 def _run(
     model: str, dataset: str, budget: str, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Run one seed of a cell, with the commit's own recipe."""
+    """Run one seed of a cell, with the commit's own recipe and those metrics that it has."""
     import stn_core
 
     family = stn_core.model_info(model).family
@@ -99,6 +99,8 @@ def _run(
     known = {field.name for field in dataclasses.fields(stn_core.RunSettings)}
     commit, dirty = settings["checkout"]
     settings |= {"commit": commit, "dirty": dirty}  # as earlier versions have it
+    metrics = getattr(stn_core, "list_metrics", list)()  # none in earlier versions
+    settings["metrics"] = [name for name in settings["metrics"] if name in metrics]
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in settings.items()

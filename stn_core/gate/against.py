@@ -94,7 +94,7 @@ class AgainstJudge(Judge):
         early = early_answer(judgement, seeds[:1])
         if early:
             return early
-        if self.rules.settles_identical and _same(judgement.records[0], references[0]):
+        if self.rules.settles_identical and self._same(judgement.records[0], references[0]):
             same = replace(
                 judgement,
                 verdict=Verdict.IDENTICAL,
@@ -190,6 +190,22 @@ class AgainstJudge(Judge):
             reference_seeds=tuple(seed for seed in seeds if seed not in there),
         )
 
+    def _same(self, fresh: RunRecord, reference: RunRecord) -> bool:
+        """Whether both runs are equal to the last bit, on a device where runs can repeat.
+
+        No digest covers further metrics: those that are judged must be equal too.
+        """
+        here, there = baseline_run(fresh).metrics, baseline_run(reference).metrics
+        return (
+            fresh.digest == reference.digest
+            and not fresh.environment.nondeterministic
+            and all(
+                here[metric.value] == there[metric.value]
+                for metric in self.rules.judged
+                if metric.value in here.keys() & there.keys()
+            )
+        )
+
     def _failure(self, cell: Cell, look: int) -> str:
         """Why the commit's first runs cannot be compared with, "" if they can."""
         runs = _by_seed(self.references.get(cell.key, ()))
@@ -242,11 +258,6 @@ def _runs(
             break
         runs.append(by_seed[seed])
     return tuple(runs)
-
-
-def _same(fresh: RunRecord, reference: RunRecord) -> bool:
-    """Whether both runs are equal to the last bit, on a device where runs can repeat."""
-    return fresh.digest == reference.digest and not fresh.environment.nondeterministic
 
 
 def _baseline(references: Sequence[RunRecord]) -> CellBaseline:

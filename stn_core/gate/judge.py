@@ -129,11 +129,12 @@ class Judge:
     def _repeats(self, key: str, baseline: CellBaseline, runs: Sequence[RunRecord]) -> bool:
         """Whether the runs equal the stored ones to the last bit.
 
-        No digest covers further metrics. Those that are judged must be what is stored, too: a model
-        can change on images that it is not evaluated on.
+        No digest covers further metrics. Those that are judged must equal the stored values too: a
+        model can change on images that it is not evaluated on. A digest from a cache has no such
+        values, so where there are any it is not enough.
         """
         stored = {(run.seed, run.environment): run.metrics for run in baseline.runs}
-        judged = {metric.value for metric in self.rules.judged}
+        judged = [metric.value for metric in self.rules.judged if metric.is_known(baseline.runs)]
 
         def is_known(run: RunRecord) -> bool:
             place = run.environment.key()
@@ -142,7 +143,7 @@ class Judge:
             if run.digest not in known:
                 return False
             before, now = stored.get((run.seed, place), {}), baseline_run(run).metrics
-            return all(before[name] == now[name] for name in judged & before.keys() & now.keys())
+            return all(before.get(name) == now[name] for name in judged if name in now)
 
         return all(is_known(run) for run in runs)
 

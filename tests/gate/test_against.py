@@ -11,6 +11,7 @@ from stn_core.gate.groups import judge_groups
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.rules import Rules
 from stn_core.gate.speed_change import speed_change
+from stn_core.session.metrics import MetricInfo
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
 RULES = Rules(seeds=tuple(range(14)), looks=(1, 2, 4, 8, 14), matrix_size=18, group_count=4)
@@ -59,6 +60,22 @@ def test_equal_digests_settle_a_cell_with_one_seed_of_each_side():
     same = comparison.verdict(record, lambda seed: commits_run(seed, digest=f"digest-{seed}"))
     assert same.verdict is Verdict.IDENTICAL
     assert len(same.records) == len(comparison.references[CELL.key]) == 1
+
+
+def test_equal_digests_settle_nothing_where_a_judged_metric_differs():
+    rules = dataclasses.replace(RULES, metrics=(MetricInfo("invariance", floor=0.01),))
+
+    def compared(here, there):
+        return Comparison(rules=rules).verdict(
+            lambda s: record(s, metrics={"invariance": here + 0.0001 * s}),
+            lambda s: commits_run(
+                s, digest=f"digest-{s}", metrics={} if there is None else {"invariance": there}
+            ),
+        )
+
+    assert compared(0.9, 0.9).verdict is Verdict.IDENTICAL
+    assert compared(0.7, 0.9).verdict is Verdict.REGRESSED
+    assert compared(0.7, None).verdict is Verdict.IDENTICAL
 
 
 def test_equal_digests_say_nothing_where_the_device_is_not_deterministic():

@@ -13,6 +13,7 @@ from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, accuracy_text
 from stn_core.gate.metrics import MIN_DROP_POINTS, MIN_LOSS_RISE, Metric
 from stn_core.gate.rules import Rules
+from stn_core.session.metrics import MetricInfo
 from stn_core.session.recipe import Recipe
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
@@ -188,6 +189,42 @@ def test_a_cached_digest_counts_only_against_the_baseline_it_passed_against():
     assert judge(runs(0.95), higher, rules=RULES, digests=cached).seeds == (1, 2)
     worse = judge(runs(0.95, 0.95, 0.95), higher, rules=RULES, digests=cached)
     assert worse.verdict is Verdict.REGRESSED
+
+
+SHARE = MetricInfo("invariance", floor=0.01)
+BY_SHARE = dataclasses.replace(RULES, metrics=(SHARE,))
+
+
+def with_shares(stored, share, environment=None):
+    same = tuple(
+        dataclasses.replace(
+            run,
+            metrics={"invariance": share - 0.0001 * run.seed},
+            environment=environment or run.environment,
+        )
+        for run in stored.runs
+    )
+    return dataclasses.replace(stored, runs=same)
+
+
+def test_equal_digests_settle_nothing_where_a_judged_metric_differs():
+    stored = with_shares(with_digests(STORED), 0.9)
+    same, lost = (runs(0.95, metrics={"invariance": share}) for share in (0.9, 0.8))
+    assert judge(same, stored, rules=BY_SHARE).verdict is Verdict.IDENTICAL
+    assert judge(lost, stored, rules=BY_SHARE).seeds == (1, 2)
+    assert judge(lost, stored, rules=RULES).verdict is Verdict.IDENTICAL
+    lost = runs(0.95, 0.95, 0.95, metrics={"invariance": 0.8})
+    assert judge(lost, stored, rules=BY_SHARE).verdict is Verdict.REGRESSED
+
+
+def test_a_cached_digest_says_nothing_of_a_judged_metric():
+    stored = with_shares(STORED, 0.9, environment(instruction_set="AVX512").key())
+    cached = {(environment().key(), CELL.key, stored.fingerprint, 0): "digest-0"}
+    lost = runs(0.95, metrics={"invariance": 0.8})
+    assert judge(lost, stored, rules=RULES, digests=cached).verdict is Verdict.IDENTICAL
+    assert judge(lost, stored, rules=BY_SHARE, digests=cached).seeds == (1, 2)
+    without = {(environment().key(), CELL.key, STORED.fingerprint, 0): "digest-0"}
+    assert judge(lost, rules=BY_SHARE, digests=without).verdict is Verdict.IDENTICAL
 
 
 def test_a_run_without_a_digest_repeats_nothing():
