@@ -99,7 +99,7 @@ def _run(
     known = {field.name for field in dataclasses.fields(stn_core.RunSettings)}
     commit, dirty = settings["checkout"]
     settings |= {"commit": commit, "dirty": dirty}  # as earlier versions have it
-    metrics = getattr(stn_core, "list_metrics", list)()  # none in earlier versions
+    metrics: list[str] = getattr(stn_core, "list_metrics", list)()  # earlier versions have none
     settings["metrics"] = [name for name in settings["metrics"] if name in metrics]
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
