@@ -89,10 +89,10 @@ def known_digests(sessions: Iterable[PassedSession], cells: Iterable[str]) -> Di
         cells: keys of the cells with a baseline that the session judges.
     """
     asked = frozenset(cells)
-    known: dict[tuple[str, str, str, int], str] = {}
+    known: Digests = {}
     for session in sessions:
         if asked <= session.cells:
-            known.update(session.digests)
+            known = _renewed(known, session.digests)
     return known
 
 
@@ -154,10 +154,26 @@ def _with(new: PassedSession, sessions: Iterable[PassedSession]) -> list[PassedS
         if new.cells <= session.cells and new.digests.items() <= session.digests.items():
             new = PassedSession(session.cells, session.digests)
         elif session.cells == new.cells:
-            new = PassedSession(new.cells, {**session.digests, **new.digests})
+            new = PassedSession(new.cells, _renewed(session.digests, new.digests))
         elif not (session.cells < new.cells and session.digests.keys() <= new.digests.keys()):
             kept.append(session)
     return [session for session in (*kept, new) if session.digests]
+
+
+def _renewed(older: Digests, newer: Digests) -> Digests:
+    """Digests, and those of a newer session in their place.
+
+    A cell that left none in the newer session, because it improved or was skipped, loses the older
+    ones of that session's environments: they never passed together with the newer ones of others.
+    """
+    environments = {environment for environment, *_ in newer}
+    cells = {(environment, key) for environment, key, *_ in newer}
+    kept = {
+        place: digest
+        for place, digest in older.items()
+        if place[0] not in environments or place[:2] in cells
+    }
+    return {**kept, **newer}
 
 
 def _flat(nested: Mapping[str, Mapping[str, Mapping[str, Mapping[str, str]]]]) -> Digests:

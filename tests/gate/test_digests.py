@@ -1,5 +1,7 @@
 """The digest cache gives back what went in, and says so where it cannot."""
 
+import dataclasses
+
 import pytest
 
 from stn_core.errors import UsageError
@@ -71,6 +73,25 @@ def test_a_part_of_the_cells_takes_nothing_from_what_all_of_them_left(tmp_path):
     write_digests(path, passed("a", digest="anew"))
     assert known(path, "a", "b") == {"a": "digest-0", "b": "digest-0"}
     assert known(path, "a")["a"] == "anew"
+
+
+def test_an_older_digest_counts_no_longer_beside_newer_ones_it_never_passed_with(tmp_path):
+    path = tmp_path / "digests.json"
+    elsewhere = environment(instruction_set="AVX512")
+    there = [
+        Judgement(run.key, Verdict.PASS, records=(run,), baseline=STORED)
+        for run in (record(0, model=model, environment=elsewhere) for model in "ab")
+    ]
+    write_digests(path, passed("a", "b"))
+    write_digests(path, there)
+    improved = dataclasses.replace(passed("b", digest="better")[0], verdict=Verdict.IMPROVED)
+    write_digests(path, [*passed("a", digest="anew"), improved])
+    found = known_digests(read_digests(path)[0], ["smoke/digits/a", "smoke/digits/b"])
+    assert {(place, key[-1], digest) for (place, key, _, _), digest in found.items()} == {
+        (PLACE, "a", "anew"),
+        (elsewhere.key(), "a", "digest-0"),
+        (elsewhere.key(), "b", "digest-0"),
+    }
 
 
 def test_a_cell_without_a_baseline_is_no_reason_to_judge_the_others_anew(tmp_path):
