@@ -33,6 +33,11 @@ INTERVALS = (
 MOST_TELLING = 10
 EXCERPT_BEGINS, EXCERPT_ENDS = "<!-- claims -->", "<!-- /claims -->"
 
+_SINGULAR = {
+    Finding.HOLDS: "holds",
+    Finding.DOES_NOT_HOLD: "does not hold",
+    Finding.OPEN: "is open",
+}
 _PLURAL = {Finding.HOLDS: "hold", Finding.DOES_NOT_HOLD: "do not hold", Finding.OPEN: "are open"}
 
 
@@ -62,7 +67,11 @@ def tally_line(judged: Sequence[JudgedClaim]) -> str:
     parts = []
     for way, title in WAYS.items():
         counts = collections.Counter(one.finding(way) for one in judged if way in one.ways)
-        said = ", ".join(f"{counts[one]} {_PLURAL[one]}" for one in Finding if counts[one])
+        said = ", ".join(
+            f"{count} {_SINGULAR[one] if count == 1 else _PLURAL[one]}"
+            for one in Finding
+            if (count := counts[one])
+        )
         parts.append(f"{title}: {said or 'none'}")
     return f"{counted(len(judged), 'claim')}; {'; '.join(parts)}"
 

@@ -126,7 +126,7 @@ class ClaimsSession:
         self._claims = read_claims(file)
         self._evidence = self._context.options.baselines.with_name(EVIDENCE_FILE)
         self._trains = bool(CommandLine(config)["train"])
-        self._given_up: set[tuple[str, int]] = set()
+        self._tried: set[tuple[str, int]] = set()
         self._read: tuple[object, Stored] | None = None
         self._found: tuple[Stored, list[JudgedClaim]] | None = None
         _ = self._stored  # so that damaged files are reported before anything runs
@@ -222,7 +222,7 @@ class ClaimsSession:
         seeds = options.seeds if options.names_seeds else SEEDS
         device = self._context.device.partition(":")[0]
         runs = missing_runs(claim, self._stored, seeds, device)
-        return [(cell, seed) for cell, seed in runs if (cell.key, seed) not in self._given_up]
+        return [(cell, seed) for cell, seed in runs if (cell.key, seed) not in self._tried]
 
     @functools.cached_property
     def _time_limit(self) -> TimeLimit:
@@ -263,9 +263,9 @@ class ClaimsSession:
             outcome = context.engine.next_outcome()
         except EngineError as error:
             raise UsageError(str(error)) from error
+        self._tried.add((cell.key, seed))  # once, whatever becomes of it
         record = outcome.result.record if outcome.result else None
         if record is None or record.status != "ok":
-            self._given_up.add((cell.key, seed))
             reason = f"{record.status}: {record.message}" if record else outcome.lost
             return [f"{cell.key}, seed {seed}: {reason}"]
         self._keep(record)

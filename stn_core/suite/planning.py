@@ -53,9 +53,8 @@ class Planning:
             if not self._refusal:
                 context.plan = context.plan or self._plan_matrix()
         except UsageError as error:
-            self._refusal = context.spell(
-                str(error)
-            )  # once for all tests, because it may take a while
+            # Once for all tests, because it may take a while.
+            self._refusal = context.spell(str(error))
         plan = context.plan
         if plan is None:
             raise pytest.Collector.CollectError(self._refusal)

@@ -137,6 +137,24 @@ def test_a_new_recipe_is_trained_once(claims, pytester, monkeypatch):
     assert {one.recipe["batch_size"] for one in kept} == {32}
 
 
+def test_a_run_is_tried_once_even_if_its_record_does_not_count(claims, monkeypatch):
+    from stn_core.suite import claims_session
+
+    monkeypatch.setattr(claims_session, "add_evidence", lambda *_: None)
+    trained, run_seed = [], in_process.run_seed
+
+    def noted(cell, seed, *arguments):
+        trained.append(cell.model)
+        assert len(trained) <= 2
+        return run_seed(cell, seed, *arguments)
+
+    monkeypatch.setattr(in_process, "run_seed", noted)
+    session, _ = claims(CLAIM, "--train", "--seeds", "1")
+    session.assert_outcomes(passed=1)
+    assert trained == ["small", "tiny"]
+    assert "as trained well: 1 is open" in session.stdout.str()
+
+
 def test_a_run_that_failed_is_said_though_the_time_is_over(claims, monkeypatch):
     from stn_core.suite.time_limit import TimeLimit
 
