@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import subprocess
@@ -44,6 +45,11 @@ def installs(extra: str) -> set[str]:
     return names
 
 
+@functools.cache
+def required_by(name: str) -> list[str]:
+    return requires(name) or []
+
+
 def brought_by(names: set[str]) -> set[str]:
     """Distributions, and all that they need without an extra."""
     known: set[str] = set()
@@ -52,7 +58,7 @@ def brought_by(names: set[str]) -> set[str]:
         name = queue.pop()
         if name not in known and name in INSTALLED:
             known.add(name)
-            queue += [name_of(each) for each in requires(name) or () if "extra ==" not in each]
+            queue += [name_of(each) for each in required_by(name) if "extra ==" not in each]
     return known
 
 

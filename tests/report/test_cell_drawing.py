@@ -96,6 +96,7 @@ def test_processes_draw_what_one_process_would(tasks, tmp_path, monkeypatch):
     assert drawn(tasks, tmp_path / "there") == here
 
 
+@pytest.mark.nightly
 def test_what_a_broken_pool_has_not_drawn_is_drawn_here(tasks, tmp_path, monkeypatch):
     here = drawn(tasks, tmp_path / "here")
 

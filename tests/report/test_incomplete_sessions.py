@@ -6,13 +6,10 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from stn_core.errors import UsageError
-from stn_core.report import figures
 from stn_core.report.finished_session import read_session
 from stn_core.report.session_page import write_report
-from stn_core.report.svg import to_svg
 from stn_core.session.artifacts import artifacts_path, write_artifacts
 from stn_core.session.file_names import ARTIFACTS_FOLDER, JUDGEMENTS_FILE, PLAN_FILE, RECORDS_FILE
 from stn_core.session.records import append_record
@@ -20,14 +17,6 @@ from stn_core.suite.commands import main
 from tests.examples import artifacts, environment
 from tests.report.folders import a_run, write_session
 from tests.report.test_page import report
-
-
-@pytest.fixture
-def pictures_left_out(monkeypatch):
-    """A page's figures are made and not drawn, which takes most of the time of a page."""
-    empty = to_svg(Figure(figsize=(1, 1)), "empty")
-    monkeypatch.setattr(figures, "to_svg", lambda figure, name: empty)
-
 
 without_pictures = pytest.mark.usefixtures("pictures_left_out")
 
@@ -159,6 +148,7 @@ def test_records_that_nobody_judged_are_told(fresh):
     assert missing == ("1 records without a verdict are not shown",)
 
 
+@pytest.mark.nightly
 def test_what_a_session_was_given_is_shown_or_missed_by_name(fresh, tmp_path):
     given = write_session(tmp_path / "given", [a_run(7, "cnn")])
     plan = {"options": {"from_records": [str(given / RECORDS_FILE), str(tmp_path / "gone.jsonl")]}}
@@ -213,6 +203,7 @@ def test_searches_and_results_are_never_mixed(tmp_path):
         assert f">{elsewhere}<" not in chart
 
 
+@pytest.mark.nightly
 def test_photographs_stay_light(tmp_path):
     run = a_run()
     random = np.random.default_rng(0)

@@ -108,6 +108,7 @@ def test_the_same_session_gives_the_same_page(page, folder, tmp_path):
     assert again[1] == page[1]
 
 
+@pytest.mark.usefixtures("pictures_left_out")
 def test_a_table_made_for_judging_costs_no_picture(page, folder, tmp_path):
     judgements = [
         dataclasses.replace(one, records=tuple(run.without_details({}) for run in one.records))
@@ -196,6 +197,7 @@ def test_the_report_never_imports_torch(folder, tmp_path):
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.usefixtures("pictures_left_out")
 def test_two_sessions_stand_side_by_side(folder, tmp_path):
     other = write_session(tmp_path / "another", [a_run(seed, "stn") for seed in (5, 6, 7)])
     reader, _, missing = report(folder, other, out=tmp_path)
@@ -207,6 +209,7 @@ def test_two_sessions_stand_side_by_side(folder, tmp_path):
     assert "stn, another" in reader.text
 
 
+@pytest.mark.usefixtures("pictures_left_out")
 def test_two_sessions_of_one_name_are_told_apart(folder, tmp_path):
     namesake = write_session(tmp_path / "elsewhere" / "a-session", [a_run(5), a_run(6)])
     reader, _, _ = report(folder, namesake, folder, out=tmp_path)

@@ -76,6 +76,7 @@ def test_what_is_open_passes_and_a_wrong_entry_fails_alone(claims, pytester):
     assert not list(pytester.path.rglob("evidence*"))
 
 
+@pytest.mark.nightly
 def test_what_is_missing_is_trained_and_kept_and_the_same_command_goes_on(
     claims, pytester, monkeypatch
 ):

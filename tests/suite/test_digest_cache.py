@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from tests.suite.sessions import GATE, commit, select
 
 pytest_plugins = ["pytester"]
@@ -27,6 +29,7 @@ def test_digests_of_the_main_branch_settle_a_cell(bench, pytester):
     looked.stdout.fnmatch_lines(["1 cell, * run*: 1 PASS;*"])
 
 
+@pytest.mark.nightly
 def test_a_selection_is_not_remembered_by_a_session_of_more_cells(bench, pytester):
     """Their groups would never be judged."""
     cache = ("--digest-cache", "digests.json")

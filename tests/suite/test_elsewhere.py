@@ -109,6 +109,7 @@ def test_between(): pass
 """ + GATE.replace("import pytest\n", "")
 
 
+@pytest.mark.nightly
 def test_cells_get_their_turn_as_they_are_ready_and_change_places_only_among_themselves(
     elsewhere, pytester
 ):

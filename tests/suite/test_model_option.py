@@ -20,6 +20,7 @@ def test_variants_are_cells_with_names_of_their_own(bench, pytester):
     result.stdout.fnmatch_lines(["2 cells, 4 runs: 2 NEW"])
 
 
+@pytest.mark.nightly
 def test_a_variant_is_stored_recognised_and_resumed_by_its_name(bench, pytester):
     variant = "cnn[channels=(4,6),hidden=10,kernels=(3,3)]"
     asked = ("--model", variant, "--dataset", "digits", "--seeds", "2")

@@ -29,6 +29,7 @@ def odd(pytester):
     return pytester.path / ODD
 
 
+@pytest.mark.nightly
 def test_a_results_folder_of_any_bytes_is_written_resumed_and_reported(
     bench, pytester, odd, capsys
 ):

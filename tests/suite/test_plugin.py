@@ -256,7 +256,11 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         (["-k", "digits-stm"], "unknown model or dataset 'stm'; did you mean stn*"),
         (["--import", "no_such_module"], "--import no_such_module: ModuleNotFoundError*"),
         (["--results-dir", "test_bench.py"], "cannot write results to *"),
-        (["--results-dir", "test_bench.py", "-n", "1"], "cannot write results to *"),
+        pytest.param(
+            ["--results-dir", "test_bench.py", "-n", "1"],
+            "cannot write results to *",
+            marks=pytest.mark.nightly,
+        ),
         (["--baselines", "test_bench.py"], "* not JSON: *"),
         (["--baselines", "typo.json"], "--baselines: there is no file *typo.json"),
         (["--dataset", "digits,digits"], "--dataset names a dataset twice"),

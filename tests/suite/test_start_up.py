@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.suite.sessions import GATE, session
 
 HEAVY = {
@@ -20,6 +22,7 @@ sys.exit(status)
 """
 
 
+@pytest.mark.nightly
 def test_collecting_imports_nothing_that_only_judges_or_draws(tmp_path):
     (tmp_path / "test_bench.py").write_text(GATE)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")

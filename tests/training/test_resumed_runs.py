@@ -186,6 +186,7 @@ run_cell(cell, [4], RunSettings(checkout=("c0ffee", None)), callbacks=[saving])
 """
 
 
+@pytest.mark.nightly
 @needs_posix_signals
 def test_a_process_killed_within_an_epoch_is_taken_up_by_another(saving, undisturbed, caplog):
     steps = len(cached_dataset("digits", None, False).train) // CHECKPOINTED.recipe.batch_size
