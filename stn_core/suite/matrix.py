@@ -30,6 +30,9 @@ from stn_core.suite.session_options import SuiteOptions
 
 _DROP_IT = "drop its entry by --drop-vanished"
 
+PHOTOGRAPH = (3, 224, 224)
+"""The shape of images that nearly every model of another library takes."""
+
 
 def plan_cells(options: SuiteOptions, say: Callable[[str], None] = lambda line: None) -> list[Cell]:
     """Every cell of the matrix, after checking that each dataset is there.
@@ -124,20 +127,30 @@ def _models(options: SuiteOptions) -> list[str]:
 def unsuitable_models(names: Sequence[str], shape: tuple[int, int, int]) -> dict[str, str]:
     """Why models cannot be built for images of a shape, by name; the others are left out.
 
-    A builder that raises anything but a UsageError crashes later, in its cell, where it is seen.
+    A builder that raises anything but a UsageError crashes later, in its cell, where it is seen. So
+    does another library's model that cannot be built for photographs either: not the images are
+    wrong then, but its options, or its weights are missing.
     """
     import torch
 
     reasons = {}
     with torch.random.fork_rng(devices=[]):
         for name in names:
-            try:
-                create_model(name, shape, num_classes=2)
-            except UsageError as error:
-                reasons[name] = str(error)
-            except Exception:
-                continue
+            reason = _refusal(name, shape)
+            if reason and not (is_of_library(name) and _refusal(name, PHOTOGRAPH)):
+                reasons[name] = reason
     return reasons
+
+
+def _refusal(name: str, shape: tuple[int, int, int]) -> str:
+    """Why a model cannot be built for images of a shape, "" if it can, or if its builder fails."""
+    try:
+        create_model(name, shape, num_classes=2)
+    except UsageError as error:
+        return str(error)
+    except Exception:
+        return ""
+    return ""
 
 
 def share(

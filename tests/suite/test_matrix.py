@@ -12,7 +12,7 @@ from stn_core.models import create_model, list_models, model_info
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
-from stn_core.suite.matrix import plan_cells, share, vanished_cells
+from stn_core.suite.matrix import plan_cells, share, unsuitable_models, vanished_cells
 from tests.examples import baseline
 
 OWN = get_budget("smoke").datasets
@@ -121,3 +121,8 @@ def test_models_that_cannot_take_the_images_are_left_out_with_a_line_each(tmp_pa
             assert reason is None or f"left out on {dataset}: {reason}" in said
         assert ((("digits", model)) in planned) is model_info(model).suits("digits")
     assert said
+
+
+def test_a_mistaken_option_of_a_librarys_model_does_not_leave_it_out():
+    names = ["timm:convnext_atto", "timm:test_resnet[foo=1]", "timm:test_resnet[pretrained=true]"]
+    assert unsuitable_models(names, (1, 28, 28)).keys() == {"timm:convnext_atto"}
