@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import stat
 import threading
 import uuid
 import zlib
@@ -67,8 +68,11 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
     leaves an unfinished file: `is_unfinished` tells it, `remove_unfinished` takes it away.
     """
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    unfinished.touch()
+    mode = unfinished.stat().st_mode  # what the user's umask leaves; safetensors makes its own
     try:
         yield unfinished
+        unfinished.chmod(stat.S_IMODE(mode))
         with unfinished.open("r+b") as written:
             os.fsync(written.fileno())  # or a power cut could leave the new name without content
         unfinished.replace(path)
