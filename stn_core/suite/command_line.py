@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -69,6 +70,11 @@ class CommandLine:
         """Whether xdist's workers run the tests."""
         asked = self._config.getoption("numprocesses", None) or self._config.getoption("tx", None)
         return bool(asked) or hasattr(self._config, "workerinput")
+
+    @property
+    def asks_for_claims(self) -> bool:
+        """Whether -m selects the claims."""
+        return bool(re.search(r"(?<!not )\bclaims\b", self._config.getoption("-m")))
 
     def folder(self, name: str) -> Path:
         """Where to look for what an option names: in the user's current folder, if the user wrote

@@ -265,6 +265,8 @@ def _check_train(given: CommandLine) -> None:
     for name in ("from-records", "ray", "drop-vanished"):
         if given[name]:
             raise UsageError(f"--train trains in this session's own processes; drop --{name}")
+    if not given.asks_for_claims:
+        raise UsageError("--train trains what claims lack: add -m claims, or leave it out")
 
 
 def _is_search(given: CommandLine) -> bool:

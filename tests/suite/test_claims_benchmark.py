@@ -14,7 +14,7 @@ from stn_core.session.budgets import get_budget
 from stn_core.session.evidence import read_evidence
 from stn_core.suite.claims_session import missing_runs
 from tests.examples import record
-from tests.suite.sessions import MODELS
+from tests.suite.sessions import MODELS, select
 
 pytest_plugins = ["pytester"]
 
@@ -207,6 +207,21 @@ def test_a_training_for_claims_takes_the_shipped_recipes_here(bench, pytester, o
     (pytester.path / "x.jsonl").touch()
     session = bench("--train", *options)
     session.stderr.fnmatch_lines([f"*{line}*"])
+
+
+@pytest.mark.parametrize("markers", [(), ("-m", "core"), ("-m", "not claims")], ids=str)
+def test_a_training_for_claims_needs_claims(bench, pytester, markers):
+    session = bench("--train", *select("tiny"), *markers)
+    assert session.ret != 0
+    session.stderr.fnmatch_lines(["ERROR: --train trains what claims lack: add -m claims*"])
+    assert not (pytester.path / "results").exists()
+
+
+def test_another_repository_is_told_so_in_its_own_spelling(pytester, run_here):
+    pytester.makepyfile("def test_ours(): pass")
+    session = run_here("-p", "stn_core.suite.plugin", "--stn-train")
+    assert session.ret != 0
+    session.stderr.fnmatch_lines(["ERROR: --stn-train trains what claims lack: add -m claims*"])
 
 
 SIDES = ("cnn", "stn")
