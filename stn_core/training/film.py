@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from stn_core.models.transformed import TransformsImages
-from stn_core.training.callbacks.base import Run, reason_of
-from stn_core.training.warped_images import fixed_batch, warp
+from stn_core.training.callbacks.base import Run
+from stn_core.training.warped_images import NoWarpError, fixed_batch, warp
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ class Film:
             return
         try:
             self.frames[epoch] = warp(model, self.batch, self._run.normalise).image
-        except Exception as error:  # a user's model may mean something else by `transform`
+        except NoWarpError as error:
             self._moments.clear()
-            _LOGGER.warning("warps are not filmed: %s", reason_of(error))
+            _LOGGER.warning("warps are not filmed: %s", error)
 
     def state_dict(self) -> dict[str, Any]:
         """The frames, for `load_state_dict`."""

@@ -196,7 +196,8 @@ def invariance(trained: TrainedModel) -> float | None:
 def misplaced_pixels(trained: TrainedModel) -> float | None:
     """How far the warp of such images is from one that follows the change, in pixels.
 
-    Averaged as `invariance` is; None for a model that warps nothing.
+    Averaged as `invariance` is; None for a model that warps nothing, or means something else by
+    `transform`.
     """
     found = trained.on_changed_images
     return _area([(o.change, o.amount, o.misplaced) for o in found if o.misplaced is not None])

@@ -6,6 +6,7 @@ images, how far its warp is from one that follows the change.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from stn_core.datasets.distortions.affine import pose_theta
 from stn_core.datasets.distortions.warped import warp_images
 from stn_core.models import TransformsImages
 from stn_core.training.evaluation import evaluate
+from stn_core.training.warped_images import NoWarpError, grid_of
+
+_LOGGER = logging.getLogger(__name__)
 
 _CHUNK = 500
 """How many images are warped at once."""
@@ -103,7 +107,7 @@ class Robustness:
         consistency: the share of images whose predicted class is that of the unchanged image.
         misplaced: how far the model looks from where it would if its warp followed the change: the
             mean over images and over the warped image's pixels, in pixels of the image. None if the
-            model warps nothing.
+            model warps nothing, or means something else by `transform`.
     """
 
     change: str
@@ -131,6 +135,7 @@ def robustness(
         changes: what to do to them.
     """
     unchanged = evaluate(model, split.images, split.labels, normalise).predictions
+    transformer = _transformer(model, split.images[:_CHUNK], normalise)
     for change in changes:
         for amount in change.amounts:
             accuracies, consistencies, distances = [], [], []
@@ -139,8 +144,8 @@ def robustness(
                 found = evaluate(model, images, split.labels, normalise)
                 accuracies.append(found.accuracy)
                 consistencies.append(float((found.predictions == unchanged).double().mean()))
-                if isinstance(model, TransformsImages):
-                    distances.append(misplaced(model, split.images, images, pose, normalise))
+                if transformer:
+                    distances.append(misplaced(transformer, split.images, images, pose, normalise))
             yield Robustness(
                 change.name,
                 change.unit,
@@ -149,6 +154,25 @@ def robustness(
                 float(np.mean(consistencies)),
                 float(np.mean(distances)) if distances else None,
             )
+
+
+@torch.no_grad()
+def _transformer(
+    model: nn.Module, images: Tensor, normalise: Callable[[Tensor], Tensor]
+) -> TransformsImages | None:
+    """The model if it warps images, as these show; its mode is restored."""
+    if not isinstance(model, TransformsImages):
+        return None
+    was_training = model.training
+    model.eval()
+    try:
+        grid_of(model, normalise(images))
+    except NoWarpError as error:
+        _LOGGER.warning("how well warps follow is not measured: %s", error)
+        return None
+    finally:
+        model.train(was_training)
+    return model
 
 
 def posed(images: Tensor, pose: Pose, background: tuple[float, ...]) -> Tensor:
@@ -183,6 +207,9 @@ def misplaced(
         images, changed: uint8 ``(N, C, H, W)`` before and after.
         pose: the change.
         normalise: uint8 images to what the model sees.
+
+    Raises:
+        NoWarpError: the model means something else by `transform`.
     """
     assert isinstance(model, nn.Module)
     height, width = images.shape[-2:]
@@ -193,8 +220,8 @@ def misplaced(
     model.eval()
     try:
         for one, other in zip(images.split(_CHUNK), changed.split(_CHUNK), strict=True):
-            before = model.transform(normalise(one)).grid.float().flatten(1, 2)
-            after = model.transform(normalise(other)).grid.float().flatten(1, 2)
+            before = grid_of(model, normalise(one)).flatten(1, 2)
+            after = grid_of(model, normalise(other)).flatten(1, 2)
             followed = after @ matrix[:, :2].T + matrix[:, 2]
             total += float(((followed - before) * half).norm(dim=-1).mean(1).double().sum())
     finally:

@@ -90,6 +90,32 @@ def test_a_prediction_that_moves_with_the_picture_is_not_the_same():
     assert (moved.accuracy, moved.consistency) == (0.0, 0.5)
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda: 0,
+        lambda images: images,
+        lambda images, theta: images,
+        lambda images: WarpedImages(images, images, images),
+        lambda images: WarpedImages(images, torch.zeros(1, 6, 8, 2), images),
+        lambda images: WarpedImages(images, torch.zeros(2, 8, 2), images),
+    ],
+)
+def test_a_model_that_means_something_else_by_transform_is_not_asked_how_it_follows(
+    transform, caplog
+):
+    picture = torch.zeros(2, 1, 6, 8, dtype=torch.uint8)
+    model = Bright()
+    model.transform = transform
+    split = Split(picture, torch.tensor([0, 1]))
+    shift = dataclasses.replace(CHANGES[2], amounts=(0, 1))
+    found = list(robustness(model, split, lambda image: image.float(), (0.0,), [shift]))
+    assert [(one.accuracy, one.misplaced) for one in found] == [(0.5, None)] * 2
+    assert model.training  # as it was
+    (message,) = caplog.messages
+    assert message.startswith("how well warps follow is not measured: ")
+
+
 class Looks(nn.Module):
     """Looks at a frame of the image's size around a point of it: its centre, or what is bright."""
 
