@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -126,8 +127,17 @@ class ReferenceSide:
 
     @property
     def _cache_file(self) -> Path | None:
-        folder = self._context.options.against_cache
-        return folder / f"{self.commit}.jsonl" if folder else None
+        """The file of the runs that were asked for the session's metrics.
+
+        A run may lack one: the commit does not know it, or the model has no value of it. Only the
+        file tells such a run from one that was not asked.
+        """
+        options = self._context.options
+        if not options.against_cache:
+            return None
+        asked = ",".join(sorted(set(options.metrics)))
+        suffix = f"-{hashlib.sha256(asked.encode()).hexdigest()[:12]}" if asked else ""
+        return options.against_cache / f"{self.commit}{suffix}.jsonl"
 
     def _place(self, cell: Cell, seed: int) -> _Place:
         plan = self._context.plan
@@ -163,13 +173,29 @@ class ReferenceSide:
     def _cached(self) -> tuple[dict[_Place, RunRecord], list[str]]:
         """The commit's runs in the cache, and a sentence if some are of an older version.
 
-        Those count as missing, as does a line that a killed session left incomplete.
+        Those count as missing, as do a line that a killed session left incomplete, and a run that
+        was not asked for one of the session's metrics.
         """
-        file = self._cache_file
+        own = self._cache_file
         found: dict[_Place, RunRecord] = {}
+        notes = []
+        asked = set(self._context.options.metrics)
+        for file in sorted(own.parent.glob(f"{self.commit}*.jsonl")) if own else ():
+            records, older = self._read_cache(file)
+            if older:
+                runs = f"{older} run{'s' * (older != 1)}"
+                notes.append(f"{file}: {runs} of an older version, left out")
+            for record in records:
+                if file == own or asked <= record.metrics.keys():
+                    found[_place_of(record)] = record
+        return found, notes
+
+    def _read_cache(self, file: Path) -> tuple[list[RunRecord], int]:
+        """The commit's runs in a file, and how many are of an older version."""
+        found = []
         older = 0
         try:
-            for line in record_lines(file) if file else ():
+            for line in record_lines(file):
                 if isinstance(line, TooOldError):
                     older += 1
                 elif isinstance(line, NotJsonError):
@@ -177,11 +203,10 @@ class ReferenceSide:
                 elif isinstance(line, UsageError):
                     raise UsageError(f"--against-cache: {line}; delete the file")
                 elif line.environment.commit == self.commit:
-                    found[_place_of(line)] = line
+                    found.append(line)
         except OSError as error:
             raise UsageError(f"--against-cache: {error.strerror}: {file}") from None
-        runs = f"{older} run{'s' * (older != 1)}"
-        return found, [f"{file}: {runs} of an older version, left out"] if older else []
+        return found, older
 
 
 def _place_of(record: RunRecord) -> _Place:

@@ -10,7 +10,7 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.suite.reference_side import ReferenceSide
 from stn_core.suite.worktree import find_commit, reference_code
-from tests.examples import record
+from tests.examples import CELL, DATA_HASH, environment, record
 from tests.suite.sessions import git
 from tests.suite.test_other_repository import MODELS
 from tests.suite.test_other_repository import repository as repository
@@ -63,12 +63,54 @@ def cached(tmp_path):
 
     def read(*lines):
         file.write_text("\n".join(lines))
-        options = SimpleNamespace(against_cache=tmp_path)
+        options = SimpleNamespace(against_cache=tmp_path, metrics=())
         side = ReferenceSide(SimpleNamespace(options=options))
         side.commit = commit
         return side.check_cache()
 
     return read
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A function that asks for a run and its metrics in a session of its own: whether the commit's
+    code, which knows some metrics, trained it."""
+    known = {"macro_auc": 0.9, "invariance": 0.8}
+
+    def ask(*metrics):
+        options = SimpleNamespace(against_cache=tmp_path, metrics=metrics, results=tmp_path / "now")
+        plan = SimpleNamespace(data_hashes={CELL.dataset: DATA_HASH})
+        side = ReferenceSide(SimpleNamespace(options=options, plan=plan, settings=None))
+        side.commit, side._version = "c" * 40, "0.1.0"
+        side._environment_key = environment().key()
+        here = environment(commit=side.commit)
+        asked = []
+
+        def run(tasks):
+            asked.extend(tasks)
+            measured = {name: known[name] for name in metrics if name in known}
+            yield SimpleNamespace(record=record(0, environment=here, metrics=measured))
+
+        side._engine = SimpleNamespace(run=run)
+        options.results.mkdir(exist_ok=True)
+        list(side.train([(CELL, 0)]))
+        return bool(asked)
+
+    return ask
+
+
+def test_a_cached_run_that_was_not_asked_for_a_metric_is_trained_again(trained):
+    assert trained()
+    assert trained("macro_auc")
+    assert not trained()
+    assert not trained("macro_auc")
+    assert trained("macro_auc", "invariance")
+    assert not trained("invariance")
+
+
+def test_a_metric_that_the_commit_has_no_value_of_is_asked_for_once(trained):
+    assert [trained("macro_auc", "of_today") for _ in range(3)] == [True, False, False]
+    assert not trained("macro_auc")
 
 
 def test_cached_runs_of_an_older_version_are_left_out_and_said(cached):
