@@ -28,7 +28,7 @@ from stn_core.session.file_names import EVIDENCE_FILE, file_stem
 from stn_core.suite.claims import ClaimEntry, claim_entries, write_claims
 from stn_core.suite.command_line import CommandLine
 from stn_core.suite.process_context import context_of
-from stn_core.suite.session_options import import_users_modules
+from stn_core.suite.session_options import CLAIMS_GO_ON, import_users_modules
 from stn_core.suite.time_limit import TimeLimit
 
 if TYPE_CHECKING:
@@ -116,16 +116,20 @@ class ClaimsSession:
         file: of the claims.
 
     Raises:
-        UsageError: the file, or what is stored, cannot be read; or --train is not possible.
+        UsageError: the file, or what is stored, cannot be read; or --train or --resume is not
+            possible.
     """
 
     def __init__(self, config: pytest.Config, file: Path) -> None:
         import_users_modules(config)
         self._config = config
         self._context = context_of(config)
+        given = CommandLine(config)
+        if given["resume"] and given.asks_for_claims:
+            raise UsageError(self._context.spell(CLAIMS_GO_ON))
         self._claims = read_claims(file)
         self._evidence = self._context.options.baselines.with_name(EVIDENCE_FILE)
-        self._trains = bool(CommandLine(config)["train"])
+        self._trains = bool(given["train"])
         self._tried: set[tuple[str, int]] = set()
         self._read: tuple[object, Stored] | None = None
         self._found: tuple[Stored, list[JudgedClaim]] | None = None

@@ -18,6 +18,8 @@ from stn_core.suite.command_line import CommandLine
 from stn_core.suite.options import OPTIONS
 from stn_core.suite.session_paths import records_files, results_folder, resumed_folder
 
+CLAIMS_GO_ON = "--resume: claims go on by themselves: give the same command without it"
+
 
 @dataclass(frozen=True)
 class SuiteOptions:
@@ -209,6 +211,8 @@ def check_together(given: CommandLine) -> None:
     Recipe().replace(_overrides(given))
     _cells(given)
     records_files(given)
+    if given["train"]:
+        _check_train(given)
     if given["resume"]:
         resumed_folder(given)
     if given["update-digests"]:
@@ -223,8 +227,6 @@ def check_together(given: CommandLine) -> None:
         _check_tensorboard(given)
     if given["against"]:
         _check_against(given)
-    if given["train"]:
-        _check_train(given)
     if given["drop-vanished"]:
         _check_drop(given)
     baselines = given.path("baselines")
@@ -267,6 +269,8 @@ def _check_train(given: CommandLine) -> None:
             raise UsageError(f"--train trains in this session's own processes; drop --{name}")
     if not given.asks_for_claims:
         raise UsageError("--train trains what claims lack: add -m claims, or leave it out")
+    if given["resume"]:
+        raise UsageError(CLAIMS_GO_ON)
 
 
 def _is_search(given: CommandLine) -> bool:

@@ -224,6 +224,21 @@ def test_another_repository_is_told_so_in_its_own_spelling(pytester, run_here):
     session.stderr.fnmatch_lines(["ERROR: --stn-train trains what claims lack: add -m claims*"])
 
 
+@pytest.mark.parametrize("train", [(), ("--train",)], ids=["judge", "train"])
+def test_claims_are_not_resumed(claims, bench, pytester, train):
+    _, folder = claims(CLAIM)
+    earlier = folder.with_name("earlier")
+    earlier.mkdir()
+    (earlier / "session.json").write_text('{"number": 1, "version": 1}')
+    session = bench("benchmarks/test_claims.py", "-m", "claims", *train, "--resume", "last")
+    assert session.ret != 0
+    shown = session.outlines + session.errlines
+    line = "--resume: claims go on by themselves: give the same command without it"
+    assert line in [one.removeprefix("ERROR: ").removeprefix("E   ").strip() for one in shown]
+    assert not any("Traceback" in one for one in shown)
+    assert [path.name for path in earlier.iterdir()] == ["session.json"]
+
+
 SIDES = ("cnn", "stn")
 SEEDS = (0, 1, 2)
 
