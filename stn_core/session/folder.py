@@ -75,6 +75,17 @@ def hold_folder(folder: Path) -> BaseFileLock:
     return lock
 
 
+def discard_locks(folder: Path) -> None:
+    """Remove the hidden locks by which a session's processes took turns, once they have ended.
+
+    Args:
+        folder: of the session.
+    """
+    for lock in folder.glob(".*.lock"):
+        with contextlib.suppress(OSError):  # a lock that stays is only untidy
+            lock.unlink()
+
+
 def discard_folder(folder: Path, *, with_parent: bool) -> None:
     """Take a folder away that was made for a session in which nothing was selected.
 

@@ -16,7 +16,7 @@ from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import PassedSession, known_digests, read_digests
 from stn_core.gate.judge import Judge
 from stn_core.session.file_names import EVIDENCE_FILE, lock_of
-from stn_core.session.folder import claim_folder, hold_folder
+from stn_core.session.folder import claim_folder, discard_locks, hold_folder
 from stn_core.session.records import RunRecord
 from stn_core.session.store import SessionStore, read_for_judging
 from stn_core.suite.agreement import Agreed, Agreement
@@ -149,6 +149,8 @@ class SessionContext:
         compared."""
         if "reference" in vars(self) and self.reference:
             self.reference.close()
+        if self.made_folder and not self.is_worker:  # whose workers have ended
+            discard_locks(self.options.results)
         if self._lock:
             self._lock.release()
 

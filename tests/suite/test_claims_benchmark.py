@@ -14,6 +14,7 @@ from stn_core.session.budgets import get_budget
 from stn_core.session.evidence import read_evidence
 from stn_core.suite.claims_session import missing_runs
 from tests.examples import record
+from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import MODELS, select
 
 pytest_plugins = ["pytester"]
@@ -167,6 +168,14 @@ def test_a_run_that_failed_is_said_though_the_time_is_over(claims, monkeypatch):
     shown = session.stdout.str()
     assert "brief/digits/fragile, seed 0: crashed: RuntimeError: made of glass" in shown
     assert "runs not started: --minutes 1" in shown
+
+
+@pytest.mark.parametrize("n", IN_ONE_PROCESS_AND_WITH_WORKERS)
+def test_no_lock_of_its_processes_is_left(claims, pytester, n):
+    _, folder = claims(CLAIM, "--train", "--seeds", "1", *n)
+    assert len(read_evidence(pytester.path / "evidence.jsonl.gz")) == 2
+    assert (folder / "claims.html").exists()
+    assert not list(folder.glob(".*"))
 
 
 def test_no_run_starts_when_the_time_is_over(claims, pytester, monkeypatch):
