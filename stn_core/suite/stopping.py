@@ -76,9 +76,18 @@ class Stopping:
         # one.
         elif time.monotonic() - self._raised_at > SECONDS_TO_STOP:
             self._stopped_by, self._raised_at = number, time.monotonic()
-            if number == signal.SIGTERM:
-                raise StoppedBySignal("by SIGTERM")
-            raise KeyboardInterrupt
+            self._raise()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Stop now if the exception was lost, as Python loses those raised in `__del__`."""
+        if self._stopped_by is not None and not self._is_ending:
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._stopped_by == signal.SIGTERM:
+            raise StoppedBySignal("by SIGTERM")
+        raise KeyboardInterrupt
 
     def _answer_at_the_end(self, number: int) -> None:
         if self._was_told:

@@ -161,6 +161,28 @@ def test_a_stopped_session_says_what_came_back_and_how_to_go_on(stopped, pyteste
     assert (folder / "table.md").exists()
 
 
+STOPPED_WHERE_PYTHON_DROPS_EXCEPTIONS = """
+import signal
+
+class Dropped:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        Dropped()
+"""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_whose_exception_is_lost_stops_the_session_before_its_next_cell(bench, pytester):
+    pytester.makeconftest(STOPPED_WHERE_PYTHON_DROPS_EXCEPTIONS)
+    options = ("-W", "ignore::pytest.PytestUnraisableExceptionWarning")
+    result = bench(*select("tiny", "small"), "--seeds", "1", *options, no_reraise_ctrlc=True)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["2 cells, 1 run: 1 MISSING, 1 NEW"])
+
+
 def test_a_second_ctrl_c_is_answered_and_the_summary_is_written(stopped, capfd):
     stopped("SIGINT", times=1).stdout.fnmatch_lines(["2 cells, 1 run: 1 MISSING, 1 NEW"])
     assert "the summary is being written; once more ends" in capfd.readouterr().err
