@@ -171,6 +171,8 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A job in the background of a shell ignores it, and its children do.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -224,7 +226,7 @@ def test_an_interrupted_session_is_resumed(cluster: Loopback, project: Path, alo
     wait_for_records(session, project / "again", 3)
     session.send_signal(signal.SIGINT)
     said, _ = session.communicate(timeout=60)
-    assert session.returncode == pytest.ExitCode.INTERRUPTED
+    assert session.returncode == pytest.ExitCode.INTERRUPTED, said
     assert "results, budget smoke" in said
     assert "--resume last trains what is missing" in said
     (folder,) = (project / "again").iterdir()
