@@ -11,7 +11,7 @@ ARGS :=
 RESULTS :=
 # A cell that passed here once, from a clean checkout, is recognised after one seed. CI jobs name a
 # cache of their own.
-REMEMBER := $(if $(CI),,--digest-cache .cache/digests.json --update-digests)
+REMEMBER := $(if $(CI),,--digest-cache .stn/digests.json --update-digests)
 UPGRADE :=
 # With it, each process would compile torch's files again, which takes longer than training a small
 # model.

@@ -88,6 +88,29 @@ def test_a_fresh_checkout_takes_the_options_of_a_workflow(
     assert not (checkout / "results").exists()
 
 
+def test_what_make_bench_remembers_is_ignored_by_git_and_emptied_by_no_other_tool(checkout):
+    command = subprocess.run(
+        ["make", "--dry-run", "bench", "CI="],
+        check=True,
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+    ).stdout
+    folder, file = command.split("--digest-cache ")[1].split()[0].split("/")
+    assert file == "digests.json"
+    assert f"{folder}/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert folder != ".cache"  # which the site's builder removes
+
+
+def test_what_a_job_remembers_lies_outside_of_the_checkout():
+    """Files that git does not know make it dirty, and a dirty checkout leaves no digest."""
+    for path in (REPOSITORY / "action.yml", *WORKFLOWS):
+        for place in re.findall(r"^ +STN_\w+_CACHE: (.+)$", path.read_text(), re.MULTILINE):
+            assert place.startswith("${{ runner.temp }}/"), path.name
+    kept = re.findall(r"^ +path: (.+)$", (REPOSITORY / "action.yml").read_text(), re.MULTILINE)
+    assert kept == ["${{ runner.temp }}/stn"] * 2 + ["results/"]
+
+
 def test_the_workflow_that_may_write_runs_no_code_of_a_pull_request():
     (comment,) = (path for path in WORKFLOWS if path.stem == "comment")
     text = comment.read_text()
