@@ -232,7 +232,10 @@ def test_a_python_block_runs(block: Code, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(GIVEN, vars(module))
     code = compile(block.source, f"{block.page.name}-{block.number}", "exec", dont_inherit=True)
-    exec(code, vars(module))  # raises what the block raises, failed assertions included
+    try:
+        exec(code, vars(module))
+    except Exception as error:
+        pytest.fail(f"{block.page.name}: {type(error).__name__}: {error}")
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: page.stem)

@@ -176,8 +176,8 @@ def _check_takes(model: nn.Module, in_shape: ImageShape) -> None:
     try:
         with torch.no_grad():
             copy.deepcopy(model).to("meta").eval()(torch.empty(2, *in_shape, device="meta"))
-    except NotImplementedError:
-        return  # torch has no meta kernel for some operations; the first batch shows what is wrong
+    except NotImplementedError:  # torch's, for operations without a meta kernel
+        return  # nothing is known of the images; the first batch shows what is wrong
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"it does not take images of {in_shape}: {reason}") from error

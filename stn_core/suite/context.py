@@ -23,9 +23,9 @@ from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.command_line import XDIST_SESSION
 from stn_core.suite.judging import fitting_records
-from stn_core.suite.options import respelled
 from stn_core.suite.plan import Plan
 from stn_core.suite.session_options import SuiteOptions, read_options
+from stn_core.suite.spelling import respelled
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

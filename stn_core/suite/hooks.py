@@ -1,6 +1,7 @@
 """The hooks that a project can implement in its conftest.py or in a plugin.
 
-These are specifications: pytest never calls them, only their implementations.
+These are specifications: pytest never calls them, only their implementations. What they return is
+what a session does without any.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def pytest_stn_callbacks(config: pytest.Config) -> Sequence[Callback]:
     Returns:
         Callbacks; `stn_core.training.callbacks` says when each method is called.
     """
-    raise NotImplementedError
+    return ()
 
 
 @pytest.hookspec(firstresult=True)
@@ -44,4 +45,4 @@ def pytest_stn_engine(config: pytest.Config, surroundings: Surroundings) -> Engi
     Returns:
         An engine (`stn_core.engines.Engine`), or None to leave the choice to others.
     """
-    raise NotImplementedError
+    return None

@@ -7,7 +7,6 @@ package installed.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -305,7 +304,6 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
 }
 OPTIONS = {option.name: option for options in GROUPS.values() for option in options}
-_SPELLING = re.compile(rf"(?<![\w-])--({'|'.join(map(re.escape, OPTIONS))})(?![\w-])")
 
 
 def declare_options(parser: pytest.Parser, prefix: str) -> None:
@@ -325,28 +323,3 @@ def declare_options(parser: pytest.Parser, prefix: str) -> None:
         after = name
         for option in options:
             option.declare(group, prefix)
-
-
-def clash_line(error: Exception) -> str:
-    """What to do about an option that another plugin or a conftest.py has too; "" if it is not
-    ours.
-
-    Args:
-        error: what pytest or argparse says of it.
-    """
-    named = re.search(rf"--({PREFIX})?({'|'.join(map(re.escape, OPTIONS))})(?![\w-])", str(error))
-    if not named:
-        return ""
-    if named[1]:
-        return f"{named[0]} is an option of stn_core: give yours another name"
-    return (
-        f"{named[0]} is an option of {SHORT_NAMES_PLUGIN} and of another plugin or conftest.py:"
-        f" leave out '-p {SHORT_NAMES_PLUGIN}' and write --{PREFIX}{named[2]}, or rename the other"
-    )
-
-
-def respelled(text: str, config: pytest.Config) -> str:
-    """A message with the options in it spelled as the session offers them."""
-    if config.pluginmanager.hasplugin(SHORT_NAMES_PLUGIN):
-        return text
-    return _SPELLING.sub(rf"--{PREFIX}\1", text)

@@ -45,7 +45,7 @@ def pytest_load_initial_conftests() -> Generator[None, Any, Any]:
     try:
         return (yield)
     except Exception as error:
-        from stn_core.suite.options import clash_line
+        from stn_core.suite.spelling import clash_line
 
         line = clash_line(error)
         if not line:
@@ -56,7 +56,8 @@ def pytest_load_initial_conftests() -> Generator[None, Any, Any]:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options that were given; a mistake ends the session here, in one line."""
     from stn_core.suite.command_line import CommandLine
-    from stn_core.suite.options import CORE_MARKER, respelled
+    from stn_core.suite.options import CORE_MARKER
+    from stn_core.suite.spelling import respelled
 
     if not _has_marker(config, "core"):
         config.addinivalue_line("markers", CORE_MARKER)

@@ -24,7 +24,8 @@ def pytest_load_initial_conftests(
 
     The one that comes second clashes, and pytest shows a plugin's clash as a traceback.
     """
-    from stn_core.suite.options import clash_line, declare_options
+    from stn_core.suite.options import declare_options
+    from stn_core.suite.spelling import clash_line
 
     try:
         declare_options(parser, "")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from stn_core.suite.options import respelled
+from stn_core.suite.spelling import respelled
 
 SECONDS_TO_STOP = 1.0
 """Seconds that a worker has to finish writing before it is killed, which loses no finished run."""
