@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_core.errors import needs_extra
-from stn_core.gate.intervals import Difference, Spread, error_of_difference
+from stn_core.gate.intervals import MOST_SEEDS, Difference, Spread, error_of_difference
 from stn_core.gate.statistics import FloatArray, Values
 
 with needs_extra("suite"):
@@ -19,9 +19,6 @@ with needs_extra("suite"):
 
 CONFIDENCE = 0.95
 """The probability that all intervals of a dataset contain their true differences."""
-
-MOST_SEEDS = 1000
-"""Nobody trains more seeds than this to settle a pair."""
 
 _NODES = (1 - np.cos(np.pi * np.arange(8) / 7)) / 2
 """1 / degrees at which the studentized range is computed, Chebyshev's points: a polynomial through

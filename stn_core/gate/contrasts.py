@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stn_core.gate.intervals import Difference, Spread, margin
-
-MOST_SEEDS = 1000
-"""Nobody trains more seeds than this on each side to settle a claim."""
+from stn_core.gate.intervals import MOST_SEEDS, Difference, Spread, margin
 
 
 class Finding(enum.StrEnum):
@@ -76,14 +74,14 @@ def joint_finding(findings: Sequence[Finding]) -> Finding:
     return Finding.OPEN if Finding.OPEN in findings or not findings else Finding.HOLDS
 
 
-def seeds_that_would_tell(
+def seeds_to_decide(
     estimate: float,
     spreads: tuple[Spread, Spread],
     expectation: Expectation,
     level: float,
     unit: Callable[[float], float] = float,
 ) -> int | None:
-    """How many seeds on each side would decide, if estimate and spreads stayed as they are.
+    """How many seeds each side needs for a decision, if estimate and spreads stayed as they are.
 
     Args:
         estimate: the difference, on the scale of the spreads.
@@ -93,18 +91,17 @@ def seeds_that_would_tell(
         unit: from the scale of the spreads to the unit of the expectation; non-decreasing.
 
     Returns:
-        The smallest number from 2, None if `MOST_SEEDS` would not be enough.
+        The smallest sufficient number, at least 2; None if it is more than `MOST_SEEDS`.
     """
 
-    def tells(runs: int) -> bool:
+    def decides(runs: int) -> bool:
         first, second = (replace(spread, runs=runs) for spread in spreads)
         half = float(margin(first, second, level))
         ends = Difference(estimate, estimate - half, estimate + half).mapped(unit)
         return expectation.finding(ends) is not Finding.OPEN
 
     numbers = np.unique(np.geomspace(2, MOST_SEEDS, 200).astype(int)).tolist()
-    enough = [runs for runs in numbers if tells(runs)]
-    if not enough:
-        return None
-    below = max((runs for runs in numbers if runs < enough[0]), default=1)
-    return next(runs for runs in range(below + 1, enough[0] + 1) if tells(runs))
+    for below, runs in itertools.pairwise([1, *numbers]):
+        if decides(runs):
+            return next(fewer for fewer in range(below + 1, runs + 1) if decides(fewer))
+    return None

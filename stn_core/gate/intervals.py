@@ -15,6 +15,9 @@ with needs_extra("suite"):
     import scipy  # its parts load when they are first used
 
 
+MOST_SEEDS = 1000
+"""Nobody trains more seeds of a model than this to settle a comparison."""
+
 MODERATED_FROM = 5
 """Samples of this many values or more are moderated. With 3 values per cell, 8.6 % of families of 9
 intervals at 0.05 / 9 each missed the true difference of 0, with 5 values 4.0 %, with 10 3.2 %

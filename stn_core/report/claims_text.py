@@ -114,8 +114,8 @@ def claim_difference(one: JudgedDifference) -> str:
     text = f"{versus}: {said}, n = {_seeds(one)}"
     if one.reason:
         text += f"; {one.reason}"
-    if one.wanted:
-        text += f"; {one.wanted} seeds per model would settle it"
+    if one.seeds_needed:
+        text += f"; {one.seeds_needed} seeds per model would settle it"
     return text
 
 

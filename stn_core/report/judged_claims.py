@@ -12,7 +12,7 @@ from stn_core.errors import needs_extra
 from stn_core.gate.contrasts import (
     Finding,
     joint_finding,
-    seeds_that_would_tell,
+    seeds_to_decide,
 )
 from stn_core.gate.intervals import Difference, Spread, margin
 from stn_core.gate.metrics import Metric
@@ -42,7 +42,7 @@ class JudgedDifference:
         finding: what the values say.
         difference: with its interval, in the metric's unit; None if nothing is known.
         seeds: how many runs each side has; (n, 0) against a number.
-        wanted: seeds a side that would decide an open one, None if unknown.
+        seeds_needed: on each side to decide an open one, None if unknown.
         reason: why nothing is known.
         values: of both sides, in the metric's own unit, for pictures.
     """
@@ -52,7 +52,7 @@ class JudgedDifference:
     finding: Finding
     difference: Difference | None = None
     seeds: tuple[int, int] = (0, 0)
-    wanted: int | None = None
+    seeds_needed: int | None = None
     reason: str = ""
     values: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
@@ -167,12 +167,12 @@ def _measured(
     half = float(margin(others, own, level))
     difference = Difference(estimate, estimate - half, estimate + half).mapped(unit)
     finding = contrast.expectation.finding(difference)
-    wanted = None
+    seeds_needed = None
     if finding is Finding.OPEN:
         expected = contrast.expectation
-        wanted = seeds_that_would_tell(estimate, (others, own), expected, level, unit)
+        seeds_needed = seeds_to_decide(estimate, (others, own), expected, level, unit)
     return JudgedDifference(
-        contrast, other, finding, difference, seeds, wanted, values=(values[0], values[1])
+        contrast, other, finding, difference, seeds, seeds_needed, values=(values[0], values[1])
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stn_core.gate.all_pairs import MOST_SEEDS, differences_of_all_pairs, seeds_to_settle
-from stn_core.gate.intervals import Spread, error_of_difference
+from stn_core.gate.all_pairs import differences_of_all_pairs, seeds_to_settle
+from stn_core.gate.intervals import MOST_SEEDS, Spread, error_of_difference
 from stn_core.gate.statistics import sampling_deviation
 from tests.nightly import mostly_nightly
 

@@ -14,7 +14,7 @@ from stn_core.gate.contrasts import (
     Expectation,
     Finding,
     joint_finding,
-    seeds_that_would_tell,
+    seeds_to_decide,
 )
 from stn_core.gate.intervals import Difference, Spread, difference_of_means
 
@@ -75,7 +75,7 @@ def test_all_parts_must_hold_and_one_that_does_not_decides():
 @pytest.mark.parametrize("estimate", [0.1, 0.5, -0.2])
 def test_so_many_seeds_settle_it_and_one_fewer_does_not(estimate):
     expectation = Expectation(HIGHER)
-    wanted = seeds_that_would_tell(estimate, (Spread(0.04, 5, 0.01),) * 2, expectation, 0.001)
+    wanted = seeds_to_decide(estimate, (Spread(0.04, 5, 0.01),) * 2, expectation, 0.001)
     assert wanted is not None
 
     def finding(runs: int) -> Finding:
@@ -90,5 +90,5 @@ def test_so_many_seeds_settle_it_and_one_fewer_does_not(estimate):
 
 def test_a_difference_of_nothing_is_never_settled_by_a_direction():
     spreads = (Spread(0.04, 5, 0.01),) * 2
-    assert seeds_that_would_tell(0.0, spreads, Expectation(HIGHER), 0.001) is None
-    assert seeds_that_would_tell(0.0, spreads, Expectation(EQUAL, margin=0.3), 0.001)
+    assert seeds_to_decide(0.0, spreads, Expectation(HIGHER), 0.001) is None
+    assert seeds_to_decide(0.0, spreads, Expectation(EQUAL, margin=0.3), 0.001)
