@@ -10,7 +10,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.judgement_files import read_group_judgements, read_judgements
-from stn_core.session.answers import Question, answering_records
+from stn_core.session.answers import answers_like_the_last
 from stn_core.session.artifacts import Artifacts
 from stn_core.session.file_names import JUDGEMENTS_FILE
 from stn_core.session.plan import Asked, read_asked
@@ -108,9 +108,7 @@ def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]
     Returns:
         A judgement of each cell, NEW and "not judged", and messages about runs that are left out.
     """
-    records = list(records)
-    last = {record.key: record for record in records}
-    by_key, left_out = answering_records(map(Question.answered_by, last.values()), records)
+    by_key, left_out = answers_like_the_last(records)
     judgements = [
         Judgement(key, Verdict.NEW, NOT_JUDGED, records=tuple(runs)) for key, runs in by_key.items()
     ]

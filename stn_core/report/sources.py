@@ -10,7 +10,7 @@ from typing import Any
 
 from stn_core.errors import UsageError, printable
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
-from stn_core.session.answers import Question, answering_records
+from stn_core.session.answers import answers_like_the_last
 from stn_core.session.cells import CellKey, split_key
 from stn_core.session.file_names import RECORDS_FILE
 from stn_core.session.plan import read_asked
@@ -154,8 +154,7 @@ def source_of_records(
     cells = []
     complaints = list(complaints)
     for device, on_device in sorted(by_device.items()):
-        last = {record.key: record for record in sorted(on_device, key=_is_evaluated)}
-        by_key, left_out = answering_records(map(Question.answered_by, last.values()), on_device)
+        by_key, left_out = answers_like_the_last(on_device, _is_evaluated)
         complaints += left_out
         for key, runs in sorted(by_key.items()):
             good = [run for run in runs if _is_evaluated(run)]

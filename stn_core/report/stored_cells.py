@@ -12,7 +12,7 @@ from stn_core.gate.baselines import BaselineRun, Baselines, baseline_run
 from stn_core.gate.intervals import Spread, moderated_spreads
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import sampling_deviation
-from stn_core.session.answers import Question, answering_records
+from stn_core.session.answers import answers_like_the_last
 from stn_core.session.cells import split_key
 from stn_core.session.records import RunRecord
 
@@ -87,9 +87,7 @@ def _complete_runs(records: Iterable[RunRecord]) -> Iterator[tuple[str, str, lis
         if record.status == "ok" and record.test_accuracy is not None and not record.is_search:
             by_device.setdefault(record.environment.device_type, []).append(record)
     for device, good in by_device.items():
-        last = {record.key: record for record in good}
-        by_key, _ = answering_records(map(Question.answered_by, last.values()), good)
-        for key, runs in by_key.items():
+        for key, runs in answers_like_the_last(good)[0].items():
             yield key, device, runs
 
 

@@ -7,7 +7,7 @@ read, so the last record of each cell decides which recipe, data and device coun
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stn_core.session.records import RunRecord
@@ -80,6 +80,23 @@ def answering_records(
         for key, others in not_asked.items()
     ]
     return {key: list(runs.values()) for key, runs in found.items()}, left_out
+
+
+def answers_like_the_last(
+    records: Iterable[RunRecord], is_preferred: Callable[[RunRecord], bool] = lambda record: True
+) -> tuple[dict[str, list[RunRecord]], list[str]]:
+    """The records of each cell that answer the same question as its last one; any seed and code.
+
+    Args:
+        records: in the order in which they were written.
+        is_preferred: the last record that is preferred decides, and any other only if none is.
+
+    Returns:
+        As `answering_records`.
+    """
+    records = list(records)
+    last = {record.key: record for record in sorted(records, key=is_preferred)}
+    return answering_records(map(Question.answered_by, last.values()), records)
 
 
 def _misfit(question: Question, record: RunRecord) -> str:

@@ -33,7 +33,7 @@ class ReferenceSide:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self.records: dict[str, list[RunRecord]] = {}
-        """The runs by cell; changed in place, because the judge holds the same object."""
+        """The runs by cell, the last one of a seed counts; the judge holds the same object."""
         self._engine: Reference | None = None
 
     @functools.cached_property
@@ -95,12 +95,11 @@ class ReferenceSide:
 
     def read(self) -> None:
         """Read again what all processes of the session have stored so far."""
-        found: dict[str, dict[int, RunRecord]] = {}
+        found: dict[str, list[RunRecord]] = {}
         for record in read_records(self._file, with_details=False)[0]:
             if record.environment.commit == self.commit:
-                found.setdefault(record.key, {})[record.seed] = record
-        for key, by_seed in found.items():
-            self.records[key] = list(by_seed.values())
+                found.setdefault(record.key, []).append(record)
+        self.records.update(found)
 
     def train(self, runs: Sequence[tuple[Cell, int]]) -> Iterator[RunRecord]:
         """Run cells' seeds with the commit's code, or take them from the cache.

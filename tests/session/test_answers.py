@@ -2,7 +2,7 @@
 
 import pytest
 
-from stn_core.session.answers import Question, answering_records
+from stn_core.session.answers import Question, answering_records, answers_like_the_last
 from tests.examples import CELL, environment, record
 
 
@@ -34,3 +34,18 @@ def test_a_seed_that_was_run_again_comes_where_it_was_run_last():
     runs = [record(0, 0.5), record(1), record(0, 0.6)]
     found, _ = answering_records([Question.answered_by(runs[0])], runs)
     assert found[CELL.key] == runs[1:]
+
+
+def test_the_last_record_of_each_cell_decides_which_others_answer():
+    other_cell = record(0, model="cnn")
+    runs = [record(0), record(1, recipe_hash="new"), other_cell, record(2, recipe_hash="new")]
+    found, left_out = answers_like_the_last(iter(runs))
+    assert found == {CELL.key: [runs[1], runs[3]], other_cell.key: [other_cell]}
+    assert len(left_out) == 1
+
+
+def test_a_preferred_record_decides_wherever_it_comes():
+    runs = [record(0, data_hash="old"), record(1), record(2, data_hash="new")]
+    for preferred, kept in (({0, 1}, [1]), ({0}, [0]), (set(), [2])):
+        found, _ = answers_like_the_last(runs, lambda run, seeds=preferred: run.seed in seeds)
+        assert [run.seed for run in found[CELL.key]] == kept
