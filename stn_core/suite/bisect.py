@@ -9,13 +9,10 @@ from collections.abc import Sequence
 import pytest
 
 from stn_core.gate.judgement import Verdict
+from stn_core.suite.command_arguments import run_pytest
 
 NOT_WORSE, WORSE, CANNOT_BE_JUDGED = 0, 1, 125
 """The exit statuses that git bisect knows: good, bad, skip."""
-
-_QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
-"""This process has imported the package before pytest starts, which a repository whose warnings are
-errors would end with."""
 
 
 class _Watcher:
@@ -47,7 +44,7 @@ def bisect(revision: str, arguments: Sequence[str]) -> int:
     watcher = _Watcher()
     options = ["-p", "stn_core.suite.plugin", f"--stn-against={revision}", "--stn-no-report"]
     try:
-        status = pytest.main([*_QUIET, *options, *arguments], plugins=[watcher])
+        status = run_pytest([*options, *arguments], [watcher])
     except Exception:  # a traceback's exit status is 1, which git would read as worse
         traceback.print_exc()
         return CANNOT_BE_JUDGED

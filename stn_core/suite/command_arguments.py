@@ -77,3 +77,15 @@ def import_given(given: argparse.Namespace) -> None:
         UsageError: there is no such module, or it fails to import.
     """
     import_models(read_imports(given.imports), Path.cwd())
+
+
+def run_pytest(arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
+    """Run pytest in this process; its exit status.
+
+    The package is imported already, and pytest warns that it can no longer rewrite its assertions.
+    That warning is ignored: where warnings are errors, it would end the session in a traceback.
+    """
+    import pytest
+
+    quiet = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*arguments, *quiet], plugins=plugins))

@@ -20,9 +20,13 @@ from stn_core.suite.command_arguments import (
     add_saved_model,
     as_path,
     complain,
+    run_pytest,
     show_path,
 )
 from stn_core.suite.compare_command import add_compare
+
+_ENDS_BISECTION = 128
+"""The first exit status at which ``git bisect run`` stops; below it, all but 0 and 125 are bad."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -31,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="stn",
         description="Reports of finished sessions, comparisons, claims, predictions and plans.",
     )
+    parser.set_defaults(status_if_it_fails=1)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_report(commands.add_parser("report", help="write the report of one or more sessions"))
     add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
@@ -44,8 +49,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 1 if anything that was asked for failed."""
+    """Run a command; 1 if anything that was asked for failed, except for ``stn bisect``."""
     given, rest = make_parser().parse_known_args(arguments)
+    failed: int = given.status_if_it_fails
     if rest and given.run not in (_plan, _bisect):
         make_parser().error(f"unrecognized arguments: {' '.join(rest)}")
     given.rest = rest
@@ -57,13 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UsageError as error:
         print(error, file=sys.stderr)
-        return 1
+        return failed
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return failed
     except OSError as error:  # of a file that the user named; others are handled by their readers
         print(printable(f"{error.filename}: {error.strerror}"), file=sys.stderr)
-        return 1
+        return failed
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130  # a shell's status for a command that Ctrl-C ended
@@ -226,16 +232,22 @@ def _history(given: argparse.Namespace) -> int:
 def _add_bisect(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Compare the code as it is with a good commit. The exit status is what 'git bisect run'"
-        " expects: 1 where it is worse, 0 where it is not, 125 where it cannot be judged."
+        " expects: 1 if it is worse, 0 if it is not, 125 if it cannot be judged. If the command"
+        f" itself is wrong, the status is {_ENDS_BISECTION}, which ends the bisection."
     )
-    parser.add_argument("revision", metavar="REV", help="a commit that is known to be good")
+    # Optional only for argparse, whose exit status for a missing argument git reads as worse.
+    parser.add_argument(
+        "revision", metavar="REV", nargs="?", help="a commit that is known to be good"
+    )
     parser.usage = "stn bisect REV [arguments of pytest]"
-    parser.set_defaults(run=_bisect)
+    parser.set_defaults(run=_bisect, status_if_it_fails=_ENDS_BISECTION)
 
 
 def _bisect(given: argparse.Namespace) -> int:
     from stn_core.suite.bisect import bisect
 
+    if given.revision is None:
+        raise UsageError("stn bisect: name a good commit: stn bisect REV [arguments of pytest]")
     return bisect(given.revision, given.rest)
 
 
@@ -245,6 +257,4 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 def _plan(given: argparse.Namespace) -> int:
     """Everything after the word goes to pytest: ``stn plan benchmarks -m core``."""
-    import pytest
-
-    return int(pytest.main(["--stn-plan", *given.rest]))
+    return run_pytest(["--stn-plan", *given.rest])

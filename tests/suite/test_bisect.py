@@ -7,6 +7,7 @@ import pytest
 from stn_core.gate.judgement import Verdict
 from stn_core.suite import bisect as module
 from stn_core.suite.bisect import CANNOT_BE_JUDGED, NOT_WORSE, WORSE, bisect
+from stn_core.suite.commands import main
 
 pytest_plugins = ["pytester"]
 
@@ -32,12 +33,11 @@ def test_a_commit_is_worse_not_worse_or_cannot_be_judged(monkeypatch, verdicts, 
 
     monkeypatch.setattr(module.pytest, "main", run)
     assert bisect("v1.0", ["-k", "stn"]) == said
-    ((*_, against, _, option, word),) = asked
+    ((*_, against, _, option, word, _, _),) = asked
     assert (against, option, word) == ("--stn-against=v1.0", "-k", "stn")
 
 
 def test_a_repository_whose_warnings_are_errors_is_judged(pytester):
-    """The command imports the package before pytest does, which pytest warns of."""
     pytester.makeini("[pytest]\nfilterwarnings = error")
     nothing = pytester.run(sys.executable, "-m", "stn_core", "bisect", "HEAD", "--collect-only")
     assert nothing.ret == CANNOT_BE_JUDGED
@@ -51,3 +51,9 @@ def test_a_session_that_breaks_down_says_nothing_of_the_commit(monkeypatch, caps
     monkeypatch.setattr(module.pytest, "main", broken)
     assert bisect("v1.0", []) == CANNOT_BE_JUDGED
     assert "a plugin is broken" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--collect-only"]])
+def test_without_a_commit_the_bisection_ends(arguments, capsys):
+    assert main(["bisect", *arguments]) >= 128
+    assert "name a good commit" in capsys.readouterr().err

@@ -14,6 +14,8 @@ from stn_core.suite.commands import main
 from tests.examples import baseline, environment, record
 from tests.platforms import needs_named_pipes
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -66,6 +68,14 @@ def test_ctrl_c_ends_it_in_a_word(here, monkeypatch, capsys):
     monkeypatch.setattr("stn_core.report.sources.read_source", interrupted)
     assert main(COMPARE) == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+def test_a_plan_is_shown_where_warnings_are_errors(pytester):
+    """The command imports the package before pytest does, which pytest warns of."""
+    pytester.makeini("[pytest]\nfilterwarnings = error")
+    result = pytester.run(sys.executable, "-m", "stn_core", "plan", "-W", "error")
+    result.stdout.fnmatch_lines(["*no tests collected*"])
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 def status_of(arguments):
