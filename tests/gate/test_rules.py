@@ -108,3 +108,9 @@ def test_a_baseline_without_the_metric_judges_the_others():
 def test_every_metric_that_gates_shares_the_level():
     more = dataclasses.replace(RULES, metrics=(RECALL, ERROR))
     assert more.level == pytest.approx(RULES.level / 2)
+
+
+def test_the_level_depends_on_the_matrix_and_on_what_is_judged():
+    rules = dataclasses.replace(RULES, matrix_size=18)
+    assert rules.level == pytest.approx(0.006 / 36)
+    assert dataclasses.replace(rules, gates_speed=True).level == pytest.approx(0.006 / 54)

@@ -1,0 +1,101 @@
+"""A cell whose runs repeat the stored ones needs no statistics: what counts as a repetition."""
+
+import dataclasses
+
+import numpy as np
+
+from stn_core.gate.judgement import Verdict
+from stn_core.session.metrics import MetricInfo
+from tests.examples import CELL, baseline, environment, record
+from tests.gate.judging import RULES, STORED, THREE, judge, runs, with_digests
+
+BY_SHARE = dataclasses.replace(RULES, metrics=(MetricInfo("invariance", floor=0.01),))
+
+
+def test_equal_digests_are_identical():
+    stored = with_digests(STORED)
+    assert judge(runs(0.95, 0.95, 0.95), stored).verdict is Verdict.IDENTICAL
+    changed = [*runs(0.95, 0.95), record(2, 0.95, digest="another")]
+    assert judge(changed, stored).verdict is Verdict.PASS
+
+
+def test_one_repeated_run_settles_a_cell_where_seeds_are_spent_one_by_one():
+    stored = with_digests(STORED)
+    assert judge([], stored, rules=RULES).seeds == (0,)
+    settled = judge(runs(0.95), stored, rules=RULES)
+    assert settled.verdict is Verdict.IDENTICAL
+    assert settled.difference_points is None  # one seed's luck is no difference
+    other_place = runs(0.95, environment=environment(instruction_set="AVX512"))
+    assert judge(other_place, stored, rules=RULES).seeds == (1, 2)
+
+
+def test_statistics_decide_where_identity_is_not_to_count():
+    rules = dataclasses.replace(RULES, settles_identical=False)
+    assert judge(runs(0.95), with_digests(STORED), rules=rules).seeds == (1, 2)
+
+
+def test_a_cached_digest_counts_like_a_stored_one():
+    place, fingerprint = environment().key(), STORED.fingerprint
+    cached = {(place, CELL.key, fingerprint, 0): "digest-0"}
+    assert judge(runs(0.95), rules=RULES, digests=cached).verdict is Verdict.IDENTICAL
+    elsewhere = {("another place", CELL.key, fingerprint, 0): "digest-0"}
+    assert judge(runs(0.95), rules=RULES, digests=elsewhere).seeds == (1, 2)
+
+
+def test_a_cached_digest_counts_only_against_the_baseline_it_passed_against():
+    cached = {(environment().key(), CELL.key, STORED.fingerprint, 0): "digest-0"}
+    higher = baseline(list(np.linspace(0.98, 0.99, 20)))
+    assert judge(runs(0.95), higher, rules=RULES, digests=cached).seeds == (1, 2)
+    worse = judge(runs(0.95, 0.95, 0.95), higher, rules=RULES, digests=cached)
+    assert worse.verdict is Verdict.REGRESSED
+
+
+def with_shares(stored, share, environment=None):
+    same = tuple(
+        dataclasses.replace(
+            run,
+            metrics={"invariance": share - 0.0001 * run.seed},
+            environment=environment or run.environment,
+        )
+        for run in stored.runs
+    )
+    return dataclasses.replace(stored, runs=same)
+
+
+def test_equal_digests_settle_nothing_where_a_judged_metric_differs():
+    stored = with_shares(with_digests(STORED), 0.9)
+    same, lost = (runs(0.95, metrics={"invariance": share}) for share in (0.9, 0.8))
+    assert judge(same, stored, rules=BY_SHARE).verdict is Verdict.IDENTICAL
+    assert judge(lost, stored, rules=BY_SHARE).seeds == (1, 2)
+    assert judge(lost, stored, rules=RULES).verdict is Verdict.IDENTICAL
+    lost = runs(0.95, 0.95, 0.95, metrics={"invariance": 0.8})
+    assert judge(lost, stored, rules=BY_SHARE).verdict is Verdict.REGRESSED
+
+
+def test_a_cached_digest_says_nothing_of_a_judged_metric():
+    stored = with_shares(STORED, 0.9, environment(instruction_set="AVX512").key())
+    cached = {(environment().key(), CELL.key, stored.fingerprint, 0): "digest-0"}
+    lost = runs(0.95, metrics={"invariance": 0.8})
+    assert judge(lost, stored, rules=RULES, digests=cached).verdict is Verdict.IDENTICAL
+    assert judge(lost, stored, rules=BY_SHARE, digests=cached).seeds == (1, 2)
+    without = {(environment().key(), CELL.key, STORED.fingerprint, 0): "digest-0"}
+    assert judge(lost, rules=BY_SHARE, digests=without).verdict is Verdict.IDENTICAL
+
+
+def test_a_run_without_a_digest_repeats_nothing():
+    blind = [record(seed, 0.95, digest=None) for seed in range(3)]
+    assert judge(blind[:1], rules=RULES).seeds == (1, 2)
+    assert judge(blind, rules=THREE).verdict is Verdict.PASS
+
+
+def test_speed_is_advice_unless_it_is_judged():
+    stored = with_digests(STORED)
+    slow = runs(0.95, 0.95, 0.95, train_seconds=2 * 2.0)
+    advised = judge(slow, stored, rules=RULES)
+    assert advised.verdict is Verdict.IDENTICAL
+    strict = dataclasses.replace(RULES, gates_speed=True)
+    assert judge(slow[:1], stored, rules=strict).seeds == (1, 2)
+    failed = judge(slow, stored, rules=strict)
+    assert failed.verdict is Verdict.REGRESSED
+    assert failed.message == "training took 2.00 times as long as stored"
+    assert judge(runs(0.95, 0.95, 0.95), stored, rules=strict).verdict is Verdict.IDENTICAL
