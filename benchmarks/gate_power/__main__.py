@@ -6,18 +6,19 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.gate_power.frontier import frontier
-from benchmarks.gate_power.tables import false_alarms, leaning, power
+from benchmarks.gate_power.tables import false_alarms, leaning, matrix_sizes, power
 
 TABLES: dict[str, Callable[[int], Iterator[str]]] = {
     "false-alarms": false_alarms,
     "power": power,
+    "matrix-sizes": matrix_sizes,
     "leaning": leaning,
     "frontier": frontier,
 }
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks.gate_power")
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
     help_text = "how many baselines to draw (default: 200)"

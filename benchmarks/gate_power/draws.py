@@ -25,13 +25,13 @@ class Drawn:
     fresh: np.ndarray
 
     def dropped(self, deviations: np.ndarray) -> Drawn:
-        """The same draws, where each cell is worse by so many of its standard deviations."""
+        """The same draws, where each cell is worse by this many of its standard deviations."""
         fresh = self.fresh.copy()
         fresh[0] += deviations * self.matrix.pool.deviations[0, self.matrix.columns]
         return Drawn(self.matrix, self.stored, fresh)
 
     def play(self, levels: Levels = OWN) -> Played:
-        """What this gate says of the sessions."""
+        """The sessions as this gate judges them."""
         return judge(self.matrix, self.stored, self.fresh, levels)
 
 
@@ -42,7 +42,7 @@ def draw(matrix: Matrix, rng: np.random.Generator, sessions: int) -> Drawn:
 
 
 def one_cell(matrix: Matrix, number: int) -> np.ndarray:
-    """One cell after the other, by the number of the baseline, (cells,)."""
+    """Marks one cell, (cells,): a different one for each baseline, in turn."""
     return np.arange(matrix.cells) == number % matrix.cells
 
 

@@ -1,4 +1,4 @@
-"""This gate beside others: at its own false-alarm rate, and at that of each of them."""
+"""This gate compared with others: at its own false-alarm rate, and at that of each other gate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Point:
         false: sessions that fail without a change.
         found: 2 and 3 deviations in one cell, by that cell's alarm or its groups', and everywhere,
             by any alarm.
-        seeds: spent on a cell without a change.
+        seeds: trained per cell without a change.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Point:
 
 
 Alarms = Callable[[Drawn], tuple[np.ndarray, np.ndarray, float]]
-"""Which cells alarm, (sessions, cells), whether a group does, (sessions,), and the seeds spent."""
+"""Which cells alarm, (sessions, cells), whether a group does, (sessions,), and seeds per cell."""
 
 
 def measure(name: str, alarms: Alarms, draws: Sequence[Drawn]) -> Point:
@@ -84,7 +84,7 @@ def peer(name: str) -> Alarms:
 
 
 def seeds_by_futility(draws: Sequence[Drawn]) -> dict[Levels, float]:
-    """What a cell without a change spends, by when the gate stops looking; later and later."""
+    """Seeds per cell without a change, by the limit for ending a test early, lowest limit first."""
     choices = [replace(OWN, futility=share / 10) for share in range(3, 10)]
     return {
         levels: float(np.mean([drawn.play(levels).seeds.mean() for drawn in draws]))
@@ -129,11 +129,11 @@ def frontier(baselines: int) -> Iterator[str]:
 
 
 def picture(own: Sequence[Point], patient: Sequence[Point], others: Sequence[Point]) -> None:
-    """False sessions against what is found of two deviations in one cell; area: seeds spent.
+    """False alarms, and drops of two deviations found in one cell; the area of a dot is its seeds.
 
     Args:
         own: this gate at its own rate, then at those of the others.
-        patient: the same where it spends nearly as many seeds as the other gate.
+        patient: the same, with nearly as many seeds as the other gate.
         others: the gates that it is compared with.
     """
     matplotlib.use("Agg")

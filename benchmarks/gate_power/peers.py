@@ -1,4 +1,4 @@
-"""Gates that others use, by their rules as these are published; each judges accuracy alone."""
+"""Other gates by their published rules; each judges accuracy alone."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def reference_test(seeds: int) -> Gate:
 
 
 def permutation_test(seeds: int) -> Gate:
-    """signaltest's: a one-sided permutation test of each cell's mean, Benjamini and Hochberg's rule
-    at 5 %."""
+    """signaltest's: a one-sided permutation test of each cell's mean, with Benjamini-Hochberg."""
 
     def alarms(drawn: Drawn, rng: np.random.Generator) -> np.ndarray:
         fresh = drawn.fresh[0, :seeds]
@@ -39,7 +38,7 @@ def permutation_test(seeds: int) -> Gate:
         both = np.concatenate([fresh, stored]).reshape(seeds + STORED, -1)
         orders = rng.permuted(np.tile(np.arange(len(both)), (PERMUTATIONS, 1)), axis=1)
         sums = (orders < seeds).astype(float) @ both
-        # The difference of the means rises with the sum of what counts as fresh. The least bit of
+        # The difference of the means rises with the sum of what counts as fresh. The last bit of
         # a sum depends on its order, and equal ones must count as equal.
         exceeds = np.sum(sums >= both[:seeds].sum(axis=0) - 1e-9, axis=0)
         p_values = (1 + exceeds) / (1 + PERMUTATIONS)
@@ -49,7 +48,7 @@ def permutation_test(seeds: int) -> Gate:
 
 
 def benjamini_hochberg(p_values: np.ndarray, rate: float) -> np.ndarray:
-    """Which are rejected, over the last axis."""
+    """Which hypotheses are rejected, over the last axis."""
     count = p_values.shape[-1]
     order = np.sort(p_values, axis=-1)
     below = order <= rate * np.arange(1, count + 1) / count
@@ -58,7 +57,7 @@ def benjamini_hochberg(p_values: np.ndarray, rate: float) -> np.ndarray:
 
 
 def tolerance(seeds: int, deviations: float) -> Gate:
-    """The mean may be so many of the stored values' standard deviations worse."""
+    """The mean may be worse by this many of the stored values' standard deviations."""
 
     def alarms(drawn: Drawn, rng: np.random.Generator) -> np.ndarray:
         stored = drawn.stored[0]
@@ -86,4 +85,4 @@ PEERS: dict[str, tuple[Gate, int]] = {
     "one-sided test of each cell, 10 seeds": (reference_test(10), 10),
     "two proportions, 1 seed": (two_proportions, 1),
 }
-"""Each with the seeds that it spends on a cell."""
+"""Each with the number of seeds that it trains per cell."""

@@ -8,6 +8,7 @@ from scipy import stats
 
 from benchmarks.gate_power.draws import Drawn, one_cell
 from benchmarks.gate_power.peers import benjamini_hochberg, permutation_test, reference_test
+from benchmarks.gate_power.tables import matrix_sizes
 from tests.gate.simulation import OWN, STORED, Matrix, real_pool
 
 SEEDS = 3
@@ -60,4 +61,22 @@ def test_more_level_never_fails_fewer_sessions():
     failed = [drawn.play(OWN.scaled(factor)).failed.sum() for factor in (1, 10, 100)]
     assert failed == sorted(failed)
     assert failed[0] < failed[-1]
-    assert one_cell(matrix, 19).nonzero()[0].tolist() == [1]
+
+
+def test_a_cell_alone_drops_in_turn():
+    matrix = Matrix(real_pool())
+    assert [one_cell(matrix, number).nonzero()[0].tolist() for number in (0, 17, 19)] == [
+        [0],
+        [17],
+        [1],
+    ]
+
+
+def test_a_row_of_the_table_of_sizes_counts_cells_alone():
+    """With a baseline each, only the extremes are certain: 5 deviations are found, 1 rarely."""
+    _, *rows = matrix_sizes(baselines=1)
+    shares = [[float(cell.strip(" %")) for cell in row.split("|")[2:-1]] for row in rows]
+    assert [len(row) for row in shares] == [4] * 4
+    for found in (0, 2):
+        assert shares[0][found] < 30
+        assert shares[-1][found] > 95
