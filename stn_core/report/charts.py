@@ -130,8 +130,7 @@ def difference_chart(differences: Sequence[tuple[str, Difference]]) -> Figure:
     """
     figure, axes = new_figure(WIDTH, 0.9 + 0.26 * len(differences))
     for place, (_, difference) in enumerate(differences):
-        told = difference.sign
-        colour = COLOURS[2] if told > 0 else COLOURS[1] if told < 0 else COLOURS[7]
+        colour = {1: COLOURS[2], -1: COLOURS[1], 0: COLOURS[7]}[difference.sign]
         ends = [[difference.estimate - difference.low], [difference.high - difference.estimate]]
         axes.errorbar(difference.estimate, place, xerr=ends, fmt="o", color=colour, markersize=4)
     axes.axvline(0, color=COLOURS[7], linewidth=0.8)

@@ -43,16 +43,16 @@ def write_claims_page(
         judged: the claims.
         page: the file.
         command: the command that writes this page.
-        command_of: what measures and judges the claim of an id alone, None where nothing does.
+        command_of: gives the command that measures and judges one claim, by its id; None for none.
 
     Raises:
         UsageError: it cannot be written.
     """
     draw = FigureFolder(None)
     with drawing_style():
-        claims = [_content(one, draw) for one in judged]
-    for claim in claims:
-        claim["command"] = command_of(claim["id"]) if command_of else ""
+        claims = [
+            _content(one, draw, command_of(one.claim.id) if command_of else "") for one in judged
+        ]
     content = render(
         "claims.html",
         title="what the literature says, tested",
@@ -65,13 +65,14 @@ def write_claims_page(
     write_output(page, content)
 
 
-def _content(one: JudgedClaim, draw: FigureFolder) -> dict[str, Any]:
+def _content(one: JudgedClaim, draw: FigureFolder, command: str) -> dict[str, Any]:
     return {
         "id": one.claim.id,
         "sentence": one.claim.sentence,
         "source": one.claim.source,
         "note": one.claim.note,
         "ways": [_way(one, way, draw) for way in one.ways],
+        "command": command,
     }
 
 

@@ -191,8 +191,8 @@ def pairs_page_rows(pairs: Sequence[ModelPair]) -> list[dict[str, Any]]:
 def pairs_answer(pairs: Sequence[ModelPair]) -> str:
     """The comparison in one sentence."""
     counts = collections.Counter(pair.finding for pair in pairs)
-    told = counts[PairFinding.BETTER] + counts[PairFinding.WORSE]
-    parts = [f"{told} of {counted(len(pairs), 'pair')} of models differ"]
+    differing = counts[PairFinding.BETTER] + counts[PairFinding.WORSE]
+    parts = [f"{differing} of {counted(len(pairs), 'pair')} of models differ"]
     for finding in (PairFinding.EQUIVALENT, PairFinding.NOT_DISTINGUISHABLE):
         if counts[finding]:
             parts.append(f"{counts[finding]} {'are' if counts[finding] > 1 else 'is'} {finding}")

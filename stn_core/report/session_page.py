@@ -66,19 +66,19 @@ def write_report(
     Raises:
         UsageError: none of the folders can be read, or the page cannot be written.
     """
-    sessions, unreadable = _readable(folders)
+    sessions, complaints = _readable(folders)
+    complaints += [complaint for session in sessions for complaint in session.complaints]
     comparisons, incomparable = _comparisons(sessions)
-    told = [complaint for session in sessions for complaint in session.complaints]
+    complaints += incomparable
     results = [_results(session, table if len(sessions) == 1 else None) for session in sessions]
     tasks = _tasks(results, draw)
     folder = FigureFolder(figures)
     cells, undrawn = draw_cells(tasks, figures, on_progress or (lambda done, count: None))
     folder.failures += undrawn
     with drawing_style():
-        complaints = [*unreadable, *told, *incomparable]
         content = build_page(results, cells, comparisons, complaints, folder)
     write_output(page, content)
-    return (*unreadable, *told, *incomparable, *folder.failures)
+    return (*complaints, *folder.failures)
 
 
 def _results(session: Session, table: ResultsTable | None) -> _Results:
@@ -145,28 +145,28 @@ def _comparisons(
     return comparisons, complaints
 
 
-def _pairs(session: Session) -> tuple[dict[str, list[ModelPair]], str]:
+def _pairs(session: Session) -> tuple[dict[str, list[ModelPair]], list[str]]:
     """The models of each budget and dataset against each other, where there is any interval.
 
     Returns:
-        The pairs by place, and a line that says how to see them if there are too many.
+        The pairs by place, and how to see them if there are too many for the page.
     """
     models = collections.Counter(split_key(j.key).place for j in session.judgements if j.records)
     count = sum(math.comb(number, 2) for number in models.values())
     if count > MOST_PAIRS:
         command = f"stn compare {session.folder} --models all"
-        return {}, f"{count:,} pairs of models are not compared here; {command} compares them"
+        return {}, [f"{count:,} pairs of models are not compared here; {command} compares them"]
     records = [record for judgement in session.judgements for record in judgement.records]
     try:
         pairs, _ = compare_models(source_of_records(session.folder, records))
     except UsageError:  # no dataset has two models that were evaluated
-        return {}, ""
+        return {}, []
     found: dict[str, list[ModelPair]] = {}
     for pair in pairs:
         if not math.isnan(pair.points.low):
             place = split_key(pair.first.key).place
             found.setdefault(str(place), []).append(pair)
-    return found, ""
+    return found, []
 
 
 def build_page(
@@ -189,7 +189,7 @@ def build_page(
     for cell in cells:
         by_place.setdefault(cell.place, []).append(cell)
     sessions = [one.session for one in results]
-    pairs, too_many = _pairs(sessions[0]) if len(sessions) == 1 else ({}, "")
+    pairs, lines = _pairs(sessions[0]) if len(sessions) == 1 else ({}, [])
     datasets = [
         {
             **section,
@@ -201,7 +201,7 @@ def build_page(
     return render(
         "report.html",
         title=" against ".join(session.name for session in sessions),
-        sessions=[_overview(one, [too_many] if too_many else []) for one in results],
+        sessions=[_overview(one, lines) for one in results],
         datasets=datasets,
         comparisons=[
             {"title": title, "rows": comparison_page_rows(pairs), "lines": comparison_lines(pairs)}
