@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from stn_core.suite.command_line import CommandLine
 from stn_core.suite.spelling import respelled
 
 SECONDS_TO_STOP = 1.0
@@ -91,7 +92,9 @@ class Stopping:
 
     def _answer_at_the_end(self, number: int) -> None:
         if self._was_told:
-            line = "stopped without a summary; to go on from the finished runs: --resume last"
+            claims = CommandLine(self._config).asks_for_claims
+            again = "the same command" if claims else "--resume last"
+            line = f"stopped without a summary; to go on from the finished runs: {again}"
             _say(respelled(line, self._config))
             os._exit(128 + number)
         self._was_told = True

@@ -141,9 +141,10 @@ def pytest_sessionfinish():
 def stopped(bench, pytester):
     """Run a session that is sent a signal after its first cell, and Ctrl-C while it is judged."""
 
-    def run(first, times=0):
+    def run(first, times=0, arguments=()):
         pytester.makeconftest(STOPPED_AFTER_A_CELL.format(first=first, times=times))
-        result = bench(*select("tiny", "small"), "--seeds", "1", no_reraise_ctrlc=True)
+        cells = (*select("tiny", "small"), "--seeds", "1")
+        result = bench(*cells, *arguments, no_reraise_ctrlc=True)
         result.stdout.no_fnmatch_line("*Traceback*")
         return result
 
@@ -188,12 +189,19 @@ def test_a_second_ctrl_c_is_answered_and_the_summary_is_written(stopped, capfd):
     assert "the summary is being written; once more ends" in capfd.readouterr().err
 
 
-def test_a_third_one_ends_the_session_in_a_line(stopped, pytester, capfd, monkeypatch):
+@pytest.mark.parametrize(
+    ("arguments", "again"),
+    [((), "--resume last"), (("-m", "claims or not claims"), "the same command")],
+    ids=["cells", "claims"],
+)
+def test_a_third_one_ends_the_session_in_a_line(
+    stopped, pytester, capfd, monkeypatch, arguments, again
+):
     ended = []
     monkeypatch.setattr("stn_core.suite.stopping.os._exit", ended.append)
-    stopped("SIGTERM", times=2)
+    stopped("SIGTERM", times=2, arguments=arguments)
     assert ended == [128 + signal.SIGINT]
-    assert "to go on from the finished runs: --resume last" in capfd.readouterr().err
+    assert f"to go on from the finished runs: {again}\n" in capfd.readouterr().err
     (records,) = pytester.path.glob("results/*/records.jsonl")
     assert records.read_text().count("\n") == 1
 
