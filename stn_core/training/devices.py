@@ -15,10 +15,8 @@ if sys.platform != "win32":
 
 MEMORY_PER_TRAINING = 8 * 2**30
 """Bytes of a card to reserve for each of several trainings. Of the full cells on MNIST,
-Fashion-MNIST
-and CIFAR-10 the ViT allocates the most, 1.2 GiB beside its CUDA context (H200, n = 5, 2026-11-28);
-the
-rest is for photographs."""
+Fashion-MNIST and CIFAR-10 the ViT allocates the most, 1.2 GiB beside its CUDA context (H200, n = 5,
+2026-11-28); the rest is for photographs."""
 
 
 def resolve_device(name: str, worker: int = 0) -> torch.device:
