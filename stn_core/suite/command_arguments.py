@@ -20,6 +20,14 @@ def as_path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def as_existing_path(text: str) -> Path:
+    """A path that must exist, unlike an option's default."""
+    path = as_path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
 def complain(complaints: Sequence[str]) -> None:
     """Print messages to standard error, a line each."""
     for complaint in complaints:
@@ -40,7 +48,7 @@ def add_baselines(parser: argparse._ActionsContainer, default: str = "baselines.
     """Add the option that names a file of stored values; its help gives `default` as it is."""
     parser.add_argument(
         "--baselines",
-        type=as_path,
+        type=as_existing_path,
         default=Path("baselines.json"),
         help=f"the baselines file (default: {default})",
     )

@@ -18,6 +18,7 @@ from stn_core.suite.command_arguments import (
     add_imports,
     add_out,
     add_saved_model,
+    as_existing_path,
     as_path,
     complain,
     run_pytest,
@@ -121,7 +122,7 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
     add_baselines(parser)
     parser.add_argument(
         "--evidence",
-        type=as_path,
+        type=as_existing_path,
         default=Path("evidence.jsonl.gz"),
         help="a file of complete records (default: evidence.jsonl.gz, if there is one)",
     )

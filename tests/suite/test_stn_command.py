@@ -104,6 +104,20 @@ def test_a_name_that_no_file_can_have_is_one_line(here, arguments, capsys):
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"{too_long}: File name too long")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["history", "baselines.json", "--baselines", "typo"],
+        ["claims", "claims.toml", "--baselines", "typo"],
+        ["claims", "claims.toml", "--evidence", "typo"],
+    ],
+)
+def test_a_file_that_was_named_must_exist(here, arguments, capsys):
+    assert status_of(arguments) not in (0, None)
+    assert "there is no file typo" in capsys.readouterr().err
+    assert status_of(arguments[:2]) == 0
+
+
 @needs_named_pipes
 @pytest.mark.parametrize(
     "arguments",
