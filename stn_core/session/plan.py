@@ -28,6 +28,7 @@ class Asked:
         looks: after how many seeds a cell is looked at.
         baselines: the file that judged it.
         notes: how a user's own files became datasets, and which models were left out.
+        left_out: why cells were left out of the matrix, by key.
     """
 
     command: list[str] = field(default_factory=list)
@@ -36,6 +37,7 @@ class Asked:
     looks: list[int] = field(default_factory=list)
     baselines: str = "baselines.json"
     notes: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def record_files(self) -> tuple[Path, ...]:

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stn_core.datasets import check_dataset, is_dataset, list_datasets
@@ -25,6 +26,7 @@ from stn_core.models.variants import parse_variant, variant_name
 from stn_core.registry import split_names
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell, CellKey, split_key
+from stn_core.session.plan import read_asked
 from stn_core.suite.cells_file import CellEntry
 from stn_core.suite.session_options import SuiteOptions
 
@@ -34,29 +36,39 @@ PHOTOGRAPH = (3, 224, 224)
 """The shape of images that nearly every model of another library takes."""
 
 
-def plan_cells(options: SuiteOptions, say: Callable[[str], None] = lambda line: None) -> list[Cell]:
+def plan_cells(options: SuiteOptions) -> tuple[list[Cell], dict[str, str]]:
     """Every cell of the matrix, after checking that each dataset is there.
+
+    With --from-records, cells can be judged without data; what the sessions that made the records
+    left out is left out again.
 
     Args:
         options: the session's.
-        say: called with a line for each model that is left out.
+
+    Returns:
+        The cells, and why others are left out, by key.
 
     Raises:
         UsageError: a dataset is unknown or missing.
     """
     wanted = _listed_cells(options) if options.cells else _all_cells(options)
-    unsuitable: dict[str, dict[str, str]] = {}
-    if not options.from_records:  # whose cells can be judged without data
-        for dataset in options.datasets:
-            shape = check_dataset(dataset, options.data_root, options.download, options.image_size)
-            models = [cell.model for cell in wanted if cell.dataset == dataset]
-            if dataset in list_datasets():  # the models of this package say what they fit
-                models = [name for name in models if is_of_library(name)]
-            left_out = unsuitable_models(models, shape) if shape else {}
-            for reason in left_out.values():
-                say(f"left out on {dataset}: {reason}")
-            unsuitable[dataset] = left_out
-    return [cell for cell in wanted if cell.model not in unsuitable.get(cell.dataset, {})]
+    earlier = [read_asked(file.parent)[0].left_out for file in options.from_records]
+    known = ChainMap(*earlier) if earlier else _unsuitable_cells(options, wanted)
+    left_out = {cell.key: known[cell.key] for cell in wanted if cell.key in known}
+    return [cell for cell in wanted if cell.key not in left_out], left_out
+
+
+def _unsuitable_cells(options: SuiteOptions, wanted: Sequence[Cell]) -> dict[str, str]:
+    """Why models cannot be built for the images of a dataset, by the cell's key."""
+    reasons: dict[str, str] = {}
+    for dataset in options.datasets:
+        shape = check_dataset(dataset, options.data_root, options.download, options.image_size)
+        keys = {cell.model: cell.key for cell in wanted if cell.dataset == dataset}
+        if dataset in list_datasets():  # the models of this package say what they fit
+            keys = {name: key for name, key in keys.items() if is_of_library(name)}
+        unsuitable = unsuitable_models(list(keys), shape) if shape else {}
+        reasons |= {keys[name]: reason for name, reason in unsuitable.items()}
+    return reasons
 
 
 def _all_cells(options: SuiteOptions) -> list[Cell]:

@@ -31,6 +31,7 @@ class Plan:
         data_hashes: by dataset; "" if the data were not read.
         vanished: why cells that have a baseline no longer exist, by key.
         notes: how a user's own files became datasets, and which models were left out of the matrix.
+        left_out: why cells were left out of the matrix, by key.
         groups: cells of the whole matrix that are also judged together, by the group's name.
         against, against_commit: the commit to compare with, as the user named it and in 40 digits;
             "" if baselines are used.
@@ -44,6 +45,7 @@ class Plan:
     data_hashes: Mapping[str, str]
     vanished: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)
     against: str = ""
     against_commit: str = ""

@@ -18,7 +18,7 @@ from stn_core.gate.metrics import MIN_DROP_POINTS
 from stn_core.gate.rules import Rules
 from stn_core.report.session_words import remarks
 from stn_core.session.budgets import get_budget
-from stn_core.session.cells import Cell
+from stn_core.session.cells import Cell, split_key
 from stn_core.session.file_names import EMPTY_SHARD_FILE
 from stn_core.suite.checkout import git_failure
 from stn_core.suite.judging import describe_records, judge_untrained
@@ -81,8 +81,10 @@ class Planning:
         options = context.options
         if options.resumes:
             check_resumed(options.results, options, context.device.partition(":")[0])
-        notes: list[str] = []
-        cells = matrix.plan_cells(options, notes.append)
+        cells, left_out = matrix.plan_cells(options)
+        notes = [
+            f"left out on {split_key(key).dataset}: {reason}" for key, reason in left_out.items()
+        ]
         device, data_hashes = self._device_and_data(notes)
         notes += context.digest_cache[1]
         if not context.only_plans:
@@ -122,6 +124,7 @@ class Planning:
                 else matrix.vanished_cells(options, context.stored)
             ),
             notes=tuple(notes),
+            left_out=left_out,
             groups=groups,
             against=options.against,
             against_commit=against,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stn_core.errors import TooOldError, UsageError
+from stn_core.report.text_table import counted
 from stn_core.schema import NotJsonError
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import REFERENCE_FILE
@@ -182,7 +183,7 @@ class ReferenceSide:
         for file in sorted(own.parent.glob(f"{self.commit}*.jsonl")) if own else ():
             records, older = self._read_cache(file)
             if older:
-                runs = f"{older} run{'s' * (older != 1)}"
+                runs = counted(older, "run")
                 notes.append(f"{file}: {runs} of an older version, left out")
             for record in records:
                 if file == own or asked <= record.metrics.keys():

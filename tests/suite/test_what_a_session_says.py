@@ -1,5 +1,7 @@
 """What a session says of a user's own data, and of models that do not fit them: once, wherever."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,20 @@ def test_a_plan_names_what_is_left_out(bench, own_data):
     result = bench(*DATA, "--model", "tiny,stn", "--plan")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["left out on mine: *stn*", "*tiny*"])
+
+
+def test_what_is_left_out_is_not_missing_where_only_records_are_judged(pytester, bench, own_data):
+    """Also where another session, which was asked for other models, left out others."""
+    for models in ("tiny,stn", "small,stn_tps"):
+        assert bench(*DATA, "--model", models).ret == 0
+    folders = ",".join(map(str, sorted((pytester.path / "results").iterdir())))
+    shutil.rmtree(pytester.path / "data")
+    models = ("--dataset", "mine", "--model", "tiny,small,stn,stn_tps", "--seeds", "1")
+    judged = bench(*models, "--epochs", "1", "--from-records", folders)
+    assert judged.ret == 0
+    judged.stdout.fnmatch_lines_random(
+        ["left out on mine: *'stn'*", "left out on mine: *'stn_tps'*", "2 cells, 2 runs: 2 NEW"]
+    )
 
 
 def test_a_librarys_model_that_cannot_take_a_registered_dataset_is_left_out(bench):
