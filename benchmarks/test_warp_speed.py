@@ -1,7 +1,7 @@
 """Time and memory of every warp's grid, forward and backward; CPAB beside a plain integrator.
 
 Nothing here is judged. The plain integrator is Euler's method with the 50 steps that CPAB
-implementations usually take. It finds every point's triangle anew at each of them, with the same
+implementations usually take. It finds every point's triangle again at each of them, with the same
 code and from the same table of affine fields, which is made once. So the pair compares two schemes
 and CPAB's way of keeping little memory. At velocities of standard deviation 0.2, as here, Euler's
 is off by up to 5.3e-3 of the image's width where CPAB is by up to 3.2e-6 (see its docstring).

@@ -57,7 +57,9 @@ def committed_list() -> str:
         return answer.stdout.strip()
 
     if git("status", "--porcelain", "--", str(LIST)):
-        raise UsageError(f"commit {LIST.relative_to(ROOT)} first: it stands before it is run")
+        raise UsageError(
+            f"commit {LIST.relative_to(ROOT)} first, so that it is fixed before it runs"
+        )
     return git("rev-parse", "HEAD")
 
 

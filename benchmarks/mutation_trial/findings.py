@@ -14,7 +14,7 @@ from benchmarks.mutation_trial.mutants import Mutant
 
 @dataclass(frozen=True)
 class Finding:
-    """What one stage said of one mutant; a line of the results.
+    """The result of one stage for one mutant; a line of the results.
 
     Args:
         mutant, fingerprint: which mutant, and as what.

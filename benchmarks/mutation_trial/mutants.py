@@ -54,7 +54,7 @@ class Mutant:
         """Make the mistake in the checkout at root.
 
         Raises:
-            UsageError: the text to replace does not stand there exactly once.
+            UsageError: the file does not have the text to replace exactly once.
         """
         if not self.file:
             return
@@ -62,7 +62,7 @@ class Mutant:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         count = text.count(self.before)
         if count != 1:
-            raise UsageError(f"{self.name}: its text stands {count} times in {self.file}, not once")
+            raise UsageError(f"{self.name}: its text occurs {count} times in {self.file}, not once")
         path.write_text(text.replace(self.before, self.after), encoding="utf-8")
 
 
@@ -70,7 +70,7 @@ UNCHANGED = Mutant("unchanged", "control", "none", "", "", "", cells=("smoke/*",
 
 
 def read_mutants(path: Path = LIST) -> list[Mutant]:
-    """The mutants of a list, each by a name of its own."""
+    """The mutants of a list by name; names are unique."""
     tables = tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]
     for table in tables:
         table["cells"], table["laws"] = tuple(table["cells"]), tuple(table["laws"])

@@ -49,7 +49,7 @@ class ModelConfiguration:
         dataset, data_hash: what it was trained on.
         budget, seed, recipe_hash: how.
         kept_epoch: the epoch, from 1, that the weights are of.
-        test_accuracy: in [0, 1]; None where the test set stayed closed, as it does in a search.
+        test_accuracy: in [0, 1]; None if the test set was not used, as in a search.
         stn_core: the version that trained it.
         imports: what the session's --import named; they register the user's models.
     """

@@ -26,14 +26,14 @@ Part = TypeVar("Part", "Mistakes", "WarpPictures")
 
 @dataclass(frozen=True, eq=False)
 class Mistakes:
-    """What a model got wrong of the test images, and how sure it was.
+    """The test images that a model got wrong, and how certain it was.
 
     Args:
         worst_images: uint8 (M, C, H, W), the images of the record's `worst_mistakes`.
         first_mistakes: (M', 4) float64, the first mistakes: index, label, predicted, confidence.
         first_images: uint8 (M', C, H, W), their images.
-        worst_warped, first_warped: uint8 (M, C, h, w), what the transformer makes of these images;
-            empty of a model without one.
+        worst_warped, first_warped: uint8 (M, C, h, w), the same images warped by the
+            transformer; empty without one.
         calibration: (bins, 3) float64: count, mean confidence, accuracy.
     """
 
@@ -47,15 +47,15 @@ class Mistakes:
 
 @dataclass(frozen=True, eq=False)
 class WarpPictures:
-    """What a model's transformer makes of validation images.
+    """Validation images warped by a model's transformer.
 
     Args:
-        batch: uint8 (B, C, H, W), one image a class as far as they go.
+        batch: uint8 (B, C, H, W), one image per class, if there are enough.
         batch_labels: int64 (B,).
-        warped: uint8 (B, C, h, w), what the transformer makes of them.
+        warped: uint8 (B, C, h, w), the same images warped.
         grid: float32 (B, h, w, 2), where it looks, (x, y) in [-1, 1].
         det: float32 (B, h, w), the determinant of the warp's Jacobian: input area by output area.
-        film: uint8 (F, B, C, h, w), `warped` as the training went on.
+        film: uint8 (F, B, C, h, w), `warped` during training.
         film_epochs: int64 (F,), after which epochs; 0 is before the first.
         theta: float32 (N, P), of N images.
         theta_labels: int64 (N,).
@@ -80,13 +80,13 @@ class WarpPictures:
 
 @dataclass(frozen=True, eq=False)
 class Artifacts:
-    """What can be seen of one run.
+    """The arrays of one run, for pictures.
 
     Args:
-        digest: of the run, which its record bears too.
+        digest: of the run, as in its record.
         class_names: (K,) text.
-        mistakes: None if the test set stayed closed.
-        warps: None of a model without a transformer.
+        mistakes: None if the test set was not used.
+        warps: None for a model without a transformer.
     """
 
     digest: str
@@ -126,11 +126,11 @@ _ALIKE = (
     ("film", "film_epochs"),
     ("theta", "theta_labels", "outside", "least_det", "folded"),
 )
-"""Arrays that must be of one length."""
+"""Arrays that must have the same length."""
 
 
 def artifacts_path(folder: Path, run_name: str) -> Path:
-    """Where the arrays of a run lie."""
+    """The file of a run's arrays."""
     return folder / f"{run_name}.npz"
 
 
@@ -182,7 +182,7 @@ def read_artifacts(path: Path) -> Artifacts:
 
 
 def _check_headers(path: Path, archive: zipfile.ZipFile) -> None:
-    """See what would be unpacked before it is: 3 MiB can hold 3 GiB of zeros."""
+    """Check the size before unpacking: 3 MiB can hold 3 GiB of zeros."""
     size = 0
     names = [member.filename for member in archive.infolist()]
     for name in names:
@@ -203,7 +203,7 @@ def _check_headers(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _header(stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """What an array's file says of it before its values."""
+    """The header of an array's file: what it says before the values."""
     read = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
     shape, _, dtype = read[read_magic(stream)](stream)
     return dtype, shape

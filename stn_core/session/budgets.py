@@ -1,4 +1,4 @@
-"""How much to train: the budgets, each with the recipes that it buys."""
+"""How much to train: the budgets, each with its recipes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PREDECESSOR = Recipe(
 
 @dataclass(frozen=True)
 class Budget:
-    """How much training a session may spend, and the recipe that this buys.
+    """How much a session may train, and with which recipes.
 
     Args:
         name: what ``--budget`` takes.
-        datasets: what it runs on when nobody names a dataset.
-        looks: after how many seeds a cell is looked at, rising; where the answer is clear the rest
-            is spared.
-        baseline_seeds: runs a cell when a baseline is measured.
-        recipe: the recipe where nothing below says otherwise.
+        datasets: those that it runs on unless ``--dataset`` names others.
+        looks: rising numbers of seeds after which a cell is judged; once the answer is clear, the
+            rest is skipped.
+        baseline_seeds: runs per cell when a baseline is measured.
+        recipe: the recipe unless a field below changes it.
         by_dataset: fields that a dataset changes, by shell patterns of its name; a later pattern
             that matches overrules an earlier one.
         by_family: fields that a family of models changes, after the dataset's; by patterns of its
@@ -41,7 +41,7 @@ class Budget:
             of both patterns.
         by_model: fields that a model changes, last; by patterns of its name.
         min_drops: the smallest drop, in points, that can fail a cell, by patterns of
-            ``dataset/model``; of several that match the last one counts.
+            ``dataset/model``; the last match counts.
 
     Raises:
         UsageError: it names no dataset, no look or too few seeds.

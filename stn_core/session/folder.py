@@ -1,7 +1,7 @@
 """A session's folder: made for one session, in use by one at a time, and in order among the others.
 
-Which session is the last is what the sessions say of themselves: each notes in its plan the number
-that follows all those beside it. Clocks are set back, and files are copied and touched.
+The order does not depend on times, since clocks are set back, and files are copied and touched:
+the plan of each session has a number, one more than the highest of the sessions beside it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _names(folder: Path) -> Iterator[Path]:
 def hold_folder(folder: Path) -> BaseFileLock:
     """Keep a folder for the session of this process, until the lock is released or it ends.
 
-    What a killed session left half written there is removed, and what it said of its runs.
+    Half-written files of a killed session are removed, and so is its progress.
 
     Raises:
         UsageError: another session is running in it, or it cannot be written to.
@@ -87,13 +87,13 @@ def discard_locks(folder: Path) -> None:
 
 
 def discard_folder(folder: Path, *, with_parent: bool) -> None:
-    """Take a folder away that was made for a session in which nothing was selected.
+    """Remove the folder of a session in which nothing was selected.
 
     Args:
         folder: of the session.
-        with_parent: the folder of all sessions goes too.
+        with_parent: also remove the folder of all sessions.
     """
-    with contextlib.suppress(OSError):  # somebody put something into it
+    with contextlib.suppress(OSError):  # it has other files
         if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
             (folder / LOCK_FILE).unlink()
         folder.rmdir()
@@ -105,7 +105,7 @@ def session_folders(results: Path) -> list[Path]:
     """The folders of sessions in a folder of results, the last one that ran first.
 
     Args:
-        results: where the dated folders lie; it need not exist.
+        results: has the dated folders; it need not exist.
     """
     folders = {
         file.parent for name in (PLAN_FILE, RECORDS_FILE) for file in results.glob(f"*/{name}")
@@ -119,14 +119,14 @@ def next_number(results: Path) -> int:
 
 
 def _order(folder: Path) -> tuple[int, str, int]:
-    """By number, and where there is none by name: the date, and "_10" after "_9"."""
+    """By number, or without one by name: the date, and "_10" after "_9"."""
     name, separator, last = folder.name.rpartition("_")
     is_counted = bool(separator) and last.isdecimal() and last.isascii()
     return _number(folder), name if is_counted else folder.name, int(last) if is_counted else 1
 
 
 def _number(folder: Path) -> int:
-    """What a session says of its place in the order; 0 of one that says nothing."""
+    """The number in a session's plan, 0 if it has none."""
     try:
         check_regular(folder / PLAN_FILE)
         with (folder / PLAN_FILE).open("rb") as file:

@@ -19,13 +19,13 @@ from stn_core.session.folder import next_number
 
 @dataclass(frozen=True)
 class Asked:
-    """What a session was asked for, as far as a page says it; empty where nobody knows.
+    """What a session was asked to do, as far as pages show it; empty if unknown.
 
     Args:
         command: its command line.
-        environment: the variables that stood for options.
+        environment: the variables that set options.
         from_records: files of records that it was given, as `SessionStore` takes them.
-        looks: after how many seeds a cell is looked at.
+        looks: numbers of seeds after which a cell is judged.
         baselines: the file that judged it.
         notes: how a user's own files became datasets, and which models were left out.
         left_out: why cells were left out of the matrix, by key.
@@ -63,13 +63,13 @@ def write_plan_file(
     *,
     resumes: bool,
 ) -> None:
-    """Write what was asked for beside what will come back. Every xdist worker writes the same.
+    """Write the plan of a session to its folder; every xdist worker writes the same.
 
     Args:
         folder: of the session.
-        plan, options: what is planned, and what was asked for; text stands for what JSON lacks.
+        plan, options: the plan and the options; values that JSON lacks are written as text.
         command: the command line.
-        resumes: an earlier session lies in the folder; the command that began it is kept.
+        resumes: the folder has an earlier session; the command that started it is kept.
     """
     earlier, _ = read_asked(folder) if resumes else (Asked(), [])
     variables = {name: value for name, value in os.environ.items() if name.startswith("STN_")}
@@ -85,7 +85,7 @@ def write_plan_file(
 
 
 def read_plan_file(folder: Path) -> dict[str, Any] | None:
-    """What a session's plan holds, None if no cell was planned.
+    """The content of a session's plan, None if no cell was planned.
 
     Raises:
         UsageError: it is damaged.
@@ -97,7 +97,7 @@ def read_plan_file(folder: Path) -> dict[str, Any] | None:
 
 
 def read_asked(folder: Path) -> tuple[Asked, list[str]]:
-    """What a folder's session was asked for, and a message if that cannot be read."""
+    """What a folder's session was asked to do, and a message if that cannot be read."""
     path = folder / PLAN_FILE
     try:
         plan = json_object(read_json(path, is_text=False), f"{path}: ")

@@ -56,7 +56,7 @@ class Environment:
         threads: torch's threads.
         nondeterministic: operations on this device whose result may differ from run to run.
         commit: the checkout's commit, None outside one.
-        dirty: whether the checkout had changes nobody committed, None outside one.
+        dirty: whether the checkout had uncommitted changes, None outside one.
         torch_settings: torch's process-wide settings, by name, that were not torch's defaults.
     """
 
@@ -77,8 +77,8 @@ class Environment:
     def place(self) -> dict[str, Any]:
         """The fields that say where, without those that say which code.
 
-        Settings of torch stand there only where one is unusual: environments of records that were
-        made before there was such a field keep their keys.
+        Settings of torch are among them only if one is unusual, so that environments of records
+        from before this field existed keep their keys.
         """
         values = dataclasses.asdict(self)
         left_out = _CODE if self.torch_settings else (*_CODE, "torch_settings")
@@ -114,21 +114,21 @@ class RunRecord:
         data_hash: the dataset's.
         environment: where.
         status: "ok", "diverged" (the loss was not finite) or "crashed".
-        message: the reason where the status is not "ok".
+        message: the reason if the status is not "ok".
         parameters: trainable ones of the model.
-        test_images: how many the accuracy was measured on; 0 where the test set stayed closed.
-        test_accuracy: in [0, 1], None where the test set stayed closed or the run failed.
-        test_cross_entropy: in nats an image, likewise.
+        test_images: how many the accuracy was measured on; 0 if the test set was not used.
+        test_accuracy: in [0, 1], None if the test set was not used or the run failed.
+        test_cross_entropy: in nats per image, likewise.
         confusion: counts, row the true class, column the predicted one; None above 256 classes.
         worst_mistakes: the most confidently wrong test images: index, label, predicted, confidence.
-        validation: an entry an epoch: epoch, train_loss, loss, accuracy.
+        validation: one entry per epoch: epoch, train_loss, loss, accuracy.
         kept_epoch: the epoch, from 1, whose weights were evaluated.
         train_seconds, evaluate_seconds: wall clock; training without its validation.
         images_per_second: trained images over train_seconds.
         peak_memory_mb: on CUDA what torch allocated, elsewhere the process's resident set.
         digest: hash of every step's loss, the final predictions and the metrics.
-        metrics: further ones that were asked for, by name; left out of the file where there are
-            none, as in records that were made before there was such a field.
+        metrics: values of further metrics by name; not in the file if there are none, as in records
+            from before this field existed.
         version: of this schema.
     """
 
@@ -244,7 +244,7 @@ def _check_values(record: RunRecord) -> None:
 
 
 def _check_results(record: RunRecord) -> None:
-    """A good run has a digest, and results on the test images unless these stayed closed."""
+    """A good run has a digest, and results on the test images unless they were not used."""
     if record.status != "ok":
         return
     results = ("test_images", "test_accuracy", "test_cross_entropy")

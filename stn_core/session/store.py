@@ -1,4 +1,4 @@
-"""What a session's folder holds, and where: records, and what each run left beside its record.
+"""The contents of a session's folder: records, and the files that each run left.
 
 To find what a run left, ask here with its record; to write it, get the folder from here. No other
 room builds a path inside a session's folder.
@@ -32,8 +32,8 @@ class SessionStore:
 
     Args:
         folder: of the session.
-        given: files of records that it was given (``--from-records``); what their runs left lies
-            beside them.
+        given: files of records that it was given (``--from-records``), with the files of their
+            runs beside them.
     """
 
     folder: Path
@@ -157,5 +157,5 @@ def read_for_judging(files: Iterable[Path]) -> tuple[list[RunRecord], list[str]]
 
 
 def model_path(folder: Path, run_name: str) -> Path:
-    """Where the model of a run lies."""
+    """The file of a run's model."""
     return folder / f"{run_name}.safetensors"

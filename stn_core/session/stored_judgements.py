@@ -29,7 +29,7 @@ class JudgedRun:
 
     @classmethod
     def of(cls, record: RunRecord) -> JudgedRun:
-        """What tells a record from the others of its cell."""
+        """What distinguishes a record from the others of its cell."""
         return cls(record.seed, record.environment.key(), record.recipe_hash, record.digest)
 
 
@@ -41,10 +41,10 @@ class StoredJudgement:
         key: ``budget/dataset/model``.
         verdict: in the words of the table.
         message: why.
-        detectable_points: the smallest drop that would have been caught, None where nothing is
+        detectable_points: the smallest drop that would have been detected, None if nothing is
             compared.
-        slowdown: training time over the baseline's, None without one.
-        runs: that were judged.
+        slowdown: training time divided by the baseline's, None unless it is significantly longer.
+        runs: the judged ones.
         baseline: what they were compared with, as baselines.json has it; None without one.
     """
 
@@ -64,9 +64,9 @@ class StoredGroup:
     Args:
         name: of the group.
         verdict: in the words of the table.
-        message: why; "" where it passes.
+        message: why; "" if it passes.
         members: keys of the cells.
-        seeds: of each of them that decided.
+        seeds: how many seeds of each decided.
     """
 
     name: str
@@ -78,7 +78,7 @@ class StoredGroup:
 
 @dataclass(frozen=True)
 class _Content:
-    """What stands in the file; sessions before there were groups have none."""
+    """The content of the file; sessions from before there were groups have none."""
 
     version: int
     judgements: list[Any]

@@ -1,11 +1,11 @@
 """Whole sessions, played with the functions that judge them: cells, and groups of cells.
 
-Values come from a pool: a row is a seed, and holds what every cell reached with it, accuracy and
-loss. The real pool has 60 seeds of every core cell of the smoke budget; a normal one has its means,
-deviations and correlations, between cells too. A matrix of more cells starts the pool anew; a copy
-takes the row of its original in COPIED of the draws, so that cells of different copies correlate as
-those of one do in the mean. Fresh runs have nothing to do with the stored ones, which is the harder
-case: in a session they share seeds. No practical floor helps: all that is significant alarms.
+Values come from a pool: each row is a seed, with the accuracy and the loss of every cell. The real
+pool has 60 seeds of every core cell of the smoke budget; a normal one has its means, deviations and
+correlations, also between cells. A larger matrix repeats the pool; a copy takes the row of its
+original in COPIED of the draws, so that cells of different copies correlate as those of one do on
+average. Fresh runs are independent of the stored ones, which is the harder case: in a session they
+share seeds. There is no practical floor: everything significant alarms.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def normal_pool(rows: int = 2000) -> Pool:
 
 @dataclass(frozen=True)
 class Matrix:
-    """As many cells as asked for, and their groups."""
+    """A number of cells, and their groups."""
 
     pool: Pool
     cells: int = 18
@@ -109,7 +109,7 @@ class Matrix:
 
     @property
     def copies(self) -> np.ndarray:
-        """In which copy of the pool each cell lies."""
+        """Which copy of the pool each cell belongs to."""
         return np.arange(self.cells) // len(self.pool.keys)
 
     @property
@@ -133,10 +133,10 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Levels:
-    """What a session's judgements may spend, and when a group leans.
+    """The levels of a session's tests, and when a group leans.
 
     Args:
-        cells, groups: the chance of a false alarm that all the cells share, and all the groups.
+        cells, groups: the probability of a false alarm of all cells together, and of all groups.
         futility, group_futility: as of `decide`, of cells and of groups.
     """
 
@@ -155,13 +155,13 @@ OWN = Levels()
 
 @dataclass(frozen=True)
 class Played:
-    """What became of sessions.
+    """The results of sessions.
 
     Args:
         cells: which cells alarmed, (sessions, cells).
         groups: which groups did, (sessions, groups).
-        own_seeds: that the cells spent, (sessions, cells).
-        seeds: with those that groups asked for.
+        own_seeds: that each cell used for its own verdict, (sessions, cells).
+        seeds: including those that groups requested.
     """
 
     cells: np.ndarray
@@ -261,7 +261,7 @@ def at_looks(values: np.ndarray) -> np.ndarray:
 
 
 def conclude(parts) -> tuple[np.ndarray, np.ndarray]:
-    """Alarms and seeds: it is over when one metric alarms, else when both are settled."""
+    """Alarms and seeds: the test ends when one metric alarms, or when both are settled."""
     stops, outcomes = (np.array(values) for values in zip(*parts, strict=True))
     first_alarm = np.min(np.where(outcomes == 1, stops, len(LOOKS)), axis=0)
     alarms = first_alarm < len(LOOKS)

@@ -1,4 +1,4 @@
-"""What an interval says of a claimed difference, and how many seeds would settle it."""
+"""What an interval says about a claimed difference, and how many seeds would decide."""
 
 from __future__ import annotations
 

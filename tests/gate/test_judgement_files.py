@@ -90,7 +90,7 @@ def entries(*values):
         (entries(good(baseline={"runs": []})), "baseline: recipe_hash is missing"),
     ],
 )
-def test_a_damaged_file_is_told_in_one_line(tmp_path, text, complaint):
+def test_a_damaged_file_is_reported_in_one_line(tmp_path, text, complaint):
     path = tmp_path / "judgements.json"
     if text is not None:
         path.write_text(text)

@@ -20,7 +20,7 @@ from tests.report.folders import a_run, write_session
 
 
 def table_of(count, **verdicts):
-    """The table of so many cells on two datasets; the first model of each is the best."""
+    """A table of this many cells on two datasets; the first model of each is the best."""
     judgements = []
     for number in range(count):
         dataset, model = ("digits", "mnist")[number % 2], f"m{number:03}"

@@ -103,7 +103,7 @@ def test_a_file_without_claims_is_one_line(tmp_path, text):
         claims_of(tmp_path, text)
 
 
-def test_names_that_do_not_exist_are_told_with_their_claim(tmp_path):
+def test_names_that_do_not_exist_are_reported_with_their_claim(tmp_path):
     claims = claims_of(tmp_path).claims
     assert check_names(claims, ["a", "b"], ["digits"], ["smoke"]) == []
     (line,) = check_names(claims, ["a", "bb"], ["digits"], ["smoke"])
@@ -138,7 +138,7 @@ def test_a_published_number_is_compared_with_the_mean(tmp_path):
     assert difference.difference.estimate == pytest.approx(0.0, abs=1e-9)
 
 
-def test_parameters_are_exact_and_losses_are_told_in_per_cent(tmp_path):
+def test_parameters_are_exact_and_losses_are_reported_in_per_cent(tmp_path):
     records = [
         *runs("a", HIGH, parameters=640, test_cross_entropy=0.17),
         *runs("b", HIGH, parameters=1000, test_cross_entropy=0.2),

@@ -26,7 +26,7 @@ def fresh(tmp_path):
     return write_session(tmp_path / "s", [a_run(0), a_run(1)])
 
 
-def test_a_missing_array_file_is_told_and_the_rest_is_there(fresh):
+def test_a_missing_array_file_is_reported_and_the_rest_is_there(fresh):
     for file in (fresh / ARTIFACTS_FOLDER).iterdir():
         file.unlink()
     reader, _, missing = report(fresh, out=fresh)
@@ -45,7 +45,7 @@ def test_the_next_seed_shows_its_pictures_where_the_first_has_none(fresh):
 
 
 @without_pictures
-def test_a_torn_line_is_told(fresh):
+def test_a_torn_line_is_reported(fresh):
     with (fresh / RECORDS_FILE).open("a") as file:
         file.write('{"model": "st')
     _, _, missing = report(fresh, out=fresh)
@@ -54,7 +54,7 @@ def test_a_torn_line_is_told(fresh):
 
 
 @without_pictures
-def test_records_of_another_version_are_told(fresh):
+def test_records_of_another_version_are_reported(fresh):
     path = fresh / RECORDS_FILE
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], lines[1].replace('"version": 1', '"version": 9')]))
@@ -64,7 +64,7 @@ def test_records_of_another_version_are_told(fresh):
 
 @without_pictures
 @pytest.mark.parametrize("content", ["{", "[]", None])
-def test_a_damaged_plan_is_told(fresh, content):
+def test_a_damaged_plan_is_reported(fresh, content):
     if content is None:
         (fresh / PLAN_FILE).unlink()
     else:
@@ -94,7 +94,7 @@ def test_a_name_that_no_xml_may_hold_is_shown_without_it(fresh):
     assert "$x^2$" in reader.text
 
 
-def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_there(fresh):
+def test_a_figure_that_cannot_be_drawn_is_reported_and_the_others_are_there(fresh):
     for run in (a_run(0), a_run(1)):
         path = artifacts_path(fresh / ARTIFACTS_FOLDER, run.run_name)
         arrays = artifacts(digest=run.digest)
@@ -142,7 +142,7 @@ def test_an_interrupted_session_never_mixes_devices(fresh):
 
 
 @without_pictures
-def test_records_that_nobody_judged_are_told(fresh):
+def test_records_that_nobody_judged_are_reported(fresh):
     append_record(fresh / RECORDS_FILE, a_run(5))
     _, _, missing = report(fresh, out=fresh)
     assert missing == ("1 records without a verdict are not shown",)
@@ -249,7 +249,7 @@ def test_of_several_folders_the_readable_ones_are_shown(fresh, tmp_path, capsys)
 
 
 @without_pictures
-def test_a_page_that_cannot_be_written_is_told(fresh, tmp_path):
+def test_a_page_that_cannot_be_written_is_reported(fresh, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
         write_report([fresh], tmp_path / "file" / "report.html")

@@ -61,7 +61,7 @@ def test_a_single_run_a_side_has_no_interval_and_is_not_distinguishable():
     assert "[n/a]" in pairs_table(pairs, width=1000)
 
 
-def test_other_data_are_left_out_and_told():
+def test_other_data_are_left_out_and_reported():
     other = cell(GOOD, "elsewhere", data_hash="other")
     pairs, complaints = compare_models(source(*SIDE.cells, other))
     assert len(pairs) == 3

@@ -1,4 +1,4 @@
-"""What a session says of its course, and what it learns from the runs that end."""
+"""The progress line of a session, and what it learns from the runs that end."""
 
 import math
 

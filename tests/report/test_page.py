@@ -210,7 +210,7 @@ def test_two_sessions_stand_side_by_side(folder, tmp_path):
 
 
 @pytest.mark.usefixtures("pictures_left_out")
-def test_two_sessions_of_one_name_are_told_apart(folder, tmp_path):
+def test_two_sessions_of_one_name_can_be_told_apart(folder, tmp_path):
     namesake = write_session(tmp_path / "elsewhere" / "a-session", [a_run(5), a_run(6)])
     reader, _, _ = report(folder, namesake, folder, out=tmp_path)
     assert f"stn, {namesake}" in reader.text

@@ -1,4 +1,4 @@
-"""What counts of a folder, a file of records and a baselines file, and what is said of the rest."""
+"""Which runs of a folder, a file of records or a baselines file count, and what is left out."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What pictures need comes back from the disk as it was, or is told to be damaged."""
+"""What pictures need comes back from the disk as it was, or is reported as damaged."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""What a process says of its run is read by others, and damage is passed over."""
+"""A process reports its progress, others read it, and damaged files are skipped."""
 
 from stn_core.session.beats import Beat, discard_beats, end_beat, read_beats, write_beat
 from stn_core.session.records import RecordsFollower, append_record

@@ -1,4 +1,4 @@
-"""A folder is one session's at a time, and the order of sessions is what they say of themselves."""
+"""A folder is one session's at a time, and the sessions number themselves."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What runs left is found by their records, and what is missing or of another run is told."""
+"""The files of runs are found by their records; missing or foreign ones are reported."""
 
 import pytest
 

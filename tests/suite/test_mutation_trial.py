@@ -73,7 +73,7 @@ def test_what_is_left_out_of_the_laws_exists():
 @pytest.mark.parametrize("text", ["x - y", "x + y, x + y"])
 def test_a_text_that_is_not_there_exactly_once_is_reported(text, tmp_path):
     (tmp_path / "a.py").write_text(text)
-    with pytest.raises(UsageError, match=r"upside-down: its text stands [02] times in a\.py"):
+    with pytest.raises(UsageError, match=r"upside-down: its text occurs [02] times in a\.py"):
         EXAMPLE.plant(tmp_path)
 
 
