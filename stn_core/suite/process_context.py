@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from stn_core.suite.agreement import Agreement
 from stn_core.suite.command_line import XDIST_SESSION
+from stn_core.suite.context import SessionContext
 from stn_core.suite.stopping import Stopping, end_with_first_process
 
-if TYPE_CHECKING:
-    pass
-
-from stn_core.suite.context import SessionContext
-
-_CONTEXT = pytest.StashKey["SessionContext"]()
+_CONTEXT = pytest.StashKey[SessionContext]()
 
 
 def context_of(config: pytest.Config) -> SessionContext:
