@@ -1,4 +1,4 @@
-"""The one schema: what stands in a JSON file is checked against a dataclass as it is read.
+"""The one schema: the content of a JSON file is checked against a dataclass as it is read.
 
 msgspec compares values with the dataclass's types; this module parses, and says in the user's words
 what is wrong and where. The file itself is never trusted: names that appear twice, numbers without

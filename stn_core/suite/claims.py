@@ -23,8 +23,8 @@ class ClaimEntry:
 
     Args:
         name: its id, or its number in the file.
-        claim: what it says, None where it is wrong.
-        complaint: what is wrong with it, "" where nothing is.
+        claim: the claim, None if the entry is wrong.
+        complaint: what is wrong with it, "" if nothing is.
     """
 
     name: str
@@ -85,8 +85,8 @@ def write_claims(
     Args:
         judged: the claims.
         folder: created if needed.
-        command: what makes these pages again.
-        command_of: what measures and judges the claim of an id alone, None where nothing does.
+        command: writes these pages again.
+        command_of: the command that measures and judges a single claim, by id; None without one.
 
     Raises:
         UsageError: they cannot be written.

@@ -1,7 +1,7 @@
-"""Claims in a pytest session: each judged from what is stored; what they lack is trained first.
+"""Claims in a pytest session: missing runs are trained, then each claim is judged by stored runs.
 
-The records of finished runs are kept in the evidence file beside the baselines, each as soon as it
-is there. So the same command, given again, trains only what is still missing.
+Each record is added to the evidence file beside the baselines as soon as its run ends. So the same
+command, given again, only trains what is still missing.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ class Side:
 def missing_runs(
     claim: Claim, stored: Stored, seeds: Sequence[int], device: str
 ) -> list[tuple[Cell, int]]:
-    """What has to be trained, seed by seed, before all differences of a claim have enough runs.
+    """The runs to train, seed by seed, before all differences of a claim have enough runs.
 
     A difference that was measured on another type of device needs nothing on this one.
 
     Args:
         claim: of known models, datasets and budgets.
-        stored: what is there.
-        seeds: that a cell gets; as many others that are stored do as well.
+        stored: the runs that exist.
+        seeds: the ones to train; as many stored runs of other seeds also count.
         device: the type of device that would train.
     """
     missing: dict[tuple[int, str], tuple[Cell, int]] = {}
@@ -88,10 +88,10 @@ def missing_runs(
 
 
 def _differences(claim: Claim) -> Iterator[tuple[Side, ...]]:
-    """The sides of every difference that a training can tell something of."""
+    """The sides of every difference that training can settle."""
     for budget in claim.budgets.values():
         for contrast in claim.contrasts:
-            if contrast.metric == "train_time":  # needs a quiet machine, which no session knows of
+            if contrast.metric == "train_time":  # needs a quiet machine
                 continue
             needs_records = contrast.metric in FROM_RECORDS
             ours = Side(_cell(budget, contrast.dataset, contrast.model), needs_records)
@@ -148,17 +148,17 @@ class ClaimsSession:
         return claim_entries(self._claims)
 
     def findings(self, claim: Claim) -> dict[str, str]:
-        """What was found of a claim, by the way of testing."""
+        """The findings about a claim, by the way of testing."""
         (judged,) = (one for one in self._judged if one.claim.id == claim.id)
         return {way: str(judged.finding(way)) for way in judged.ways}
 
     def train(self, claim: Claim) -> str:
-        """Train what a claim lacks, where --train asks for it.
+        """Train what a claim lacks, if --train was given.
 
         Several processes share the runs of a claim; each is trained by one of them.
 
         Returns:
-            Why runs were not started, "" where all are there.
+            Why runs were not started, "" if none is missing.
 
         Raises:
             UsageError: a run failed, its data cannot be loaded, or its record cannot be kept.
@@ -181,12 +181,12 @@ class ClaimsSession:
         return not_started
 
     def write(self, command: str) -> None:
-        """Write table and pages of all claims into the results folder.
+        """Write the table and the pages of all claims into the results folder.
 
-        Of several processes the last one to write has read the records of all.
+        If there are several processes, the last one to write has read the records of all.
 
         Args:
-            command: what makes them again.
+            command: writes them again.
 
         Raises:
             UsageError: they cannot be written.
@@ -230,7 +230,7 @@ class ClaimsSession:
 
     @functools.cached_property
     def _time_limit(self) -> TimeLimit:
-        """Without --minutes it allows everything."""
+        """Decides which runs may start; without --minutes, all may."""
         minutes = self._context.options.minutes
         stored, device = self._context.stored, self._context.device.partition(":")[0]
         return TimeLimit(
@@ -241,9 +241,9 @@ class ClaimsSession:
 
     @contextlib.contextmanager
     def _one_of(self, runs: Sequence[tuple[Cell, int]]) -> Iterator[tuple[Cell, int]]:
-        """The first run that no other process is training, held; else the first, when it is free.
+        """Lock the first run that no other process is training, or wait for the first one.
 
-        Whoever gets it looks whether the other process has finished it.
+        The caller checks whether the other process has finished it.
         """
         self._context.claim_results()
         for (cell, seed), seconds in [*((run, 0.0) for run in runs), (runs[0], -1.0)]:
@@ -267,7 +267,7 @@ class ClaimsSession:
             outcome = context.engine.next_outcome()
         except EngineError as error:
             raise UsageError(str(error)) from error
-        self._tried.add((cell.key, seed))  # once, whatever becomes of it
+        self._tried.add((cell.key, seed))  # never again in this session
         record = outcome.result.record if outcome.result else None
         if record is None or record.status != "ok":
             reason = f"{record.status}: {record.message}" if record else outcome.lost

@@ -10,7 +10,7 @@ from stn_core.suite.command_line import CommandLine
 
 
 def records_files(given: CommandLine) -> tuple[Path, ...]:
-    """The files of --from-records; a folder stands for the records in it."""
+    """The files of --from-records; a folder means the records in it."""
     files = []
     for name in given["from-records"] or ():
         path = given.folder("from-records") / name
