@@ -69,10 +69,10 @@ def seeds_to_settle(
 
     Args:
         first, second: the values so far.
-        floors: as of `differences_of_all_pairs`.
+        floors: as for `differences_of_all_pairs`.
         target: a difference > 0: the observed one, or a margin.
         models: how many are compared.
-        confidence: as of `differences_of_all_pairs`.
+        confidence: as for `differences_of_all_pairs`.
 
     Returns:
         None if no spread is known, or if more than `MOST_SEEDS` are needed.

@@ -130,8 +130,8 @@ class Judge:
         """Whether the runs equal the stored ones to the last bit.
 
         No digest covers further metrics. Those that are judged must equal the stored values too: a
-        model can change on images that it is not evaluated on. A digest from a cache has no such
-        values, so where there are any it is not enough.
+        model can change on images that it is not evaluated on. A digest from a cache comes
+        without values, so it is not enough if such a metric is judged.
         """
         stored = {(run.seed, run.environment): run.metrics for run in baseline.runs}
         judged = [metric.value for metric in self.rules.judged if metric.is_known(baseline.runs)]

@@ -60,7 +60,7 @@ def draw_cells(
     """The sections of a page's cells, in the order of the tasks.
 
     Args:
-        tasks: a cell each.
+        tasks: one per cell.
         figures: the folder where each figure goes as a file too; None for none.
         on_progress: called after each cell with how many are drawn, and of how many.
 

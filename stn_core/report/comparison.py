@@ -45,8 +45,8 @@ class CellComparison:
         a, b: its runs, None on a side that has none.
         finding: in words; `Finding` says which there are.
         accuracy_points: B's mean accuracy less A's, in points; None if nothing is compared. Its
-            interval is nan where neither side has two runs: then no spread is known, and the least
-            that accuracy can vary by is no estimate of it.
+            interval is nan if neither side has two runs: then no spread is known, and the least
+            credible one is not an estimate of it.
         loss_percent: by how much B's mean test loss is above A's (geometric means), likewise.
         cautions: what else the two sides differ in.
     """
@@ -117,7 +117,7 @@ def compare_sources(a: Source, b: Source) -> tuple[CellComparison, ...]:
 
 
 def _settled(a: CellRuns | None, b: CellRuns | None) -> CellComparison | None:
-    """The finding where no statistics are needed, None where they decide."""
+    """The comparison if it needs no statistics, else None."""
     if b is None:
         return CellComparison(a, b, Finding.ONLY_IN_A)
     if a is None:
@@ -223,9 +223,9 @@ def _environment_text(source: Source, name: str) -> str:
 def pair_cells(a: Source, b: Source) -> list[Pair]:
     """The cells of both sides, sorted by name; one without a counterpart is paired with None.
 
-    Cells are paired by budget, dataset and model; where that pairs none, by dataset and model
+    Cells are paired by budget, dataset and model; if that pairs none, by dataset and model
     across budgets. CPU is paired with CPU and CUDA with CUDA; a cell that each side has on one type
-    of device is paired whatever that is.
+    of device only is paired whatever these are.
 
     Raises:
         UsageError: the sides have no cell in common, or a cell has counterparts in two budgets.

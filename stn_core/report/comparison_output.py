@@ -102,7 +102,7 @@ def comparison_table(comparisons: Sequence[CellComparison], width: int = WIDTH) 
 
 
 def comparison_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, str]]:
-    """The cells of the table, texts by column; the device is a column where there are several."""
+    """The cells of the table, texts by column; the device is a column if there are several."""
     several = len({comparison.device for comparison in comparisons}) > 1
     return [
         {
@@ -210,7 +210,7 @@ def write_comparison(
 
 
 def _differences(comparisons: Sequence[CellComparison]) -> list[tuple[str, Difference]]:
-    """What the chart shows: by dataset and model, and budget and device where there are several."""
+    """What the chart shows: by dataset and model, and budget and device if there are several."""
     several = [
         name
         for name in ("budget", "device")

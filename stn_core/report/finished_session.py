@@ -40,7 +40,7 @@ class Session:
     Args:
         folder: of the session.
         name: as pages show it: that of the folder, a date and time.
-        judgements: a cell each, with its records.
+        judgements: one per cell, with its records.
         groups: verdicts on groups of cells.
         shown: runs to draw pictures of, by key; a cell may have none.
         asked: what the session was asked to do.

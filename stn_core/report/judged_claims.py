@@ -1,4 +1,4 @@
-"""Claims judged from stored values: baselines, and the whole records of an evidence file."""
+"""Claims judged from stored values: baselines, and the records of an evidence file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with needs_extra("suite"):
     import scipy
 
 CONFIDENCE = 0.95
-"""The chance that all the intervals of a page hold their true differences."""
+"""The probability that all intervals of a page contain their true differences."""
 
 EPOCH_DEVIATION = 1 / math.sqrt(12)
 """The least standard deviation of a number of epochs: that of rounding to whole ones."""
@@ -130,7 +130,7 @@ def _unknown(contrast: Contrast, other: str, reason: str) -> JudgedDifference:
 
 
 def _on_one_device(keys: Sequence[str], stored: Stored) -> tuple[StoredCell, ...] | None:
-    """The cells where all of them were measured, on the type of device with the most seeds."""
+    """The cells on one type of device that has all of them: that with the most seeds."""
     found = []
     for device in sorted({device for _, device in stored}):
         cells = [stored.get((key, device)) for key in keys]

@@ -51,7 +51,7 @@ class ModelPair:
     Args:
         first, second: their runs.
         points: the first one's mean accuracy less the second one's, in points; the intervals of
-            all the pairs of the dataset hold together with 95 %; nan where neither has two runs.
+            all pairs of the dataset hold together with 95 %; nan if neither has two runs.
         loss_percent: by how much the first one's test loss is above the second one's, likewise.
         finding: on the first one.
         seeds: how many each would need if they are not distinguishable; None if unknown.
@@ -161,7 +161,7 @@ def pairs_table(pairs: Sequence[ModelPair], width: int = WIDTH) -> str:
 
 
 def pairs_rows(pairs: Sequence[ModelPair]) -> list[dict[str, str]]:
-    """The rows of the table, texts by column; the budget is a column where there are several."""
+    """The rows of the table, texts by column; the budget is a column if there are several."""
     several = len({pair.first.budget for pair in pairs}) > 1
     return [
         {

@@ -130,7 +130,7 @@ def results_table(
     """The table of a session.
 
     Args:
-        judgements: a cell each.
+        judgements: one per cell.
         most_seeds: how many seeds a cell could have used.
         groups: of cells that were judged together.
     """

@@ -24,7 +24,7 @@ class Measure:
 
     Args:
         column: of the frame.
-        name: what a table and an axis call it; {images} stands for test or validation.
+        name: as tables and axes show it; {images} is replaced by test or validation.
         scale: from the frame's unit to the one that is shown.
         file: the stem of its figure, before the dataset.
     """

@@ -56,8 +56,8 @@ def write_report(
         page: the file to write.
         figures: the folder where each figure goes as a file too; None for none.
         table: of the only session, if it is known already.
-        draw: parts of names ("digits-stn") of cells whose pictures are wanted where there are too
-            many cells to draw them all; `cells_to_draw` says which are drawn anyway.
+        draw: parts of names ("digits-stn") of cells to draw if there are too many to draw
+            them all; `cells_to_draw` says which are drawn anyway.
         on_progress: called after each cell with how many are drawn, and of how many.
 
     Returns:
@@ -146,7 +146,7 @@ def _comparisons(
 
 
 def _pairs(session: Session) -> tuple[dict[str, list[ModelPair]], list[str]]:
-    """The models of each budget and dataset against each other, where there is any interval.
+    """The pairs of models of each budget and dataset, without those that have no interval.
 
     Returns:
         The pairs by place, and how to see them if there are too many for the page.

@@ -24,7 +24,7 @@ def answer(judgements: Sequence[Judgement]) -> str:
     """The session in one sentence: how many cells pass, which do not and by how much.
 
     Args:
-        judgements: a cell each, in the order in which those that fail are named.
+        judgements: one per cell, in the order in which those that fail are named.
     """
     judged = sum(one.verdict in JUDGED for one in judgements)
     failing = [one for one in judgements if not one.verdict.passes]
@@ -73,7 +73,7 @@ def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
     """The session in a few lines: verdicts, runs made and skipped, and what is only advice.
 
     Args:
-        judgements: a cell each.
+        judgements: one per cell.
         most_seeds: how many seeds a cell could have used.
     """
     counts = collections.Counter(str(judgement.verdict) for judgement in judgements)

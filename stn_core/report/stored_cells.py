@@ -29,8 +29,8 @@ class StoredCell:
         test_images: how many the accuracies were measured on.
         hashes: of recipe and data.
         records: complete ones, of those runs that have one.
-        points: how far their accuracies lie apart, in points; None for a single run.
-        log_loss: likewise their test losses, as `Metric.LOSS` compares them.
+        points: the spread of their accuracies, in points; None for a single run.
+        log_loss: the same for their test losses, as `Metric.LOSS` compares them.
     """
 
     runs: tuple[BaselineRun, ...]

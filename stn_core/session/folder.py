@@ -26,7 +26,7 @@ def claim_folder(folder: Path) -> Path:
     """Make a session's folder, under a name that no other session has.
 
     Args:
-        folder: its name, where that is free; else it gets a number: "_2", "_3" …
+        folder: its name; if that is taken, a number is added: "_2", "_3" …
 
     Raises:
         UsageError: it cannot be made.

@@ -133,7 +133,7 @@ class Recipe:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def learning_rate_scale(self, parameter_name: str) -> float:
-        """The factor on the learning rate for a parameter, 1 where no group names it."""
+        """The factor on the learning rate for a parameter, 1 if no group names it."""
         for pattern, scale in self.learning_rate_scales:
             if fnmatch.fnmatchcase(parameter_name, pattern):
                 return scale
@@ -154,8 +154,8 @@ def _at_least_0(value: float) -> bool:
 def parse_setting(text: str) -> tuple[str, Any]:
     """A recipe override from the command line, ``"epochs=5"``, as (field, value).
 
-    The value is read as JSON where it is JSON (numbers, true, null, lists), as a number where
-    Python takes it for one (.01), else as text.
+    The value is read as JSON if it is JSON (numbers, true, null, lists), as a number if Python
+    reads it as one (.01), else as text.
 
     Raises:
         UsageError: no "=", an unknown field, or a value of the wrong type or out of range.
