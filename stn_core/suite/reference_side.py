@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stn_core.errors import TooOldError, UsageError
 from stn_core.report.text_table import counted
 from stn_core.schema import NotJsonError
+from stn_core.session.answers import answers_like_the_last
 from stn_core.session.cells import Cell
 from stn_core.session.file_names import REFERENCE_FILE
 from stn_core.session.records import RunRecord, append_record, read_records, record_lines
@@ -34,7 +35,7 @@ class ReferenceSide:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self.records: dict[str, list[RunRecord]] = {}
-        """The runs by cell, the last one of a seed counts; the judge holds the same object."""
+        """The commit's runs by cell; the judge holds the same object."""
         self._engine: Reference | None = None
 
     @functools.cached_property
@@ -96,11 +97,9 @@ class ReferenceSide:
 
     def read(self) -> None:
         """Read again what all processes of the session have stored so far."""
-        found: dict[str, list[RunRecord]] = {}
-        for record in read_records(self._file, with_details=False)[0]:
-            if record.environment.commit == self.commit:
-                found.setdefault(record.key, []).append(record)
-        self.records.update(found)
+        stored = read_records(self._file, with_details=False)[0]
+        own = [record for record in stored if record.environment.commit == self.commit]
+        self.records.update(answers_like_the_last(own)[0])
 
     def train(self, runs: Sequence[tuple[Cell, int]]) -> Iterator[RunRecord]:
         """Run cells' seeds with the commit's code, or take them from the cache.

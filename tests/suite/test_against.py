@@ -71,6 +71,23 @@ def cached(tmp_path):
     return read
 
 
+def test_the_last_run_of_a_seed_counts_and_those_of_other_commits_do_not(tmp_path):
+    here, elsewhere = environment(commit="c" * 40), environment(commit="d" * 40)
+    runs = [
+        record(0, 0.5, environment=here),
+        record(1, 0.6, environment=here),
+        record(0, 0.7, environment=here),
+        record(1, 0.8, environment=elsewhere),
+    ]
+    lines = [f"{run.to_json()}\n" for run in runs]
+    (tmp_path / "reference.jsonl").write_text("".join(lines))
+    side = ReferenceSide(SimpleNamespace(options=SimpleNamespace(results=tmp_path)))
+    side.commit = "c" * 40
+    side.read()
+    assert {run.seed: run.test_accuracy for run in side.records[CELL.key]} == {0: 0.7, 1: 0.6}
+    assert len(side.records[CELL.key]) == 2
+
+
 @pytest.fixture
 def trained(tmp_path):
     """A function that asks for a run and its metrics in a session of its own: whether the commit's
