@@ -24,7 +24,7 @@ from stn_core.suite.checkout import git_failure
 from stn_core.suite.judging import describe_records, judge_untrained
 from stn_core.suite.options import CORE_MARKER
 from stn_core.suite.plan import Plan, check_folder, check_resumed, read_plan, write_plan
-from stn_core.suite.session_options import import_users_modules
+from stn_core.suite.session_options import SuiteOptions, import_users_modules
 
 if TYPE_CHECKING:
     from stn_core.datasets import Dataset
@@ -74,7 +74,6 @@ class Planning:
     def _plan_matrix(self) -> Plan:
         """The whole matrix, with every check that needs no training."""
         from stn_core.suite import matrix
-        from stn_core.training.metrics import metric_info
 
         context = self._context
         import_users_modules(context.config)
@@ -95,26 +94,10 @@ class Planning:
             check_folder(options.results)
         groups = matrix.cell_groups(cells, context.stored, options.budget)
         against, lacking = self._compared_commit(cells, notes)
+        whole = matrix.budget_matrix(cells, context.stored, options.budget)
         return Plan(
             cells=tuple(cells),
-            rules=Rules(
-                seeds=options.seeds,
-                looks=options.looks,
-                matrix_size=len(matrix.budget_matrix(cells, context.stored, options.budget)),
-                group_count=len(groups),
-                min_drop_points=(
-                    MIN_DROP_POINTS if options.min_drop_points is None else options.min_drop_points
-                ),
-                # What the command line sets applies to every cell.
-                min_drops=(
-                    get_budget(options.budget).min_drops if options.min_drop_points is None else {}
-                ),
-                must_detect_points=options.must_detect_points,
-                metrics=tuple(map(metric_info, options.metrics)),
-                settles_identical=options.settles_identical,
-                gates_speed=options.gates_speed,
-                are_named=options.names_seeds,
-            ),
+            rules=_rules(options, matrix_size=len(whole), group_count=len(groups)),
             device=device,
             code=None if options.from_records else self._code(),
             data_hashes=data_hashes,
@@ -312,6 +295,26 @@ class Planning:
         """Say once what is known before training."""
         self._has_announced = True
         self._context.tell([*plan.notes, *remarks(self._told_untrained())])
+
+
+def _rules(options: SuiteOptions, *, matrix_size: int, group_count: int) -> Rules:
+    """The rules that the options ask for; a limit on the command line applies to every cell."""
+    from stn_core.training.metrics import metric_info
+
+    limit = options.min_drop_points
+    return Rules(
+        seeds=options.seeds,
+        looks=options.looks,
+        matrix_size=matrix_size,
+        group_count=group_count,
+        min_drop_points=MIN_DROP_POINTS if limit is None else limit,
+        min_drops=get_budget(options.budget).min_drops if limit is None else {},
+        must_detect_points=options.must_detect_points,
+        metrics=tuple(map(metric_info, options.metrics)),
+        settles_identical=options.settles_identical,
+        gates_speed=options.gates_speed,
+        are_named=options.names_seeds,
+    )
 
 
 def _use_of_measuring(cell: Cell, stored: Baselines, device: str) -> tuple[bool, bool, float]:
