@@ -163,11 +163,7 @@ class Reporting:
     def _judge_session(self, plan: Plan, *, may_train: bool) -> None:
         """Judge every cell from the stored records, and note what to say about them."""
         context = self._context
-        if context.reference:
-            context.reference.read()
-        own, torn = context.store.own_records()
-        given, torn_given = context.given_records
-        by_key, misfits = fitting_records(plan, context.judge, [*given, *own])
+        by_key, left_out = self._read_records(plan)
         self._judgements = [
             dataclasses.replace(one, message=context.spell(one.message))
             for one in judge_session(plan, context.judge, by_key, self._crashed, self._skipped)
@@ -181,14 +177,14 @@ class Reporting:
             context.judge,
             self._judgements,
             by_key,
-            lambda: self._records_by_key(plan),
+            lambda: self._read_records(plan)[0],
             context.trainer.train_for_groups if trains else None,
         )
         self._notes += unsettled
         self._note_what_was_not_reached()
         if plan.against:
             self._judge_speed(plan, by_key)
-        self._notes += [*torn, *torn_given, *misfits]
+        self._notes += left_out
         if context.options.from_records:
             self._notes += code_doubts(by_key)
         if context.options.resumes and context.checkout[1]:
@@ -216,13 +212,18 @@ class Reporting:
             if plan.rules.gates_speed and change.is_slower:
                 self._groups.append(change.failure(plan.against))
 
-    def _records_by_key(self, plan: Plan) -> dict[str, list[RunRecord]]:
-        """The records written so far, and those that were given."""
+    def _read_records(self, plan: Plan) -> tuple[dict[str, list[RunRecord]], list[str]]:
+        """By cell, the records written so far and those that were given; why others do not count.
+
+        The runs of the commit to compare with are read, too.
+        """
         context = self._context
         if context.reference:
             context.reference.read()
-        own, _ = context.store.own_records()
-        return fitting_records(plan, context.judge, [*context.given_records[0], *own])[0]
+        own, torn = context.store.own_records()
+        given, torn_given = context.given_records
+        by_key, misfits = fitting_records(plan, context.judge, [*given, *own])
+        return by_key, [*torn, *torn_given, *misfits]
 
     def _write_tables(self, plan: Plan) -> ResultsTable:
         options = self._context.options
@@ -238,7 +239,7 @@ class Reporting:
         return table
 
     def _write_report(self) -> None:
-        """Draw the page; an error there fails no session."""
+        """Draw the page; an error in it does not fail the session."""
         folder = self._context.options.results
         page = folder / REPORT_FILE
         try:
@@ -251,7 +252,7 @@ class Reporting:
                 table=self._table,
                 on_progress=self._tell_progress,
             )
-        except Exception as error:
+        except Exception as error:  # the verdicts are written; only the page is lost
             self._notes.append(f"report not written: {error}")
         else:
             lacks = f" (incomplete: {missing[0]})" if missing else ""
