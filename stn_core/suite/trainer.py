@@ -28,24 +28,24 @@ class NotKeptError(Exception):
 
 
 @dataclass(eq=False)
-class _Desk:
+class _PendingCell:
     """A cell that waits for its verdict.
 
     Args:
-        cell: the one to judge.
-        records: those that exist.
-        results: of what was trained here.
-        out: the seeds being trained.
-        reference_seeds: those that the commit to compare with must still train.
+        cell: the cell to judge.
+        records: all of its records so far.
+        results: the results of the runs that were trained here.
+        in_training: the seeds being trained.
+        reference_seeds: the seeds that the commit to compare with must still train.
         lost: why runs were lost, one sentence each.
-        needed: what the judge asked for last.
+        needed: the judge's last request.
         judgement: the verdict, once there is one.
     """
 
     cell: Cell
     records: list[RunRecord]
     results: list[RunResult] = field(default_factory=list)
-    out: set[int] = field(default_factory=set)
+    in_training: set[int] = field(default_factory=set)
     reference_seeds: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     needed: SeedsNeeded | None = None
@@ -56,7 +56,7 @@ class Trainer:
     """Trains cells on the session's engine.
 
     Args:
-        context: the process's.
+        context: the context of this process.
 
     Attributes:
         stopped_by: why the engine stopped, "" while it works.
@@ -64,17 +64,18 @@ class Trainer:
 
     def __init__(self, context: SessionContext) -> None:
         self._context = context
-        self._desks: dict[str, _Desk] = {}
+        self._pending_cells: dict[str, _PendingCell] = {}
         self.stopped_by = ""
 
     def submit(self, cells: Iterable[Cell]) -> None:
         """Start training the first seeds of cells, before their tests run."""
         for cell in cells:
-            self._desk_of(cell)
+            self._started(cell)
 
     def is_ready(self, cell: Cell) -> bool:
         """Whether its test has nothing to wait for."""
-        return cell.key not in self._desks or self._desks[cell.key].judgement is not None
+        pending = self._pending_cells.get(cell.key)
+        return pending is None or pending.judgement is not None
 
     def train_and_judge(self, cell: Cell, properties: list[tuple[str, object]]) -> Judgement:
         """Train as many of a cell's seeds as the verdict needs.
@@ -83,19 +84,19 @@ class Trainer:
             cell: the one to train.
             properties: of its test, which the first process reads.
         """
-        desk = self._desk_of(cell)
+        pending = self._started(cell)
         try:
-            while desk.judgement is None:
+            while pending.judgement is None:
                 self.take_one()
-        except BaseException:
-            if not self._context.engine.is_elsewhere:  # or the next cell would get them
+        except BaseException:  # Ctrl-C, too
+            if not self._context.engine.is_elsewhere:  # or the next cell would get its runs
                 self._context.engine.cancel()
-                del self._desks[cell.key]
+                del self._pending_cells[cell.key]
             raise
-        del self._desks[cell.key]
-        for result in desk.results:
+        del self._pending_cells[cell.key]
+        for result in pending.results:
             note_runs(properties, result)
-        answer = desk.judgement
+        answer = pending.judgement
         answer = dataclasses.replace(answer, message=self._context.spell(answer.message))
         note_judgement(properties, answer)
         return answer
@@ -110,10 +111,10 @@ class Trainer:
             self._stop(str(error))
             return
         task = outcome.task
-        desk = self._desks[task.cell.key]
-        desk.out.discard(task.seed)
+        pending = self._pending_cells[task.cell.key]
+        pending.in_training.discard(task.seed)
         if outcome.result is None:
-            desk.lost.append(f"seed {task.seed}: {outcome.lost}")
+            pending.lost.append(f"seed {task.seed}: {outcome.lost}")
         else:
             try:
                 self._keep(outcome, outcome.result)
@@ -121,70 +122,72 @@ class Trainer:
                 self._context.engine.cancel()
                 self._close(Verdict.CRASHED, str(error))
                 return
-            desk.results.append(outcome.result)
-            desk.records.append(outcome.result.record)
+            pending.results.append(outcome.result)
+            pending.records.append(outcome.result.record)
             if self._context.time_limit:
                 self._context.time_limit.note(outcome.result.record)
-        self._train_references(desk, most=1 if desk.out else None)
-        if not desk.out:
-            self._judge(desk)
+        self._train_references(pending, most=1 if pending.in_training else None)
+        if not pending.in_training:
+            self._judge(pending)
 
-    def _desk_of(self, cell: Cell) -> _Desk:
-        if cell.key not in self._desks:
+    def _started(self, cell: Cell) -> _PendingCell:
+        """A cell whose first seeds are submitted, now if they were not before."""
+        if cell.key not in self._pending_cells:
             records = list(self._context.earlier_records.get(cell.key, ()))
-            desk = self._desks[cell.key] = _Desk(cell, records)
-            self._judge(desk)
-        return self._desks[cell.key]
+            pending = self._pending_cells[cell.key] = _PendingCell(cell, records)
+            self._judge(pending)
+        return self._pending_cells[cell.key]
 
-    def _judge(self, desk: _Desk) -> None:
+    def _judge(self, pending: _PendingCell) -> None:
         """Give a cell its verdict, or train the seeds that it still needs."""
-        while desk.judgement is None and not desk.out:
-            self._ask(desk)
-            if not desk.out:  # only runs of the other commit are missing
-                self._train_references(desk)
+        while pending.judgement is None and not pending.in_training:
+            self._ask(pending)
+            if not pending.in_training:  # only runs of the other commit are missing
+                self._train_references(pending)
 
-    def _ask(self, desk: _Desk) -> None:
-        context, cell = self._context, desk.cell
+    def _ask(self, pending: _PendingCell) -> None:
+        context, cell = self._context, pending.cell
         assert context.plan
-        answer = context.judge.judge(cell, desk.records, context.plan.data_hashes[cell.dataset])
+        answer = context.judge.judge(cell, pending.records, context.plan.data_hashes[cell.dataset])
         if isinstance(answer, Judgement):
-            desk.judgement = answer
-        elif desk.lost:
-            desk.judgement = answer.closed(Verdict.CRASHED, desk.lost[0])
+            pending.judgement = answer
+        elif pending.lost:
+            pending.judgement = answer.closed(Verdict.CRASHED, pending.lost[0])
         elif context.options.from_records or self.stopped_by:
-            desk.judgement = answer.closed()
+            pending.judgement = answer.closed()
         elif context.time_limit and not context.time_limit.allows(cell):
-            desk.judgement = answer.closed(message="not reached in time")
+            pending.judgement = answer.closed(message="not reached in time")
         else:
-            desk.needed = answer
-            desk.reference_seeds = list(answer.reference_seeds)
+            pending.needed = answer
+            pending.reference_seeds = list(answer.reference_seeds)
+            limit = context.time_limit
             for seed in answer.seeds:
-                if context.time_limit is None or context.time_limit.allows(cell, len(desk.out) + 1):
-                    desk.out.add(seed)
+                if limit is None or limit.allows(cell, len(pending.in_training) + 1):
+                    pending.in_training.add(seed)
                     self._submit(cell, seed)
 
-    def _train_references(self, desk: _Desk, most: int | None = None) -> None:
+    def _train_references(self, pending: _PendingCell, most: int | None = None) -> None:
         """Train seeds with the code of the commit to compare with.
 
         The sides take turns, so that a machine that slows down slows both.
 
         Args:
-            desk: of the cell.
+            pending: of the cell.
             most: the largest number of its seeds.
         """
         reference = self._context.reference
-        seeds = desk.reference_seeds[:most]
-        if reference is None or not seeds or desk.judgement:
+        seeds = pending.reference_seeds[:most]
+        if reference is None or not seeds or pending.judgement:
             return
         try:
-            for _ in reference.train([(desk.cell, seed) for seed in seeds]):
+            for _ in reference.train([(pending.cell, seed) for seed in seeds]):
                 pass
         except (OSError, UsageError) as error:
-            assert desk.needed
+            assert pending.needed
             self._context.engine.cancel()
-            desk.out.clear()
-            desk.judgement = desk.needed.closed(Verdict.CRASHED, str(error))
-        desk.reference_seeds = desk.reference_seeds[len(seeds) :]
+            pending.in_training.clear()
+            pending.judgement = pending.needed.closed(Verdict.CRASHED, str(error))
+        pending.reference_seeds = pending.reference_seeds[len(seeds) :]
 
     def train_for_groups(
         self, runs: Sequence[tuple[Cell, int]], reference_runs: Sequence[tuple[Cell, int]]
@@ -242,9 +245,9 @@ class Trainer:
         self._close()
 
     def _close(self, verdict: Verdict = Verdict.MISSING, message: str = "") -> None:
-        for desk in self._desks.values():
-            if desk.judgement is None and desk.needed:
-                desk.judgement = desk.needed.closed(verdict, message)
+        for pending in self._pending_cells.values():
+            if pending.judgement is None and pending.needed:
+                pending.judgement = pending.needed.closed(verdict, message)
 
     @functools.cached_property
     def _callbacks(self) -> tuple[Callback, ...]:
