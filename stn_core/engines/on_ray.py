@@ -70,7 +70,7 @@ class RayExecutor:
             self.workers = self._fitting_runs()
             if not self.workers:
                 raise UsageError(f"--ray {wanted.address}: {self._lacking()}")
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, must not leave a cluster behind
             self._ray.shutdown()
             raise
         self._ended: queue.SimpleQueue[tuple[int, Future[Returned]]] = queue.SimpleQueue()

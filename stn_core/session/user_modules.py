@@ -31,7 +31,7 @@ def import_models(names: Iterable[str], folder: Path) -> None:
                 importlib.import_module(name)
         except UsageError as error:
             raise UsageError(f"--import {name}: {error}") from None
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # whatever the user's module raises
             raise UsageError(f"--import {name}: {type(error).__name__}: {error}") from None
 
 
@@ -46,6 +46,6 @@ def _import_file(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException:  # or the next import would find half a module
         del sys.modules[name]
         raise

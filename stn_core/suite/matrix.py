@@ -160,7 +160,7 @@ def _refusal(name: str, shape: tuple[int, int, int]) -> str:
         create_model(name, shape, num_classes=2)
     except UsageError as error:
         return str(error)
-    except Exception:
+    except Exception:  # the builder is the user's: its error is shown in its cell
         return ""
     return ""
 

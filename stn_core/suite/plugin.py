@@ -44,7 +44,7 @@ def pytest_load_initial_conftests() -> Generator[None, Any, Any]:
     """A conftest.py with an option of the same name gets one line, not a traceback."""
     try:
         return (yield)
-    except Exception as error:
+    except Exception as error:  # pytest wraps a conftest's error; any other is raised again
         from stn_core.suite.spelling import clash_line
 
         line = clash_line(error)
