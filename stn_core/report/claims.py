@@ -23,7 +23,7 @@ METRICS = {
 FROM_RECORDS = ("parameters", "epochs")
 """Metrics that only complete records contain; baselines have the others too."""
 
-WAYS = {"published": "as published", "trained": "as trained well"}
+WAYS = {"published": "as published", "trained": "with our recipes"}
 """How a claim can be tested, by the field that names the budget."""
 
 

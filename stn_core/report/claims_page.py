@@ -55,7 +55,7 @@ def write_claims_page(
         ]
     content = render(
         "claims.html",
-        title="what the literature says, tested",
+        title="published claims, tested",
         tally=tally_line(judged),
         method=INTERVALS,
         command=command,

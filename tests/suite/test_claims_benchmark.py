@@ -69,7 +69,7 @@ def test_what_is_open_passes_and_a_wrong_entry_fails_alone(claims, pytester):
     assert "again-small-beats-tiny: unknown metric 'acuracy'; did you mean accuracy" in shown
     assert "other-small-beats-tiny: unknown model 'tiney'; did you mean tiny" in shown
     assert "Traceback" not in shown
-    assert "as trained well: 2 are open" in shown
+    assert "with our recipes: 2 are open" in shown
     page = (folder / "claims.html").read_text(encoding="utf-8")
     assert "A hidden layer helps." in page
     assert "-m claims -k &#34;small-beats-tiny]&#34; --train" in page
@@ -154,7 +154,7 @@ def test_a_run_is_tried_once_even_if_its_record_does_not_count(claims, monkeypat
     session, _ = claims(CLAIM, "--train", "--seeds", "1")
     session.assert_outcomes(passed=1)
     assert trained == ["small", "tiny"]
-    assert "as trained well: 1 is open" in session.stdout.str()
+    assert "with our recipes: 1 is open" in session.stdout.str()
 
 
 def test_a_run_that_failed_is_said_though_the_time_is_over(claims, monkeypatch):
