@@ -101,7 +101,7 @@ def parse_make(config: pytest.Config, words: tuple[str, ...]) -> None:
 
 
 def parse_stn(config: pytest.Config, words: tuple[str, ...]) -> None:
-    if len(words) == 1 and words != ("plan",):  # a command is named, not shown
+    if len(words) == 1:  # a command is named, not shown
         words = (*words, "--help")
     if words[1:] == ("--help",):
         with pytest.raises(SystemExit) as ended:

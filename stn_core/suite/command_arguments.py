@@ -41,7 +41,9 @@ def show_path(path: Path) -> None:
 
 def add_out(parser: argparse._ActionsContainer) -> None:
     """Add the option that says where to write."""
-    parser.add_argument("--out", type=as_path, default=Path(), help="the folder to write into")
+    parser.add_argument(
+        "--out", type=as_path, default=Path(), help="the folder to write into (default: .)"
+    )
 
 
 def add_baselines(parser: argparse._ActionsContainer, default: str = "baselines.json") -> None:

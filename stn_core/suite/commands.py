@@ -34,18 +34,21 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line; its result has the function to call as `run`."""
     parser = argparse.ArgumentParser(
         prog="stn",
-        description="Reports of finished sessions, comparisons, claims, predictions and plans.",
+        description="Report on sessions, compare results and models, and use trained models.",
     )
     parser.set_defaults(status_if_it_fails=1)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_report(commands.add_parser("report", help="write the report of one or more sessions"))
-    add_compare(commands.add_parser("compare", help="compare two sides, cell by cell"))
-    _add_claims(commands.add_parser("claims", help="judge published claims by stored values"))
-    _add_predict(commands.add_parser("predict", help="classify images with a saved model"))
-    _add_export(commands.add_parser("export", help="write a saved model as an ONNX file"))
-    _add_history(commands.add_parser("history", help="draw each cell over several sessions"))
-    _add_bisect(commands.add_parser("bisect", help="judge a commit for git bisect run"))
-    _add_plan(commands.add_parser("plan", help="show what pytest would train", add_help=False))
+    for name, add, said in (
+        ("report", _add_report, "write the report of one or more sessions"),
+        ("compare", add_compare, "compare two sessions, baselines or saved models"),
+        ("claims", _add_claims, "judge published claims by stored values"),
+        ("predict", _add_predict, "classify images with a saved model"),
+        ("export", _add_export, "write a saved model as an ONNX file"),
+        ("history", _add_history, "draw the accuracy of each cell over several sessions"),
+        ("bisect", _add_bisect, "judge the checked-out commit for 'git bisect run'"),
+        ("plan", _add_plan, "show what pytest would train"),
+    ):
+        add(commands.add_parser(name, help=said))
     return parser
 
 
@@ -156,9 +159,9 @@ def _claims(given: argparse.Namespace) -> int:
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Images are converted to grey or colour as the model needs, and transparent pixels become"
-        " its training background. Nothing is inverted: a model trained on white digits on black"
-        " expects white on black."
+        "Print the most likely classes of each image. Images are converted to grey or colour as the"
+        " model needs, and transparent pixels become the background it was trained with. Images are"
+        " not inverted: a model trained on white digits on black expects white on black."
     )
     add_saved_model(parser)
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="image files")
@@ -170,7 +173,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--warped",
         metavar="FOLDER",
         type=as_path,
-        help="the folder for pictures of each image next to its warped version",
+        help="also draw each image next to its warped version, into this folder",
     )
     add_device_and_imports(parser)
     parser.set_defaults(run=_predict)
@@ -184,8 +187,8 @@ def _predict(given: argparse.Namespace) -> int:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "The file takes uint8 images (batch, C, H, W), any number of them, and normalises them as"
-        " the model's training did; its output is the logits."
+        "Write a saved model as an ONNX file. It takes any number of uint8 images (batch, C, H, W),"
+        " normalises them as in training, and returns logits."
     )
     add_saved_model(parser)
     parser.add_argument(
@@ -232,9 +235,9 @@ def _history(given: argparse.Namespace) -> int:
 
 def _add_bisect(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Compare the code as it is with a good commit. The exit status is what 'git bisect run'"
-        " expects: 1 if it is worse, 0 if it is not, 125 if it cannot be judged. If the command"
-        f" itself is wrong, the status is {_ENDS_BISECTION}, which ends the bisection."
+        "Compare the checked-out code with a good commit. The exit status is what 'git bisect run'"
+        " expects: 1 if the code is worse, 0 if it is not, 125 if it cannot be judged. If the"
+        f" command itself is wrong, the status is {_ENDS_BISECTION}, which ends the bisection."
     )
     # Optional only for argparse, whose exit status for a missing argument git reads as worse.
     parser.add_argument(
@@ -253,6 +256,11 @@ def _bisect(given: argparse.Namespace) -> int:
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Show cells, seeds and expected time without training anything: 'pytest --stn-plan' with"
+        " the same arguments. 'pytest --help' lists them."
+    )
+    parser.usage = "stn plan [arguments of pytest]"
     parser.set_defaults(run=_plan)
 
 

@@ -22,10 +22,10 @@ from stn_core.suite.command_arguments import (
 def add_compare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``stn compare``."""
     parser.description = f"Print a table, and write it with figures to {COMPARISON_FILE}."
-    sides = "a results folder, a file of records, a baselines file, or (both) a saved model"
+    sides = "a results folder, a file of records, a baselines file or a saved model"
     parser.add_argument("a", metavar="A", type=as_path, help=sides)
     parser.add_argument(
-        "b", metavar="B", nargs="?", type=as_path, help="the other side: one of the same"
+        "b", metavar="B", nargs="?", type=as_path, help="the other side; a saved model if A is one"
     )
     parser.add_argument(
         "--models",
@@ -42,10 +42,15 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add_out(parser)
     saved = parser.add_argument_group("two saved models, on the same test images")
     saved.add_argument(
-        "--dataset", metavar="NAME", help="whose test set (default: what both were trained on)"
+        "--dataset",
+        metavar="NAME",
+        help="the test images' dataset (default: that of training)",
     )
     saved.add_argument(
-        "--data-root", metavar="FOLDER", type=as_path, help="the datasets (default: STN_DATA)"
+        "--data-root",
+        metavar="FOLDER",
+        type=as_path,
+        help="the folder of the datasets (default: STN_DATA)",
     )
     add_device_and_imports(saved)
     parser.set_defaults(run=_compare)

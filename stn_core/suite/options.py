@@ -154,20 +154,24 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             "from-records",
-            "train nothing and judge these records files or results folders, comma-separated",
+            "judge these files of records or results folders, comma-separated, and train nothing",
             read_paths,
             "PATHS",
             "STN_FROM_RECORDS",
         ),
         Option(
             "minutes",
-            "start no run that is not expected to end within this time; --resume last goes on",
+            "only start runs that should end within N minutes; --resume last continues",
             read_minutes,
             "N",
             "STN_MINUTES",
         ),
         Option("plan", "show cells, seeds and expected time; train nothing"),
-        Option("train", "-m claims: train what the claims lack, up to 5 seeds (or --seeds) a cell"),
+        Option(
+            "train",
+            "with -m claims: train the runs that the claims lack, up to 5 seeds (or --seeds) per"
+            " cell",
+        ),
     ),
     "where to run": (
         Option("device", "auto (default), cpu, cuda, cuda:N or mps", str, "NAME", "STN_DEVICE"),
@@ -184,29 +188,29 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("download", "download missing datasets into the data root"),
         Option(
             "image-size",
-            "resize the images of a folder to N or HxW pixels (default: the size they all have)",
+            "resize the images of a folder to N or HxW pixels (default: keep their size)",
             read_image_size,
             "N",
             "STN_IMAGE_SIZE",
         ),
         Option(
             "ray",
-            "compute the runs on a Ray cluster: its address, auto (the one that runs here) or local"
-            " (one that is started here for this session)",
+            "compute the runs on a Ray cluster: its address, auto (the one this machine belongs to)"
+            " or local (one that is started here for this session)",
             str,
             "ADDRESS",
             "STN_RAY",
         ),
         Option(
             "ray-gpus",
-            "the share of a card that a run on Ray takes (default: as the cards' memory allows)",
+            "the share of a GPU that a run on Ray takes (default: as the GPUs' memory allows)",
             read_share,
             "SHARE",
             "STN_RAY_GPUS",
         ),
         Option(
             "ray-working-dir",
-            "a folder that Ray copies to every node, for the code in it (default: none)",
+            "a folder with code that Ray copies to every node (default: none)",
             read_path,
             "FOLDER",
             "STN_RAY_WORKING_DIR",
@@ -224,14 +228,14 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("drop-vanished", "remove baselines whose model or dataset is gone; train nothing"),
         Option(
             "min-drop",
-            "the smallest drop of accuracy, in points, that can fail (default: 0.3)",
+            "the smallest drop in accuracy, in points, that can fail (default: 0.3)",
             read_points,
             "POINTS",
             "STN_MIN_DROP",
         ),
         Option(
             "gate-metrics",
-            "metrics that can fail a cell beside accuracy and loss, comma-separated:"
+            "metrics that can fail a cell besides accuracy and loss, comma-separated:"
             " balanced_accuracy, worst_class_recall, macro_auc, calibration_error, invariance,"
             " misplaced_pixels, or your own",
             read_names,
@@ -255,7 +259,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             "against-cache",
-            "a folder that keeps runs of the commits compared with",
+            "a folder that keeps the runs of commits given to --against",
             read_path,
             "FOLDER",
             "STN_AGAINST_CACHE",
@@ -264,7 +268,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("no-identical", "use statistics even if a run repeats the stored one exactly"),
         Option(
             "digest-cache",
-            "a file of digests that count as stored ones",
+            "a file of digests that count like those of the baselines",
             read_path,
             "FILE",
             "STN_DIGEST_CACHE",
@@ -293,7 +297,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "results": (
         Option(
             "results-dir",
-            "where each session makes its results folder (default: results)",
+            "the folder in which each session creates its own (default: results)",
             read_path,
             "FOLDER",
             "STN_RESULTS",

@@ -157,3 +157,11 @@ def test_a_session_folder_of_pipes_hides_no_other_session(here):
     (here / "results" / "odd" / "records.jsonl").write_text(record().to_json())
     os.mkfifo(here / "results" / "odd" / "session.json")
     assert [path.name for path in session_folders(here / "results")] == ["good", "odd"]
+
+
+@pytest.mark.parametrize("command", ["report", "compare", "predict", "plan", "bisect"])
+def test_each_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: stn {command} ")
