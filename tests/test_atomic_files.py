@@ -19,7 +19,7 @@ from stn_core.atomic_files import (
 )
 
 
-def test_a_text_takes_the_place_of_another(tmp_path: Path) -> None:
+def test_writing_replaces_the_whole_text(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     for text in ("old\n", "new: ä\n"):
         write_at_once(path, text)
@@ -35,7 +35,7 @@ def test_an_output_file_gets_its_folder_or_a_one_line_error(tmp_path: Path) -> N
         write_output(inside_a_file, "page")
 
 
-def test_until_it_is_whole_the_old_file_is_there(tmp_path: Path) -> None:
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
     with replaced_at_once(path) as unfinished:
@@ -89,7 +89,7 @@ def test_the_content_is_on_the_disk_before_it_has_the_name(
     assert synced == [4]
 
 
-def test_a_file_may_be_read_by_whom_the_user_lets(tmp_path: Path) -> None:
+def test_a_files_permissions_follow_the_users_umask(tmp_path: Path) -> None:
     (tmp_path / "plain.txt").write_text("")
     write_at_once(tmp_path / "file.txt", "")
     write_tensors(tmp_path / "file.safetensors", {"a": torch.zeros(2)})
@@ -97,14 +97,14 @@ def test_a_file_may_be_read_by_whom_the_user_lets(tmp_path: Path) -> None:
     assert len({(tmp_path / name).stat().st_mode for name in names}) == 1
 
 
-def test_what_no_encoding_has_is_written_as_its_escape(tmp_path: Path) -> None:
+def test_characters_without_an_encoding_are_escaped(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     write_at_once(path, "half \ud83d of ä\n")
     append_text(path, "\udcff\n")
     assert path.read_text(encoding="utf-8") == "half \\ud83d of ä\n\\udcff\n"
 
 
-def test_what_a_killed_writer_left_is_found_and_removed_and_nothing_else(
+def test_only_unfinished_files_of_a_killed_writer_are_removed(
     tmp_path: Path,
 ) -> None:
     names = ["file.json", "file.json.tmp", "file.json.notes.tmp", "fileXjson." + "0" * 32 + ".tmp"]

@@ -22,7 +22,7 @@ COPIED = [
 
 
 @pytest.mark.parametrize("source", COPIED)
-def test_what_the_image_is_made_of_is_there_and_sent_to_the_builder(source: str) -> None:
+def test_files_that_the_image_copies_exist_and_are_sent_to_the_builder(source: str) -> None:
     assert (REPOSITORY / source).exists()
     sent = False
     for line in (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines():

@@ -22,7 +22,7 @@ SURROGATE = "\udcff"
         ("Ä ✓ \u200c 画像 \\n", "Ä ✓ \u200c 画像 \\n"),
     ],
 )
-def test_what_would_act_on_a_terminal_is_escaped_and_no_more(text, printed):
+def test_only_terminal_control_characters_are_escaped(text, printed):
     assert printable(text) == printed
 
 

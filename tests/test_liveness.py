@@ -43,12 +43,12 @@ def dead_relu() -> nn.Module:
         (lambda images: torch.eye(len(images), 3)[:, :1], "80% of the images"),
     ],
 )
-def test_a_dead_one_fails(model: nn.Module, said: str) -> None:
+def test_a_dead_network_fails(model: nn.Module, said: str) -> None:
     with pytest.raises(AssertionError, match=said):
         assert_depends_on_its_input(model, images())
 
 
-def test_images_that_cannot_show_anything_fail() -> None:
+def test_images_that_cannot_show_a_difference_fail() -> None:
     for useless in (images(1), images(1).expand(4, -1, -1, -1)):
         with pytest.raises(AssertionError):
             assert_depends_on_its_input(fresh(), useless)

@@ -106,7 +106,7 @@ def test_every_section_has_a_paragraph_and_shows_what_it_speaks_of(run_notebook,
 
 
 @pytest.mark.nightly
-def test_what_a_session_lacks_is_said_in_its_place(run_notebook, tmp_path, monkeypatch):
+def test_a_section_without_data_says_so(run_notebook, tmp_path, monkeypatch):
     """Records alone: a search of one model, whose pictures nobody kept, and a run that crashed."""
     search = {"is_search": True, "test_images": 0, "test_accuracy": None}
     append_record(tmp_path / RECORDS_FILE, record(0, **search, test_cross_entropy=None))

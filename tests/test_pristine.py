@@ -24,7 +24,7 @@ twice = pytest.mark.parametrize("time", ["once", "again"])
 
 
 @twice
-def test_what_is_registered_goes_with_the_test(time: str) -> None:
+def test_registrations_of_a_test_are_removed_after_it(time: str) -> None:
     assert "left_behind" not in {*list_models(), *list_datasets()}
     register_model(name="left_behind")(lambda in_shape, num_classes: torch.nn.Flatten())
     register_dataset("left_behind")(lambda root, download: pytest.fail("was loaded"))

@@ -117,7 +117,7 @@ def forget_the_token(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("mistake", [misspell, write_a_number, forget_the_token])
-def test_a_mistake_in_it_is_found(
+def test_a_mistake_in_the_manifest_is_found(
     manifest: dict[str, Any], mistake: Callable[[dict[str, Any]], None]
 ) -> None:
     wrong = copy.deepcopy(manifest)

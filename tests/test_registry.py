@@ -18,7 +18,7 @@ variants = st.builds(
 
 
 @given(st.lists(names | variants), st.sampled_from([",", " , ", ",,"]))
-def test_what_commas_join_is_split_again(listed: list[str], comma: str) -> None:
+def test_splitting_joined_names_gives_the_names(listed: list[str], comma: str) -> None:
     assert split_names(comma.join(listed)) == listed
 
 

@@ -180,7 +180,7 @@ def test_only_the_suite_imports_pytest() -> None:
     assert {place_of(module) for module in users} == {"suite"}
 
 
-def test_what_type_checkers_see_of_the_public_names_is_what_there_is() -> None:
+def test_type_checkers_see_exactly_the_public_names() -> None:
     seen = {
         alias.asname: (node.module or "").removeprefix("stn_core.")
         for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text()))

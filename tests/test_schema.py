@@ -27,7 +27,7 @@ class Whole:
 WHOLE = {"parts": [{"name": "a", "size": 3}, {"name": "b"}], "weights": {"a": 1}}
 
 
-def test_what_fits_becomes_the_dataclass():
+def test_fitting_values_become_the_dataclass():
     assert checked(Whole, WHOLE, "") == Whole((Part("a", 3), Part("b")), {"a": 1.0})
 
 
@@ -47,7 +47,7 @@ def test_what_fits_becomes_the_dataclass():
         ({"parts": [{"name": "a", "size": 10**5000}]}, "parts[0].size is out of range: a whole"),
     ],
 )
-def test_what_does_not_fit_is_named(values, complaint):
+def test_fields_that_do_not_fit_are_named(values, complaint):
     with pytest.raises(UsageError) as caught:
         checked(Whole, values, "file.json: ")
     assert str(caught.value).startswith(f"file.json: {complaint}")
@@ -84,7 +84,7 @@ def test_any_json_is_read_or_refused_and_never_ends_in_a_traceback(values):
         ("", "not JSON: line 1, column 1: "),
     ],
 )
-def test_a_text_that_is_no_json_of_ours_is_refused(text, complaint):
+def test_text_that_is_not_the_expected_json_is_refused(text, complaint):
     with pytest.raises(UsageError) as caught:
         parse_json(text, "file.json: ")
     assert str(caught.value).startswith(f"file.json: {complaint}")

@@ -28,7 +28,7 @@ def marks(of_the_paper):
 
 @pytest.mark.parametrize("where", ["quick/mnist_rts", "smoke/digits_rts"])
 @pytest.mark.parametrize("model", ["ic_stn", "polar"])
-def test_networks_that_look_again_or_turn_beat_the_plain_one(where, model):
+def test_ic_stn_and_polar_beat_the_plain_cnn(where, model):
     values, plain = STORED[f"{where}/{model}"], STORED[f"{where}/cnn"]
     welch = stats.ttest_ind(values.accuracies, plain.accuracies, equal_var=False)
     low, _ = welch.confidence_interval(0.999)

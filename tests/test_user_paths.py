@@ -47,7 +47,7 @@ FUNCTIONS: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_a_function_says_that_a_home_is_nobodys(function: Callable[[str], Any]) -> None:
+def test_a_function_reports_an_unknown_home_folder(function: Callable[[str], Any]) -> None:
     with pytest.raises(UsageError, match=r"x\.py: the home folder of '~no_such_user' is unknown"):
         function(NOBODYS)
 
@@ -83,7 +83,7 @@ def test_the_options_that_take_a_path() -> None:
 
 
 @pytest.mark.parametrize("name", [*(option.name for option in PATH_OPTIONS), "import"])
-def test_an_option_says_so(pytester: pytest.Pytester, name: str) -> None:
+def test_an_option_reports_an_unknown_home_folder(pytester: pytest.Pytester, name: str) -> None:
     pytester.makepyfile("def test_nothing(): pass")
     for plugin, prefix in (("plugin", "stn-"), ("short_options", "")):
         result = pytester.runpytest_inprocess(
@@ -114,7 +114,9 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_command_says_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_reports_an_unknown_home_folder(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         status = main(command)
     except SystemExit as ended:

@@ -25,7 +25,9 @@ def test_files_folders_and_missing_paths_are_distinguished(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("look", [is_file, is_folder])
-def test_what_cannot_be_read_is_one_line(tmp_path: Path, look: Callable[[Path], bool]) -> None:
+def test_a_path_that_cannot_be_read_is_a_one_line_error(
+    tmp_path: Path, look: Callable[[Path], bool]
+) -> None:
     path = tmp_path / ("long" * 100)
     with pytest.raises(UsageError) as caught:
         look(path)

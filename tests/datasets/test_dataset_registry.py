@@ -92,7 +92,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(load: Callable, tmp_path: 
 
 
 @pytest.mark.parametrize("load", [check_dataset, load_dataset])
-def test_a_path_is_no_name(load: Callable, tmp_path: Path) -> None:
+def test_a_path_is_not_a_valid_name(load: Callable, tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     for folder in (tmp_path, inner):

@@ -35,7 +35,9 @@ def test_a_long_seed_is_not_mistaken_for_a_seed_and_an_index(seed: int) -> None:
 
 @given(KEYS, st.integers(1, 50), st.integers(1, 50))
 @settings(deadline=None)
-def test_more_numbers_of_a_key_begin_with_the_fewer(key: tuple, few: int, more: int) -> None:
+def test_a_longer_draw_of_a_key_begins_with_the_shorter_one(
+    key: tuple, few: int, more: int
+) -> None:
     assert np.array_equal(uniform((few + more, 3), *key)[:few], uniform((few, 3), *key))
 
 

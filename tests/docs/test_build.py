@@ -92,6 +92,6 @@ def test_a_sessions_report_and_mistakes_are_copied_and_shown(tmp_path: Path) -> 
         assert (generated / name).exists()
 
 
-def test_a_page_that_asks_for_what_nothing_makes_is_refused() -> None:
+def test_a_page_with_an_unknown_generated_part_is_refused() -> None:
     with pytest.raises(UsageError, match="a page asks for 'nothing'"):
         build._made("nothing", {})

@@ -81,7 +81,7 @@ class Diary(Callback):
         return Watcher()
 
 
-def test_what_is_written_below_the_sessions_folder_moves_and_nothing_else_does() -> None:
+def test_only_paths_below_the_sessions_folder_are_moved() -> None:
     diary = Diary(Path("/session/diary"), "/sessions/other")
     there = moved(diary, "/session", "/node/session")
     assert there == Diary(Path("/node/session/diary"), "/sessions/other")

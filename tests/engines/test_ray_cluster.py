@@ -250,7 +250,7 @@ def test_an_interrupted_session_is_resumed(cluster: Loopback, project: Path, alo
         (("--ray", "127.0.0.1:1"), {}, "nothing listens there; start a cluster with"),
     ],
 )
-def test_what_cannot_work_is_one_line_in_time(
+def test_a_cluster_that_cannot_serve_is_a_one_line_error_in_time(
     cluster: Loopback,
     project: Path,
     arguments: tuple[str, ...],
@@ -268,7 +268,7 @@ def test_what_cannot_work_is_one_line_in_time(
     assert not (project / "refused").exists()
 
 
-def test_a_cluster_that_goes_away_ends_the_session(cluster: Loopback, project: Path) -> None:
+def test_a_cluster_that_disappears_ends_the_session(cluster: Loopback, project: Path) -> None:
     session = start(cluster, project, "--results-dir", "gone")
     wait_for_records(session, project / "gone", 2)
     cluster.kill("head")

@@ -37,7 +37,7 @@ def test_an_address_where_nothing_listens_is_a_line_at_once(silent_port: int, sc
 
 
 @pytest.mark.parametrize("address", ["host", "host:", ":1", "host:port", "ray://x", "a:123456"])
-def test_what_is_not_an_address_is_refused(address: str) -> None:
+def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="expected auto, local, HOST:PORT or ray://HOST:PORT"):
         join_cluster(Wanted(address, "cpu"))
 
@@ -96,7 +96,7 @@ def test_a_node_without_the_package_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert refusal.endswith("(No module named 'stn_core'); this session has stn_core 1")
 
 
-def test_what_is_written_past_python_is_silent_while_a_cluster_is_joined(
+def test_native_output_is_silenced_while_a_cluster_is_joined(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with ray_joining._silent_descriptor():

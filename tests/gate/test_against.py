@@ -62,7 +62,7 @@ def test_equal_digests_settle_a_cell_with_one_seed_of_each_side():
     assert len(same.records) == len(comparison.references[CELL.key]) == 1
 
 
-def test_equal_digests_settle_nothing_where_a_judged_metric_differs():
+def test_equal_digests_do_not_settle_a_cell_if_a_judged_metric_differs():
     rules = dataclasses.replace(RULES, metrics=(MetricInfo("invariance", floor=0.01),))
 
     def compared(here, there):
@@ -78,7 +78,7 @@ def test_equal_digests_settle_nothing_where_a_judged_metric_differs():
     assert compared(0.7, None).verdict is Verdict.IDENTICAL
 
 
-def test_equal_digests_say_nothing_where_the_device_is_not_deterministic():
+def test_equal_digests_do_not_settle_a_cell_on_a_nondeterministic_device():
     place = environment(nondeterministic=["a sum"])
     fresh = runs_of(0.95 + SPREAD[0, 0], environment=place)
     same = Comparison().verdict(fresh, lambda s: fresh(s))
@@ -97,7 +97,7 @@ def test_a_large_change_is_found_and_a_small_one_is_not(drop):
     assert unchanged.detectable_points > 0.3
 
 
-def test_where_the_commit_repeats_a_stored_run_its_stored_values_are_compared():
+def test_stored_values_are_used_if_the_commit_repeats_a_stored_run():
     stored = baseline(list(0.95 + SPREAD[1, 1]))
     comparison = Comparison(stored)
     commits = runs_of(0.95 + SPREAD[1, 1], commits_run)
@@ -184,7 +184,7 @@ def test_a_group_that_leans_asks_both_sides_for_seeds():
     assert group.wanted == group.wanted_references == dict.fromkeys(runs, (3, 4, 5))
 
 
-def test_speed_is_a_ratio_a_cell_and_times_of_another_day_do_not_count():
+def test_speed_is_a_ratio_per_cell_and_cached_times_do_not_count():
     seconds = {"a": 1.0, "b": 2.0, "c": 4.0}
     fresh = {name: [record(0, train_seconds=2 * value)] for name, value in seconds.items()}
     then = {name: [record(0, train_seconds=value)] for name, value in seconds.items()}

@@ -24,7 +24,7 @@ def tiny(values):
 @pytest.mark.parametrize(
     ("models", "runs"), mostly_nightly([(2, 2), (3, 3), (4, 5)], on_every_run=[(2, 2)])
 )
-def test_of_equal_spreads_the_intervals_are_scipys(models, runs):
+def test_intervals_of_equal_spreads_equal_scipys(models, runs):
     """The same deviations about other means: no variance is below the common one."""
     rng = np.random.default_rng(models)
     deviations = rng.normal(size=runs)
@@ -45,7 +45,7 @@ def test_of_equal_spreads_the_intervals_are_scipys(models, runs):
 @pytest.mark.parametrize(
     ("models", "runs"), mostly_nightly([(9, 20), (20, 3)], on_every_run=[(9, 20)])
 )
-def test_of_many_models_the_width_is_that_of_scipys_distribution(models, runs):
+def test_the_width_for_many_models_is_that_of_scipys_distribution(models, runs):
     """Games and Howell's; `tukey_hsd` would compute the same quantile for each pair."""
     deviations = np.random.default_rng(models).normal(size=runs)
     values = {f"m{n}": deviations + n for n in range(models)}
@@ -123,13 +123,13 @@ def test_seeds_that_would_settle_a_pair_settle_it_and_one_less_does_not():
     assert half(needed) <= half(needed - 2)
 
 
-def test_what_no_number_of_seeds_settles_has_none():
+def test_a_pair_that_no_number_of_seeds_settles_has_none():
     assert seeds_to_settle([0.0, 1.0], [0.0, 1.0], (0.1, 0.1), 1e-6, models=2) is None
     assert seeds_to_settle([0.0], [1.0], (0.1, 0.1), 1.0, models=2) is None
     assert MOST_SEEDS >= 100
 
 
-def test_exchanged_models_say_the_opposite():
+def test_exchanging_the_models_negates_the_difference():
     values = {"a": [1.0, 2.0, 4.0], "b": [2.0, 2.5], "c": [0.0, 0.1, 0.3, 0.2]}
     for first, second in itertools.combinations("abc", 2):
         turned = differences_of_all_pairs(dict(reversed(values.items())), tiny(values))

@@ -17,7 +17,7 @@ def stored(accuracies=(0.9, 0.92), key=KEY):
     return Baselines({}, {}).updated({key: baseline_of(records)}, records)
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_reading_gives_what_was_written(tmp_path):
     path = tmp_path / "baselines.json"
     write_baselines(path, stored())
     assert read_baselines(path) == stored()
@@ -34,13 +34,13 @@ def test_only_the_cells_that_ran_are_replaced(tmp_path):
     assert set(after.environments) == {environment().key(), environment(threads=2).key()}
 
 
-def test_an_environment_that_no_run_names_goes():
+def test_environments_that_no_run_names_are_removed():
     records = [record(seed, environment=environment(threads=2)) for seed in (0, 1)]
     after = stored().updated({KEY: baseline_of(records)}, records)
     assert set(after.environments) == {environment(threads=2).key()}
 
 
-def test_an_environment_that_only_a_dropped_cell_names_goes_too():
+def test_environments_that_only_a_dropped_cell_names_are_removed():
     other = "quick/mnist/cnn"
     records = [record(seed, environment=environment(threads=2)) for seed in (0, 1)]
     both = stored().updated({other: baseline_of(records)}, records)
@@ -75,7 +75,7 @@ def test_the_file_is_sorted_and_has_a_line_a_run(tmp_path):
         ({"seed": 0}, "different seeds"),
     ],
 )
-def test_a_run_that_is_not_fit_is_refused(changes, complaint):
+def test_a_run_that_cannot_be_a_baseline_is_refused(changes, complaint):
     second = dataclasses.replace(record(1), **changes)
     with pytest.raises(UsageError, match=complaint):
         baseline_of([record(0), second])
@@ -165,7 +165,7 @@ def test_a_file_edited_by_hand_is_refused_with_cell_and_field(tmp_path, edit, co
         ),
     ],
 )
-def test_what_stands_there_twice_is_named_with_its_place(tmp_path, once, twice, complaint):
+def test_a_duplicate_key_is_named_with_its_place(tmp_path, once, twice, complaint):
     path = tmp_path / "baselines.json"
     text = broken(lambda values: None)
     assert text.count(once) == 1
@@ -178,7 +178,7 @@ def test_what_stands_there_twice_is_named_with_its_place(tmp_path, once, twice, 
 @pytest.mark.parametrize(
     "text", ["", "{", '{"a": 1, "a": 2}', "[]", "\x00", '{"version": 1, "cells": []}']
 )
-def test_a_file_that_is_no_baselines_is_refused(tmp_path, text):
+def test_a_file_that_does_not_hold_baselines_is_refused(tmp_path, text):
     path = tmp_path / "baselines.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"baselines\.json"):
@@ -220,7 +220,7 @@ def test_the_time_stored_of_a_device_orders_its_cells():
     assert stored().expected_seconds("smoke/digits/another", "cpu") == float("inf")
 
 
-def test_a_budget_that_nobody_has_registered_here_keeps_its_baselines(tmp_path):
+def test_baselines_of_an_unregistered_budget_are_kept(tmp_path):
     path = tmp_path / "baselines.json"
     write_baselines(path, stored(key="acme_nightly/digits/cnn"))
     assert list(read_baselines(path).cells) == ["acme_nightly/digits/cnn"]

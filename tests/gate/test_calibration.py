@@ -234,7 +234,7 @@ def test_a_drop_of_accuracy_and_loss_is_found_sooner(source):
     assert seeds.mean() < more_seeds.mean()
 
 
-def test_an_unlucky_baseline_is_still_one_to_live_with(source):
+def test_an_unlucky_baseline_still_has_few_false_alarms(source):
     """A baseline is drawn once and used for years: the rate of each of 400, in 10,000 sessions.
 
     A stop for steadiness is overlooked, so that no rate is too low.

@@ -64,7 +64,7 @@ def test_without_an_interval_a_claim_is_open():
     assert Expectation(HIGHER).finding(Difference(1.0, math.nan, math.nan)) is Finding.OPEN
 
 
-def test_all_parts_must_hold_and_one_that_does_not_decides():
+def test_a_claim_holds_only_if_all_its_parts_do():
     holds, fails, is_open = Finding.HOLDS, Finding.DOES_NOT_HOLD, Finding.OPEN
     assert joint_finding([holds, holds]) is holds
     assert joint_finding([holds, is_open]) is is_open
@@ -73,7 +73,7 @@ def test_all_parts_must_hold_and_one_that_does_not_decides():
 
 
 @pytest.mark.parametrize("estimate", [0.1, 0.5, -0.2])
-def test_so_many_seeds_settle_it_and_one_fewer_does_not(estimate):
+def test_the_seeds_needed_settle_a_claim_and_one_fewer_does_not(estimate):
     expectation = Expectation(HIGHER)
     wanted = seeds_to_decide(estimate, (Spread(0.04, 5, 0.01),) * 2, expectation, 0.001)
     assert wanted is not None
@@ -88,7 +88,7 @@ def test_so_many_seeds_settle_it_and_one_fewer_does_not(estimate):
     assert finding(wanted - 1) is Finding.OPEN
 
 
-def test_a_difference_of_nothing_is_never_settled_by_a_direction():
+def test_a_direction_is_never_settled_if_the_difference_is_zero():
     spreads = (Spread(0.04, 5, 0.01),) * 2
     assert seeds_to_decide(0.0, spreads, Expectation(HIGHER), 0.001) is None
     assert seeds_to_decide(0.0, spreads, Expectation(EQUAL, margin=0.3), 0.001)

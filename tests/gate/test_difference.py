@@ -40,7 +40,7 @@ def kept_deviation(cell):
 
 
 @pytest.mark.parametrize("stored", mostly_nightly([False, True], on_every_run=[False]))
-def test_a_difference_that_is_none_is_found_as_rarely_as_asked_for(stored):
+def test_false_differences_are_found_no_more_often_than_the_level(stored):
     """1,800 cells at a level of 1 %, far above a session's, so that there is something to count."""
     found = outcomes(np.random.default_rng(5), 100, level=0.01, stored=stored)
     rose = sum(outcome is Outcome.ROSE for outcome, _ in found)
@@ -50,7 +50,7 @@ def test_a_difference_that_is_none_is_found_as_rarely_as_asked_for(stored):
 
 
 @pytest.mark.parametrize(("stored", "least"), [(False, 0.5), (True, 0.75)])
-def test_a_drop_of_three_deviations_is_found_and_stored_values_help(stored, least):
+def test_a_drop_of_three_deviations_is_detected_and_stored_values_help(stored, least):
     found = outcomes(np.random.default_rng(6), 20, drop=3.0, stored=stored)
     assert np.mean([outcome is Outcome.ROSE for outcome, _ in found]) >= least
 
@@ -67,7 +67,7 @@ def test_the_floor_holds_however_sure_a_difference_is():
     assert kept.outcome is Outcome.STEADY
 
 
-def test_stored_values_say_how_far_values_lie_apart_and_nothing_of_where():
+def test_stored_values_inform_the_spread_and_not_the_mean():
     rng = np.random.default_rng(7)
     sides = [rng.normal(0, 1, 3), rng.normal(0, 1, 3)]
     near, far = rng.normal(0, 1, 20), rng.normal(50, 1, 20)

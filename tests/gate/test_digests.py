@@ -44,14 +44,14 @@ def test_a_round_trip_that_keeps_what_other_sessions_wrote(tmp_path):
     }
 
 
-def test_a_folder_that_is_not_there_holds_none_and_is_made_to_write(tmp_path):
+def test_a_missing_folder_is_empty_and_is_created_on_writing(tmp_path):
     path = tmp_path / "results" / "of main" / "digests.json"
     assert read_digests(path) == ([], [])
     write_digests(path, judged(record(0)))
     assert len(read_digests(path)[0]) == 1
 
 
-def test_digests_count_only_where_all_the_cells_passed_together(tmp_path):
+def test_digests_count_only_if_all_cells_passed_together(tmp_path):
     """Else a drop too small for each cell is remembered cell by cell, and no group ever sees it."""
     path = tmp_path / "digests.json"
     write_digests(path, passed("a"))
@@ -65,7 +65,7 @@ def test_digests_count_only_where_all_the_cells_passed_together(tmp_path):
     assert len(read_digests(path)[0]) == 1  # which says all that the smaller ones did
 
 
-def test_a_part_of_the_cells_takes_nothing_from_what_all_of_them_left(tmp_path):
+def test_a_partial_session_does_not_remove_digests_of_a_whole_one(tmp_path):
     path = tmp_path / "digests.json"
     write_digests(path, passed("a", "b"))
     write_digests(path, passed("a"))
@@ -94,7 +94,7 @@ def test_an_older_digest_counts_no_longer_beside_newer_ones_it_never_passed_with
     }
 
 
-def test_a_cell_without_a_baseline_is_no_reason_to_judge_the_others_anew(tmp_path):
+def test_a_new_cell_does_not_keep_the_others_from_being_recognised(tmp_path):
     path = tmp_path / "digests.json"
     new = Judgement("smoke/digits/new", Verdict.NEW)
     write_digests(path, [*passed("a", "b"), new])
@@ -103,7 +103,7 @@ def test_a_cell_without_a_baseline_is_no_reason_to_judge_the_others_anew(tmp_pat
     assert known(path, "a", "b").keys() == {"a", "b"}
 
 
-def test_what_passed_against_an_older_baseline_goes(tmp_path):
+def test_digests_that_passed_against_an_older_baseline_are_removed(tmp_path):
     path = tmp_path / "digests.json"
     write_digests(path, judged(record(0), record(1)))
     write_digests(path, judged(record(1), stored=NEWER))
@@ -111,7 +111,7 @@ def test_what_passed_against_an_older_baseline_goes(tmp_path):
     assert read_digests(path)[0] == [PassedSession(frozenset([CELL.key]), digests)]
 
 
-def test_however_many_cells_the_file_is_read_gone_through_and_written_once(tmp_path, monkeypatch):
+def test_digests_are_read_visited_and_written_once_for_any_number_of_cells(tmp_path, monkeypatch):
     visited, written = [], []
 
     class Visited(dict):

@@ -72,7 +72,7 @@ def test_a_cell_alone_drops_in_turn():
     ]
 
 
-def test_a_row_of_the_table_of_sizes_counts_cells_alone():
+def test_the_table_of_matrix_sizes_judges_cells_without_groups():
     """With a baseline each, only the extremes are certain: 5 deviations are found, 1 rarely."""
     _, *rows = matrix_sizes(baselines=1)
     shares = [[float(cell.strip(" %")) for cell in row.split("|")[2:-1]] for row in rows]

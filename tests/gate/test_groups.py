@@ -53,7 +53,7 @@ def judge(by_key, stored=None, groups=EVERYTHING, rules=RULES, cells=CELLS):
     return judge_groups(judge, groups, cells, verdicts, by_key), verdicts
 
 
-def test_what_costs_every_cell_a_little_fails_the_group_and_no_cell():
+def test_a_small_loss_in_every_cell_fails_the_group_and_no_cell():
     (group,), cells = judge(fresh_runs(drop=0.006))
     assert {one.verdict for one in cells} == {Verdict.PASS}
     assert group.verdict is Verdict.REGRESSED
@@ -63,7 +63,7 @@ def test_what_costs_every_cell_a_little_fails_the_group_and_no_cell():
     assert group.line.startswith("REGRESSED (group)  all: 0.")
 
 
-def test_what_gains_everywhere_is_an_improvement_of_the_group():
+def test_a_gain_in_every_cell_improves_the_group():
     (group,), _ = judge(fresh_runs(drop=-0.009))
     assert group.verdict is Verdict.IMPROVED
     assert "points gained on average" in group.message
@@ -74,7 +74,7 @@ def test_without_a_change_the_group_passes_and_says_nothing():
     assert (group.verdict, group.message) == (Verdict.PASS, "")
 
 
-def test_cells_that_move_together_are_one_witness():
+def test_correlated_cells_count_as_one():
     """Nine copies of one cell: a drop of one standard deviation is as little as in that cell."""
     together = np.tile(NOISE[0], (9, 1))
     (group,), _ = judge(fresh_runs(0.006, together), stored_values(together))
@@ -127,7 +127,7 @@ def test_more_records_never_change_a_verdict(seed, drop):
     pytest.fail("the last look ends")
 
 
-def test_what_was_not_judged_by_values_is_left_out_and_a_failure_is_named():
+def test_cells_not_judged_by_values_are_left_out_of_groups_and_failures_named():
     runs = fresh_runs(drop=0.009)
     runs[KEYS[2]] = [record(0, None, cell=CELLS[2], status="diverged", message="because")]
     (group,), _ = judge(runs)
@@ -159,7 +159,7 @@ def test_a_member_with_other_seeds_is_left_out():
     assert len(group.members) == 8
 
 
-def test_what_is_selected_changes_no_level():
+def test_the_selection_does_not_change_the_level():
     few = {"all": KEYS, "dataset x": [*KEYS[:2], "smoke/x/y"]}
     (everything, pair), _ = judge(fresh_runs(0.006), groups=few)
     (alone,), _ = judge(fresh_runs(0.006), groups={"all": KEYS})
@@ -168,7 +168,7 @@ def test_what_is_selected_changes_no_level():
     assert dataclasses.replace(selected, name=pair.name) == pair
 
 
-def test_of_groups_with_the_same_judged_cells_only_the_smallest_is_judged():
+def test_only_the_smallest_group_with_the_same_judged_cells_is_judged():
     groups = {"all": KEYS, "three": KEYS[:3], "two": KEYS[1::-1], "others": KEYS[3:]}
     judged, _ = judge(fresh_runs(), groups=groups, cells=CELLS[:2])
     assert [one.name for one in judged] == ["two"]

@@ -31,7 +31,7 @@ samples = st.lists(st.floats(0, 100), min_size=1, max_size=6)
 
 
 @given(samples, samples, st.floats(0.01, 1), st.floats(0.01, 1))
-def test_exchanged_samples_change_the_sign_and_nothing_else(first, second, one, other):
+def test_exchanging_the_samples_only_changes_the_sign(first, second, one, other):
     there = difference_of_means(first, second, (one, other), LEVEL)
     back = difference_of_means(second, first, (other, one), LEVEL)
     assert back.sign == -there.sign
@@ -75,7 +75,7 @@ def test_the_less_steady_sample_is_taken_as_it_is_and_the_steadier_one_raised():
     assert margin(first, second, 0.05) == pytest.approx(expected, rel=1e-12)
 
 
-def test_values_that_do_not_vary_are_as_uncertain_as_their_floors():
+def test_constant_values_are_as_uncertain_as_their_floors():
     found = difference_of_means([90.0] * 3, [90.0] * 3, (0.5, 0.5), 0.05)
     half = stats.t.isf(0.025, 4) * 0.5 * math.sqrt(2 / 3)
     assert (found.low, found.high) == pytest.approx((-half, half))
@@ -93,7 +93,7 @@ def test_a_single_value_is_as_uncertain_as_the_others():
     ("difference", "sign"),
     [((1, 0.5, 1.5), 1), ((-1, -1.5, -0.5), -1), ((1, -1, 3), 0), ((1, math.nan, math.nan), 0)],
 )
-def test_told_apart_is_what_the_whole_interval_says(difference, sign):
+def test_the_sign_is_that_of_the_whole_interval(difference, sign):
     assert Difference(*difference).sign == sign
 
 

@@ -68,7 +68,7 @@ def test_halved_errors_are_called_suspicious():
     assert "--seeds 200-259 --update-baselines" in advice
 
 
-def test_what_is_clear_stops_early_and_what_is_not_wants_more():
+def test_clear_cells_stop_early_and_unclear_ones_need_more_seeds():
     assert judge(runs(0.95, 0.95, 0.951), rules=RULES).verdict is Verdict.PASS
     assert judge(runs(0.80, 0.80, 0.81), rules=RULES).verdict is Verdict.REGRESSED
     assert judge(runs(0.943, 0.943, 0.943), rules=RULES).seeds == (3, 4, 5)
@@ -105,14 +105,14 @@ def test_the_order_in_which_records_come_does_not_matter():
     assert judge(found[::-1], rules=RULES) == judge(found, rules=RULES)
 
 
-def test_what_could_have_been_caught_is_said_and_is_caught():
+def test_a_drop_of_the_detectable_size_is_detected():
     points = judge(runs(0.95, 0.95, 0.95), rules=RULES).detectable_points
     assert MIN_DROP_POINTS <= points < 5
     # The bound is for seeds that vary; ten that all show the drop leave no doubt at all.
     assert judge(runs(*[0.95 - 1.05 * points / 100] * 10), rules=RULES).verdict is Verdict.REGRESSED
 
 
-def test_two_stored_runs_see_next_to_nothing_and_say_so():
+def test_two_stored_runs_detect_almost_nothing():
     assert judge(runs(0.95, 0.95, 0.95), baseline([0.90, 0.99])).detectable_points == 100
 
 

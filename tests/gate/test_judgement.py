@@ -5,7 +5,7 @@ from tests.examples import CELL, record
 from tests.gate.judging import STORED, judge
 
 
-def test_where_the_seeds_it_needs_never_run_a_cell_is_missing_or_has_crashed():
+def test_a_cell_whose_seeds_never_run_is_missing_or_crashed():
     needed = judge([record(0)])
     assert needed == SeedsNeeded(CELL.key, (1, 2), 3, (record(0),), STORED)
     missing = needed.closed()
@@ -18,7 +18,7 @@ def test_where_the_seeds_it_needs_never_run_a_cell_is_missing_or_has_crashed():
     assert missing.records == crashed.records == (record(0),)
 
 
-def test_what_fails_a_session():
+def test_the_verdicts_that_fail_a_session():
     passing = {verdict for verdict in Verdict if verdict.passes}
     assert passing == {
         *(Verdict.PASS, Verdict.IDENTICAL, Verdict.IMPROVED, Verdict.NEW, Verdict.SKIPPED)

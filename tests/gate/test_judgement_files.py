@@ -24,7 +24,7 @@ numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
     seeds=st.lists(st.integers(0, 5), unique=True),
     has_baseline=st.booleans(),
 )
-def test_what_was_written_is_read(tmp_path_factory, seeds, has_baseline, **fields):
+def test_reading_gives_what_was_written(tmp_path_factory, seeds, has_baseline, **fields):
     records = tuple(record(seed=seed) for seed in seeds)
     stored = baseline_of([record(seed=1), record(seed=2)]) if has_baseline else None
     judgement = Judgement(record().key, records=records, baseline=stored, **fields)
@@ -33,7 +33,7 @@ def test_what_was_written_is_read(tmp_path_factory, seeds, has_baseline, **field
     assert read_judgements(path, records) == [judgement]
 
 
-def test_of_a_seed_that_ran_twice_the_record_that_was_judged_is_found(tmp_path):
+def test_the_judged_record_of_a_seed_that_ran_twice_is_found(tmp_path):
     judged = record(digest="one")
     others = [
         record(digest="two"),

@@ -44,7 +44,7 @@ def test_the_interval_misses_no_more_often_than_it_says(shares):
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 60))
-def test_exchanged_models_differ_by_the_opposite(first, second, others):
+def test_exchanging_the_models_negates_the_difference(first, second, others):
     images = first + second + others
     one = PairedCounts(images, first, second)
     other = PairedCounts(images, second, first)

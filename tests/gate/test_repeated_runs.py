@@ -19,7 +19,7 @@ def test_equal_digests_are_identical():
     assert judge(changed, stored).verdict is Verdict.PASS
 
 
-def test_one_repeated_run_settles_a_cell_where_seeds_are_spent_one_by_one():
+def test_one_repeated_run_settles_a_cell_if_seeds_run_one_by_one():
     stored = with_digests(STORED)
     assert judge([], stored, rules=RULES).seeds == (0,)
     settled = judge(runs(0.95), stored, rules=RULES)
@@ -29,7 +29,7 @@ def test_one_repeated_run_settles_a_cell_where_seeds_are_spent_one_by_one():
     assert judge(other_place, stored, rules=RULES).seeds == (1, 2)
 
 
-def test_statistics_decide_where_identity_is_not_to_count():
+def test_statistics_decide_if_identical_runs_do_not_count():
     rules = dataclasses.replace(RULES, settles_identical=False)
     assert judge(runs(0.95), with_digests(STORED), rules=rules).seeds == (1, 2)
 
@@ -62,7 +62,7 @@ def with_shares(stored, share, environment=None):
     return dataclasses.replace(stored, runs=same)
 
 
-def test_equal_digests_settle_nothing_where_a_judged_metric_differs():
+def test_equal_digests_do_not_settle_a_cell_if_a_judged_metric_differs():
     stored = with_shares(with_digests(STORED), 0.9)
     same, lost = (runs(0.95, metrics={"invariance": share}) for share in (0.9, 0.8))
     assert judge(same, stored, rules=BY_SHARE).verdict is Verdict.IDENTICAL
@@ -72,7 +72,7 @@ def test_equal_digests_settle_nothing_where_a_judged_metric_differs():
     assert judge(lost, stored, rules=BY_SHARE).verdict is Verdict.REGRESSED
 
 
-def test_a_cached_digest_says_nothing_of_a_judged_metric():
+def test_a_cached_digest_does_not_settle_a_judged_metric():
     stored = with_shares(STORED, 0.9, environment(instruction_set="AVX512").key())
     cached = {(environment().key(), CELL.key, stored.fingerprint, 0): "digest-0"}
     lost = runs(0.95, metrics={"invariance": 0.8})

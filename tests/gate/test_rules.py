@@ -41,12 +41,12 @@ def test_the_last_pattern_that_matches_says_how_large_a_drop_must_be():
     assert verdict(0.03, min_drops={"digits/stn": 8.0}).verdict is Verdict.PASS
 
 
-def test_a_budget_refuses_limits_that_are_no_points():
+def test_a_budget_with_limits_that_are_not_points_is_refused():
     with pytest.raises(UsageError, match=r"min_drops of '\*' is 100, not 0 to 100 points"):
         Budget("mine", ("digits",), (3,), 5, Recipe(), min_drops={"*": 100})
 
 
-def test_a_cell_that_could_not_have_shown_a_drop_gets_more_seeds_and_else_is_blind():
+def test_a_cell_that_could_not_have_shown_a_drop_gets_more_seeds_or_is_blind():
     usual = verdict()
     assert usual.verdict is Verdict.PASS
     seen = verdict(must_detect_points=4.0)

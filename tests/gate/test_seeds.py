@@ -22,7 +22,7 @@ def test_the_seeds_of_the_baseline_come_first_so_that_a_run_can_be_identical():
     assert [run.seed for run in seen] == [100, 101, 102]
 
 
-def test_where_the_baseline_has_too_few_seeds_the_rules_go_on():
+def test_the_rules_seeds_follow_those_of_a_short_baseline():
     few = baseline([0.95, 0.96, 0.94, 0.95], first_seed=7)
     seeds = Judge(RULES, Baselines({CELL.key: few}, {}), "smoke", "cpu").seeds(CELL)
     assert seeds == (7, 8, 9, 10, 0, 1, 2, 3, 4, 5)
@@ -44,7 +44,7 @@ def test_a_seed_that_comes_twice_is_not_two_runs():
     assert judge([record(0), record(0), record(1)]).seeds == (2,)
 
 
-def test_what_is_left_to_train():
+def test_the_seeds_left_to_train():
     def left(cell, records, stored=STORED):
         judge = Judge(RULES, Baselines({CELL.key: stored}, {}), "smoke", "cpu")
         return judge.seeds_left(cell, records)

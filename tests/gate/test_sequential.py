@@ -81,13 +81,13 @@ def test_before_the_first_look_nothing_is_known():
 @pytest.mark.parametrize(
     ("rise", "outcome"), [(2.0, "rose"), (0.1, "steady"), (-0.2, "steady"), (-2.0, "fell")]
 )
-def test_what_is_plain_is_settled_at_the_first_look(rise, outcome):
+def test_a_plain_regression_is_found_at_the_first_look(rise, outcome):
     decision = decide(CELL, [CELL.mean + rise] * 3, **USUAL)
     assert (decision.outcome, decision.looked_at) == (outcome, 3)
     assert decision.rise == pytest.approx(rise)
 
 
-def test_what_is_not_clear_is_looked_at_again():
+def test_an_unclear_cell_is_judged_again():
     middling = [CELL.mean + 0.45] * 10
     assert decide(CELL, middling[:3], **USUAL).seeds_wanted == 6
     assert decide(CELL, middling[:6], **USUAL).seeds_wanted == 10
@@ -157,7 +157,7 @@ def _power(rise, looks, floor):
 
 
 @given(deviation=spreads, level=st.floats(1e-6, 1e-2), floor=st.floats(0, 1))
-def test_what_can_be_seen_follows_noise_level_floor_and_seeds(deviation, level, floor):
+def test_the_detectable_rise_follows_noise_level_floor_and_seeds(deviation, level, floor):
     cell = Yardstick(mean=-3.5, deviation=deviation, degrees=22, runs=20)
     rise = smallest_detectable_rise(cell, looks=LOOKS, level=level)
     noisier = Yardstick(mean=-3.5, deviation=2 * deviation, degrees=22, runs=20)

@@ -137,7 +137,7 @@ def test_a_cell_of_one_run_takes_the_spread_of_the_others():
     assert measured["a"].runs == 1
 
 
-def test_what_gives_no_yardstick_is_refused():
+def test_values_that_give_no_yardstick_are_refused():
     assert yardsticks({}, {}) == {}
     with pytest.raises(ValueError, match="two values"):
         yardsticks({"a": [1.0], "b": [2.0]}, {"a": 0.1, "b": 0.1})

@@ -117,7 +117,7 @@ def test_an_array_is_warped_as_its_tensor_and_rounded(shape, size_hw):
     assert np.array_equal(warp_image(image, warp, warp.identity()), image)
 
 
-def test_an_array_may_be_flipped_and_what_overshoots_is_held():
+def test_arrays_with_negative_strides_work_and_overshoots_are_clipped():
     image = photograph(6, 9, 3)
     flipped = image[::-1, :, ::-1]  # a view with negative strides, as from OpenCV's colours
     theta = create_warp("affine").identity()

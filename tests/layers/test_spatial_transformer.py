@@ -118,7 +118,7 @@ def test_every_parameter_gets_a_gradient_after_one_step(name):
         assert parameter.grad.any(), parameter_name
 
 
-def test_samples_of_a_batch_do_not_meet():
+def test_samples_of_a_batch_do_not_affect_each_other():
     layer, image = transformer(nudge=0.1).double(), images(dtype=torch.float64)
     alone = torch.cat([layer(image[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(layer(image), alone, rtol=0, atol=1e-12)
@@ -169,7 +169,7 @@ def test_numpys_whole_numbers_are_a_size():
     assert layer(images()).shape == (3, 2, 4, 7)
 
 
-def test_what_is_not_saved_is_made_again_on_an_empty_module():
+def test_unsaved_constants_are_rebuilt_on_an_empty_module():
     layer = transformer(padding=[-0.42, 1.7])
     rebuilt = copy.deepcopy(layer).to("meta").to_empty(device="cpu")
     rebuilt.load_state_dict(layer.state_dict())

@@ -160,7 +160,7 @@ def test_an_unknown_head_names_the_nearest() -> None:
         ("stn_shared", {"warp": "rotation"}),
     ],
 )
-def test_a_network_for_images_that_are_not_square_turns_them_rigidly(name, options):
+def test_a_network_for_non_square_images_turns_them_rigidly(name, options):
     warp = create_model(name, (1, 28, 56), num_classes=10, **options).transformer.warp
     theta = warp.identity(dtype=torch.float64)
     theta[{"rotation": 0, "similarity": 1}[warp.name]] = torch.pi / 4

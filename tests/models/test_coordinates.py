@@ -124,7 +124,7 @@ def test_no_other_model_fits_coordinates() -> None:
         assert [name for name in list_models() if model_info(name).suits(dataset)] == NAMES
 
 
-def test_the_smoke_budget_trains_them_where_they_are_named() -> None:
+def test_the_smoke_budget_trains_them_if_they_are_named() -> None:
     smoke = get_budget("smoke")
     for dataset in ("coordinates_uniform", "coordinates_quadrant"):
         assert dataset not in smoke.datasets

@@ -88,7 +88,7 @@ def test_each_step_warps_what_the_network_saw(name: str) -> None:
         assert not torch.allclose(points.unflatten(1, SHAPE[1:]), warped.grid, atol=1e-3)
 
 
-def test_what_left_the_picture_comes_back() -> None:
+def test_shifting_back_restores_what_left_the_canvas() -> None:
     """Each time the original is sampled: pixels handed on from step to step would be lost."""
     images, script = images_of(), Script([4.0, 0.0], [-4.0, 0.0])
     transformer = InverseCompositionalTransformer(create_warp("translation"), script, steps=2)

@@ -135,7 +135,7 @@ def test_training_moves_the_transformer(name: str) -> None:
 
 
 @every_model
-def test_an_image_does_not_see_its_neighbours_in_the_batch(name: str) -> None:
+def test_an_image_is_not_affected_by_the_rest_of_its_batch(name: str) -> None:
     model, images = trained(name).double(), images_of(shape_of(name)).double()
     others = torch.cat((images[:1], 3 * images[1:] + 1))
     # Only the order of summation inside a batched product may differ: a few ulp of float64.

@@ -87,7 +87,7 @@ def test_options_are_the_librarys_and_part_of_the_name() -> None:
         ("torchvision:vit_b_16", "takes square images, not 28x35"),
     ],
 )
-def test_what_cannot_be_had_is_one_line(name: str, said: str) -> None:
+def test_a_model_that_cannot_be_built_is_a_one_line_error(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         create_model(name, GREY, 7)
     assert "\n" not in str(caught.value)
@@ -118,7 +118,7 @@ def test_a_saved_model_is_the_same_again(name: str, tmp_path: Path) -> None:
 # Pretrained weights
 
 
-def test_torchvisions_weights_are_taken_where_it_keeps_them(
+def test_torchvisions_weights_are_read_from_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -144,7 +144,7 @@ def test_torchvisions_weights_are_taken_where_it_keeps_them(
     assert torch.equal(again(images), model.eval()(images))
 
 
-def test_timms_weights_are_taken_where_it_keeps_them(
+def test_timms_weights_are_read_from_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub

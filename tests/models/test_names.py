@@ -50,7 +50,7 @@ OF_PICTURES = sorted({*list_models()} - {*list_models("coordinates_*")})
 
 
 @pytest.mark.parametrize("name", OF_PICTURES)
-def test_a_model_is_made_of_what_its_name_says(name: str) -> None:
+def test_a_variants_name_decides_how_the_model_is_built(name: str) -> None:
     small = {"blocks": (1, 1, 1, 1)} if model_info(name).family == "resnext" else {}
     model = create_model(name, (2, 56, 42), num_classes=10, **small)
     transformers = layers_of(model, SpatialTransformer)

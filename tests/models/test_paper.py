@@ -35,7 +35,7 @@ def test_the_paper_pools_its_large_canvases_only() -> None:
 
 @pytest.mark.parametrize("name", list_models("st_cnn_*"))
 @pytest.mark.parametrize(("side", "padded"), [(28, False), (42, True), (60, False)])
-def test_convolutions_are_padded_only_where_nothing_would_be_left(
+def test_convolutions_are_padded_only_if_nothing_would_be_left(
     name: str, side: int, padded: bool
 ) -> None:
     model = create_model(name, (1, side, side), num_classes=10)

@@ -93,7 +93,7 @@ def test_rounded_weights_are_the_stored_ones(tmp_path: Path) -> None:
         torch.testing.assert_close(one, other, rtol=2**-11, atol=2**-24)
 
 
-def test_a_model_is_had_by_name_and_dataset(folder: Path) -> None:
+def test_trained_weights_are_loaded_by_model_name_and_dataset(folder: Path) -> None:
     assert list_pretrained() == {"digits": ["cnn"]}
     model = create_model("cnn", pretrained="digits")
     assert not model.training
@@ -112,7 +112,9 @@ def test_a_model_is_had_by_name_and_dataset(folder: Path) -> None:
         (("cnn", (1, 28, 28), 10, True), "has no option 'pretrained'"),
     ],
 )
-def test_what_there_is_not_is_one_line(folder: Path, arguments: tuple, said: str) -> None:
+def test_missing_pretrained_weights_are_a_one_line_error(
+    folder: Path, arguments: tuple, said: str
+) -> None:
     name, in_shape, num_classes, pretrained = arguments
     with pytest.raises(UsageError, match=said) as caught:
         create_model(name, in_shape, num_classes, pretrained=pretrained)

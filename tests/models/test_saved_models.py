@@ -183,7 +183,7 @@ def test_files_that_are_something_else(path: Path) -> None:
         ({"configuration": 7}, "its configuration: expected an object, not 7"),
     ],
 )
-def test_a_document_that_says_too_little(
+def test_a_saved_model_whose_document_lacks_fields_is_refused(
     path: Path, change: dict[str, object], complaint: str
 ) -> None:
     document = {"version": 1, "configuration": dataclasses.asdict(CONFIGURATION), **change}
@@ -295,7 +295,7 @@ def test_sizes_that_a_file_claims_cost_no_memory(tmp_path: Path, name: str) -> N
     assert grown < 300_000  # KiB; a grid alone of that size takes 7 million
 
 
-def test_a_layer_of_a_claimed_size_is_refused(tmp_path: Path) -> None:
+def test_a_file_whose_sizes_would_need_a_huge_layer_is_refused(tmp_path: Path) -> None:
     model = stn_core.create_model("cnn", (1, 28, 28), 3)
     save_model(tmp_path / "a", model, configuration_of("cnn", (1, 30_000, 30_000), 3))
     assert_refused(tmp_path / "a", r"do not fit the model 'cnn' as it is now; .* the model's is \(")

@@ -77,7 +77,7 @@ def test_both_passes_train_the_features() -> None:
         assert not torch.allclose(gradient, half)
 
 
-def test_theta_feels_no_dropout() -> None:
+def test_theta_is_not_affected_by_dropout() -> None:
     model, images = moved().train(), images_of()
     assert torch.equal(model.transform(images).theta, model.transform(images).theta)
     assert not torch.equal(model(images), model(images))

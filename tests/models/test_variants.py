@@ -44,7 +44,7 @@ options = st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 
 
 @given(options)
-def test_what_is_written_is_read_again(given_options: dict[str, object]) -> None:
+def test_a_variants_name_parses_to_its_options(given_options: dict[str, object]) -> None:
     name = variant_name("stn", given_options)
     if len(name) <= 500:
         assert parse_variant(name) == ("stn", given_options)

@@ -34,21 +34,21 @@ def models(keys):
     return {key.rpartition("/")[2] for key in keys}
 
 
-def test_of_few_cells_all_are_drawn():
+def test_all_of_a_few_cells_are_drawn():
     assert len(cells_to_draw(table_of(MOST_DRAWN), [])) == MOST_DRAWN
 
 
-def test_of_many_those_that_fail_and_the_best_of_each_dataset():
+def test_only_failures_and_the_best_of_each_dataset_are_drawn_of_many_cells():
     table = table_of(MOST_DRAWN + 1, m040=Verdict.REGRESSED, m041=Verdict.CRASHED)
     assert models(cells_to_draw(table, [])) == {"m000", "m001", "m040", "m041"}
 
 
-def test_a_best_model_that_fails_leaves_its_place_to_the_best_that_passes():
+def test_the_best_passing_model_is_drawn_if_the_best_fails():
     table = table_of(MOST_DRAWN + 1, m000=Verdict.REGRESSED)
     assert models(cells_to_draw(table, [])) == {"m000", "m001", "m002"}
 
 
-def test_those_that_are_named_are_drawn_too():
+def test_named_cells_are_drawn_too():
     table = table_of(MOST_DRAWN + 1)
     assert models(cells_to_draw(table, ["digits-m050", "m051"])) == {
         *("m000", "m001"),
@@ -97,7 +97,9 @@ def test_processes_draw_what_one_process_would(tasks, tmp_path, monkeypatch):
 
 
 @pytest.mark.nightly
-def test_what_a_broken_pool_has_not_drawn_is_drawn_here(tasks, tmp_path, monkeypatch):
+def test_cells_that_a_broken_pool_did_not_draw_are_drawn_in_this_process(
+    tasks, tmp_path, monkeypatch
+):
     here = drawn(tasks, tmp_path / "here")
 
     class Broken:

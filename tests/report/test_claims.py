@@ -122,7 +122,7 @@ def test_names_that_do_not_exist_are_reported_with_their_claim(tmp_path):
         (HIGH[:1], LOW[:1], Finding.OPEN),
     ],
 )
-def test_the_values_decide(tmp_path, ours, theirs, finding):
+def test_the_finding_follows_from_the_values(tmp_path, ours, theirs, finding):
     (one,) = judged(tmp_path, runs("a", ours) + runs("b", theirs))
     assert one.finding("trained") is finding
     assert one.finding("published") is None

@@ -47,7 +47,7 @@ sides = st.dictionaries(st.sampled_from("abcd"), accuracies, min_size=1)
 
 
 @given(sides, sides)
-def test_exchanged_sides_say_the_opposite(ours, theirs):
+def test_exchanging_the_sides_reverses_the_finding(ours, theirs):
     a = source(*(cell(values, model) for model, values in sorted(ours.items())))
     b = source(*(cell(values, model) for model, values in sorted(theirs.items())))
     if not ours.keys() & theirs.keys():
@@ -118,7 +118,7 @@ def test_the_order_of_runs_and_cells_does_not_matter():
         assert names[2:] == pytest.approx(others[2:], rel=1e-12)
 
 
-def test_what_repeats_at_the_same_seeds_is_identical_whatever_else_was_run():
+def test_repeated_digests_are_identical_whatever_other_seeds_ran():
     stored = cell([0.9, 0.8, 0.7, 0.95])
     same = compared(stored, cell([0.9, 0.8]))
     assert same.finding is Finding.IDENTICAL
@@ -139,7 +139,7 @@ def test_a_seed_that_ran_in_two_environments_repeats_either():
     assert compared(twice, cell([0.91, 0.8], side="elsewhere")).finding is Finding.IDENTICAL
 
 
-def test_values_that_do_not_vary_are_not_sure_beyond_the_images():
+def test_constant_values_are_as_uncertain_as_the_number_of_images():
     """One image of 500 is 0.2 points: less than what the choice of the images decides."""
     near = compared(cell([0.900] * 3), cell([0.902] * 3))
     assert near.finding is Finding.NOT_DISTINGUISHABLE
@@ -149,7 +149,7 @@ def test_values_that_do_not_vary_are_not_sure_beyond_the_images():
     assert perfect.accuracy_points.low < 0 < perfect.accuracy_points.high
 
 
-def test_one_run_a_side_tells_nothing_apart():
+def test_one_run_per_side_distinguishes_nothing():
     comparison = compared(cell([0.2]), cell([0.9]))
     assert comparison.finding is Finding.NOT_DISTINGUISHABLE
     assert comparison.accuracy_points.estimate == pytest.approx(70)
@@ -157,7 +157,7 @@ def test_one_run_a_side_tells_nothing_apart():
     assert comparison.cautions == ("one run a side: no interval",)
 
 
-def test_one_run_on_a_side_is_held_against_the_spread_of_the_other():
+def test_one_run_is_compared_by_the_spread_of_the_other_side():
     near = compared(cell([0.90, 0.92, 0.91, 0.93]), cell([0.94]))
     far = compared(cell([0.90, 0.92, 0.91, 0.93]), cell([0.99], first_seed=7))
     assert (near.finding, far.finding) == (Finding.NOT_DISTINGUISHABLE, Finding.B_BETTER)
@@ -187,7 +187,7 @@ def test_no_loss_is_too_strange_for_an_interval():
         ({"budget": "quick", "recipe_hash": "r2"}, "smoke against quick"),
     ],
 )
-def test_what_else_differs_is_said_beside_the_verdict(changes, caution):
+def test_other_differences_are_listed_beside_the_finding(changes, caution):
     comparison = compared(cell([0.90, 0.91, 0.92]), cell([0.97, 0.96, 0.98], **changes))
     assert comparison.finding is Finding.B_BETTER
     assert comparison.cautions == (caution,)
@@ -200,7 +200,7 @@ def test_other_data_are_not_comparable_however_alike():
     assert comparison.cautions == ("other data",)
 
 
-def test_a_cell_of_one_side_is_named():
+def test_a_cell_that_only_one_side_has_is_named():
     ours = source(cell([0.9, 0.8], "a"), cell([0.9, 0.8], "b"))
     theirs = source(cell([0.9, 0.8], "b"), cell([0.9, 0.8], "c"))
     assert [(c.model, c.finding) for c in compare_sources(ours, theirs)] == [

@@ -96,5 +96,5 @@ def test_the_lines_say_what_the_loss_adds():
     assert turned[0].startswith("the test loss of B is higher, but its accuracy was not found")
 
 
-def test_where_all_is_identical_no_interval_is_explained():
+def test_the_interval_is_not_explained_if_all_cells_are_identical():
     assert comparison_lines(compare_sources(A, A)) == []

@@ -43,7 +43,7 @@ def test_without_a_common_cell_budgets_are_compared():
     ]
 
 
-def test_which_of_two_budgets_is_meant_is_not_guessed():
+def test_ambiguous_budgets_are_not_guessed():
     with pytest.raises(UsageError, match="side holds d/a in quick and smoke: it is unclear"):
         paired(["smoke/d/a", "quick/d/a"], ["full/d/a"])
     both_alone = paired(["smoke/d/a", "quick/d/a", "quick/d/b"], ["full/d/b"])
@@ -51,7 +51,7 @@ def test_which_of_two_budgets_is_meant_is_not_guessed():
     assert len(both_alone) == 3
 
 
-def test_like_devices_are_paired_first():
+def test_cells_of_the_same_device_are_paired_first():
     assert paired(["s/d/a/cpu", "s/d/a/cuda"], ["s/d/a/cuda"]) == [
         ("s/d/a/cpu", None),
         ("s/d/a/cuda", "s/d/a/cuda"),
@@ -64,6 +64,6 @@ def test_like_devices_are_paired_first():
     ]
 
 
-def test_nothing_in_common_is_refused():
+def test_sides_without_a_common_cell_are_refused():
     with pytest.raises(UsageError, match="no cell in common: s/d/a is one of the first, s/d/b one"):
         paired(["s/d/a"], ["s/d/b"])

@@ -40,7 +40,7 @@ def test_no_end_of_an_interval_is_beyond_what_an_accuracy_can_be():
     assert frame["high_percent"].max() == 100
 
 
-def test_who_is_tied_is_what_the_table_says_and_what_p_says():
+def test_the_tied_models_agree_with_the_table_and_the_p_values():
     frame = statistics_frame(CLEAR).set_index("model")
     assert list(frame.index) == ["good", "fair", "bad"]
     best = results_table(CLEAR, 3).frame.set_index("model")["best_of_dataset"] != ""
@@ -56,13 +56,13 @@ def test_stored_runs_of_a_cell_that_passes_count(verdict):
     assert (row["runs"], row["mean_percent"], row["tied"]) == (20, pytest.approx(52.45), False)
 
 
-def test_what_one_run_cannot_say_is_nan():
+def test_columns_that_need_two_runs_are_nan_for_one():
     row = statistics_frame([judgement("one", [0.9])]).iloc[0]
     assert row["mean_percent"] == 90
     assert row[["sd_points", "low_percent", "high_percent", "p_against_best"]].isna().all()
 
 
-def test_a_search_is_compared_with_nobody():
+def test_a_search_is_not_compared_with_a_baseline():
     closed = {"is_search": True, "test_images": 0, "test_cross_entropy": None}
     runs = tuple(record(seed, None, **closed) for seed in range(3))
     row = statistics_frame([Judgement("smoke/d/m", Verdict.NEW, records=runs)]).iloc[0]

@@ -149,7 +149,7 @@ def test_records_that_nobody_judged_are_reported(fresh):
 
 
 @pytest.mark.nightly
-def test_what_a_session_was_given_is_shown_or_missed_by_name(fresh, tmp_path):
+def test_given_records_are_shown_or_reported_as_missing(fresh, tmp_path):
     given = write_session(tmp_path / "given", [a_run(7, "cnn")])
     plan = {"options": {"from_records": [str(given / RECORDS_FILE), str(tmp_path / "gone.jsonl")]}}
     (fresh / PLAN_FILE).write_text(json.dumps(plan))
@@ -242,7 +242,7 @@ def test_a_folder_without_a_record_is_refused_in_one_line(tmp_path, content, cap
 
 
 @without_pictures
-def test_of_several_folders_the_readable_ones_are_shown(fresh, tmp_path, capsys):
+def test_the_readable_ones_of_several_folders_are_shown(fresh, tmp_path, capsys):
     assert main(["report", str(fresh), str(tmp_path / "nowhere"), "--out", str(tmp_path)]) == 0
     assert f"there is no results folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
     assert (tmp_path / "report.html").exists()

@@ -33,7 +33,7 @@ def by_names(pairs):
     return {(pair.first.model, pair.second.model): pair for pair in pairs}
 
 
-def test_each_pair_of_a_dataset_is_named_once_the_better_first():
+def test_each_pair_of_a_dataset_is_listed_once_with_the_better_model_first():
     pairs, complaints = compare_models(SIDE)
     found = by_names(pairs)
     assert list(found) == [("good", "near"), ("good", "poor"), ("near", "poor")]
@@ -54,7 +54,7 @@ def test_within_a_margin_models_are_equivalent():
     assert "1 is equivalent" in pairs_answer(pairs)
 
 
-def test_a_single_run_a_side_has_no_interval_and_is_not_distinguishable():
+def test_one_run_per_side_has_no_interval_and_is_not_distinguishable():
     pairs, _ = compare_models(source(cell([0.2], "a"), cell([0.9], "b")))
     assert pairs[0].finding is PairFinding.NOT_DISTINGUISHABLE
     assert pairs[0].seeds is None
@@ -68,7 +68,7 @@ def test_other_data_are_left_out_and_reported():
     assert complaints[0] == "smoke/d/elsewhere: measured on other data, left out"
 
 
-def test_what_cannot_be_compared_is_one_line():
+def test_models_that_cannot_be_compared_are_refused_in_one_line():
     with pytest.raises(UsageError, match="did you mean good"):
         compare_models(SIDE, ["goo"])
     with pytest.raises(UsageError, match="no dataset has two of these models"):

@@ -15,7 +15,7 @@ def outlook(workers=1, fewest=1, most=6, seconds=(1.0, 2.0, 4.0, math.inf)):
     return Outlook(cells, workers)
 
 
-def test_nothing_is_said_of_time_before_a_run_is_over():
+def test_no_time_is_shown_before_a_run_has_ended():
     fresh = outlook()
     assert fresh.seconds_left() is None
     assert fresh.line([]) == "0 of 4 cells · 0 of about 4 runs"
@@ -58,7 +58,7 @@ def test_workers_share_what_is_left_but_not_one_run():
         assert seen.seconds_left() == max((2 + 4 + 1) / workers, 4)
 
 
-def test_what_is_under_way_counts_as_far_as_it_is():
+def test_unfinished_runs_count_in_part():
     seen = outlook(seconds=(1.0, 1.0, 1.0, 1.0))
     seen.run_ended(KEYS[0], 8.0)
     seen.cell_ended(KEYS[0])
@@ -68,7 +68,7 @@ def test_what_is_under_way_counts_as_far_as_it_is():
     assert "2 running (digits-b seed 2, epoch 5/10) · about 20 s left" in line
 
 
-def test_the_end_is_the_end():
+def test_no_time_is_left_after_the_last_cell():
     seen = outlook()
     for key in KEYS:
         seen.run_ended(key, 1.0)

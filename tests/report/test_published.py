@@ -12,7 +12,7 @@ def test_every_mark_belongs_to_a_cell():
         assert model_info(model).suits(dataset)
 
 
-def test_a_mark_is_an_accuracy():
+def test_published_values_are_accuracies():
     values = [value for marks in PUBLISHED.values() for value in marks.values()]
     assert all(0.5 < value < 1 for value in values)
 

@@ -28,7 +28,7 @@ SESSION = [
 TABLE = results_table(SESSION, 3)
 
 
-def test_what_fails_stands_first_then_the_best_of_each_dataset():
+def test_failures_come_first_then_the_best_of_each_dataset():
     rows = [row.judgement.key.split("/")[1:] for row in TABLE.rows]
     assert rows == [["b", "gone"], ["a", "only"], ["b", "better"], ["b", "worse"]]
     assert TABLE.frame["model"].tolist() == ["gone", "only", "better", "worse"]
@@ -76,11 +76,11 @@ def test_a_narrow_table_keeps_model_verdict_and_accuracy():
         assert column in narrow
 
 
-def test_only_what_needs_a_word_gets_one():
+def test_only_verdicts_that_need_an_explanation_get_one():
     assert remarks(SESSION) == ["MISSING  smoke/b/gone: it did not run"]
 
 
-def test_what_is_said_of_many_is_said_once_and_failures_are_said_first():
+def test_remarks_that_many_cells_share_appear_once_with_failures_first():
     many = [judgement("a", f"m{n}", [], Verdict.MISSING, "not run") for n in range(5)]
     better = judgement("a", "better", [0.99], Verdict.IMPROVED, "a gain")
     assert remarks(many[:2]) == ["MISSING  smoke/a/m0, smoke/a/m1: not run"]
@@ -119,7 +119,7 @@ def test_the_answer_is_one_sentence(verdicts, sentence):
     assert answer(judgements) == sentence
 
 
-def test_an_answer_stays_short_whatever_a_message_says():
+def test_the_answer_stays_short_even_with_a_long_message():
     crashed = judgement("d", "m", [], Verdict.CRASHED, "seed 0: " + "word " * 100)
     assert len(answer([crashed])) < 200
 
@@ -157,14 +157,14 @@ def test_a_cell_that_passes_is_compared_by_all_its_runs(verdict):
     assert list(of_dataset([lucky, steady]).items()) == [("steady", "best"), ("lucky", "")]
 
 
-def test_one_run_a_cell_is_enough_where_values_are_stored():
+def test_one_run_per_cell_is_enough_with_stored_values():
     good = with_baseline(judgement("e", "good", [0.99]), [0.98, 0.99, 0.985])
     bad = with_baseline(judgement("e", "bad", [0.86]), [0.84, 0.86, 0.85])
     assert of_dataset([good, bad]) == {"good": "best", "bad": ""}
 
 
 @pytest.mark.parametrize("verdict", [Verdict.IMPROVED, Verdict.REGRESSED])
-def test_stored_values_do_not_speak_for_a_cell_that_changed(verdict):
+def test_stored_values_do_not_count_for_a_changed_cell(verdict):
     changed = with_baseline(judgement("e", "changed", [0.99, 0.98], verdict), [0.50, 0.51] * 10)
     assert all_accuracies(changed) == [0.99, 0.98]
 

@@ -62,7 +62,7 @@ def test_devices_are_kept_apart(tmp_path):
         assert all({run.device for run in cell.runs} == {cell.device} for cell in source.cells)
 
 
-def test_of_several_records_of_a_seed_the_last_counts(tmp_path):
+def test_the_last_record_of_a_seed_counts(tmp_path):
     crashed = record(1, None, status="crashed", test_cross_entropy=None)
     path = written(tmp_path / "r.jsonl", crashed, record(0, 0.5), record(0, 0.6), record(1, 0.7))
     source = read_source(path)
@@ -71,7 +71,7 @@ def test_of_several_records_of_a_seed_the_last_counts(tmp_path):
     assert read_source(written(path, crashed)).cells[0].accuracies == [0.6]
 
 
-def test_what_is_left_out_is_said_in_one_line_each(tmp_path):
+def test_left_out_records_are_reported_in_one_line_each(tmp_path):
     runs = [record(seed, None, status="diverged") for seed in (5, 3)]
     runs.append(record(7, None, is_search=True, test_images=0, test_cross_entropy=None))
     path = written(tmp_path / "r.jsonl", *runs, record(0))
@@ -140,7 +140,7 @@ def test_several_commits_are_named(tmp_path):
         ("records.txt", json.dumps({"seed": 0}), "; the name of a file of records ends in .jsonl"),
     ],
 )
-def test_what_is_no_source_is_refused_in_one_line(tmp_path, name, content, says):
+def test_a_path_that_is_not_a_source_is_refused_in_one_line(tmp_path, name, content, says):
     path = tmp_path / name
     if content is not None:
         path.write_text(content)

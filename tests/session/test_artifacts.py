@@ -35,7 +35,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("mistakes", [True, False])
 @pytest.mark.parametrize("warps", [True, False])
-def test_what_was_written_is_read(tmp_path, mistakes, warps):
+def test_reading_gives_what_was_written(tmp_path, mistakes, warps):
     whole = artifacts()
     given = Artifacts(
         whole.digest,
@@ -94,7 +94,7 @@ def test_nothing_is_unpickled(tmp_path):
         read_artifacts(path)
 
 
-def test_what_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path):
+def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(tmp_path):
     path = tmp_path / "a.npz"
     many = replaced(batch=np.zeros((1, 1, 2**15, 17 * 2**10), np.uint8))
     np.savez_compressed(path, **many)

@@ -18,11 +18,11 @@ def test_a_cell_survives_json():
 @pytest.mark.parametrize(
     "key", [CellKey("smoke", "digits", "stn"), CellKey("full", "my-data", "stn[warp=tps]")]
 )
-def test_a_key_is_split_into_what_it_was_joined_from(key):
+def test_splitting_a_key_gives_the_names_that_were_joined(key):
     assert split_key(str(key)) == key
 
 
 @pytest.mark.parametrize("text", ["", "stn", "a/b", "a/b/c/d", "a//c", "/b/c", "a/b/"])
-def test_what_is_no_key_is_refused(text):
+def test_an_invalid_key_is_refused(text):
     with pytest.raises(UsageError, match="is not budget/dataset/model"):
         split_key(text)

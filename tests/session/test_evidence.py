@@ -11,7 +11,7 @@ from stn_core.session.evidence import add_evidence, read_evidence
 from tests.examples import environment, record
 
 
-def test_what_goes_in_comes_out_sorted_and_the_newer_counts(tmp_path):
+def test_evidence_is_read_back_sorted_and_the_newer_record_counts(tmp_path):
     path = tmp_path / "evidence.jsonl.gz"
     first, second = record(seed=1), record(seed=0)
     add_evidence(path, [first])

@@ -22,7 +22,7 @@ def test_a_plain_name_is_its_parts_joined(parts):
     assert file_stem(*parts) == "-".join(parts)
 
 
-def test_a_dash_within_a_name_differs_from_one_between_names():
+def test_a_dash_within_a_name_differs_from_the_one_that_joins_names():
     names = {file_stem("plain", "a-net", "0"), file_stem("plain-a", "net", "0")}
     assert len(names) == 2
     assert all(name.startswith("plain-a-net-0-") for name in names)

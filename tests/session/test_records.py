@@ -38,7 +38,7 @@ def test_nan_is_not_json():
         {"confusion": [[1, 2], [3]]},
     ],
 )
-def test_a_foreign_record_is_refused(changes):
+def test_a_record_with_wrong_fields_is_refused(changes):
     values = {**json.loads(record().to_json()), **changes}
     with pytest.raises(UsageError, match="record"):
         RunRecord.from_dict(values)
@@ -221,7 +221,7 @@ def test_no_file_holds_no_records(tmp_path):
         ({"torch_settings": {"float32_matmul_precision": "medium"}}, False),
     ],
 )
-def test_an_environment_is_where_not_what(changes, same):
+def test_an_environments_key_covers_where_a_run_took_place_and_not_its_code(changes, same):
     assert (environment(**changes).key() == environment().key()) is same
 
 

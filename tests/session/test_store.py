@@ -52,7 +52,7 @@ def test_arrays_are_found_beside_the_records_of_their_run(tmp_path):
         store.artifacts(record(4))
 
 
-def test_a_model_is_there_once_its_run_has_left_it(tmp_path):
+def test_has_model_is_true_once_a_run_has_saved_its_model(tmp_path):
     store = SessionStore(tmp_path)
     assert not store.has_model(record(3))
     store.models_folder.mkdir()

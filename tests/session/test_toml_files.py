@@ -28,9 +28,7 @@ def test_its_tables_are_those_of_the_text(tmp_path: Path) -> None:
         (b"a = '\xff'", "{path} is not TOML: "),
     ],
 )
-def test_what_cannot_be_read_is_named(
-    tmp_path: Path, content: bytes | None, complaint: str
-) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, complaint: str) -> None:
     path = tmp_path / "study.toml"
     if content is not None:
         path.write_bytes(content)

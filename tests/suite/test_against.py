@@ -28,7 +28,7 @@ def compare(pytester, run_here, repository):
 
 
 @pytest.mark.nightly
-def test_what_is_unchanged_is_identical_and_what_is_worse_fails(compare, repository):
+def test_unchanged_code_is_identical_and_worse_code_fails(compare, repository):
     cache = f"--stn-against-cache={repository / 'results' / 'cache'}"
     same = compare("--stn-against", "HEAD", cache, "-n", "1")
     assert same.ret == 0

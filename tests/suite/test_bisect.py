@@ -44,7 +44,7 @@ def test_a_repository_whose_warnings_are_errors_is_judged(pytester):
     nothing.stdout.fnmatch_lines(["*no tests collected*"])
 
 
-def test_a_session_that_breaks_down_says_nothing_of_the_commit(monkeypatch, capsys):
+def test_a_session_that_fails_to_run_does_not_judge_the_commit(monkeypatch, capsys):
     def broken(arguments, plugins):
         raise RuntimeError("a plugin is broken")
 

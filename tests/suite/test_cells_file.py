@@ -115,7 +115,9 @@ CELL = "[[cell]]\ndataset = 'digits'\nmodel = 'tiny'\n"
         ),
     ],
 )
-def test_what_the_session_cannot_run_is_one_line(bench, study, text, arguments, said):
+def test_cells_that_the_session_cannot_run_are_a_one_line_error(
+    bench, study, text, arguments, said
+):
     result = bench("--cells", study(text), *arguments)
     assert result.ret != 0
     output = [*result.stdout.lines, *result.stderr.lines]

@@ -14,7 +14,7 @@ def test_without_a_checkout_the_environment_names_the_commit(tmp_path, monkeypat
     assert describe_checkout(tmp_path) == (COMMIT, told.endswith("-dirty"))
 
 
-def test_nothing_names_the_commit(tmp_path, monkeypatch):
+def test_without_git_or_variable_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.delenv("STN_COMMIT", raising=False)
     assert describe_checkout(tmp_path) == (None, None)
 

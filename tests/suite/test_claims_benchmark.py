@@ -59,7 +59,7 @@ def claims(bench, pytester):
     return run
 
 
-def test_what_is_open_passes_and_a_wrong_entry_fails_alone(claims, pytester):
+def test_an_open_claim_passes_and_a_wrong_entry_fails_alone(claims, pytester):
     renamed = CLAIM.replace('id = "', 'id = "again-')
     wrong_metric = renamed.replace('"accuracy"', '"acuracy"')
     wrong_model = CLAIM.replace('id = "', 'id = "other-').replace('"tiny"', '"tiney"')
@@ -78,7 +78,7 @@ def test_what_is_open_passes_and_a_wrong_entry_fails_alone(claims, pytester):
 
 
 @pytest.mark.nightly
-def test_what_is_missing_is_trained_and_kept_and_the_same_command_goes_on(
+def test_missing_runs_are_trained_and_kept_and_the_same_command_continues(
     claims, pytester, monkeypatch
 ):
     def kept():
@@ -200,7 +200,7 @@ def test_an_option_that_cannot_be_read_is_one_line(bench, pytester, monkeypatch)
     assert "Traceback" not in shown
 
 
-def test_claims_run_only_where_they_are_asked_for(claims, bench, pytester):
+def test_claims_run_only_on_request(claims, bench, pytester):
     claims(CLAIM)
     bench("benchmarks").assert_outcomes(deselected=1)
 
@@ -293,12 +293,12 @@ def test_epochs_need_whole_records(tmp_path):
     assert lacking(claim, stored, runs("stn")) == [("cnn", seed) for seed in SEEDS]
 
 
-def test_an_older_recipe_counts_for_nothing(tmp_path):
+def test_baselines_of_an_older_recipe_do_not_count(tmp_path):
     stored = [(model, runs(model, recipe_hash="before")) for model in SIDES]
     assert len(lacking(claim_about(tmp_path), stored, [])) == 6
 
 
-def test_what_was_measured_on_another_type_of_device_is_not_measured_again(tmp_path):
+def test_seeds_measured_on_another_type_of_device_are_not_trained_again(tmp_path):
     claim = claim_about(tmp_path)
     on_card = [run for model in SIDES for run in runs(model, device="cuda")]
     assert lacking(claim, [], on_card) == []

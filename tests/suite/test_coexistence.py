@@ -86,7 +86,9 @@ def test_a_marker_of_the_project_called_core_is_not_put_on_cells(pytester, run_h
 
 
 @pytest.mark.parametrize("n", IN_ONE_PROCESS_AND_WITH_WORKERS)
-def test_a_wrong_variable_disturbs_no_session_without_cells(pytester, run_here, monkeypatch, n):
+def test_a_wrong_variable_does_not_disturb_a_session_without_cells(
+    pytester, run_here, monkeypatch, n
+):
     for name in ("BUDGET", "SEEDS", "SHARD", "RESUME", "BASELINES", "THREADS", "DATA"):
         monkeypatch.setenv(f"STN_{name}", "~nobody_at_all/nonsense")
     pytester.makepyfile("def test_ours(): pass")
@@ -95,7 +97,7 @@ def test_a_wrong_variable_disturbs_no_session_without_cells(pytester, run_here, 
     assert not (pytester.path / "results").exists()
 
 
-def test_a_wrong_variable_is_named_where_cells_are_asked_for(pytester, run_here, monkeypatch):
+def test_a_wrong_variable_is_named_in_a_session_with_cells(pytester, run_here, monkeypatch):
     pytester.makepyfile(test_bench=GATE)
     monkeypatch.setenv("STN_SEEDS", "few")
     result = run_here("-p", "stn_core.suite.plugin")
@@ -216,7 +218,7 @@ def test_a_skipped_cell_says_so_and_the_session_passes(pytester, run_here, mark,
     result.stdout.fnmatch_lines(["nothing was judged: every cell was skipped"])
 
 
-def test_what_a_configuration_file_names_is_looked_for_beside_it(pytester, run_here, monkeypatch):
+def test_paths_in_a_configuration_file_are_relative_to_it(pytester, run_here, monkeypatch):
     pytester.makepyfile(acme="from stn_core import register_model\nregister_model(lambda: 0, 'a')")
     pytester.makefile(
         ".ini",

@@ -202,7 +202,7 @@ def pytest_unconfigure(config):
     assert len(runs(folders(pytester)[0])) == 1
 
 
-def test_what_is_skipped_is_not_submitted(elsewhere, pytester):
+def test_skipped_tests_are_not_submitted(elsewhere, pytester):
     pytester.makepyfile(test_bench=GATE.replace("def test", "@pytest.mark.skip\ndef test"))
     started = "\ndef pytest_unconfigure(config):\n    print('started:', executors[0].started)\n"
     result = elsewhere("", *THREE, "--seeds", "1", "-s", more=started)

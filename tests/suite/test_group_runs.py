@@ -74,7 +74,7 @@ def test_a_group_that_leans_trains_its_members_until_it_is_settled():
     assert len(trainer.asked) > 1
 
 
-def test_where_nothing_may_be_trained_a_leaning_group_passes_and_says_so():
+def test_a_leaning_group_passes_with_a_note_if_nothing_may_be_trained():
     (group,), remarks = settle(Trainer(), trains=False)
     assert group.verdict is Verdict.PASS
     assert remarks == ["more seeds would settle these groups of cells: all"]
@@ -164,7 +164,7 @@ def test_a_small_gain_everywhere_passes_and_is_said(judged_records):
     judged.stdout.fnmatch_lines([line])
 
 
-def test_where_nothing_changed_no_group_is_mentioned(judged_records):
+def test_no_group_is_mentioned_if_nothing_changed(judged_records):
     judged, _ = judged_records(0.0)
     assert judged.ret == 0
     judged.stdout.no_fnmatch_line("*(group)*")

@@ -43,7 +43,7 @@ JUDGE = Judge(PLAN.rules, Baselines({}, {}), "smoke", "cpu")
         ),
     ],
 )
-def test_a_record_of_something_else_is_left_out_in_one_line(changes, complaint):
+def test_records_of_another_recipe_or_data_are_left_out_with_one_line(changes, complaint):
     strangers = [record(seed, **changes) for seed in (0, 1)]
     by_key, complaints = fitting_records(PLAN, JUDGE, [*strangers, record(2)])
     assert [run.seed for run in by_key[CELL.key]] == [2]
@@ -52,13 +52,13 @@ def test_a_record_of_something_else_is_left_out_in_one_line(changes, complaint):
     assert line.endswith("2 records left out")
 
 
-def test_records_of_another_commit_may_be_judged_where_that_is_meant():
+def test_records_of_another_commit_fit_if_any_code_may():
     older = record(0, environment=environment(commit="c0ffee"))
     anybody = dataclasses.replace(PLAN, code=None)
     assert fitting_records(anybody, JUDGE, [older])[0][CELL.key] == [older]
 
 
-def test_where_nobody_looked_at_the_data_records_of_any_fit():
+def test_records_of_any_data_fit_if_the_data_were_not_read():
     unseen = dataclasses.replace(PLAN, data_hashes={"digits": ""})
     assert fitting_records(unseen, JUDGE, [record(0)])[0][CELL.key] == [record(0)]
 

@@ -85,7 +85,7 @@ def wait_until(true):
     pytest.fail("nothing was drawn")
 
 
-def test_what_pytest_writes_is_what_is_left(quick):
+def test_the_line_leaves_only_pytests_own_output(quick):
     screen = Screen()
     reporter, line = show(screen)
     reporter._tw.line("collected 9 items")

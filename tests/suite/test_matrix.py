@@ -25,11 +25,11 @@ def missed(*keys, datasets=OWN, root=None, from_records=()):
     return vanished_cells(options, Baselines(dict.fromkeys(keys, baseline([0.9, 0.9])), {}))
 
 
-def test_a_cell_that_can_run_is_not_missed():
+def test_a_cell_that_can_run_is_not_missing():
     assert missed("smoke/digits/cnn", "smoke/digits_rts/stn") == {}
 
 
-def test_a_model_is_missed_on_the_datasets_of_the_session_only():
+def test_a_model_is_missing_only_on_the_sessions_datasets():
     (reason,) = missed("smoke/digits/gone").values()
     assert reason.startswith(
         "the baseline's model is gone; --import it, or drop its entry by --drop"
@@ -38,7 +38,7 @@ def test_a_model_is_missed_on_the_datasets_of_the_session_only():
     assert missed("quick/digits/gone") == {}
 
 
-def test_a_dataset_that_nobody_knows_is_missed_by_the_whole_budget():
+def test_an_unknown_dataset_with_a_baseline_is_missing_when_the_whole_budget_runs():
     (reason,) = missed("smoke/gone/cnn").values()
     assert reason.startswith(
         "the baseline's dataset is gone; name its --data-root, or drop its entry"
@@ -48,7 +48,7 @@ def test_a_dataset_that_nobody_knows_is_missed_by_the_whole_budget():
 
 
 @pytest.mark.parametrize("datasets", [("digits",), ("mnist",)])
-def test_a_session_of_chosen_datasets_misses_no_other(datasets):
+def test_a_session_of_chosen_datasets_reports_no_other_as_missing(datasets):
     assert missed("smoke/gone/cnn", datasets=datasets) == {}
 
 
@@ -56,7 +56,7 @@ def test_records_made_elsewhere_need_no_data_here():
     assert missed("smoke/gone/cnn", from_records=("records.jsonl",)) == {}
 
 
-def test_a_dataset_that_is_there_may_have_a_baseline_and_be_left_out(tmp_path):
+def test_a_dataset_that_still_exists_is_not_missing(tmp_path):
     assert missed("smoke/mnist/cnn") == {}  # registered, and no dataset of the budget's
     assert list(missed("smoke/mine/cnn", root=str(tmp_path))) == ["smoke/mine/cnn"]
     (tmp_path / "mine.npz").touch()

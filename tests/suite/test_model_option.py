@@ -37,7 +37,7 @@ def test_a_variant_is_stored_recognised_and_resumed_by_its_name(bench, pytester)
     assert again["digest"] == json.loads(second)["digest"]
 
 
-def test_a_variants_baseline_is_not_missing_where_nobody_names_it(bench, pytester):
+def test_an_unselected_variants_baseline_is_not_missing(bench, pytester):
     measured = ("--dataset", "digits", "--seeds", "2", "--update-baselines")
     assert bench("--model", "tiny", *measured).ret == 0
     path = pytester.path / "baselines.json"

@@ -64,7 +64,7 @@ def test_a_mutant_has_one_line_and_names_real_tests(mutant):
     assert all((ROOT / path).is_file() for path in mutant.laws)
 
 
-def test_what_is_left_out_of_the_laws_exists():
+def test_tests_that_are_excluded_from_the_trial_exist():
     for test in stages.NOT_LAWS:
         path, _, name = test.partition("::")
         assert f"def {name}" in (ROOT / path).read_text()
@@ -97,7 +97,7 @@ def test_a_failed_stage_or_another_patch_is_to_be_tried_again(tmp_path):
     assert findings.read_findings(path, [rewritten]) == {}
 
 
-def test_only_what_is_not_known_is_tried(tmp_path, monkeypatch):
+def test_only_stages_without_a_finding_are_tried(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(trial, "committed_list", lambda: "commit")
     monkeypatch.setattr(
@@ -114,7 +114,7 @@ def test_only_what_is_not_known_is_tried(tmp_path, monkeypatch):
     assert asked == ["gate", "laws", "gate"]
 
 
-def test_what_catches_the_unchanged_commit_ends_the_trial(tmp_path, monkeypatch):
+def test_a_test_that_fails_without_a_mutant_ends_the_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "committed_list", lambda: "commit")
     monkeypatch.setattr(
         trial,

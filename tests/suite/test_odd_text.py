@@ -53,7 +53,7 @@ def test_a_results_folder_of_any_bytes_is_written_resumed_and_reported(
     assert "Traceback" not in said.err
 
 
-def test_such_a_path_cannot_reach_workers_and_a_line_says_so(bench, odd):
+def test_a_path_that_cannot_reach_workers_is_a_one_line_error(bench, odd):
     result = bench(*select("tiny"), "--seeds", "1", "-n", "1", "--results-dir", ODD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([r"ERROR: r\udcff is not UTF-8 text, which xdist cannot pass*"])

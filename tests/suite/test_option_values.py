@@ -121,12 +121,12 @@ def test_auto_oversubscribes_neither_cores_nor_cards(
     assert pytest_xdist_auto_num_workers(FakeConfig("stn_core.suite.plugin", **options)) == workers
 
 
-def test_cards_that_cannot_be_used_count_for_nothing(monkeypatch):
+def test_unusable_cards_are_not_counted(monkeypatch):
     monkeypatch.setattr("stn_core.suite.plugin._available_cores", lambda: 8)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # the driver is too old
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert pytest_xdist_auto_num_workers(FakeConfig("stn_core.suite.plugin")) == 8
 
 
-def test_auto_is_left_to_xdist_where_nobody_asked_for_the_plugin():
+def test_auto_is_left_to_xdist_unless_the_plugin_is_used():
     assert pytest_xdist_auto_num_workers(FakeConfig("acme")) is None

@@ -59,7 +59,7 @@ def test_a_model_and_itself_are_identical(saved, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("identical: B - A is +0.00 [")
 
 
-def test_what_cannot_be_compared_is_one_line(saved, tmp_path, capsys):
+def test_models_that_cannot_be_compared_are_refused_in_one_line(saved, tmp_path, capsys):
     good = saved[0]
     model = read_saved_model(good)
     other = tmp_path / "other.safetensors"

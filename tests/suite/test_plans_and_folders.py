@@ -35,7 +35,7 @@ def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
     assert not list(pytester.path.glob("results/*"))
 
 
-def test_where_nothing_is_selected_there_is_no_plan(bench):
+def test_without_selected_cells_there_is_no_plan(bench):
     result = bench("-k", "stm", "--plan")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     result.stdout.fnmatch_lines(["unknown model or dataset 'stm'*"])

@@ -96,7 +96,7 @@ def test_measured_baselines_judge_the_next_session(bench, pytester):
     stale.stdout.no_fnmatch_line("no baselines:*")
 
 
-def test_an_entry_goes_only_where_its_going_is_asked_for(bench, pytester):
+def test_a_baseline_is_removed_only_on_request(bench, pytester):
     update = ("--update-baselines", "--seeds", "2")
     assert bench(*select("tiny"), *update).ret == 0
     path = pytester.path / "baselines.json"

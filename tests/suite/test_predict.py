@@ -84,7 +84,7 @@ def test_probabilities_are_the_softmax_of_the_models_logits(
 
 
 @pytest.mark.parametrize(("top", "count"), [((), 3), (("--top", "1"), 1), (("--top", "99"), 10)])
-def test_that_many_classes(
+def test_as_many_classes_are_printed_as_asked_for(
     folder: Path, cnn: Path, capsys: Printed, top: tuple[str, ...], count: int
 ) -> None:
     assert main(arguments(cnn, folder / "0.png", *top)) == 0
@@ -234,7 +234,7 @@ def test_a_coloured_image_keeps_its_colours(tmp_path: Path) -> None:
         assert np.abs(picture[4::8, left + 4 : left + 8 * 33 : 8] - pixels).max() <= 1
 
 
-def test_what_is_transparent_is_the_background_that_the_model_was_trained_with(
+def test_transparent_pixels_become_the_models_training_background(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "nothing.png"

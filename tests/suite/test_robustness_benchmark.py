@@ -44,7 +44,7 @@ def test_every_seed_looks_at_every_change_of_the_test_images(robustness):
 
 
 @pytest.mark.parametrize(("final", "images"), [((), "validation"), (("--final",), "test")])
-def test_a_search_leaves_the_test_set_closed(robustness, final, images):
+def test_a_search_does_not_use_the_test_set(robustness, final, images):
     shown, rows = robustness("--seeds", "1", "--epochs", "1", *final)
     assert set(rows["images"]) == {images}
     assert f"; {images} images" in shown

@@ -67,7 +67,7 @@ def test_a_full_disk_costs_the_model_and_not_the_run(bench, pytester, monkeypatc
 
 
 @pytest.mark.parametrize("option", ["--from-records", "--drop-vanished"])
-def test_what_trains_nothing_saves_nothing(bench, pytester, option):
+def test_a_session_that_trains_nothing_refuses_save_models(bench, pytester, option):
     (pytester.path / "records.jsonl").touch()
     given = ("--from-records", "records.jsonl") if option == "--from-records" else (option,)
     refused = bench(*given, "--save-models")

@@ -61,7 +61,7 @@ def test_a_reader_that_has_seen_enough_costs_no_traceback(here, monkeypatch, cap
     assert capfd.readouterr().err == ""
 
 
-def test_ctrl_c_ends_it_in_a_word(here, monkeypatch, capsys):
+def test_ctrl_c_ends_a_command_with_one_word(here, monkeypatch, capsys):
     def interrupted(path):
         raise KeyboardInterrupt
 
@@ -70,7 +70,7 @@ def test_ctrl_c_ends_it_in_a_word(here, monkeypatch, capsys):
     assert capsys.readouterr().err == "stopped\n"
 
 
-def test_a_plan_is_shown_where_warnings_are_errors(pytester):
+def test_a_plan_is_shown_if_warnings_are_errors(pytester):
     """The command imports the package before pytest does, which pytest warns of."""
     pytester.makeini("[pytest]\nfilterwarnings = error")
     result = pytester.run(sys.executable, "-m", "stn_core", "plan", "-W", "error")

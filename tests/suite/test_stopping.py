@@ -194,7 +194,7 @@ def test_a_second_ctrl_c_is_answered_and_the_summary_is_written(stopped, capfd):
     [((), "--resume last"), (("-m", "claims or not claims"), "the same command")],
     ids=["cells", "claims"],
 )
-def test_a_third_one_ends_the_session_in_a_line(
+def test_a_third_ctrl_c_ends_the_session_with_one_line(
     stopped, pytester, capfd, monkeypatch, arguments, again
 ):
     ended = []

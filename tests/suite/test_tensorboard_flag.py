@@ -41,7 +41,7 @@ def test_a_missing_package_is_reported_before_anything_trains(bench, pytester, m
 
 
 @pytest.mark.parametrize("option", ["--from-records=some.jsonl", "--drop-vanished"])
-def test_what_trains_nothing_has_nothing_to_show(bench, pytester, option):
+def test_a_session_that_trains_nothing_refuses_tensorboard(bench, pytester, option):
     (pytester.path / "some.jsonl").touch()
     result = bench(option, "--tensorboard")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

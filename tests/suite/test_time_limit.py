@@ -25,12 +25,12 @@ def limit(monkeypatch):
     return lambda minutes, stored=math.inf: TimeLimit(started, minutes, lambda key: stored)
 
 
-def test_a_run_starts_where_it_is_expected_to_end_in_time(limit):
+def test_a_run_starts_if_it_is_expected_to_end_in_time(limit):
     assert limit(2, stored=100).allows(CELL)
     assert not limit(1, stored=100).allows(CELL)
 
 
-def test_what_was_measured_counts_before_what_is_stored_and_before_other_cells(limit):
+def test_measured_times_take_precedence_over_stored_ones_and_other_cells(limit):
     minute = limit(1, stored=10)
     minute.note(record(train_seconds=100.0))
     assert not minute.allows(CELL)
@@ -46,7 +46,7 @@ def test_no_time_at_all_is_one_line(text):
         read_minutes(text)
 
 
-def test_what_was_not_reached_is_said_and_the_next_session_goes_on(bench, monkeypatch):
+def test_cells_that_were_not_reached_are_named_and_resumed(bench, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(TimeLimit, "allows", lambda self, cell, runs=1: cell.model == "tiny")
         first = bench(*select("tiny", "small"), "--minutes", "5", "--seeds", "1")

@@ -50,7 +50,7 @@ def test_data_and_models_that_do_not_fit_are_named_once(pytester, bench, own_dat
     assert page.count("left out on mine: ") == 1
 
 
-def test_what_is_left_out_is_named_where_nothing_is_left_to_run(bench, own_data):
+def test_models_that_are_left_out_are_named_even_if_nothing_is_left_to_run(bench, own_data):
     result = bench(*DATA, "--model", "stn")
     assert result.ret == 0
     assert len(lines_about_data(result)) == 1
@@ -63,7 +63,9 @@ def test_a_plan_names_what_is_left_out(bench, own_data):
     result.stdout.fnmatch_lines(["left out on mine: *stn*", "*tiny*"])
 
 
-def test_what_is_left_out_is_not_missing_where_only_records_are_judged(pytester, bench, own_data):
+def test_models_that_were_left_out_are_not_missing_when_records_are_judged(
+    pytester, bench, own_data
+):
     """Also where another session, which was asked for other models, left out others."""
     for models in ("tiny,stn", "small,stn_tps"):
         assert bench(*DATA, "--model", models).ret == 0

@@ -88,7 +88,7 @@ def test_a_fresh_checkout_takes_the_options_of_a_workflow(
     assert not (checkout / "results").exists()
 
 
-def test_what_make_bench_remembers_is_ignored_by_git_and_emptied_by_no_other_tool(checkout):
+def test_the_digests_of_make_bench_are_ignored_by_git_and_kept_by_other_tools(checkout):
     command = subprocess.run(
         ["make", "--dry-run", "bench", "CI="],
         check=True,
@@ -102,7 +102,7 @@ def test_what_make_bench_remembers_is_ignored_by_git_and_emptied_by_no_other_too
     assert folder != ".cache"  # which the site's builder removes
 
 
-def test_what_a_job_remembers_lies_outside_of_the_checkout():
+def test_the_cache_of_a_job_is_outside_the_checkout():
     """Files that git does not know make it dirty, and a dirty checkout leaves no digest."""
     for path in (REPOSITORY / "action.yml", *WORKFLOWS):
         for place in re.findall(r"^ +STN_\w+_CACHE: (.+)$", path.read_text(), re.MULTILINE):

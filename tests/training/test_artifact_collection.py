@@ -120,7 +120,7 @@ def test_a_full_disk_costs_the_pictures_and_not_the_run(tmp_path, monkeypatch, c
     assert "No space left" in caplog.text
 
 
-def test_a_model_may_mean_something_else_by_transform(caplog):
+def test_a_model_may_have_another_kind_of_transform(caplog):
     run = run_of("cnn")
     run.model.transform = lambda images: images
     film = Film(run)

@@ -90,7 +90,7 @@ def test_each_is_called_for_everything_in_order() -> None:
     assert [*expected, *[(who, "kept") for who in "zab"]] == TOLD
 
 
-def test_what_a_watcher_remembers_comes_back_with_the_run(tmp_path: Path) -> None:
+def test_a_watchers_state_is_restored_with_the_run(tmp_path: Path) -> None:
     saving = SaveCheckpoints(str(tmp_path), seconds=0)
     with pytest.raises(KeyboardInterrupt):
         run_cell(CELL, [0], callbacks=[Note("a"), saving, LastNote("stop", stops_after=1)])
@@ -105,7 +105,7 @@ def test_what_a_watcher_remembers_comes_back_with_the_run(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("where", ["watch", "start with True", "epoch 1", "end ok"])
-def test_one_that_fails_is_left_out_and_costs_nothing(
+def test_a_failing_callback_is_left_out_and_costs_nothing(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = run_seed(CELL, 0, RunSettings(), [Note("a", fails_at=where), Note("b")])
@@ -144,7 +144,7 @@ class MeddlingWatcher(Watcher):
         self.start()
 
 
-def test_none_can_change_a_number() -> None:
+def test_no_callback_can_change_a_result() -> None:
     cell = dataclasses.replace(CELL, model="vit")  # with dropout: each step draws
     result = run_seed(cell, 0, RunSettings(), [Meddles()])
     assert result.record.digest == run_cell(cell, [0])[0].digest

@@ -220,7 +220,7 @@ def test_a_torn_file_is_noticed(saved, caplog, share):
     assert saved.load() == {"epoch": 5}
 
 
-def test_a_folder_in_its_place_and_a_file_of_something_else(saved, caplog):
+def test_a_folder_or_another_kind_of_file_in_its_place_is_not_loaded(saved, caplog):
     from safetensors.torch import save_file
 
     save_file({"weights": torch.zeros(2)}, saved.path)
@@ -248,7 +248,7 @@ def test_a_checkpoint_of_something_else_is_not_used(saved, caplog, owner, names)
     assert saved.load() is not None
 
 
-def test_no_checkpoint_is_not_worth_a_line(tmp_path, caplog):
+def test_a_missing_checkpoint_is_not_logged(tmp_path, caplog):
     assert Checkpoint(tmp_path / "a.safetensors", OWNER).load() is None
     discard(tmp_path / "a.safetensors")
     assert caplog.messages == []
@@ -275,7 +275,7 @@ def test_a_full_disk_stops_nothing_and_costs_nothing(digits, saved, caplog, monk
     assert list(saved.path.parent.iterdir()) == [saved.path]
 
 
-def test_a_state_that_is_no_json_stops_nothing(saved, caplog):
+def test_a_callbacks_state_that_is_not_json_does_not_stop_training(saved, caplog):
     saved.maybe_save(lambda: {"schedule": object()})
     assert "could not be written: Object of type object" in caplog.text
     assert saved.load()["epoch"] == 4

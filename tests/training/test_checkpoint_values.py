@@ -56,7 +56,7 @@ def assert_same(first, second):
 
 @given(state=st.dictionaries(st.text(), TREES, min_size=1, max_size=4))
 @settings(max_examples=60)
-def test_what_is_loaded_is_what_was_saved(state):
+def test_loading_gives_the_saved_state(state):
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder, "a.safetensors"), OWNER, 0)
         checkpoint.maybe_save(lambda: state)

@@ -40,7 +40,7 @@ def test_stops_and_restores_as_defined(losses, patience, min_delta):
     assert min(seen) >= stopping.best_loss - min_delta
 
 
-def test_nothing_to_restore_changes_nothing():
+def test_restoring_without_a_kept_epoch_changes_nothing():
     model = nn.Linear(1, 1)
     before = model.weight.clone()
     EarlyStopping(1, 0.0).restore(model)

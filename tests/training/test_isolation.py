@@ -104,7 +104,7 @@ def test_every_generator_is_seeded_and_put_back(seed: int) -> None:
     assert draws() == first
 
 
-def test_what_is_undisturbed_draws_and_changes_nothing() -> None:
+def test_undisturbed_restores_generators_and_settings() -> None:
     states, settings = generator_states(CPU), TorchSettings.now()
     expected = draws()
     restore_generators(states, CPU)

@@ -105,7 +105,7 @@ def test_invariance_is_the_mean_height_of_the_curves_over_the_changes(monkeypatc
 
 
 @pytest.mark.parametrize(("model", "has"), [("cnn", INVARIANCE[:1]), ("stn", INVARIANCE)])
-def test_what_a_model_makes_of_changed_images_is_measured_and_moves_no_digest(
+def test_metrics_on_changed_images_are_recorded_and_leave_the_digest_as_it_is(
     monkeypatch, model, has
 ):
     calls = []

@@ -63,7 +63,7 @@ def test_sgd_adds_its_weight_decay_to_the_gradient(weight_decay):
 
 @pytest.mark.parametrize("budget", [name for name in list_budgets() if name != "predecessor"])
 @pytest.mark.parametrize("name", ["ic_stn", "resnext_stn"])
-def test_where_a_family_localises_slowly_all_of_that_network_does_and_no_other(budget, name):
+def test_a_slow_localisation_rate_applies_to_all_of_that_network_and_nothing_else(budget, name):
     small = {"blocks": (1, 1, 1, 1)} if name == "resnext_stn" else {}
     model = create_model(name, (3, 56, 56), num_classes=10, **small)
     (transformer,) = layers_of(model, SpatialTransformer)

@@ -69,7 +69,7 @@ class Bright(nn.Module):
         return torch.stack((pixels[:, 0, 0, 0], pixels[:, 0, 0, -1]), dim=1)
 
 
-def test_accuracy_falls_where_the_answer_leaves_the_picture():
+def test_accuracy_falls_once_the_object_leaves_the_image():
     picture = torch.zeros(2, 1, 6, 8, dtype=torch.uint8)
     picture[0, 0, 0, 0] = picture[1, 0, 0, -1] = 255
     split = Split(picture, torch.tensor([0, 1]))
@@ -80,7 +80,7 @@ def test_accuracy_falls_where_the_answer_leaves_the_picture():
     assert (moved.amount, moved.accuracy) == (8, 0.5)
 
 
-def test_a_prediction_that_moves_with_the_picture_is_not_the_same():
+def test_a_prediction_that_changes_with_the_image_is_not_invariant():
     picture = torch.zeros(2, 1, 6, 8, dtype=torch.uint8)
     picture[0, 0, 0, 0] = picture[1, 0, 0, -1] = 255
     split = Split(picture, torch.tensor([1, 1]))
@@ -101,9 +101,7 @@ def test_a_prediction_that_moves_with_the_picture_is_not_the_same():
         lambda images: WarpedImages(images, torch.zeros(2, 8, 2), images),
     ],
 )
-def test_a_model_that_means_something_else_by_transform_is_not_asked_how_it_follows(
-    transform, caplog
-):
+def test_warps_are_not_measured_for_a_model_with_another_kind_of_transform(transform, caplog):
     picture = torch.zeros(2, 1, 6, 8, dtype=torch.uint8)
     model = Bright()
     model.transform = transform
@@ -153,7 +151,7 @@ def test_a_warp_that_follows_is_where_it_should_be_and_a_fixed_one_is_off_by_the
     assert found(Looks(follows=False)) == pytest.approx(math.hypot(pose.x, pose.y), rel=1e-5)
 
 
-def test_a_turn_that_nothing_follows_is_off_by_the_chord():
+def test_a_warp_that_ignores_a_rotation_is_off_by_the_chord():
     turn = Pose(angle=math.pi / 3)
     picture = images(16, 16)[:, :1]
     off = misplaced(

@@ -92,7 +92,7 @@ def test_each_record_is_handed_over_before_the_next_seed_starts():
     assert seen == [("epoch", 1), ("record", 3), ("epoch", 1), ("record", 4)]
 
 
-def test_a_search_keeps_the_test_set_closed_unless_it_is_final(monkeypatch):
+def test_a_search_uses_the_test_set_only_with_final(monkeypatch):
     search = dataclasses.replace(CELL, is_search=True)
     (record,) = run_cell(search, [0])
     assert record.test_accuracy is None
@@ -103,7 +103,7 @@ def test_a_search_keeps_the_test_set_closed_unless_it_is_final(monkeypatch):
     assert final.test_accuracy is not None
 
 
-def test_a_model_that_falls_over_is_recorded_and_the_rest_goes_on():
+def test_a_model_that_raises_is_recorded_and_the_rest_goes_on():
     records = run_cell(Cell("falls_over", "digits", "smoke", RECIPE), [0, 1])
     assert [record.status for record in records] == ["crashed", "crashed"]
     assert records[0].message == "RuntimeError: no luck today"
@@ -130,7 +130,7 @@ def test_a_loss_that_is_not_finite_is_a_divergence():
         ("leaves", "SystemExit: bye"),
     ],
 )
-def test_what_is_not_a_model_is_a_crash_in_clear_words(model, message):
+def test_a_builder_that_returns_no_model_crashes_its_cell_with_a_clear_message(model, message):
     (record,) = run_cell(Cell(model, "digits", "smoke", RECIPE), [0])
     assert (record.status, record.message) == ("crashed", message)
 
@@ -150,7 +150,7 @@ def test_out_of_memory_is_a_crash_and_the_next_seed_goes_on(model, message):
     assert len(records[0].message.splitlines()) == 1
 
 
-def test_a_dead_model_is_gone_before_the_next_seed_starts(monkeypatch):
+def test_the_memory_of_a_finished_model_is_freed_before_the_next_seed(monkeypatch):
     built, alive = [], []
 
     class Hoarder(nn.Module):
@@ -195,7 +195,7 @@ def test_keyboard_interrupt_is_not_swallowed():
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "CPU", ""])
-def test_a_device_nobody_knows(name):
+def test_an_unknown_device_is_reported(name):
     with pytest.raises(UsageError, match="unknown device"):
         resolve_device(name)
 

@@ -184,7 +184,7 @@ def test_a_divergence_is_shown_to_its_last_step(tmp_path):
     assert not any(tag.startswith("final/") for tag in scalars(folder))
 
 
-def test_a_crash_leaves_what_was_asked_and_nothing_of_an_earlier_attempt(tmp_path, monkeypatch):
+def test_a_crash_keeps_the_recipe_and_nothing_of_an_earlier_attempt(tmp_path, monkeypatch):
     cell = dataclasses.replace(CELL, model="cnn")
     _, folder = run(cell, tmp_path)
     monkeypatch.setattr(

@@ -196,7 +196,7 @@ def test_a_setting_that_a_model_changes_reaches_no_other_run(
     assert after.environment == alone.environment
 
 
-def test_what_is_set_before_a_run_counts_and_is_in_its_record() -> None:
+def test_settings_made_before_a_run_apply_and_are_recorded() -> None:
     cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
     torch.set_float32_matmul_precision("medium")
     try:

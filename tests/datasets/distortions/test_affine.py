@@ -162,7 +162,7 @@ def test_every_kind_leaves_an_empty_picture_empty(distortion: Distortion) -> Non
 
 
 @every_kind
-def test_an_image_is_distorted_alike_however_many_follow_it(distortion: Distortion) -> None:
+def test_an_image_is_distorted_alike_in_any_batch(distortion: Distortion) -> None:
     few, many = (distortion.draw(count, 3, Stream.TEST, 1) for count in (5, 12))
     assert np.array_equal(few, many[:5])
 
@@ -220,7 +220,7 @@ APPLIED = {
 
 
 @pytest.mark.parametrize("name", APPLIED)
-def test_what_is_hashed_is_that_of_every_earlier_version(name: str) -> None:
+def test_the_hashed_numbers_are_those_of_every_earlier_version(name: str) -> None:
     distortion = EVERY_KIND[name]
     applied = distortion.applied(distortion.draw(2, 0, Stream.TEST), SOURCE_HW)
     assert applied.dtype == np.int64
@@ -230,7 +230,7 @@ def test_what_is_hashed_is_that_of_every_earlier_version(name: str) -> None:
     assert whole or name == "elastic"
 
 
-def test_what_is_hashed_of_channels_is_what_is_done_to_each() -> None:
+def test_the_hash_of_channels_covers_what_is_done_to_each() -> None:
     """Clutter is cut from the other images of a channel, so a channel must be asked as a whole."""
     distortion = EVERY_KIND["cluttered channels"]
     parameters = distortion.draw(7, 0, Stream.TEST)
@@ -263,7 +263,7 @@ def test_a_number_out_of_its_range_is_refused(make: Callable, message: str) -> N
 
 @given(st.integers(0, 2**32), st.floats(-1e-12, 1e-12))
 @settings(max_examples=20)
-def test_what_is_hashed_does_not_see_a_last_bit(seed: int, difference: float) -> None:
+def test_the_hash_ignores_the_last_bit(seed: int, difference: float) -> None:
     for name in ("projective", "elastic"):
         distortion = EVERY_KIND[name]
         theta = distortion.theta_out_to_in(distortion.draw(50, seed, Stream.TEST), SOURCE_HW)

@@ -111,7 +111,7 @@ def test_an_image_alone_is_cluttered_with_itself() -> None:
         (replace(CLUTTER, patch_size=13), "images of (12, 17) hold no patches of 13 by 13 pixels"),
     ],
 )
-def test_what_does_not_fit_is_reported(clutter: ClutterDistortion, said: str) -> None:
+def test_sizes_that_do_not_fit_are_reported(clutter: ClutterDistortion, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         clutter.apply(noise_images(2), clutter.draw(2, 0, Stream.TEST), BACKGROUND)
     assert str(caught.value) == said

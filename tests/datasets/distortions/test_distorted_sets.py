@@ -76,11 +76,11 @@ RTS = AffineDistortion((42, 42), 45.0, (0.7, 1.2), random_place=True)
         ("add", ChannelwiseDistortion(RTS, channels=2)),
     ],
 )
-def test_of_images_of_28_pixels_the_recipes_are_the_papers(kind: str, distortion: object) -> None:
+def test_distortions_of_28_pixel_images_are_the_papers(kind: str, distortion: object) -> None:
     assert KINDS[kind]((28, 28)) == distortion
 
 
-def test_of_other_images_the_papers_lengths_are_in_proportion() -> None:
+def test_distortions_of_other_sizes_scale_with_the_papers() -> None:
     assert KINDS["r"]((14, 35)).canvas_hw == (14, 35)
     assert KINDS["rts"]((14, 35)).canvas_hw == (21, 52)
     assert KINDS["p"]((14, 35)) == ProjectiveDistortion((14, 35), (0.75, 1.0), 2.5)
@@ -164,7 +164,7 @@ def test_test_images_are_made_once(folder: Path, kind: str) -> None:
     assert torch.equal(first.val.images, again.val.images)
 
 
-def test_of_a_file_by_the_whole_name_nothing_is_distorted(tmp_path: Path) -> None:
+def test_a_file_of_the_full_name_is_read_and_not_distorted(tmp_path: Path) -> None:
     save_npz(tmp_path, "mine_rts")
     assert load_dataset("mine_rts", tmp_path).distortion is None
     assert load_dataset("mine_rts_e", tmp_path).image_shape == (1, 14, 21)
@@ -194,7 +194,7 @@ def test_only_grey_images_are_distorted(folder: Path, load: Callable) -> None:
         ("fashion_mnist_tc_p", "'fashion_mnist_tc' is already distorted"),
     ],
 )
-def test_what_is_known_not_to_be_distorted_is_refused_before_it_is_looked_for(
+def test_a_dataset_that_cannot_be_distorted_is_refused_before_its_files_are_looked_for(
     tmp_path: Path, load: Callable, name: str, said: str
 ) -> None:
     for root in (tmp_path, None):
@@ -222,7 +222,7 @@ def test_nothing_is_distorted_twice(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("load", [check_dataset, load_dataset])
-def test_what_is_missing_is_reported_with_both_files_that_would_do(
+def test_a_missing_dataset_is_reported_with_both_files_that_would_do(
     folder: Path, tmp_path: Path, load: Callable
 ) -> None:
     message = complaint(load, "yours_rts", tmp_path)

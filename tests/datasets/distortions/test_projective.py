@@ -120,7 +120,7 @@ def test_without_displacements_the_source_is_in_the_middle() -> None:
 
 
 @given(UNIT_ROWS)
-def test_no_picture_is_folded_mirrored_or_behind_the_camera(parameters: NDArray) -> None:
+def test_no_image_is_folded_mirrored_or_behind_the_camera(parameters: NDArray) -> None:
     corners = corners_on_canvas(parameters) / np.array(CANVAS_HW[::-1]) * 2
     matrices = WARP.matrix(theta(parameters))
     w = (matrices[:, None, 2, :2].numpy() * corners).sum(-1) + 1
@@ -153,13 +153,13 @@ def test_the_first_candidate_that_shows_a_picture_counts() -> None:
     assert not torch.equal(other, alone)
 
 
-def test_where_no_candidate_shows_a_picture_the_corners_stay() -> None:
+def test_the_corners_stay_if_no_candidate_is_valid() -> None:
     wide = replace(DISTORTION, corner_sigma_pixels=8.0)
     found = theta(row(1.1, FOLDED, DENTED, FOLDED, distortion=wide), wide)
     assert torch.equal(found, theta(row(1.1, distortion=wide), wide))
 
 
-def test_images_of_one_call_do_not_see_each_other() -> None:
+def test_images_of_one_call_do_not_affect_each_other() -> None:
     parameters = DISTORTION.draw(30, 5, Stream.TEST)
     together = theta(parameters)
     alone = torch.cat([theta(parameters[number : number + 1]) for number in range(30)])

@@ -25,7 +25,7 @@ def test_the_largest_uniform_number_is_the_last_whole_one(count: int) -> None:
     assert whole(np.array([LARGEST]), count)[0] == count - 1
 
 
-def test_none_to_choose_from_is_the_first() -> None:
+def test_a_choice_among_none_is_the_first() -> None:
     assert whole(np.array([0.0, LARGEST]), 0).tolist() == [0, 0]
 
 

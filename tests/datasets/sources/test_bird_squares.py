@@ -55,7 +55,7 @@ def boxes(draw: st.DrawFn) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
 
 
 @given(boxes())
-def test_a_box_is_seen_whole_and_nothing_black_where_the_image_reaches(
+def test_a_box_is_fully_visible_without_black_margins_inside_the_image(
     case: tuple[tuple[int, int], tuple[int, int, int, int]],
 ) -> None:
     size_hw, box = case

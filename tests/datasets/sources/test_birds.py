@@ -300,7 +300,7 @@ def test_a_truncated_image_is_named_wherever_it_ends(root: Path, data: st.DataOb
     assert "0x" not in message  # no address of an object
 
 
-def test_what_is_no_image_and_a_box_outside_are_named(root: Path) -> None:
+def test_a_broken_image_and_a_box_outside_it_are_named(root: Path) -> None:
     path = image_file(root, 4)
     edit_line(root / "CUB_200_2011", "bounding_boxes", 4, "4 36.0 2.0 20.0 12.0")
     with pytest.raises(UsageError, match="its box lies outside of it") as caught:

@@ -259,7 +259,7 @@ def test_too_few_images_to_validate_are_refused(tmp_path: Path) -> None:
     assert f"{folder} holds 5 images to train with" in complaint(tmp_path)
 
 
-def test_missing_files_are_fetched_where_that_is_wanted(
+def test_missing_files_are_downloaded_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[Path] = []

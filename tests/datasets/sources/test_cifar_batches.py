@@ -90,7 +90,7 @@ def test_no_code_of_the_files_choosing_runs(
     assert not (tmp_path / "exploded").exists()
 
 
-def test_what_a_batch_may_name_is_not_called(
+def test_allowed_names_in_a_batch_are_not_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "test_batch"

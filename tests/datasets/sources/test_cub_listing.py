@@ -33,7 +33,7 @@ def complaint(folder: Path, classes: Iterable[int | str] | None = None) -> str:
     return message
 
 
-def test_the_lists_say_what_there_is(folder: Path) -> None:
+def test_a_listing_holds_what_the_lists_say(folder: Path) -> None:
     listing = read_listing(folder, with_boxes=True)
     assert listing.class_names == ("Red Kite", "Blue Jay", "Grey Heron")
     assert [image.path for image in listing.images] == [
@@ -57,7 +57,7 @@ def test_the_order_of_the_lines_does_not_matter(folder: Path) -> None:
     assert read_listing(folder) == listing
 
 
-def test_boxes_are_read_where_they_are_wanted(folder: Path) -> None:
+def test_boxes_are_read_only_if_they_are_used(folder: Path) -> None:
     (folder / "bounding_boxes.txt").unlink()
     assert {image.box for image in read_listing(folder).images} == {None}
     assert "no bounding_boxes.txt" in complaint(folder)

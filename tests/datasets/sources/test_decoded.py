@@ -173,7 +173,7 @@ def _full_disk(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("defect", [_file_in_its_place, _full_disk])
-def test_a_copy_that_cannot_be_written_is_reported_and_not_needed(
+def test_a_copy_that_cannot_be_written_is_reported_and_the_images_are_used_without_it(
     source: Path,
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -200,7 +200,7 @@ def test_without_a_home_nothing_is_kept(source: Path, monkeypatch: pytest.Monkey
     assert same(decoded_once("set", [source], "as it is", content), content())
 
 
-def test_a_cache_in_a_home_that_nobody_has_is_reported_once(
+def test_a_cache_in_an_unknown_users_home_is_reported_once(
     source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("STN_CACHE", "~nobody-of-that-name/cache")
@@ -264,7 +264,7 @@ def test_on_a_full_disk_the_arrays_are_in_memory(
     assert kept(cache) == []
 
 
-def test_what_fails_while_it_fills_leaves_nothing(source: Path, cache: Path) -> None:
+def test_a_failure_while_a_copy_is_written_leaves_nothing(source: Path, cache: Path) -> None:
     with pytest.raises(AssertionError):
         filled_once("set", [source], "as it is", LAYOUT, must_not_fill)
     assert kept(cache) == []

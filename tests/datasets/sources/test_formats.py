@@ -257,5 +257,7 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("USPS", "torchvision cannot read USPS in "),
     ],
 )
-def test_what_torchvision_cannot_give_is_one_line(tmp_path: Path, name: str, said: str) -> None:
+def test_torchvision_classes_that_cannot_be_read_are_a_one_line_error(
+    tmp_path: Path, name: str, said: str
+) -> None:
     assert said in complaint(tmp_path, f"torchvision:{name}")

@@ -101,7 +101,7 @@ def test_a_wrong_table_is_one_line(tmp_path: Path, table: str, said: str) -> Non
     assert said in complaint(tmp_path, "gtsrb")
 
 
-def test_a_class_that_is_no_number_is_named(tmp_path: Path) -> None:
+def test_a_class_that_is_not_a_number_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "gtsrb"
     write_folder(folder / "Train", {"0": 12, "stop": 12})
     write_test(folder / "Test", folder / "Test.csv", *KAGGLES)

@@ -69,7 +69,7 @@ def test_sixteen_bits_are_scaled(path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_transparent_shows_the_background(path: Path, channels: int) -> None:
+def test_transparent_pixels_show_the_background(path: Path, channels: int) -> None:
     background = (10.2, 200.0, 99.6)[:channels]
     pixels = noise(4)
     pixels[:, :, :3] = noise(1)  # grey, so that its grey is known
@@ -119,7 +119,7 @@ def test_resizing_is_antialiased_and_leaves_what_fits(path: Path) -> None:
     assert np.array_equal(read_image(path, GREY, BLACK[:1], resize=True)[0], pixels)
 
 
-def test_what_is_not_an_image_is_reported_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_a_one_line_error(tmp_path: Path) -> None:
     def refused(path: Path, pattern: str) -> None:
         with pytest.raises(UsageError, match=pattern) as refusal:
             read_image(path, GREY, BLACK[:1])

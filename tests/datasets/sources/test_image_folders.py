@@ -117,7 +117,7 @@ def test_a_size_for_images_that_keep_theirs_is_one_line(
 
 
 @pytest.mark.parametrize("size", [0, (5,), (5, -1), (1, 2, 3), 10_000, 2.5, "64"])
-def test_a_size_that_is_none_is_one_line(tmp_path: Path, size: object) -> None:
+def test_an_invalid_size_is_a_one_line_error(tmp_path: Path, size: object) -> None:
     write_folder(tmp_path / "mine", {"a": 12, "b": 12})
     message = complaint(tmp_path, "mine", partial(load_dataset, image_size=size))
     assert message.startswith("image_size is one whole number of pixels or (height, width)")
@@ -184,7 +184,7 @@ def test_a_class_that_only_the_test_folder_has_is_named(tmp_path: Path) -> None:
     assert "holds images of class c" in complaint(tmp_path)
 
 
-def test_twelve_bits_in_sixteen_are_said(tmp_path: Path) -> None:
+def test_sixteen_bit_files_with_twelve_bits_are_reported(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1)):
         (tmp_path / "mine" / name).mkdir(parents=True)
         deep = images(12, seed, 12, 14).astype(np.uint16) * 16

@@ -74,7 +74,7 @@ def test_flattened_squares_and_one_hot_labels_are_read(tmp_path: Path) -> None:
     assert "labels were one-hot" in dataset.notes
 
 
-def test_what_was_not_read_and_how_it_was_split_is_said(
+def test_the_note_says_what_was_not_read_and_how_it_was_split(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "stn_core"):
@@ -94,7 +94,7 @@ def test_no_class_loses_its_last_training_image(tmp_path: Path) -> None:
     assert len(dataset.train) + len(dataset.val) == 40
 
 
-def test_where_every_class_has_one_image_validation_shares_them(tmp_path: Path) -> None:
+def test_validation_shares_images_if_every_class_has_only_one(tmp_path: Path) -> None:
     made = arrays()
     dataset = loaded_from(tmp_path, {**made, "y_train": np.arange(40)})
     assert dataset.train.labels.sort().values.tolist() == list(range(40))

@@ -161,7 +161,7 @@ def test_a_defect_is_named_before_anything_is_decoded(
 
 
 @pytest.mark.parametrize(("array", "defect", "said"), IN_CONTENTS.values(), ids=IN_CONTENTS)
-def test_a_defect_of_what_is_in_it_is_named_when_it_is_read(
+def test_a_defect_in_the_content_is_named_when_it_is_read(
     tmp_path: Path, array: str, defect: Callable[[NDArray], object], said: str
 ) -> None:
     made = arrays()

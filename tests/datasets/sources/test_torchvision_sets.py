@@ -149,7 +149,7 @@ def test_files_that_do_not_fit_each_other_are_damaged(
     assert file in message
 
 
-def test_missing_files_are_fetched_where_that_is_wanted(
+def test_missing_files_are_downloaded_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[Path] = []

@@ -134,7 +134,7 @@ def test_backward_survives_a_theta_that_is_not_finite():
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("mode", list_samplers())
-def test_nothing_gives_nothing(mode, padding):
+def test_empty_grids_give_empty_results(mode, padding):
     for batch, out_hw in ((0, (7, 5)), (2, (0, 5)), (2, (7, 0))):
         image = torch.zeros(batch, 2, 6, 9, requires_grad=True)
         grid = torch.zeros(batch, *out_hw, 2, requires_grad=True)

@@ -129,7 +129,7 @@ def test_a_picture_of_the_fill_stays_so(mode, seed, fill, size_hw):
 
 @pytest.mark.parametrize("mode", list_samplers())
 @pytest.mark.parametrize("padding", [*EDGES, 0.3])
-def test_samples_of_a_batch_do_not_meet(mode, padding):
+def test_samples_of_a_batch_do_not_affect_each_other(mode, padding):
     image = torch.randn(3, 2, 5, 4, dtype=torch.float64)
     grid = torch.rand(3, 4, 6, 2, dtype=torch.float64) * 3 - 1.5
     alone = [sample(image[i : i + 1], grid[i : i + 1], mode, padding) for i in range(3)]
@@ -150,7 +150,7 @@ def test_nan_stays_nan_and_does_not_spread(mode, padding):
 @pytest.mark.parametrize("mode", list_samplers())
 @pytest.mark.parametrize("padding", [*EDGES, 0.3])
 @pytest.mark.parametrize("far", [float("inf"), -float("inf"), 1e300, 1e30])
-def test_what_lies_far_out_does_not_spread(mode, padding, far):
+def test_far_points_do_not_affect_others(mode, padding, far):
     image, grid = random_case(0, (4, 7), (5, 9), reach=0.9)
     expected = sample(image, grid, mode, padding)
     grid[0, 2, 3, 0] = far

@@ -181,7 +181,7 @@ def enclosed(warp, theta, centres, radius):
     return (x * y.roll(-1, -1) - x.roll(-1, -1) * y).sum(-1) / 2
 
 
-def test_the_law_of_orientation_sees_a_fold():
+def test_the_orientation_test_notices_a_fold():
     warp = create_warp("tps", n=3)
     theta = torch.zeros(1, 18, dtype=torch.float64)
     theta[0, 8] = 1.6  # the middle control point pulled past its right neighbour

@@ -67,7 +67,7 @@ def test_the_nearest_is_found_by_what_a_family_is_called_elsewhere(name, meant):
 
 
 @pytest.mark.parametrize("name", ["xyzzy", None])
-def test_what_is_near_nothing_is_answered_with_all_there_are(name):
+def test_a_name_that_resembles_none_is_answered_with_all_names(name):
     with pytest.raises(UsageError, match=r"affine, .*tps"):
         create_warp(name)
 
@@ -109,7 +109,7 @@ def test_an_option_may_be_keyword_only(monkeypatch):
         ("tps", "n", "4"),
     ],
 )
-def test_what_is_not_a_number_is_reported_in_one_line(name, option, bad):
+def test_a_value_that_is_not_a_number_is_a_one_line_error(name, option, bad):
     with pytest.raises(UsageError, match=rf"{option}.* must be .*; got {bad!r}$"):
         create_warp(name, **{option: bad})
 
@@ -120,7 +120,7 @@ def test_numpys_numbers_are_numbers():
     assert create_warp("homography", perspective_scale=np.int64(1)).perspective_scale == 1.0
 
 
-def test_what_is_not_a_tensor_is_reported_in_one_line():
+def test_a_value_that_is_not_a_tensor_is_a_one_line_error():
     warp, xy = create_warp("affine"), torch.zeros(4, 2)
     with pytest.raises(UsageError, match="theta of the warp 'affine' must be a tensor; got a list"):
         warp.points([1, 0, 0, 0, 1, 0], xy)

@@ -153,7 +153,7 @@ def test_a_map_that_does_not_fold_is_inverted_everywhere(n, deviation, dtype):
 
 
 @pytest.mark.parametrize(("n", "deviation"), [(4, 0.3), (6, 0.2)])
-def test_where_a_map_folds_the_mask_tells(n, deviation):
+def test_the_mask_marks_where_a_map_folds(n, deviation):
     warp, theta, xy = random_maps(n, deviation, maps=6, seed=2, points=200)
     assert folds(warp, theta).all()
     targets = warp.points(theta, xy)
