@@ -17,11 +17,16 @@ METRICS = {
     "parameters": "%",
     "train_time": "%",
     "epochs": "epochs",
+    "invariance": "points",
+    "misplaced_pixels": "pixels",
 }
 """What can be claimed of a model, and the unit of a difference."""
 
 FROM_RECORDS = ("parameters", "epochs")
 """Metrics that only complete records contain; baselines have the others too."""
+
+ON_REQUEST = ("invariance", "misplaced_pixels")
+"""Registered metrics: only runs that were asked for them have them."""
 
 WAYS = {"published": "as published", "trained": "with our recipes"}
 """How a claim can be tested, by the field that names the budget."""

@@ -16,7 +16,7 @@ from stn_core.gate.contrasts import (
 )
 from stn_core.gate.intervals import Difference, Spread, margin
 from stn_core.gate.metrics import Metric
-from stn_core.gate.statistics import FloatArray
+from stn_core.gate.statistics import FloatArray, sampling_deviation
 from stn_core.report.claims import WAYS, Claim, Contrast
 from stn_core.report.stored_cells import FEWEST_SEEDS, Stored, StoredCell
 from stn_core.session.cells import CellKey
@@ -30,6 +30,9 @@ CONFIDENCE = 0.95
 
 EPOCH_DEVIATION = 1 / math.sqrt(12)
 """The least standard deviation of a number of epochs: that of rounding to whole ones."""
+
+MISPLACED_DEVIATION = 0.025
+"""The same of misplaced pixels: a quarter of the change that the gate takes for one."""
 
 
 @dataclass(frozen=True)
@@ -231,19 +234,58 @@ def _epochs(
     ours, theirs = (
         [_epochs_to(record, contrast.target) for record in side.records] for side in sides
     )
-    spreads = (_spread_of_epochs(ours), _spread_of_epochs(theirs))
+    spreads = (_spread(ours, EPOCH_DEVIATION), _spread(theirs, EPOCH_DEVIATION))
     return _measured(contrast, other, (ours, theirs), spreads, level)
 
 
-def _spread_of_epochs(epochs: Sequence[float]) -> Spread | None:
-    if len(epochs) < FEWEST_SEEDS:
+def _spread(values: Sequence[float], least: float) -> Spread | None:
+    """The spread of one cell by itself, at least a deviation; None if there are too few values."""
+    if len(values) < FEWEST_SEEDS:
         return None
-    return Spread(float(np.var(epochs, ddof=1)), len(epochs), EPOCH_DEVIATION)
+    return Spread(float(np.var(values, ddof=1)), len(values), least)
 
 
 def _epochs_to(record: RunRecord, target: float) -> float:
     reached = [entry["epoch"] for entry in record.validation if 100 * entry["accuracy"] >= target]
     return float(min(reached, default=len(record.validation) + 1))
+
+
+def _invariance(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    """In points; its least deviation is that of an accuracy on as many images."""
+    found = [_further_values(side, contrast.metric, 100.0) for side in sides]
+    least = [
+        100 * sampling_deviation(float(np.mean(values)) / 100, side.test_images) if values else 0.0
+        for values, side in zip(found, sides, strict=True)
+    ]
+    return _further(contrast, other, found, least, level)
+
+
+def _misplaced_pixels(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    found = [_further_values(side, contrast.metric) for side in sides]
+    return _further(contrast, other, found, [MISPLACED_DEVIATION] * 2, level)
+
+
+def _further_values(side: StoredCell, name: str, factor: float = 1.0) -> list[float]:
+    """The values of a registered metric, of those runs that were measured by it."""
+    return [factor * run.metrics[name] for run in side.runs if name in run.metrics]
+
+
+def _further(
+    contrast: Contrast,
+    other: str,
+    found: Sequence[Sequence[float]],
+    least: Sequence[float],
+    level: float,
+) -> JudgedDifference:
+    ours, theirs = found
+    if not ours or not theirs:
+        return _unknown(contrast, other, f"no stored runs of both models have {contrast.metric}")
+    spreads = (_spread(ours, least[0]), _spread(theirs, least[1]))
+    return _measured(contrast, other, (ours, theirs), spreads, level)
 
 
 _MEASURES = {
@@ -252,6 +294,8 @@ _MEASURES = {
     "parameters": _parameters,
     "train_time": _train_time,
     "epochs": _epochs,
+    "invariance": _invariance,
+    "misplaced_pixels": _misplaced_pixels,
 }
 
 

@@ -67,6 +67,7 @@ class ResultsTable:
         remarks: a line for every verdict that needs more words than the table has.
         tally: how many of each verdict, runs, and what is only advice.
         groups: of cells that were judged together.
+        metrics: the names of the registered metrics that any run was measured by.
     """
 
     rows: tuple[ResultsRow, ...]
@@ -75,6 +76,7 @@ class ResultsTable:
     remarks: tuple[str, ...]
     tally: tuple[str, ...]
     groups: tuple[GroupJudgement, ...] = ()
+    metrics: tuple[str, ...] = ()
 
     @property
     def passes(self) -> bool:
@@ -89,7 +91,8 @@ class ResultsTable:
 
     def text(self, width: int = WIDTH) -> str:
         """The table for a terminal, with the columns that there is room for."""
-        rows, left_out = fitting_columns([row.texts for row in self.rows], width, _DROPPED_FIRST)
+        droppable = (*_DROPPED_FIRST, *map(_metric_column, self.metrics))
+        rows, left_out = fitting_columns([row.texts for row in self.rows], width, droppable)
         table = aligned_table(rows, "simple")
         also = textwrap.fill(f"(also in table.csv: {'; '.join(left_out)})", max(width, 40))
         return f"{table}\n{also}" if left_out else table
@@ -138,17 +141,27 @@ def results_table(
         import pandas as pd
 
     best = _best_of_each_dataset(judgements)
+    metrics = sorted({name for one in judgements for run in one.records for name in run.metrics})
     ranked = sorted(judgements, key=_place)
-    numbers = [{**_numbers(one), "best_of_dataset": best.get(one.key, "")} for one in ranked]
+    numbers = [
+        {
+            **_numbers(one),
+            "best_of_dataset": best.get(one.key, ""),
+            **{name: _mean(_metric_values(one, name)) for name in metrics},
+        }
+        for one in ranked
+    ]
     return ResultsTable(
         rows=tuple(
-            ResultsRow(one, _texts(one, row)) for one, row in zip(ranked, numbers, strict=True)
+            ResultsRow(one, {**_texts(one, row), **_metric_texts(one, metrics)})
+            for one, row in zip(ranked, numbers, strict=True)
         ),
         frame=pd.DataFrame(numbers),
         answer=printable(answer(ranked) + _groups_answer(groups)),
         remarks=tuple(map(printable, remarks(judgements))),
         tally=tuple(map(printable, tally(judgements, most_seeds))),
         groups=tuple(groups),
+        metrics=tuple(metrics),
     )
 
 
@@ -266,6 +279,28 @@ def _texts(judgement: Judgement, numbers: Mapping[str, Any]) -> dict[str, str]:
         "s/epoch": _text(numbers["seconds_per_epoch"], ".2f"),
         "images/s": _text(numbers["images_per_second"], ",.0f"),
     }
+
+
+def _metric_column(name: str) -> str:
+    return f"{name.replace('_', ' ')} (n)"
+
+
+def _metric_texts(judgement: Judgement, metrics: Sequence[str]) -> dict[str, str]:
+    """The values of registered metrics, as mean ± standard deviation (n), by column."""
+    values = {name: _metric_values(judgement, name) for name in metrics}
+    return {_metric_column(name): _metric_text(found) for name, found in values.items()}
+
+
+def _metric_values(judgement: Judgement, name: str) -> list[float]:
+    done = (record for record in judgement.records if record.status == "ok")
+    return [record.metrics[name] for record in done if name in record.metrics]
+
+
+def _metric_text(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread} ({len(values)})"
 
 
 def _text(value: float, form: str) -> str:

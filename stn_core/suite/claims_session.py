@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import pytest
 
 from stn_core.atomic_files import write_output
 from stn_core.errors import UsageError, needs_extra, printable
-from stn_core.report.claims import FROM_RECORDS, Claim, read_claims
+from stn_core.report.claims import FROM_RECORDS, ON_REQUEST, Claim, read_claims
 from stn_core.report.claims_text import claims_table, tally_line
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
 from stn_core.report.stored_cells import Stored, stored_cells
@@ -45,17 +45,25 @@ TABLE_FILE = "claims.txt"
 
 @dataclass(frozen=True)
 class Side:
-    """A cell of a difference, and whether the difference needs whole records of it."""
+    """A cell of a difference, and what the difference needs of its runs.
+
+    Args:
+        cell: it.
+        needs_records: whether only complete records will do.
+        metric: the name of the registered metric that the runs must have; "" for none.
+    """
 
     cell: Cell
     needs_records: bool
+    metric: str = ""
 
     def stored_seeds(self, stored: Stored, device: str) -> set[int]:
         """The seeds of the cell, with today's recipe, that are stored for a type of device."""
         found = stored.get((self.cell.key, device))
         if found is None or found.hashes[0] != self.cell.recipe.hash():
             return set()
-        return {run.seed for run in (found.records if self.needs_records else found.runs)}
+        runs = found.records if self.needs_records else found.runs
+        return {run.seed for run in runs if not self.metric or self.metric in run.metrics}
 
 
 def missing_runs(
@@ -93,12 +101,18 @@ def _differences(claim: Claim) -> Iterator[tuple[Side, ...]]:
         for contrast in claim.contrasts:
             if contrast.metric == "train_time":  # needs a quiet machine
                 continue
-            needs_records = contrast.metric in FROM_RECORDS
-            ours = Side(_cell(budget, contrast.dataset, contrast.model), needs_records)
+            sides = [
+                Side(
+                    _cell(budget, contrast.dataset, model),
+                    needs_records=contrast.metric in FROM_RECORDS,
+                    metric=contrast.metric if contrast.metric in ON_REQUEST else "",
+                )
+                for model in contrast.models
+            ]
             if not contrast.than:  # a number is what it is compared with
-                yield (ours,)
-            for other in contrast.than:
-                yield ours, Side(_cell(budget, contrast.dataset, other), needs_records)
+                yield (sides[0],)
+            for other in sides[1:]:
+                yield sides[0], other
 
 
 def _cell(budget: str, dataset: str, model: str) -> Cell:
@@ -175,7 +189,7 @@ class ClaimsSession:
                 break
             with self._one_of(startable) as (cell, seed):
                 if (cell, seed) in self._missing(claim):
-                    failures += self._train(cell, seed)
+                    failures += self._train(claim, cell, seed)
         if failures:
             raise UsageError("; ".join([*failures, *filter(None, [not_started])]))
         return not_started
@@ -221,6 +235,13 @@ class ClaimsSession:
             self._found = stored, judge_claims(self._claims.claims, stored)
         return self._found[1]
 
+    @property
+    def _metrics(self) -> tuple[str, ...]:
+        """What every run is measured by: the metrics of the session, and those of any claim."""
+        claimed = {contrast.metric for claim in self._claims.claims for contrast in claim.contrasts}
+        further = (name for name in ON_REQUEST if name in claimed)
+        return tuple(dict.fromkeys((*self._context.settings.metrics, *further)))
+
     def _missing(self, claim: Claim) -> list[tuple[Cell, int]]:
         options = self._context.options
         seeds = options.seeds if options.names_seeds else SEEDS
@@ -257,13 +278,18 @@ class ClaimsSession:
         finally:
             lock.release()
 
-    def _train(self, cell: Cell, seed: int) -> list[str]:
-        """Train one run and keep its record; returns why it failed, if it did."""
+    def _train(self, claim: Claim, cell: Cell, seed: int) -> list[str]:
+        """Train one run and keep its record; returns why it failed, if it did.
+
+        Raises:
+            UsageError: the model has no value of a metric that the claim is about.
+        """
         from stn_core.engines import EngineError, Task
 
         context = self._context
         try:
-            context.engine.submit(Task(cell, seed, context.settings))
+            settings = replace(context.settings, metrics=self._metrics)
+            context.engine.submit(Task(cell, seed, settings))
             outcome = context.engine.next_outcome()
         except EngineError as error:
             raise UsageError(str(error)) from error
@@ -273,6 +299,9 @@ class ClaimsSession:
             reason = f"{record.status}: {record.message}" if record else outcome.lost
             return [f"{cell.key}, seed {seed}: {reason}"]
         self._keep(record)
+        sides = (side for sides in _differences(claim) for side in sides if side.cell == cell)
+        for name in sorted({side.metric for side in sides} - {"", *record.metrics}):
+            raise UsageError(f"{cell.model} has no {name}")  # nor has any other seed
         return []
 
     def _keep(self, record: RunRecord) -> None:

@@ -208,3 +208,34 @@ def test_table_document_and_page_tell_the_same_verdict(tmp_path):
     assert "A is better." in page
     assert "stn claims claims.toml" in page
     assert page.count("<svg") == 1
+
+
+def measured(model: str, metric: str, values: list[float]):
+    records = runs(model, HIGH[: len(values)])
+    return [
+        dataclasses.replace(run, metrics={metric: value})
+        for run, value in zip(records, values, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected", "estimate"),
+    [("invariance", "higher", 10.0), ("misplaced_pixels", "lower", 0.1)],
+)
+def test_metrics_on_request_are_compared_in_their_unit(tmp_path, metric, expected, estimate):
+    text = CLAIM.replace('"accuracy"', f'"{metric}"').replace('"higher"', f'"{expected}"')
+    ours = measured("a", metric, [0.9, 0.901, 0.899])
+    theirs = measured("b", metric, [0.8, 0.801, 0.799])
+    (one,) = judged(tmp_path, ours + theirs, text)
+    ((difference,),) = one.ways.values()
+    assert difference.difference.estimate == pytest.approx(estimate)
+    holds = metric == "invariance"
+    assert one.finding("trained") is (Finding.HOLDS if holds else Finding.DOES_NOT_HOLD)
+    assert difference.seeds == (3, 3)
+
+
+def test_runs_that_were_not_measured_by_a_metric_do_not_count(tmp_path):
+    text = CLAIM.replace('"accuracy"', '"invariance"')
+    (one,) = judged(tmp_path, runs("a", HIGH) + measured("b", "invariance", [0.8, 0.9]), text)
+    assert one.finding("trained") is Finding.OPEN
+    assert "no stored runs of both models have invariance" in claims_document([one], "a command")

@@ -218,3 +218,19 @@ def test_no_name_or_message_forges_a_line_or_a_column(tmp_path):
         assert "bad\\nall 9" in text
     row = next(line for line in table.markdown.splitlines() if line.startswith("| d"))
     assert row.replace("\\|", "").count("|") == len(table.rows[0].texts) + 1
+
+
+def test_further_metrics_have_a_column_each_and_are_dropped_last():
+    measured = judgement("a", "stn", [0.9, 0.8])
+    runs = [
+        dataclasses.replace(run, metrics={"misplaced_pixels": value})
+        for run, value in zip(measured.records, (1.0, 3.0), strict=True)
+    ]
+    judgements = [dataclasses.replace(measured, records=tuple(runs)), judgement("a", "cnn", [0.7])]
+    table = results_table(judgements, 3)
+    texts = [row.texts["misplaced pixels (n)"] for row in table.rows]
+    assert texts == ["2.0000 ± 1.4142 (2)", ""]
+    assert table.frame["misplaced_pixels"].tolist()[0] == 2.0
+    narrow = table.text(width=90)
+    assert "misplaced" in narrow.split("---")[0]
+    assert "images/s" not in narrow.split("---")[0]

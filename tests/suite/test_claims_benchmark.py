@@ -307,3 +307,20 @@ def test_seeds_measured_on_another_type_of_device_are_not_trained_again(tmp_path
 
 def test_training_times_are_not_trained_for(tmp_path):
     assert lacking(claim_about(tmp_path, '"train_time"'), [], []) == []
+
+
+def test_a_metric_on_request_needs_runs_that_were_measured_by_it(tmp_path):
+    claim = claim_about(tmp_path, '"invariance"')
+    measured = runs("stn", metrics={"invariance": 0.9})
+    assert lacking(claim, [("cnn", runs("cnn"))], measured) == [("cnn", seed) for seed in SEEDS]
+    both = [("cnn", runs("cnn", metrics={"invariance": 0.8})), ("stn", measured)]
+    assert lacking(claim, both, []) == []
+
+
+def test_a_model_without_a_value_of_the_metric_is_named_after_one_run(claims, pytester):
+    about = CLAIM.replace('"accuracy"', '"misplaced_pixels"')
+    session, _ = claims(about, "--train", "--seeds", "2")
+    session.assert_outcomes(failed=1)
+    assert "small has no misplaced_pixels" in session.stdout.str()
+    (kept,) = read_evidence(next(pytester.path.rglob("evidence*.gz")))
+    assert (kept.model, kept.metrics) == ("small", {})
