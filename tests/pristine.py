@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _FOUND: dict[int, tuple[list[Any], list[Any]]] = {}
-"""Registries and caches, by how many modules of the library were imported when they were found."""
+"""Registries and caches, by how many modules were imported when they were found."""
 
 
 def registries() -> list[Any]:
@@ -28,13 +28,16 @@ def clear_caches(with_datasets: bool) -> None:
 
 
 def _shared_state() -> tuple[list[Any], list[Any]]:
-    modules = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == "stn_core"]
-    if len(modules) not in _FOUND:
-        _FOUND[len(modules)] = (
+    imported = len(sys.modules)
+    if imported not in _FOUND:
+        modules = [
+            m for name, m in list(sys.modules.items()) if name.partition(".")[0] == "stn_core"
+        ]
+        _FOUND[imported] = (
             list(_values(modules, lambda value: type(value).__name__ == "Registry")),
             list(_values(modules, lambda value: hasattr(value, "cache_clear"))),
         )
-    return _FOUND[len(modules)]
+    return _FOUND[imported]
 
 
 def _values(modules: list[Any], wanted: Callable[[Any], bool]) -> Iterator[Any]:

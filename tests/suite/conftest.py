@@ -1,6 +1,9 @@
 """Every session under test has a folder, models and an environment of its own."""
 
+import functools
+import gc
 import importlib
+import importlib.metadata
 import os
 import pkgutil
 import sys
@@ -39,6 +42,14 @@ def all_imported():
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0])
+    gc.freeze()  # as after the collection, see tests/conftest.py
+
+
+@functools.cache
+def packages_with_a_plugin():
+    """Where pytest looks for plugins: reading what all packages declare takes most of a session."""
+    packages = importlib.metadata.distributions()
+    return [p for p in packages if any(each.group == "pytest11" for each in p.entry_points)]
 
 
 @pytest.fixture
@@ -46,7 +57,9 @@ def run_here(all_imported, pytester, monkeypatch):
     """Run pytest in this process, where torch is there already; what it registers goes with it."""
 
     def run(*arguments, **how):
+        plugins = packages_with_a_plugin()
         with monkeypatch.context() as patched, warnings.catch_warnings():
+            patched.setattr(importlib.metadata, "distributions", lambda: plugins)
             for registry in (models._MODELS, datasets._DATASETS, budgets._BUDGETS):
                 patched.setattr(registry, "_entries", dict(registry._entries))
             # A module that is written anew within a second would be taken for its bytecode.
