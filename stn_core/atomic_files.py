@@ -66,7 +66,10 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
     Its name is one that no other writer has, in whatever thread, process or container. Where the
     block raises, ``path`` stays as it was and nothing is left beside it. A process that is killed
     leaves an unfinished file: `is_unfinished` tells it, `remove_unfinished` takes it away.
+
+    A link stays one: what it names is replaced.
     """
+    path = _named_by_links(path)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     unfinished.touch()
     mode = unfinished.stat().st_mode  # what the user's umask leaves; safetensors makes its own
@@ -104,6 +107,10 @@ def signals_wait() -> Iterator[None]:
             signal.raise_signal(came)
 
 
+def _named_by_links(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def is_unfinished(name: str) -> bool:
     """Whether a file's name, or its path, is one that `replaced_at_once` makes."""
     return bool(_UNFINISHED.fullmatch(name))
@@ -114,6 +121,7 @@ def remove_unfinished(path: Path) -> None:
 
     Nobody else may be writing the file meanwhile: call this under its lock.
     """
+    path = _named_by_links(path)
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
         if is_unfinished(left.name):
             left.unlink(missing_ok=True)

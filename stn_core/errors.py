@@ -15,16 +15,20 @@ from pathlib import Path
 MOST_CHARACTERS = 1500
 """A longer message is shortened in the middle: nobody reads a screen of one line."""
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, line separators, changes of direction and halves of a surrogate pair."""
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Control characters, line separators, changes of direction, what takes no room (other than the two
+joiners, which some scripts are written with) and halves of a surrogate pair."""
 
 
 def printable(text: str) -> str:
     """A text from a file, a model or an exception, as it may go to a terminal, a table or a file.
 
-    Characters that would move the cursor, start a line or change the direction of reading are
-    escaped as Python escapes them (``\\n``, ``\\x1b``), and so are those that no encoding can
-    write. A printable text stays as it is.
+    Characters that would move the cursor, start a line, change the direction of reading or not be
+    seen are escaped as Python escapes them (``\\n``, ``\\x1b``), and so are those that no encoding
+    can write. A printable text stays as it is.
     """
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 
@@ -127,13 +131,20 @@ def user_path(path: str | os.PathLike[str]) -> Path:
     return found
 
 
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing of that name: a link to nothing has lost what it stands for."""
+    return not os.path.lexists(path)
+
+
 def check_regular(path: Path) -> None:
     """See that a path names no pipe, device or the like, which would be waited for.
 
     Raises:
-        UsageError: it does.
+        UsageError: it does, or it is a link to nothing.
         OSError: one may not look.
     """
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{path} is a link to {path.readlink()}, which cannot be found")
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # its reader refuses a folder

@@ -48,6 +48,8 @@ _BOUNDS = {
     ">= 0.0": "must be 0 or more",
     ">= 1": "must be 1 or more",
     "<= 1.0": "must be in [0, 1]",
+    f">= {-sys.float_info.max}": "must be a number that is finite",
+    f"<= {sys.float_info.max}": "must be a number that is finite",
 }
 
 
@@ -98,6 +100,8 @@ def parse_json(text: str, where: str, *, is_text: bool = True) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise NotJsonError(f"{where}not JSON: {place}: {error.msg}") from None
+    except _TwiceError:
+        raise UsageError(f"{where}two names differ only in what cannot be printed") from None
     except RecursionError:
         raise UsageError(f"{where}nested too deeply") from None
 
@@ -189,7 +193,7 @@ def _printable_strings(values: Any) -> Any:
     if isinstance(values, str):
         return printable(values)
     if isinstance(values, dict):
-        return {printable(name): _printable_strings(value) for name, value in values.items()}
+        return _unique([(printable(n), _printable_strings(value)) for n, value in values.items()])
     return [_printable_strings(value) for value in values] if isinstance(values, list) else values
 
 
@@ -250,8 +254,7 @@ def checked(kind: type[Kind], values: Any, where: str) -> Kind:
         UsageError: a field is unknown, is missing or has a value of another type or out of range;
             the line names it.
     """
-    unknown = next(_unknown_fields(kind, values), None)
-    if unknown:
+    if unknown := next(_unknown_fields(kind, values), None):
         raise UsageError(f"{where}{unknown!r} is not a field")
     try:
         return msgspec.convert(values, kind)
@@ -269,10 +272,6 @@ def shown(value: Any) -> str:
 class _Short(reprlib.Repr):
     """Representations that stay short, whatever they are of."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = 60
-
     def repr_int(self, x: int, level: int) -> str:
         """An integer's, which Python refuses to convert above 4300 digits."""
         if x.bit_length() < 128:
@@ -281,6 +280,7 @@ class _Short(reprlib.Repr):
 
 
 _SHORT = _Short()
+_SHORT.maxstring = 60
 
 
 @functools.cache

@@ -35,6 +35,20 @@ def test_an_output_file_gets_its_folder_or_a_one_line_error(tmp_path: Path) -> N
         write_output(inside_a_file, "page")
 
 
+def test_a_link_stays_one_and_what_it_names_is_written(tmp_path: Path) -> None:
+    kept, link = tmp_path / "shared" / "file.txt", tmp_path / "file.txt"
+    kept.parent.mkdir()
+    kept.write_text("old")
+    link.symlink_to(kept)
+    left = tmp_path / "shared" / f"file.txt.{'0' * 32}.tmp"
+    left.touch()
+    remove_unfinished(link)
+    write_at_once(link, "new")
+    assert link.is_symlink()
+    assert kept.read_text() == "new"
+    assert [path.name for path in kept.parent.iterdir()] == ["file.txt"]
+
+
 def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")

@@ -19,6 +19,8 @@ SURROGATE = "\udcff"
         ("\x1b[2J\r", "\\x1b[2J\\r"),
         ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
         (f"half {SURROGATE}", "half \\udcff"),
+        ("cnn\u200b c\u200enn \ufeffcnn \u061ccnn", "cnn\\u200b c\\u200enn \\ufeffcnn \\u061ccnn"),
+        ("c\xadnn c\u2060nn cnn\U000e0041", "c\\xadnn c\\u2060nn cnn\\U000e0041"),
         ("Ä ✓ \u200c 画像 \\n", "Ä ✓ \u200c 画像 \\n"),
     ],
 )

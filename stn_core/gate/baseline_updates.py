@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stn_core.atomic_files import remove_unfinished
-from stn_core.errors import needs_extra
+from stn_core.errors import is_missing, needs_extra
 from stn_core.gate.baselines import (
     Baselines,
     baseline_of,
@@ -37,7 +37,7 @@ def update_baselines(path: Path, judgements: Sequence[Judgement]) -> str:
     records = [record for judgement in good for record in judgement.records]
     with FileLock(lock_of(path)):
         remove_unfinished(path)
-        stored = read_baselines(path) if path.exists() else Baselines({}, {})
+        stored = Baselines({}, {}) if is_missing(path) else read_baselines(path)
         write_baselines(path, stored.updated(measured, records))
     return f"{len(measured)} of {len(judgements)} cells written to {path}"
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.atomic_files import write_at_once
-from stn_core.errors import TooOldError, UsageError
+from stn_core.errors import TooOldError, UsageError, is_missing
 from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.schema import checked, read_versioned
 
@@ -64,7 +64,7 @@ def read_digests(path: Path) -> tuple[list[PassedSession], list[str]]:
     Raises:
         UsageError: the file is not what `write_digests` writes, or is of a newer version.
     """
-    if not path.exists():
+    if is_missing(path):
         return [], []
     try:
         content = read_versioned(path, DIGESTS_VERSION, "a digest cache")

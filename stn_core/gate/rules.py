@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from stn_core.gate.difference import SIDE_LOOKS
 from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, AnyMetric, RegisteredMetric
 from stn_core.gate.statistics import CELLS_FALSE_ALARM_RATE, GROUPS_FALSE_ALARM_RATE
+from stn_core.schema import Amount, Count, CountFrom1
 from stn_core.session.cells import split_key
 from stn_core.session.metrics import MetricInfo
 
@@ -36,13 +37,13 @@ class Rules:
         are_named: the user asked for exactly these seeds.
     """
 
-    seeds: tuple[int, ...]
-    looks: tuple[int, ...]
-    matrix_size: int
-    group_count: int = 0
-    min_drop_points: float = MIN_DROP_POINTS
-    min_drops: Mapping[str, float] = field(default_factory=dict)
-    must_detect_points: float | None = None
+    seeds: tuple[Count, ...]
+    looks: tuple[CountFrom1, ...]
+    matrix_size: CountFrom1
+    group_count: Count = 0
+    min_drop_points: Amount = MIN_DROP_POINTS
+    min_drops: Mapping[str, Amount] = field(default_factory=dict)
+    must_detect_points: Amount | None = None
     metrics: tuple[MetricInfo, ...] = ()
     settles_identical: bool = True
     gates_speed: bool = False

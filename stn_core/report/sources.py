@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stn_core.errors import UsageError, printable
+from stn_core.errors import UsageError, is_missing, printable
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.session.answers import answers_like_the_last
 from stn_core.session.cells import CellKey, split_key
@@ -126,12 +126,9 @@ def _by_seed(runs: Iterable[BaselineRun]) -> tuple[BaselineRun, ...]:
 
 
 def _read_file(path: Path) -> tuple[list[RunRecord], list[str]]:
-    if not path.exists():
+    if is_missing(path):
         raise UsageError(f"cannot read {path}: no such file")
-    try:
-        return read_records(path)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    return read_records(path)
 
 
 def source_of_records(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stn_core.atomic_files import replaced_at_once
-from stn_core.errors import UsageError, check_regular, needs_extra
+from stn_core.errors import UsageError, check_regular, is_missing, needs_extra
 from stn_core.schema import parse_json
 from stn_core.session.answers import Question
 from stn_core.session.records import RunRecord
@@ -24,7 +24,7 @@ def read_evidence(path: Path) -> list[RunRecord]:
     Raises:
         UsageError: it cannot be read, or a line of it is no record.
     """
-    if not path.exists():
+    if is_missing(path):
         return []
     check_regular(path)
     try:

@@ -168,6 +168,6 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def _read_value(written: str) -> Any:
     for read in (json.loads, float):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return read(written)
     return written

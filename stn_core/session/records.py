@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_core.atomic_files import signals_wait
-from stn_core.errors import UsageError, check_regular, needs_extra
+from stn_core.errors import UsageError, check_regular, is_missing, needs_extra
 from stn_core.registry import check_name
 from stn_core.schema import (
     Amount,
@@ -308,7 +308,7 @@ def read_records(path: Path, *, with_details: bool = True) -> tuple[list[RunReco
         with_details: records are whole; else as `RunRecord.without_details` leaves them.
 
     Raises:
-        UsageError: it is no regular file.
+        UsageError: it cannot be read.
     """
     records: list[RunRecord] = []
     shared: dict[str, Any] = {}
@@ -322,11 +322,19 @@ def read_records(path: Path, *, with_details: bool = True) -> tuple[list[RunReco
 
 
 def record_lines(path: Path) -> Iterator[RunRecord | UsageError]:
-    """The record on each line of a file, or why there is none; no lines if there is no file."""
-    if not path.exists():
+    """The record on each line of a file, or why there is none; no lines if there is no file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if is_missing(path):
         return
-    check_regular(path)
-    with path.open("rb") as file:
+    try:
+        check_regular(path)
+        opened = path.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    with opened as file:
         for number, line in enumerate(file, start=1):  # a line ends at a newline and nowhere else
             try:
                 yield RunRecord.from_dict(parse_json(line.decode(errors="replace"), ""))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.atomic_files import replaced_at_once
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, is_missing
 from stn_core.session.artifacts import Artifacts, artifacts_path, read_artifacts
 from stn_core.session.file_names import (
     ARTIFACTS_FOLDER,
@@ -74,14 +74,14 @@ class SessionStore:
         records: list[RunRecord] = []
         complaints: list[str] = []
         for file in self.record_files:
-            if not file.exists():
+            if is_missing(file):
                 if file.parent != self.folder or not self.given:  # given ones may be all there are
                     complaints.append(f"there is no file {file}")
                 continue
             try:
                 found, torn = read_records(file)
-            except OSError as error:
-                complaints.append(f"cannot read {file}: {error.strerror}")
+            except UsageError as error:
+                complaints.append(str(error))
                 continue
             records += found
             complaints += torn

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stn_core.errors import UsageError, printable, user_path
+from stn_core.errors import UsageError, is_missing, printable, user_path
 from stn_core.session.user_modules import import_models
 from stn_core.suite.option_values import read_imports
 
@@ -23,7 +23,7 @@ def as_path(text: str) -> Path:
 def as_existing_path(text: str) -> Path:
     """A path that must exist, unlike an option's default."""
     path = as_path(text)
-    if not path.exists():
+    if is_missing(path):
         raise argparse.ArgumentTypeError(f"there is no file {text}")
     return path
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stn_core.errors import UsageError, printable
+from stn_core.errors import UsageError, is_missing, printable
 from stn_core.registry import split_names
 from stn_core.session.file_names import FIGURES_FOLDER, HISTORY_FILE, REPORT_FILE
 from stn_core.suite.command_arguments import (
@@ -222,7 +222,7 @@ def _history(given: argparse.Namespace) -> int:
     from stn_core.report.sources import read_source
 
     sessions = [read_source(folder) for folder in given.results]
-    baselines = read_source(given.baselines) if given.baselines.is_file() else None
+    baselines = None if is_missing(given.baselines) else read_source(given.baselines)
     sources = [*sessions, *([baselines] if baselines else [])]
     complain([line for source in sources for line in source.complaints])
     cells = histories(sessions, baselines)

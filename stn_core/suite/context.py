@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stn_core.errors import printable
+from stn_core.errors import is_missing, printable
 from stn_core.gate.against import AgainstJudge
 from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import PassedSession, known_digests, read_digests
@@ -209,7 +209,7 @@ class SessionContext:
     def stored(self) -> Baselines:
         """What the baselines file holds; nothing if there is none yet."""
         path = self.options.baselines
-        return read_baselines(path) if path.exists() else Baselines({}, {})
+        return Baselines({}, {}) if is_missing(path) else read_baselines(path)
 
     @functools.cached_property
     def digest_cache(self) -> tuple[list[PassedSession], list[str]]:

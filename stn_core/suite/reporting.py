@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stn_core.errors import UsageError, needs_extra
+from stn_core.errors import UsageError, is_missing, needs_extra
 from stn_core.gate.baseline_updates import drop_baselines, update_baselines
 from stn_core.gate.digests import write_digests
 from stn_core.gate.groups import GroupJudgement
@@ -56,6 +56,7 @@ class Reporting:
         self._context = context
         self._crashed: dict[str, str] = {}
         self._skipped: dict[str, str] = {}
+        self._not_skipped: set[str] = set()
         self._judgements: list[Judgement] = []
         self._table: ResultsTable | None = None
         self._groups: list[GroupJudgement] = []
@@ -85,11 +86,15 @@ class Reporting:
             return
         if report.skipped:
             self._skipped[cell.key] = skip_reason(report)
+        elif report.failed:
+            self._not_skipped.add(cell.key)
         if report.when != "call":
             return
         for name, value in report.user_properties:
             if name == LINE:
                 self._context.tell([str(value)])
+                if not report.skipped:  # whatever another test of the cell does
+                    self._not_skipped.add(cell.key)
             elif name == CRASH:
                 self._crashed[cell.key] = str(value)
             elif name == NOTE and isinstance(value, list):
@@ -164,9 +169,10 @@ class Reporting:
         """Judge every cell from the stored records, and note what to say about them."""
         context = self._context
         by_key, left_out = self._read_records(plan)
+        skipped = {key: why for key, why in self._skipped.items() if key not in self._not_skipped}
         self._judgements = [
             dataclasses.replace(one, message=context.spell(one.message))
-            for one in judge_session(plan, context.judge, by_key, self._crashed, self._skipped)
+            for one in judge_session(plan, context.judge, by_key, self._crashed, skipped)
         ]
         stays = not (context.has_engine and context.engine.is_elsewhere)
         trains = (
@@ -321,7 +327,7 @@ class Reporting:
         plan = self._context.plan
         if plan and plan.against:
             yield f"compared with {plan.against} ({plan.against_commit[:12]})"
-        elif not (options.is_search or options.update_baselines or options.baselines.exists()):
+        elif is_missing(options.baselines) and not (options.is_search or options.update_baselines):
             yield f"no baselines: there is no file {options.baselines}; nothing was compared"
         if all(one.verdict is Verdict.SKIPPED for one in self._judgements):
             yield "nothing was judged: every cell was skipped"

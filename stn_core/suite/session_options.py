@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stn_core.errors import UsageError, require_package
+from stn_core.errors import UsageError, is_missing, require_package
 from stn_core.session.budgets import PREDECESSOR, Budget, get_budget, list_budgets
 from stn_core.session.recipe import Recipe
 from stn_core.session.user_modules import import_models
@@ -232,7 +232,7 @@ def check_together(given: CommandLine) -> None:
     baselines = given.path("baselines")
     if given["update-baselines"]:
         _check_update(given, baselines or given.default_folder / "baselines.json")
-    elif baselines and not baselines.is_file():
+    elif baselines and is_missing(baselines):
         raise UsageError(f"--baselines: there is no file {baselines}")
 
 

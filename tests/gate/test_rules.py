@@ -10,6 +10,7 @@ from stn_core.gate.baselines import Baselines, baseline_of, read_baselines, writ
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import SeedsNeeded, Verdict
 from stn_core.gate.rules import Rules
+from stn_core.schema import checked
 from stn_core.session.budgets import Budget
 from stn_core.session.metrics import MetricInfo
 from stn_core.session.recipe import Recipe
@@ -114,3 +115,21 @@ def test_the_level_depends_on_the_matrix_and_on_what_is_judged():
     rules = dataclasses.replace(RULES, matrix_size=18)
     assert rules.level == pytest.approx(0.006 / 36)
     assert dataclasses.replace(rules, gates_speed=True).level == pytest.approx(0.006 / 54)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("seeds", [-1], "must be 0 or more"),
+        ("looks", [0], "must be 1 or more"),
+        ("matrix_size", 0, "must be 1 or more"),
+        ("min_drop_points", -1, "must be 0 or more"),
+        ("min_drop_points", float("nan"), "is out of range"),
+        ("must_detect_points", float("inf"), "is out of range"),
+        ("min_drops", {"digits/cnn": -1}, "must be 0 or more"),
+    ],
+)
+def test_rules_that_judge_nothing_are_refused_where_a_plan_is_read(field, value, complaint):
+    rules = {"seeds": [0], "looks": [1], "matrix_size": 1, field: value}
+    with pytest.raises(UsageError, match=f"^session.json: {field}.*{complaint}"):
+        checked(Rules, rules, "session.json: ")

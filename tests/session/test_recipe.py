@@ -88,7 +88,9 @@ def test_a_setting_of_the_command_line(text, setting):
     assert parse_setting(text) == setting
 
 
-@pytest.mark.parametrize("text", ["epochs", "epochs=five", "horizontal_flip=1", "=3"])
+@pytest.mark.parametrize(
+    "text", ["epochs", "epochs=five", "horizontal_flip=1", "=3", "epochs=" + "[" * 99_999]
+)
 def test_a_bad_setting_is_refused(text):
     with pytest.raises(UsageError):
         parse_setting(text)

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
-from tests.suite.sessions import GATE, git
+from tests.suite.sessions import GATE, exactly, git
 
 pytest_plugins = ["pytester"]
 
@@ -216,6 +217,33 @@ def test_a_skipped_cell_says_so_and_the_session_passes(pytester, run_here, mark,
     assert result.ret == 0
     result.stdout.fnmatch_lines([f"*SKIPPED*smoke/digits/cnn*{reason}*"])
     result.stdout.fnmatch_lines(["nothing was judged: every cell was skipped"])
+
+
+BESIDE_THE_JUDGED_TEST = {
+    "another test of the cell": """
+        def test_speed(cell):
+            pytest.skip("takes long")
+    """,
+    "the end of the test": """
+        @pytest.fixture(autouse=True)
+        def late():
+            yield
+            pytest.skip("takes long")
+    """,
+}
+
+
+@pytest.mark.parametrize("what", BESIDE_THE_JUDGED_TEST)
+def test_a_cell_that_was_judged_stays_judged_if_something_else_of_it_is_skipped(
+    bench, pytester, what
+):
+    pytester.makepyfile(test_bench=GATE + textwrap.dedent(BESIDE_THE_JUDGED_TEST[what]))
+    result = bench("-k", exactly("fragile"), "--seeds", "1")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["CRASHED  smoke/digits/fragile: *", "1 cell, 1 run: 1 CRASHED"])
+    result.stdout.no_fnmatch_line("*SKIPPED *smoke/digits/fragile*")
+    judged = bench("-k", exactly("tiny"), "--seeds", "1")
+    judged.stdout.fnmatch_lines(["1 cell, 1 run: 1 NEW"])
 
 
 def test_paths_in_a_configuration_file_are_relative_to_it(pytester, run_here, monkeypatch):

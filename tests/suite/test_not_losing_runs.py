@@ -218,6 +218,13 @@ def test_a_session_whose_files_are_replaced_fails_and_says_why(bench, pytester, 
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+def test_baselines_that_are_a_link_to_nothing_are_not_taken_for_none(bench, pytester):
+    (pytester.path / "baselines.json").symlink_to("not-fetched")
+    result = bench(*select("tiny"), "--seeds", "1")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*baselines.json is a link to not-fetched, which cannot be found"])
+
+
 def test_a_plan_that_cannot_be_written_is_one_line(bench, monkeypatch):
     def full(*arguments, **how):
         raise OSError(errno.ENOSPC, "No space left on device")
