@@ -1,10 +1,11 @@
-"""Models that fail in their own ways."""
+"""Models that fail in their own ways, and a dataset of few images."""
 
 import pytest
 import torch
 from torch import nn
 
 from stn_core.models import register_model
+from tests.training.few_digits import NAMES, register_few_digits
 
 UNRULY = (
     "falls_over",
@@ -17,6 +18,17 @@ UNRULY = (
     "fills_the_card",
     "fills_the_memory",
 )
+
+
+@pytest.fixture(scope="module")
+def few_digits():
+    """few_digits and few_digits_rts, known for a module only."""
+    from stn_core.datasets import registry
+
+    register_few_digits()
+    yield
+    for name in NAMES:
+        del registry._DATASETS._entries[name]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,8 @@ from tests.examples import record
 from tests.strategies import thetas
 from tests.watching import OnEpoch
 
-CELL = Cell("stn", "digits", "smoke", Recipe(epochs=2, batch_size=100))
+pytestmark = pytest.mark.usefixtures("few_digits")
+CELL = Cell("stn", "few_digits", "smoke", Recipe(epochs=2, batch_size=100))
 
 
 def run(cell, tmp_path, *callbacks):
@@ -48,7 +49,7 @@ def test_keeping_pictures_changes_no_number(kept):
 
 def test_the_pictures_of_mistakes_are_those_of_the_record(kept):
     record, artifacts = kept
-    test = load_dataset("digits").test
+    test = load_dataset(CELL.dataset).test
     worst = [int(mistake["index"]) for mistake in record.worst_mistakes]
     assert np.array_equal(artifacts.mistakes.worst_images, test.images[worst].numpy())
     first = artifacts.mistakes.first_mistakes[:, 0].astype(int)

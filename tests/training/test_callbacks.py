@@ -21,7 +21,8 @@ from stn_core.training.callbacks import Callback, Run, SaveCheckpoints, Watcher
 from stn_core.training.history import EpochResult
 from stn_core.training.run_cell import RunSettings, run_cell, run_seed
 
-CELL = Cell("cnn", "digits", "smoke", Recipe(epochs=2))
+pytestmark = pytest.mark.usefixtures("few_digits")
+CELL = Cell("cnn", "few_digits", "smoke", Recipe(epochs=2))
 TOLD: list[tuple[str, object]] = []
 """What the callbacks of these tests were told."""
 
@@ -111,7 +112,7 @@ def test_a_failing_callback_is_left_out_and_costs_nothing(
     result = run_seed(CELL, 0, RunSettings(), [Note("a", fails_at=where), Note("b")])
     assert result.record.digest == run_cell(CELL, [0])[0].digest
     assert result.notes == ("Note failed: RuntimeError: no luck",)
-    assert caplog.messages == ["digits-cnn-0: Note failed: RuntimeError: no luck"]
+    assert caplog.messages == ["few_digits-cnn-0: Note failed: RuntimeError: no luck"]
     assert [event for who, event in TOLD if who == "a"][-1] == where
     assert ("b", "end ok") in TOLD
     assert pickle.loads(pickle.dumps(result)) == result

@@ -116,6 +116,19 @@ def test_undisturbed_restores_generators_and_settings() -> None:
     assert TorchSettings.now() == settings
 
 
+def test_settings_that_change_results_are_unusual_and_the_defaults_are_not() -> None:
+    with isolated(0, CPU, 1):  # it cleans up after this test
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+        changed = TorchSettings.now()
+        assert "float32_matmul_precision" in changed.unusual("cpu")
+        assert "cudnn" not in str(changed.unusual("cpu"))  # it changes nothing on a CPU
+        assert changed.unusual("cuda")["cudnn.benchmark"] == "True"
+        torch.set_float32_matmul_precision("highest")
+        assert not TorchSettings.now().unusual("cpu")
+
+
+@pytest.mark.nightly
 def test_a_fresh_process_has_no_unusual_setting() -> None:
     code = (
         "from stn_core.training.torch_settings import TorchSettings; import torch\n"

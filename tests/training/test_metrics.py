@@ -28,6 +28,7 @@ from stn_core.training.metrics import (
 from stn_core.training.robustness import CHANGES, Robustness, robustness
 from stn_core.training.run_cell import RunSettings, run_cell
 
+pytestmark = pytest.mark.usefixtures("few_digits")
 IMAGE = Split(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
 NOBODY = TrainedModel(nn.Identity(), IMAGE, nn.Identity(), (0.0,))
 
@@ -77,7 +78,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
 
 
 def test_the_default_measures_nothing_more_and_what_is_asked_for_is_kept():
-    cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+    cell = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
     (usual,) = run_cell(cell, [0])
     (asked,) = run_cell(cell, [0], RunSettings(metrics=("macro_auc",)))
     assert usual.digest == asked.digest
@@ -116,7 +117,7 @@ def test_metrics_on_changed_images_are_recorded_and_leave_the_digest_as_it_is(
         return robustness(*arguments[:-1], [shift])
 
     monkeypatch.setattr(module, "robustness", few_changes)
-    cell = Cell(model, "digits", "smoke", Recipe(epochs=1))
+    cell = Cell(model, "few_digits", "smoke", Recipe(epochs=1))
     (usual,) = run_cell(cell, [0])
     (asked,) = run_cell(cell, [0], RunSettings(metrics=INVARIANCE))
     assert usual.digest == asked.digest
@@ -135,7 +136,7 @@ def test_a_value_that_is_not_finite_is_one_line(monkeypatch):
         return float("nan")
 
     (crashed,) = run_cell(
-        Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0], RunSettings(metrics=("nothing",))
+        Cell("cnn", "few_digits", "smoke", Recipe(epochs=1)), [0], RunSettings(metrics=("nothing",))
     )
     assert crashed.status == "crashed"
     assert "the metric nothing is nan, not a finite number" in crashed.message

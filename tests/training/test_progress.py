@@ -13,7 +13,8 @@ from stn_core.training.callbacks import TellProgress, progress
 from stn_core.training.run_cell import run_cell
 from tests.watching import OnEpoch
 
-CELL = Cell("cnn", "digits", "smoke", Recipe(epochs=3))
+pytestmark = pytest.mark.usefixtures("few_digits")
+CELL = Cell("cnn", "few_digits", "smoke", Recipe(epochs=3))
 
 
 @pytest.mark.parametrize(("least_seconds", "told"), [(0.0, [1, 2, 3]), (1e6, [0, 0, 0])])

@@ -20,10 +20,10 @@ from tests.platforms import needs_posix_signals
 from tests.training.test_run_cell import unchanging
 from tests.watching import OnEpoch
 
-pytestmark = pytest.mark.usefixtures("unruly_models")
+pytestmark = pytest.mark.usefixtures("unruly_models", "few_digits")
 
 
-CHECKPOINTED = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
+CHECKPOINTED = Cell("cnn", "few_digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
 COMMITTED = RunSettings(checkout=("c0ffee", None))
 
 
@@ -165,8 +165,9 @@ from stn_core.session.recipe import Recipe
 from stn_core.training.callbacks import SaveCheckpoints
 from stn_core.suite.context import worker_number
 from stn_core.training import loop
-from stn_core.training.callbacks import SaveCheckpoints
+from tests.training.few_digits import register_few_digits
 
+register_few_digits()
 steps_left = int(sys.argv[2])
 step = loop.training_step
 
@@ -180,7 +181,7 @@ def mortal_step(*arguments):
 
 
 loop.training_step = mortal_step
-cell = Cell("cnn", "digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
+cell = Cell("cnn", "few_digits", "smoke", Recipe(epochs=3, batch_size=100, patience=2))
 saving = SaveCheckpoints(sys.argv[1], seconds=0)
 run_cell(cell, [4], RunSettings(checkout=("c0ffee", None)), callbacks=[saving])
 """
@@ -189,7 +190,7 @@ run_cell(cell, [4], RunSettings(checkout=("c0ffee", None)), callbacks=[saving])
 @pytest.mark.nightly
 @needs_posix_signals
 def test_a_process_killed_within_an_epoch_is_taken_up_by_another(saving, undisturbed, caplog):
-    steps = len(cached_dataset("digits", None, False).train) // CHECKPOINTED.recipe.batch_size
+    steps = len(cached_dataset("few_digits", None, False).train) // CHECKPOINTED.recipe.batch_size
     step = 2 * steps + steps // 2  # within the third epoch
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, saving.folder, str(step)],

@@ -18,8 +18,8 @@ from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell
 from tests.watching import OnEpoch
 
 RECIPE = Recipe(epochs=2, batch_size=100)
-pytestmark = pytest.mark.usefixtures("unruly_models")
-CELL = Cell("stn_coordcls", "digits_rts", "smoke", RECIPE)
+pytestmark = pytest.mark.usefixtures("unruly_models", "few_digits")
+CELL = Cell("stn_coordcls", "few_digits_rts", "smoke", RECIPE)
 
 
 def unchanging(record):
@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_record_and_another_does_not():
 def test_a_seed_decides_the_first_weights(monkeypatch):
     drawn = []
     monkeypatch.setattr(running, "create_model", remembering(running.create_model, drawn))
-    run_cell(dataclasses.replace(CELL, model="cnn", dataset="digits"), [5, 6, 5])
+    run_cell(dataclasses.replace(CELL, model="cnn", dataset="few_digits"), [5, 6, 5])
     first, other, again = drawn
     assert torch.equal(first, again)
     assert not torch.isclose(first, other).any()
@@ -59,7 +59,7 @@ def remembering(create, drawn):
 def test_nothing_global_is_touched():
     torch.manual_seed(11)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0], RunSettings(threads=2))
+    run_cell(Cell("cnn", "few_digits", "smoke", Recipe(epochs=1)), [0], RunSettings(threads=2))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
@@ -69,7 +69,7 @@ def test_a_record_is_complete_and_plain():
     assert pickle.loads(pickle.dumps(record)) == record
     assert record.status == "ok"
     assert record.parameters == 28_860
-    assert record.test_images == len(cached_dataset("digits_rts", None, False).test)
+    assert record.test_images == len(cached_dataset("few_digits_rts", None, False).test)
     assert record.test_accuracy == pytest.approx(
         sum(row[i] for i, row in enumerate(record.confusion)) / record.test_images
     )
@@ -87,7 +87,7 @@ def test_each_record_is_handed_over_before_the_next_seed_starts():
     def on_record(record):
         seen.append(("record", record.seed))
 
-    cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+    cell = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
     run_cell(cell, [3, 4], None, on_record, [OnEpoch(on_epoch)])
     assert seen == [("epoch", 1), ("record", 3), ("epoch", 1), ("record", 4)]
 
@@ -104,18 +104,18 @@ def test_a_search_uses_the_test_set_only_with_final(monkeypatch):
 
 
 def test_a_model_that_raises_is_recorded_and_the_rest_goes_on():
-    records = run_cell(Cell("falls_over", "digits", "smoke", RECIPE), [0, 1])
+    records = run_cell(Cell("falls_over", "few_digits", "smoke", RECIPE), [0, 1])
     assert [record.status for record in records] == ["crashed", "crashed"]
     assert records[0].message == "RuntimeError: no luck today"
 
 
 def test_an_unknown_model_is_a_crash_in_the_users_words():
-    (record,) = run_cell(Cell("stm", "digits", "smoke", RECIPE), [0])
+    (record,) = run_cell(Cell("stm", "few_digits", "smoke", RECIPE), [0])
     assert record.message.startswith("unknown model 'stm'; did you mean stn")
 
 
 def test_a_loss_that_is_not_finite_is_a_divergence():
-    (record,) = run_cell(Cell("says_nan", "digits", "smoke", RECIPE), [0])
+    (record,) = run_cell(Cell("says_nan", "few_digits", "smoke", RECIPE), [0])
     assert record.status == "diverged"
     assert "step 1 of epoch 1" in record.message
     assert record.test_accuracy is None
@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_is_a_divergence():
     ],
 )
 def test_a_builder_that_returns_no_model_crashes_its_cell_with_a_clear_message(model, message):
-    (record,) = run_cell(Cell(model, "digits", "smoke", RECIPE), [0])
+    (record,) = run_cell(Cell(model, "few_digits", "smoke", RECIPE), [0])
     assert (record.status, record.message) == ("crashed", message)
 
 
@@ -144,7 +144,7 @@ def test_a_builder_that_returns_no_model_crashes_its_cell_with_a_clear_message(m
     ],
 )
 def test_out_of_memory_is_a_crash_and_the_next_seed_goes_on(model, message):
-    records = run_cell(Cell(model, "digits", "smoke", RECIPE), [0, 1])
+    records = run_cell(Cell(model, "few_digits", "smoke", RECIPE), [0, 1])
     assert [record.status for record in records] == ["crashed", "crashed"]
     assert records[0].message.startswith(message)
     assert len(records[0].message.splitlines()) == 1
@@ -171,13 +171,13 @@ def test_the_memory_of_a_finished_model_is_freed_before_the_next_seed(monkeypatc
         return model
 
     monkeypatch.setattr("stn_core.training.run_cell.create_model", build)
-    records = run_cell(Cell("cnn", "digits", "smoke", RECIPE), [0, 1, 2])
+    records = run_cell(Cell("cnn", "few_digits", "smoke", RECIPE), [0, 1, 2])
     assert [record.message for record in records] == ["RuntimeError: full"] * 3
     assert alive == [[], [False], [False, False]]
 
 
 def test_a_model_that_views_its_feature_maps_is_still_trained():
-    (record,) = run_cell(Cell("tutorial", "digits", "smoke", RECIPE), [0])
+    (record,) = run_cell(Cell("tutorial", "few_digits", "smoke", RECIPE), [0])
     assert record.status == "ok"
 
 
@@ -217,6 +217,6 @@ def test_cuda_without_cuda():
 
 def test_training_works_on_the_chosen_device(device):
     settings = RunSettings(device=str(device))
-    (record,) = run_cell(Cell("stn", "digits_rts", "smoke", RECIPE), [0], settings)
+    (record,) = run_cell(Cell("stn", "few_digits_rts", "smoke", RECIPE), [0], settings)
     assert record.status == "ok"
     assert record.environment.device_type == device.type

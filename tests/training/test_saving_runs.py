@@ -16,7 +16,7 @@ from tests.backgrounds import backgrounds_of
 from tests.liveness import assert_depends_on_its_input
 from tests.training.test_run_cell import RECIPE, unchanging
 
-pytestmark = pytest.mark.usefixtures("unruly_models")
+pytestmark = pytest.mark.usefixtures("unruly_models", "few_digits")
 
 
 LIVELY = Recipe(epochs=30, batch_size=100, schedule="constant", patience=1, min_delta=0.05)
@@ -62,7 +62,7 @@ SHARED = (
 
 @pytest.mark.parametrize(("final", "accuracy"), [(False, type(None)), (True, float)])
 def test_a_search_saves_its_model_too(tmp_path, final, accuracy):
-    search = Cell("cnn", "digits", "smoke", Recipe(epochs=1), is_search=True)
+    search = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1), is_search=True)
     run_cell(search, [0], RunSettings(final=final), callbacks=[SaveModels(str(tmp_path))])
     (path,) = tmp_path.iterdir()
     assert type(read_saved_model(path).configuration.test_accuracy) is accuracy
@@ -71,7 +71,7 @@ def test_a_search_saves_its_model_too(tmp_path, final, accuracy):
 @pytest.mark.parametrize("model", ["says_nan", "falls_over"])
 def test_a_run_that_failed_saves_no_model(tmp_path, model):
     saving = SaveModels(str(tmp_path))
-    (record,) = run_cell(Cell(model, "digits", "smoke", RECIPE), [0], callbacks=[saving])
+    (record,) = run_cell(Cell(model, "few_digits", "smoke", RECIPE), [0], callbacks=[saving])
     assert record.status != "ok"
     assert list(tmp_path.iterdir()) == []
 
@@ -80,7 +80,7 @@ def test_a_test_loss_that_is_not_finite_saves_no_model(tmp_path, monkeypatch):
     unusable = SimpleNamespace(cross_entropy=math.nan)
     monkeypatch.setattr("stn_core.training.run_cell.evaluate", lambda *arguments: unusable)
     (record,) = run_cell(
-        Cell("cnn", "digits", "smoke", RECIPE), [4], callbacks=[SaveModels(str(tmp_path))]
+        Cell("cnn", "few_digits", "smoke", RECIPE), [4], callbacks=[SaveModels(str(tmp_path))]
     )
     assert record.status == "diverged"
     assert list(tmp_path.iterdir()) == []
@@ -89,9 +89,9 @@ def test_a_test_loss_that_is_not_finite_saves_no_model(tmp_path, monkeypatch):
 def test_a_model_that_cannot_be_written_costs_no_run(tmp_path, caplog):
     (tmp_path / "models").write_text("a file where the folder should be")
     saving = SaveModels(str(tmp_path / "models"))
-    cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+    cell = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
     result = run_seed(cell, 0, RunSettings(), [saving])
     assert unchanging(result.record) == unchanging(run_cell(cell, [0])[0])
     (note,) = result.notes
     assert note.startswith("SaveModels failed: ")
-    assert f"digits-cnn-0: {note}" in caplog.text
+    assert f"few_digits-cnn-0: {note}" in caplog.text

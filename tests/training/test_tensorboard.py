@@ -21,12 +21,15 @@ from tests.event_files import hyperparameters, images, scalars
 from tests.watching import OnEpoch
 
 SCALES = (("*", 1.0),)
-CELL = Cell("stn", "digits", "smoke", Recipe(epochs=3, batch_size=300, learning_rate_scales=SCALES))
+pytestmark = pytest.mark.usefixtures("few_digits")
+CELL = Cell(
+    "stn", "few_digits", "smoke", Recipe(epochs=3, batch_size=100, learning_rate_scales=SCALES)
+)
 DIVERGING = dataclasses.replace(
     CELL,
     model="cnn",
     recipe=Recipe(
-        optimizer="sgd", learning_rate=1e30, schedule="constant", epochs=1, batch_size=300
+        optimizer="sgd", learning_rate=1e30, schedule="constant", epochs=1, batch_size=100
     ),
 )
 
@@ -99,7 +102,7 @@ def test_a_model_without_a_transformer_shows_no_pictures(tmp_path):
 def test_the_recipe_and_what_came_of_it_are_compared(shown):
     asked, tags, ended = hyperparameters(shown.folder)
     expected = {**shown.record.recipe, "learning_rate_scales": '[["*", 1.0]]'}
-    expected |= {"model": "stn", "dataset": "digits", "budget": "smoke", "seed": 3}
+    expected |= {"model": "stn", "dataset": "few_digits", "budget": "smoke", "seed": 3}
     assert asked == {name: value for name, value in expected.items() if value is not None}
     record, last = shown.record, shown.record.validation[-1]
     metrics = {
@@ -144,7 +147,7 @@ def test_an_epoch_can_be_watched_as_soon_as_it_is_over(tmp_path):
     seen = []
 
     def watch(result, run):
-        written = scalars(tmp_path / "digits-stn-3")
+        written = scalars(tmp_path / "few_digits-stn-3")
         seen.append((len(written["train/loss"]), written["validation/loss"][-1][0]))
 
     run(CELL, tmp_path, OnEpoch(watch))
@@ -159,7 +162,7 @@ def test_a_run_that_goes_on_is_shown_like_an_undisturbed_one(shown, tmp_path):
     saving = SaveCheckpoints(str(tmp_path / "checkpoints"), seconds=0)
     with pytest.raises(KeyboardInterrupt):
         run(CELL, tmp_path, saving, OnEpoch(interrupt))
-    folder = tmp_path / "digits-stn-3"
+    folder = tmp_path / "few_digits-stn-3"
     assert [step for step, _ in scalars(folder)["validation/loss"]] == [1, 2]
     run(CELL, tmp_path, saving)
     resumed, undisturbed = scalars(folder), scalars(shown.folder)
@@ -205,11 +208,11 @@ def test_other_peoples_files_stay(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_costs_a_warning_and_not_the_run(shown, tmp_path, caplog):
-    (tmp_path / "digits-stn-3").touch()
+    (tmp_path / "few_digits-stn-3").touch()
     record, _ = run(CELL, tmp_path)
     assert record.digest == shown.record.digest
     (message,) = caplog.messages
-    assert message.startswith("digits-stn-3: WriteTensorBoard failed: FileExistsError: ")
+    assert message.startswith("few_digits-stn-3: WriteTensorBoard failed: FileExistsError: ")
 
 
 def test_a_disk_that_fills_up_costs_the_rest_of_the_file(shown, tmp_path, caplog, monkeypatch):

@@ -21,6 +21,7 @@ from stn_core.training.callbacks import SaveCheckpoints
 from stn_core.training.run_cell import RunSettings, run_cell, run_seed
 from tests.watching import OnEpoch
 
+pytestmark = pytest.mark.usefixtures("few_digits")
 RECIPE = Recipe(epochs=3, batch_size=100, patience=2)
 
 
@@ -32,7 +33,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 def cell_of(build: Callable[..., object], recipe: Recipe = RECIPE) -> Cell:
     """A cell of a model that is registered for this test."""
     register_model(name="own")(build)  # type: ignore[arg-type]
-    return Cell("own", "digits", "smoke", recipe)
+    return Cell("own", "few_digits", "smoke", recipe)
 
 
 def trained(build: Callable[..., object]) -> RunRecord:
@@ -185,7 +186,7 @@ def test_a_setting_that_a_model_changes_reaches_no_other_run(
         change()
         return Base(in_shape, num_classes)
 
-    plain = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+    plain = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
     alone = run_cell(plain, [0])[0]
     with caplog.at_level(logging.WARNING):
         (note,) = run_seed(cell_of(build), 0, RunSettings()).notes
@@ -197,7 +198,7 @@ def test_a_setting_that_a_model_changes_reaches_no_other_run(
 
 
 def test_settings_made_before_a_run_apply_and_are_recorded() -> None:
-    cell = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+    cell = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
     torch.set_float32_matmul_precision("medium")
     try:
         (record,) = run_cell(cell, [0])
