@@ -56,6 +56,7 @@ OTHERS_OPTIONS = {
     "--collect-only --lf --maxfail --junitxml --help": "pytest",
     "--node-ip-address --object-store-memory": "ray start",
     "--dependency --exclusive": "sbatch",
+    "--no-deps": "podman-compose",
     "--table": "benchmarks.mutation_trial",
 }
 COMMANDS = list({one.words: one for page in PAGES for one in commands(page)}.values())
