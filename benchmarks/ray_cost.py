@@ -24,7 +24,7 @@ from typing import Any
 from stn_core.engines import Engine, InProcess, Task, on_ray
 from stn_core.engines.away import Returned, Surroundings
 from stn_core.engines.cluster import Cluster
-from stn_core.engines.ray_joining import Wanted
+from stn_core.engines.ray_joining import ClusterRequest
 from stn_core.session.beats import Beat
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
@@ -74,8 +74,8 @@ def on_cluster(workers: int) -> Iterator[Engine]:
                 include_dashboard=False,
                 node_ip_address="127.0.0.1",
             )
-            wanted = Wanted(nodes.address, "cpu")
-            engine = Cluster(on_ray.RayExecutor(wanted, Surroundings.here((), Path.cwd())))
+            request = ClusterRequest(nodes.address, "cpu")
+            engine = Cluster(on_ray.RayExecutor(request, Surroundings.here((), Path.cwd())))
             try:
                 yield engine
             finally:

@@ -82,7 +82,7 @@ class Cluster:
         self.workers = executor.workers
         self._executor = executor
         self._numbers = itertools.count()
-        self._out: dict[int, tuple[Task, list[str]]] = {}
+        self._running: dict[int, tuple[Task, list[str]]] = {}
 
     def submit(self, task: Task) -> None:
         """Accept a task."""
@@ -90,16 +90,16 @@ class Cluster:
 
     def _start(self, task: Task, deaths: list[str]) -> None:
         number = next(self._numbers)  # so that a late answer of a lost run is ignored
-        self._out[number] = task, deaths
+        self._running[number] = task, deaths
         self._executor.start(number, task)
 
     def next_outcome(self) -> Outcome:
         """Wait for a submitted task to end, and return how it ended."""
         while True:
             ended = self._executor.ended(seconds=1.0)
-            if ended is None or ended.number not in self._out:
+            if ended is None or ended.number not in self._running:
                 continue
-            task, deaths = self._out.pop(ended.number)
+            task, deaths = self._running.pop(ended.number)
             if ended.returned:
                 return Outcome(task, ended.returned.result, ended.returned.files)
             deaths = [*deaths, ended.death]
@@ -115,7 +115,7 @@ class Cluster:
 
     def cancel(self) -> None:
         """Drop all tasks that have not ended."""
-        numbers, self._out = list(self._out), {}
+        numbers, self._running = list(self._running), {}
         self._executor.cancel(numbers)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from stn_core.engines.base import EngineError, Task
 from stn_core.engines.cluster import Ended
 from stn_core.engines.ray_board import TellBoard, make_board
 from stn_core.engines.ray_joining import (
-    Wanted,
+    ClusterRequest,
     first_line,
     host_and_port,
     join_cluster,
@@ -48,34 +48,34 @@ class RayExecutor:
     """Computes runs on a cluster that it joins when it is made and leaves when it is closed.
 
     Args:
-        wanted: what the session asks of the cluster.
+        request: what the session asks of the cluster.
         surroundings: what every run needs.
 
     Raises:
-        UsageError: the cluster cannot be joined, or it or one of its nodes lacks what is wanted.
+        UsageError: the cluster cannot be joined, or it or a node lacks what the session needs.
     """
 
-    def __init__(self, wanted: Wanted, surroundings: Surroundings) -> None:
-        self._wanted = wanted
-        self._ray = join_cluster(wanted)
+    def __init__(self, request: ClusterRequest, surroundings: Surroundings) -> None:
+        self._request = request
+        self._ray = join_cluster(request)
         try:
             self._gcs = host_and_port(self._ray.get_runtime_context().gcs_address)
             self.device = self._choose_device()
-            if wanted.working_dir:
+            if request.working_dir:
                 surroundings = replace(surroundings, folder="")
             self._surroundings = surroundings
             per_card = self._probe()
             # Ray counts four decimals.
-            self._share = wanted.gpu_share or math.floor(1e4 / per_card) / 1e4
+            self._share = request.gpu_share or math.floor(1e4 / per_card) / 1e4
             self.workers = self._fitting_runs()
             if not self.workers:
-                raise UsageError(f"--ray {wanted.address}: {self._lacking()}")
+                raise UsageError(f"--ray {request.address}: {self._lacking()}")
         except BaseException:  # Ctrl-C, too, must not leave a cluster behind
             self._ray.shutdown()
             raise
         self._ended: queue.SimpleQueue[tuple[int, Future[Returned]]] = queue.SimpleQueue()
         self._references: dict[int, Any] = {}
-        self._sent_whole: set[str] = set()
+        self._pickled_by_value: set[str] = set()
         self._remote = self._ray.remote(**self._resources(), max_retries=0)(_compute)
         here = self._ray.get_runtime_context().get_node_id()
         self._board = (
@@ -91,7 +91,7 @@ class RayExecutor:
 
     def _resources(self) -> dict[str, Any]:
         """What a run needs on its node."""
-        asked: dict[str, Any] = {"num_cpus": self._wanted.threads, "scheduling_strategy": "SPREAD"}
+        asked: dict[str, Any] = {"num_cpus": self._request.threads, "scheduling_strategy": "SPREAD"}
         if self.device == "cuda":
             # The process sees all cards and each run is given its own: a process computes many
             # runs, but which cards it sees is fixed once it has used one.
@@ -100,12 +100,12 @@ class RayExecutor:
         return asked
 
     def _choose_device(self) -> str:
-        kind = self._wanted.device.partition(":")[0]
+        kind = self._request.device.partition(":")[0]
         if kind not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--ray: device {kind}: use auto, cpu or cuda")
         has_cards = any(node["Resources"].get("GPU") for node in self._nodes())
         if kind == "cuda" and not has_cards:
-            raise UsageError(f"--ray {self._wanted.address}: {self._lacking()}")
+            raise UsageError(f"--ray {self._request.address}: {self._lacking()}")
         return ("cuda" if has_cards else "cpu") if kind == "auto" else kind
 
     def _nodes(self) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ class RayExecutor:
         """How many runs the nodes compute at once."""
         runs = 0
         for node in self._nodes():
-            on_node = int(node["Resources"].get("CPU", 0) // self._wanted.threads)
+            on_node = int(node["Resources"].get("CPU", 0) // self._request.threads)
             if self.device == "cuda":
                 cards = node["Resources"].get("GPU", 0)
                 on_node = min(on_node, int(cards * int(1 / self._share + 1e-6)))
@@ -123,8 +123,8 @@ class RayExecutor:
         return runs
 
     def _lacking(self) -> str:
-        asked = f"{self._wanted.threads} CPU{'s' if self._wanted.threads > 1 else ''}"
-        if self._wanted.device.startswith("cuda"):
+        asked = f"{self._request.threads} CPU{'s' if self._request.threads > 1 else ''}"
+        if self._request.device.startswith("cuda"):
             asked += " and a GPU"
         has = "; ".join(
             f"{node['NodeManagerAddress']} has {node['Resources'].get('CPU', 0):g} CPUs"
@@ -145,17 +145,17 @@ class RayExecutor:
         Returns:
             How many runs fit on a card at once, on the node where that is lowest.
         """
-        wanted, surroundings = self._wanted, self._surroundings
+        request, surroundings = self._request, self._surroundings
         asked = (
             surroundings.imports,
             surroundings.folder,
             str(surroundings.code),
-            wanted.datasets,
-            wanted.data_root,
-            wanted.image_size,
+            request.datasets,
+            request.data_root,
+            request.image_size,
         )
         probe = self._ray.remote(num_cpus=0, max_retries=0)(_make_probe())
-        capable = [n for n in self._nodes() if n["Resources"].get("CPU", 0) >= wanted.threads]
+        capable = [n for n in self._nodes() if n["Resources"].get("CPU", 0) >= request.threads]
         answers = [
             probe.options(scheduling_strategy=self._on_node(node["NodeID"])).remote(
                 *asked, node["NodeManagerAddress"]
@@ -168,23 +168,23 @@ class RayExecutor:
         try:
             said = self._ray.get(ready)
         except Exception as error:  # whatever Ray raises if a node cannot even be asked
-            raise UsageError(f"--ray {wanted.address}: {first_line(error)}") from None
+            raise UsageError(f"--ray {request.address}: {first_line(error)}") from None
         if refusals := [refusal for refusal, _ in said if refusal]:
-            raise UsageError(f"--ray {wanted.address}: {'; '.join(refusals)}")
+            raise UsageError(f"--ray {request.address}: {'; '.join(refusals)}")
         return min((per_card for _, per_card in said if per_card), default=1)
 
     def start(self, number: int, task: Task) -> None:
         """Start a run."""
         for callback in task.callbacks:
-            self._send_whole(type(callback).__module__)
+            self._pickle_by_value(type(callback).__module__)
         reference = self._remote.remote(number, task, self._surroundings, self._board)
         self._references[number] = reference
         reference.future().add_done_callback(lambda done: self._ended.put((number, done)))
 
-    def _send_whole(self, module: str) -> None:
+    def _pickle_by_value(self, module: str) -> None:
         """Send a module's definitions along with the runs: no node imports a conftest.py."""
-        if module.partition(".")[0] != "stn_core" and module not in self._sent_whole:
-            self._sent_whole.add(module)
+        if module.partition(".")[0] != "stn_core" and module not in self._pickled_by_value:
+            self._pickled_by_value.add(module)
             self._ray.cloudpickle.register_pickle_by_value(sys.modules[module])
 
     def ended(self, seconds: float) -> Ended | None:
@@ -197,7 +197,7 @@ class RayExecutor:
         try:
             number, done = self._ended.get(timeout=seconds)
         except queue.Empty:
-            self._look_around()
+            self._check_cluster()
             return None
         if self._references.pop(number, None) is None:
             return None
@@ -215,9 +215,9 @@ class RayExecutor:
             return Ended(number, death=reason_of(cause), again=False)
         if isinstance(error, self._ray.exceptions.ObjectLostError):
             return Ended(number, death="its node died")
-        raise EngineError(f"--ray {self._wanted.address}: {first_line(error)}")
+        raise EngineError(f"--ray {self._request.address}: {first_line(error)}")
 
-    def _look_around(self) -> None:
+    def _check_cluster(self) -> None:
         """Check now and then that the cluster is there, and that a run fits on one of its nodes."""
         now = time.monotonic()
         if now - self._looked < CHECK_SECONDS:
@@ -225,11 +225,13 @@ class RayExecutor:
         self._looked = now
         if not listens(*self._gcs):
             self._is_gone = True
-            raise EngineError(f"--ray {self._wanted.address}: the cluster is gone; nothing answers")
+            raise EngineError(
+                f"--ray {self._request.address}: the cluster is gone; nothing answers"
+            )
         if self._fitting_runs():
             self._fitted = now
         elif now - self._fitted > IDLE_SECONDS:
-            raise EngineError(f"--ray {self._wanted.address}: {self._lacking()}")
+            raise EngineError(f"--ray {self._request.address}: {self._lacking()}")
 
     def _collect_beats(self) -> None:
         if self._beats.done():

@@ -33,11 +33,11 @@ class Processes:
         self.workers = workers
         self._imports, self._folder = imports, folder
         self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-        self._out: dict[Future[Outcome], Task] = {}
+        self._running: dict[Future[Outcome], Task] = {}
 
     def submit(self, task: Task) -> None:
         """Accept a task; it starts when a process is free."""
-        self._out[self._pool.submit(_compute, task, self._imports, self._folder)] = task
+        self._running[self._pool.submit(_compute, task, self._imports, self._folder)] = task
 
     def next_outcome(self) -> Outcome:
         """Wait for a task to end, and return how it ended.
@@ -46,8 +46,8 @@ class Processes:
             EngineError: a process died.
             UsageError: a module cannot be imported or a dataset cannot be loaded.
         """
-        done = next(iter(wait(self._out, return_when=FIRST_COMPLETED).done))
-        del self._out[done]
+        done = next(iter(wait(self._running, return_when=FIRST_COMPLETED).done))
+        del self._running[done]
         try:
             return done.result()
         except BrokenProcessPool:
@@ -59,9 +59,9 @@ class Processes:
 
     def cancel(self) -> None:
         """Forget the tasks that have not started."""
-        for future in self._out:
+        for future in self._running:
             future.cancel()
-        self._out.clear()
+        self._running.clear()
 
     def close(self) -> None:
         """Forget the tasks that have not started, and end the processes."""

@@ -27,7 +27,7 @@ CONNECT_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ClusterRequest:
     """What a session asks of a cluster.
 
     Args:
@@ -49,22 +49,22 @@ class Wanted:
     image_size: tuple[int, int] | None = None
 
 
-def join_cluster(wanted: Wanted) -> Any:
+def join_cluster(request: ClusterRequest) -> Any:
     """Connect to a cluster, or start one here.
 
     Returns:
         The module `ray`, connected.
     """
-    _check_address(wanted.address)
+    _check_address(request.address)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # or it writes between pytest's lines
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if wanted.address == "local":
+    if request.address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # it listens on all addresses
         options |= {"include_dashboard": False, "object_store_memory": LOCAL_STORE_BYTES}
-    if wanted.working_dir:
-        options["runtime_env"] = {"working_dir": str(wanted.working_dir)}
+    if request.working_dir:
+        options["runtime_env"] = {"working_dir": str(request.working_dir)}
     with needs_extra("ray"):
         import ray
     _check_version(ray.__version__)
@@ -73,9 +73,9 @@ def join_cluster(wanted: Wanted) -> Any:
     before = signal.getsignal(signal.SIGTERM)
     try:
         with _silent_descriptor():
-            ray.init(address=wanted.address, **options)
+            ray.init(address=request.address, **options)
     except Exception as error:  # Ray raises half a dozen classes
-        raise UsageError(_why_not_joined(wanted.address, error)) from None
+        raise UsageError(_why_not_joined(request.address, error)) from None
     finally:
         if on_main_thread:
             signal.signal(signal.SIGTERM, before)  # which Ray replaces

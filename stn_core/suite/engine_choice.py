@@ -15,7 +15,7 @@ def choose_engine(context: SessionContext) -> Engine:
     """The engine of a process that trains, made once the user's modules are imported.
 
     Args:
-        context: the process's.
+        context: the context of this process.
 
     Raises:
         UsageError: the cluster cannot be joined.
@@ -33,9 +33,9 @@ def choose_engine(context: SessionContext) -> Engine:
         return own or InProcess()
     from stn_core.engines.cluster import Cluster
     from stn_core.engines.on_ray import RayExecutor
-    from stn_core.engines.ray_joining import Wanted
+    from stn_core.engines.ray_joining import ClusterRequest
 
-    wanted = Wanted(
+    request = ClusterRequest(
         address=options.ray,
         device=options.device,
         threads=options.threads,
@@ -45,4 +45,4 @@ def choose_engine(context: SessionContext) -> Engine:
         datasets=options.datasets,
         image_size=options.image_size,
     )
-    return Cluster(RayExecutor(wanted, surroundings))
+    return Cluster(RayExecutor(request, surroundings))

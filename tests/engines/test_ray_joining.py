@@ -14,7 +14,7 @@ import pytest
 from stn_core.engines import ray_joining
 from stn_core.engines.away import Code, inspect_node
 from stn_core.engines.on_ray import _make_probe, assigned_device
-from stn_core.engines.ray_joining import Wanted, join_cluster
+from stn_core.engines.ray_joining import ClusterRequest, join_cluster
 from stn_core.errors import UsageError
 
 
@@ -31,7 +31,7 @@ def test_an_address_where_nothing_listens_is_a_line_at_once(silent_port: int, sc
     address = f"{scheme}127.0.0.1:{silent_port}"
     started = time.monotonic()
     with pytest.raises(UsageError) as told:
-        join_cluster(Wanted(address, "cpu"))
+        join_cluster(ClusterRequest(address, "cpu"))
     assert str(told.value).startswith(f"--ray {address}: nothing listens there; start a cluster ")
     assert time.monotonic() - started < 2 * ray_joining.CONNECT_SECONDS
 
@@ -39,7 +39,7 @@ def test_an_address_where_nothing_listens_is_a_line_at_once(silent_port: int, sc
 @pytest.mark.parametrize("address", ["host", "host:", ":1", "host:port", "ray://x", "a:123456"])
 def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="expected auto, local, HOST:PORT or ray://HOST:PORT"):
-        join_cluster(Wanted(address, "cpu"))
+        join_cluster(ClusterRequest(address, "cpu"))
 
 
 def test_an_old_ray_is_refused() -> None:
@@ -52,7 +52,7 @@ def test_an_old_ray_is_refused() -> None:
 def test_without_ray_the_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"ray is not installed: pip install 'stn-core\[ray\]'"):
-        join_cluster(Wanted("local", "cpu"))
+        join_cluster(ClusterRequest("local", "cpu"))
 
 
 @pytest.mark.parametrize(
