@@ -64,7 +64,7 @@ def decide_difference(
         decision = Decision(
             outcome=outcome or Outcome.UNCLEAR,
             looked_at=look,
-            seeds_wanted=look if outcome else later[0],
+            seeds_needed=look if outcome else later[0],
             rise=rise,
             p_value=float(t_sf(rise / error, degrees)),
             limit=clear,

@@ -57,8 +57,8 @@ class GroupJudgement:
         message: why, in one sentence; "" if it passes.
         members: keys of the cells that were judged together.
         seeds: how many seeds of each decided.
-        wanted: by key, seeds that must run before there is a verdict.
-        wanted_references: those that must run with the code of the compared commit.
+        seeds_needed: by key, seeds that must run before there is a verdict.
+        reference_seeds_needed: those that must run with the code of the compared commit.
     """
 
     name: str
@@ -66,8 +66,8 @@ class GroupJudgement:
     message: str = ""
     members: tuple[str, ...] = ()
     seeds: int = 0
-    wanted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    wanted_references: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    seeds_needed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    reference_seeds_needed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
@@ -140,10 +140,10 @@ def _judge_group(rules: Rules, name: str, group: Group, failed: Sequence[str]) -
             message = _message(group, moved, failed)
             seeds = max(decision.looked_at for decision in moved.values())
             return GroupJudgement(name, verdict, message, keys, seeds)
-    asked = max(decision.seeds_wanted for decision in decisions.values())
-    wanted, wanted_references = group.missing(asked)
+    asked = max(decision.seeds_needed for decision in decisions.values())
+    needed = group.missing(asked)
     looked_at = max(decision.looked_at for decision in decisions.values())
-    return GroupJudgement(name, Verdict.PASS, "", keys, looked_at, wanted, wanted_references)
+    return GroupJudgement(name, Verdict.PASS, "", keys, looked_at, *needed)
 
 
 def _matters(rules: Rules, group: Group, metric: Metric, decision: Decision) -> bool:

@@ -258,7 +258,7 @@ class Judge:
         )
 
     def _speed(self, judgement: Judgement, looks: Sequence[int]) -> Decision | None:
-        """How training time compares, None where nothing was measured on such a device."""
+        """How training time compares, None if nothing was measured on such a device."""
         places = {(r.environment.device_name, r.environment.threads) for r in judgement.records}
         if len(places) > 1:
             return None

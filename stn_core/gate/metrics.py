@@ -156,8 +156,8 @@ class RegisteredMetric:
         name = self.value.replace("_", " ")
         if self.info.is_share:
             lack = math.expm1(change)
-            way = "more" if lack > 0 else "less"
-            return f"{name} lacks {100 * abs(lack):.0f} % {way} of 1"
+            way = "further from" if lack > 0 else "closer to"
+            return f"{name} {100 * abs(lack):.0f} % {way} 1"
         is_higher = (change > 0) != self.info.higher_is_better
         return f"{name} {abs(change):.4g} {'higher' if is_higher else 'lower'}"
 

@@ -122,7 +122,7 @@ class Decision:
     Args:
         outcome: UNCLEAR if the next look needs more values.
         looked_at: how many values decided, in seed order; 0 before the first look.
-        seeds_wanted: looked_at, or the next look's number of seeds if the outcome is UNCLEAR.
+        seeds_needed: looked_at, or the next look's number of seeds if the outcome is UNCLEAR.
         rise: mean badness of these values minus the yardstick's; nan before the first look.
         p_value: one-sided, of a rise this large by chance; nan before the first look.
         limit: a larger rise at this look is a regression; nan before the first look.
@@ -131,7 +131,7 @@ class Decision:
 
     outcome: Outcome
     looked_at: int
-    seeds_wanted: int
+    seeds_needed: int
     rise: float
     p_value: float
     limit: float
@@ -183,7 +183,7 @@ def decide(
     return Decision(
         outcome=_OUTCOMES[int(outcome)] if ended else Outcome.UNCLEAR,
         looked_at=reached[last],
-        seeds_wanted=reached[last] if ended else looks[len(reached)],
+        seeds_needed=reached[last] if ended else looks[len(reached)],
         rise=float(rises[last]),
         p_value=float(p_value),
         limit=float(bounds.rose[last]),

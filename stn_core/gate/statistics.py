@@ -168,7 +168,7 @@ def moderated_deviations(
     A variance below its floor is luck and counts as the floor, before and after.
 
     Args:
-        variances: (..., cells), of each cell's values; ignored where degrees is 0.
+        variances: (..., cells), of each cell's values; ignored if degrees is 0.
         degrees: (cells,), number of values minus 1, >= 0.
         floors: (..., cells), least credible standard deviations, > 0.
 

@@ -1,4 +1,4 @@
-"""What the processes of a session agree on under xdist, where no process knows the others."""
+"""What the processes of a session agree on under xdist, where none knows the others."""
 
 from __future__ import annotations
 

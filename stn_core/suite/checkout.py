@@ -64,7 +64,7 @@ def git_failure(folder: Path) -> str:
     if is_checkout and shutil.which("git") is None:
         return "git is not installed"
     for question in (("rev-parse", "--git-dir"), ("status", "--porcelain")):
-        answer = _ask_git(folder, *question)
+        answer = ask_git(folder, *question)
         if answer and answer.returncode:
             says = answer.stderr.strip().partition("\n")[0]
             return "" if "not a git repository (or any" in says else says
@@ -72,11 +72,11 @@ def git_failure(folder: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    answer = _ask_git(folder, *arguments)
+    answer = ask_git(folder, *arguments)
     return answer.stdout.strip() if answer and not answer.returncode else None
 
 
-def _ask_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+def ask_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     """Git's answer, in English; None if there is no git."""
     command = ["git", "-C", str(folder), *arguments]
     english = {**os.environ, "LC_ALL": "C"}

@@ -28,7 +28,7 @@ from stn_core.session.file_names import EVIDENCE_FILE, file_stem
 from stn_core.suite.claims import ClaimEntry, claim_entries, write_claims
 from stn_core.suite.command_line import CommandLine
 from stn_core.suite.process_context import context_of
-from stn_core.suite.session_options import CLAIMS_GO_ON, import_users_modules
+from stn_core.suite.session_options import CLAIMS_CONTINUE, import_users_modules
 from stn_core.suite.time_limit import TimeLimit
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class ClaimsSession:
         self._context = context_of(config)
         given = CommandLine(config)
         if given["resume"] and given.asks_for_claims:
-            raise UsageError(self._context.spell(CLAIMS_GO_ON))
+            raise UsageError(self._context.spell(CLAIMS_CONTINUE))
         self._claims = read_claims(file)
         self._evidence = self._context.options.baselines.with_name(EVIDENCE_FILE)
         self._trains = bool(given["train"])
@@ -184,7 +184,7 @@ class ClaimsSession:
             if not startable:
                 not_started = self._context.spell(
                     f"{len(missing)} runs not started: --minutes {self._time_limit.minutes:g};"
-                    " the same command goes on"
+                    " the same command continues"
                 )
                 break
             with self._one_of(startable) as (cell, seed):
@@ -245,7 +245,7 @@ class ClaimsSession:
     def _missing(self, claim: Claim) -> list[tuple[Cell, int]]:
         options = self._context.options
         seeds = options.seeds if options.names_seeds else SEEDS
-        device = self._context.device.partition(":")[0]
+        device = self._context.device_type
         runs = missing_runs(claim, self._stored, seeds, device)
         return [(cell, seed) for cell, seed in runs if (cell.key, seed) not in self._tried]
 
@@ -253,7 +253,7 @@ class ClaimsSession:
     def _time_limit(self) -> TimeLimit:
         """Decides which runs may start; without --minutes, all may."""
         minutes = self._context.options.minutes
-        stored, device = self._context.stored, self._context.device.partition(":")[0]
+        stored, device = self._context.stored, self._context.device_type
         return TimeLimit(
             CommandLine(self._config).start_time,
             float("inf") if minutes is None else minutes,

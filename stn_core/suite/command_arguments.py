@@ -93,7 +93,7 @@ def run_pytest(arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
     """Run pytest in this process; its exit status.
 
     The package is imported already, and pytest warns that it can no longer rewrite its assertions.
-    That warning is ignored: where warnings are errors, it would end the session in a traceback.
+    That warning is ignored: if warnings are errors, it would end the session in a traceback.
     """
     import pytest
 

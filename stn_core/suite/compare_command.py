@@ -63,7 +63,7 @@ def _compare(given: argparse.Namespace) -> int:
         return _compare_models(given)
     are_saved = {path.suffix == ".safetensors" for path in (given.a, given.b)}
     if len(are_saved) > 1:
-        raise UsageError("a saved model is compared with another saved model, and nothing else")
+        raise UsageError("a saved model can only be compared with another one")
     return _compare_saved(given) if are_saved.pop() else _compare_sides(given)
 
 

@@ -268,6 +268,11 @@ class SessionContext:
             return self.engine.device
         return str(resolve_device(options.device, worker_number(self.worker_input)))
 
+    @property
+    def device_type(self) -> str:
+        """The type of that device: "cpu" or "cuda"."""
+        return self.device.partition(":")[0]
+
     @functools.cached_property
     def settings(self) -> RunSettings:
         """Where this process trains, and from which commit."""

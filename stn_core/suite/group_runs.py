@@ -45,7 +45,7 @@ def settle_groups(
     while True:
         groups = judge_groups(judge, plan.groups, plan.cells, judgements, records)
         # A seed that was asked for and failed would fail again.
-        new = [task for task in _wanted(groups) if task not in asked_before]
+        new = [task for task in _missing_runs(groups) if task not in asked_before]
         if not new or train is None or why:
             break
         asked_before.update(new)
@@ -58,18 +58,23 @@ def settle_groups(
             records = read_records()
         except (OSError, UsageError) as error:
             why = f": {error}"
-    unsettled = [group.name for group in groups if group.wanted or group.wanted_references]
+    unsettled = [
+        group.name for group in groups if group.seeds_needed or group.reference_seeds_needed
+    ]
     remark = f"more seeds would settle these groups of cells{why}: {', '.join(unsettled)}"
     return groups, [remark] if unsettled else []
 
 
-def _wanted(groups: Sequence[GroupJudgement]) -> list[tuple[str, int, bool]]:
+def _missing_runs(groups: Sequence[GroupJudgement]) -> list[tuple[str, int, bool]]:
     """Cells' seeds, and whether the other commit trains them; the low seeds of all cells first."""
     runs = {
         (key, seed, is_reference)
         for group in groups
-        for wanted, is_reference in ((group.wanted, False), (group.wanted_references, True))
-        for key, seeds in wanted.items()
+        for needed, is_reference in (
+            (group.seeds_needed, False),
+            (group.reference_seeds_needed, True),
+        )
+        for key, seeds in needed.items()
         for seed in seeds
     }
     return sorted(runs, key=lambda run: (run[1], run[0], run[2]))

@@ -31,7 +31,7 @@ def compare_saved_models(
     if dataset is None and len(trained_on) > 1:
         raise UsageError(
             f"{a} was trained on {saved[a].configuration.dataset}, {b} on"
-            f" {saved[b].configuration.dataset}: --dataset says on whose test set to compare them"
+            f" {saved[b].configuration.dataset}: choose the test set with --dataset"
         )
     found = load_dataset(dataset or trained_on.pop(), data_root)
     for path, model in saved.items():

@@ -38,7 +38,7 @@ class Planning:
     """The hooks that run before anything trains.
 
     Args:
-        context: the process's; its plan is made here.
+        context: the context of this process; its plan is made here.
     """
 
     def __init__(self, context: SessionContext) -> None:
@@ -79,7 +79,7 @@ class Planning:
         import_users_modules(context.config)
         options = context.options
         if options.resumes:
-            check_resumed(options.results, options, context.device.partition(":")[0])
+            check_resumed(options.results, options, context.device_type)
         cells, left_out = matrix.plan_cells(options)
         notes = [
             f"left out on {split_key(key).dataset}: {reason}" for key, reason in left_out.items()
@@ -150,7 +150,7 @@ class Planning:
         context, options = self._context, self._context.options
         if options.from_records:
             return describe_records(*context.given_records, options)
-        device = context.device.partition(":")[0]
+        device = context.device_type
         if context.only_plans:
             return device, dict.fromkeys(options.datasets, "")
         if options.update_baselines:
@@ -221,7 +221,7 @@ class Planning:
         context = self._context
         assert context.plan
         device = context.plan.device
-        hopeless = {judgement.key for judgement in self._told_untrained()}
+        hopeless = {judgement.key for judgement in self._known_failures()}
         places = [place for place, item in enumerate(items) if cell_of(item)]
 
         fills = context.options.update_baselines and context.options.minutes
@@ -230,7 +230,7 @@ class Planning:
             cell = cell_of(item)
             assert cell
             if fills:
-                return _use_of_measuring(cell, context.stored, device)
+                return _usefulness_of_baseline(cell, context.stored, device)
             seconds = context.stored.expected_seconds(cell.key, device)
             return cell.key in hopeless, False, seconds
 
@@ -238,7 +238,7 @@ class Planning:
         for place, item in zip(places, ordered, strict=True):
             items[place] = item
 
-    def _told_untrained(self) -> list[Judgement]:
+    def _known_failures(self) -> list[Judgement]:
         """The failures that are known before training."""
         plan = self._context.plan
         if plan is None or self._context.only_plans:
@@ -294,7 +294,7 @@ class Planning:
     def _announce(self, plan: Plan) -> None:
         """Say once what is known before training."""
         self._has_announced = True
-        self._context.tell([*plan.notes, *remarks(self._told_untrained())])
+        self._context.tell([*plan.notes, *remarks(self._known_failures())])
 
 
 def _rules(options: SuiteOptions, *, matrix_size: int, group_count: int) -> Rules:
@@ -317,7 +317,7 @@ def _rules(options: SuiteOptions, *, matrix_size: int, group_count: int) -> Rule
     )
 
 
-def _use_of_measuring(cell: Cell, stored: Baselines, device: str) -> tuple[bool, bool, float]:
+def _usefulness_of_baseline(cell: Cell, stored: Baselines, device: str) -> tuple[bool, bool, float]:
     """How useful a cell's baseline is if there is no time for all of them, as a sort key.
 
     Cells without one come first, of these the core models', of these the cheap ones. A cell's cost

@@ -29,7 +29,7 @@ class ReferenceSide:
     """The runs of the commit to compare with, in one process of the session.
 
     Args:
-        context: the process's; its options name a commit.
+        context: the context of this process; its options name a commit.
     """
 
     def __init__(self, context: SessionContext) -> None:

@@ -49,7 +49,7 @@ class Reporting:
     """The hooks that run as cells end, and after the last one.
 
     Args:
-        context: the process's.
+        context: the context of this process.
     """
 
     def __init__(self, context: SessionContext) -> None:
@@ -205,7 +205,7 @@ class Reporting:
         if minutes and missing:
             self._notes.append(
                 f"--minutes {minutes:g}: {counted(len(missing), 'cell')} not finished in time"
-                f" ({first_few(missing)}); --resume last goes on"
+                f" ({first_few(missing)}); --resume last continues"
             )
 
     def _judge_speed(self, plan: Plan, by_key: Mapping[str, Sequence[RunRecord]]) -> None:

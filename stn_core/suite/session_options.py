@@ -18,7 +18,7 @@ from stn_core.suite.command_line import CommandLine
 from stn_core.suite.options import OPTIONS
 from stn_core.suite.session_paths import records_files, results_folder, resumed_folder
 
-CLAIMS_GO_ON = "--resume: claims go on by themselves: give the same command without it"
+CLAIMS_CONTINUE = "--resume: claims continue without it; give the same command again"
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _check_train(given: CommandLine) -> None:
     if not given.asks_for_claims:
         raise UsageError("--train trains what claims lack: add -m claims, or leave it out")
     if given["resume"]:
-        raise UsageError(CLAIMS_GO_ON)
+        raise UsageError(CLAIMS_CONTINUE)
 
 
 def _is_search(given: CommandLine) -> bool:

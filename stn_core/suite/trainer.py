@@ -207,7 +207,7 @@ class Trainer:
         from stn_core.engines import EngineError, Processes, Task
 
         context = self._context
-        context.tell([f"groups of cells lean: {len(runs) + len(reference_runs)} more runs"])
+        context.tell([f"groups of cells need {len(runs) + len(reference_runs)} more runs"])
         if context.reference:
             list(context.reference.train(reference_runs))
         folder = CommandLine(context.config).folder("import")

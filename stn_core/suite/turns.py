@@ -23,7 +23,7 @@ class Turns:
     """The hooks that submit cells when collection ends, and run tests as their cells get ready.
 
     Args:
-        context: the process's.
+        context: the context of this process.
     """
 
     def __init__(self, context: SessionContext) -> None:

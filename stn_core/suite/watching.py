@@ -18,7 +18,7 @@ class Watching:
     """The hooks that show a session's progress, in its first process.
 
     Args:
-        context: the process's.
+        context: the context of this process.
     """
 
     def __init__(self, context: SessionContext) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from stn_core.engines.reference import ReferenceCode
 from stn_core.errors import UsageError, needs_extra
+from stn_core.suite.checkout import ask_git
 
 with needs_extra("suite"):
     from filelock import FileLock
@@ -31,7 +30,7 @@ def find_commit(folder: Path, revision: str) -> str:
         UsageError: there is no repository, or no such commit in it.
     """
     if not _git(folder, "rev-parse", "--show-toplevel"):
-        raise UsageError(f"--against {revision}: {folder} is no git checkout")
+        raise UsageError(f"--against {revision}: {folder} is not a git checkout")
     for name in (revision, f"origin/{revision}"):
         if commit := _git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
             return commit
@@ -62,13 +61,12 @@ def add_worktree(repository: Path, worktree: Path, commit: str) -> None:
         if (worktree / ".git").exists():
             return
         _git(repository, "worktree", "prune")  # what killed sessions left
-        command = ["git", "-C", str(repository), "worktree", "add", "--quiet", "--force"]
-        done = subprocess.run(
-            [*command, "--detach", str(worktree), commit], capture_output=True, text=True
-        )
-        if done.returncode:
-            says = done.stderr.strip().splitlines() or ["git fails"]
-            raise UsageError(f"--against: cannot check {commit[:12]} out: {says[-1]}")
+        how = ("--quiet", "--force", "--detach")
+        answer = ask_git(repository, "worktree", "add", *how, str(worktree), commit)
+        if answer is None or answer.returncode:
+            says = answer.stderr.strip().splitlines() if answer else []
+            reason = says[-1] if says else "git fails"
+            raise UsageError(f"--against: cannot check out {commit[:12]}: {reason}")
 
 
 def remove_worktree(repository: Path, worktree: Path) -> None:
@@ -158,11 +156,5 @@ def _is_within(path: Path, repository: Path) -> bool:
 
 def _git(folder: Path, *arguments: str) -> str:
     """Git's answer, "" if it fails or is not installed."""
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
-        )
-    except OSError:
-        return ""
-    return done.stdout.strip() if not done.returncode else ""
+    answer = ask_git(folder, *arguments)
+    return answer.stdout.strip() if answer and not answer.returncode else ""

@@ -181,7 +181,7 @@ def test_a_group_that_leans_asks_both_sides_for_seeds():
         del records[3:]
     (group,) = judge_groups(comparison.judge, keys, cells, verdicts, first)
     assert group.verdict is Verdict.PASS
-    assert group.wanted == group.wanted_references == dict.fromkeys(runs, (3, 4, 5))
+    assert group.seeds_needed == group.reference_seeds_needed == dict.fromkeys(runs, (3, 4, 5))
 
 
 def test_speed_is_a_ratio_per_cell_and_cached_times_do_not_count():

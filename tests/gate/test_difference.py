@@ -57,7 +57,7 @@ def test_a_drop_of_three_deviations_is_detected_and_stored_values_help(stored, l
 
 def test_before_the_first_look_nothing_is_decided():
     decision = decide_difference(lambda look: (0.0, 1.0, 4.0), 2, looks=(3, 6), level=0.01)
-    assert (decision.outcome, decision.seeds_wanted) == (Outcome.UNCLEAR, 3)
+    assert (decision.outcome, decision.seeds_needed) == (Outcome.UNCLEAR, 3)
 
 
 def test_the_floor_holds_however_sure_a_difference_is():

@@ -105,7 +105,7 @@ def test_a_group_that_leans_asks_all_of_its_members_for_the_same_seeds():
     asked = Judge(RULES, baselines, "smoke", "cpu")
     (group,) = judge_groups(asked, EVERYTHING, CELLS, verdicts, runs)
     assert group.verdict is Verdict.PASS
-    assert group.wanted == {key: (1,) for key in KEYS if key != KEYS[3]}
+    assert group.seeds_needed == {key: (1,) for key in KEYS if key != KEYS[3]}
 
 
 @settings(deadline=None, max_examples=20)
@@ -121,7 +121,7 @@ def test_more_records_never_change_a_verdict(seed, drop):
         asked = Judge(RULES, baselines, "smoke", "cpu")
         verdicts = [Judgement(key, Verdict.PASS) for key in KEYS]
         (group,) = judge_groups(asked, EVERYTHING, CELLS, verdicts, some)
-        if not group.wanted:
+        if not group.seeds_needed:
             assert group == last
             return
     pytest.fail("the last look ends")

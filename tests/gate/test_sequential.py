@@ -50,9 +50,9 @@ def test_more_values_never_change_a_decision(values, more):
     early = decide(CELL, values, **USUAL)
     if early.outcome is not Outcome.UNCLEAR:
         assert decide(CELL, values + more, **USUAL) == early
-        assert early.seeds_wanted == early.looked_at <= len(values)
+        assert early.seeds_needed == early.looked_at <= len(values)
     else:
-        assert early.looked_at <= len(values) < early.seeds_wanted
+        assert early.looked_at <= len(values) < early.seeds_needed
 
 
 def test_steadiness_needs_more_evidence_with_every_seed():
@@ -73,7 +73,7 @@ def test_all_looks_end(values, floor):
 
 def test_before_the_first_look_nothing_is_known():
     decision = decide(CELL, [-3.5, 9.0], **USUAL)
-    assert (decision.outcome, decision.looked_at, decision.seeds_wanted) == ("unclear", 0, 3)
+    assert (decision.outcome, decision.looked_at, decision.seeds_needed) == ("unclear", 0, 3)
     assert math.isnan(decision.rise)
     assert math.isnan(decision.p_value)
 
@@ -89,8 +89,8 @@ def test_a_plain_regression_is_found_at_the_first_look(rise, outcome):
 
 def test_an_unclear_cell_is_judged_again():
     middling = [CELL.mean + 0.45] * 10
-    assert decide(CELL, middling[:3], **USUAL).seeds_wanted == 6
-    assert decide(CELL, middling[:6], **USUAL).seeds_wanted == 10
+    assert decide(CELL, middling[:3], **USUAL).seeds_needed == 6
+    assert decide(CELL, middling[:6], **USUAL).seeds_needed == 10
     assert decide(CELL, middling, **USUAL).outcome is Outcome.ROSE
     assert decide(CELL, [*middling[:9], CELL.mean - 0.5], **USUAL).outcome is Outcome.STEADY
 

@@ -164,7 +164,7 @@ def test_a_commit_that_does_not_exist_is_one_line(compare, repository):
     wrong.stdout.fnmatch_lines(["--stn-against nowhere: there is no such branch, tag or commit"])
     for output in (wrong.stdout, wrong.stderr):
         output.no_fnmatch_line("*Traceback*")
-    with pytest.raises(UsageError, match="is no git checkout"):
+    with pytest.raises(UsageError, match="is not a git checkout"):
         find_commit(repository.parent, "HEAD")
 
 

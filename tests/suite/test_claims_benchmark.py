@@ -184,7 +184,7 @@ def test_no_run_starts_when_the_time_is_over(claims, pytester, monkeypatch):
     monkeypatch.setattr(TimeLimit, "allows", lambda *_: False)
     session, _ = claims(CLAIM, "--train", "--minutes", "1", "-rs")
     session.assert_outcomes(skipped=1)
-    assert "10 runs not started: --minutes 1; the same command goes on" in session.stdout.str()
+    assert "10 runs not started: --minutes 1; the same command continues" in session.stdout.str()
     assert not (pytester.path / "evidence.jsonl.gz").exists()
 
 
@@ -243,7 +243,7 @@ def test_claims_are_not_resumed(claims, bench, pytester, train):
     session = bench("benchmarks/test_claims.py", "-m", "claims", *train, "--resume", "last")
     assert session.ret != 0
     shown = session.outlines + session.errlines
-    line = "--resume: claims go on by themselves: give the same command without it"
+    line = "--resume: claims continue without it; give the same command again"
     assert line in [one.removeprefix("ERROR: ").removeprefix("E   ").strip() for one in shown]
     assert not any("Traceback" in one for one in shown)
     assert [path.name for path in earlier.iterdir()] == ["session.json"]

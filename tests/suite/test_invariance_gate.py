@@ -64,7 +64,7 @@ def test_lost_invariance_regresses_though_every_digest_is_the_same(gate, pyteste
     lost = gate()
     lost.assert_outcomes(failed=1)
     assert lost.ret == 1
-    lost.stdout.re_match_lines([r".*REGRESSED.*invariance lacks \d+ % more of 1 \(p = .*baseline"])
+    lost.stdout.re_match_lines([r".*REGRESSED.*invariance \d+ % further from 1 \(p = .*baseline"])
     without = gate("--gate-metrics", "macro_auc")
     without.assert_outcomes(passed=1)
     assert "PASS (identical)" in without.stdout.str()

@@ -44,10 +44,10 @@ def test_a_worse_second_model_is_reported_counted_and_fails(saved, tmp_path, cap
     points = 100 * (only[1] - only[0]) / len(images.labels)
     said = capsys.readouterr().out
     assert said.startswith(f"A better: B - A is {points:+.2f} [")
-    assert f"{only[0]} images are right in A alone, {only[1]} in B alone" in said
+    assert f"{only[0]} images are right only in A, {only[1]} only in B" in said
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
     assert page.count("<svg") >= 3  # two confusion matrices, and what A alone gets right
-    assert "Right in A alone" in page
+    assert "Right only in A" in page
 
     assert main(["compare", str(poor), str(good), "--out", str(tmp_path), "--device", "cpu"]) == 0
     assert capsys.readouterr().out.startswith(f"B better: B - A is {-points:+.2f} [")
@@ -67,8 +67,8 @@ def test_models_that_cannot_be_compared_are_refused_in_one_line(saved, tmp_path,
     changed = dataclasses.replace(model.configuration, class_names=names, dataset="letters")
     save_model(other, model.model, changed)
     for arguments, complaint in (
-        ([good, tmp_path], "a saved model is compared with another saved model"),
-        ([good, other], "--dataset says on whose test set"),
+        ([good, tmp_path], "a saved model can only be compared with another one"),
+        ([good, other], "choose the test set with --dataset"),
         ([good, other, "--dataset", "digits"], "was trained on other classes than digits has"),
         ([good, good, "--dataset", "coordinates_uniform"], "is for images of 1x28x28, those of"),
         ([good, tmp_path / "none.safetensors"], "there is no file"),

@@ -54,7 +54,8 @@ def test_cells_that_were_not_reached_are_named_and_resumed(bench, monkeypatch):
     first.stdout.fnmatch_lines(
         [
             "digits * small * MISSING*",
-            "--minutes 5: 1 cell not finished in time (smoke/digits/small); --resume last goes on",
+            "--minutes 5: 1 cell not finished in time (smoke/digits/small);"
+            " --resume last continues",
             "2 cells, 1 run: 1 MISSING, 1 NEW",
         ]
     )

@@ -37,7 +37,7 @@ def test_data_and_models_that_do_not_fit_are_named_once(pytester, bench, own_dat
     assert result.ret == 0
     (line,) = lines_about_data(result)
     assert "54 / 6 / 20 images (train / val / test) of 3 classes" in line
-    assert "6 of train carved out for val" in line
+    assert "6 of train set aside for val" in line
     assert "not read: comment" in line
     (left_out,) = [line for line in result.outlines if line.startswith("left out on mine: ")]
     assert "stn" in left_out
