@@ -1,7 +1,7 @@
 """Take trained models into the package: round their weights, test them again, and write them.
 
     .venv/bin/pytest benchmarks --budget full --dataset mnist,fashion_mnist -m core --seeds 0, \\
-        --save-models --device cpu --data-root ~/data           # --resume last goes on
+        --save-models --device cpu --data-root ~/data           # --resume last continues
     .venv/bin/python benchmarks/ship_weights.py results/*/models/*.safetensors --data-root ~/data
 """
 

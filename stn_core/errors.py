@@ -46,7 +46,7 @@ class UsageError(ValueError):
     """A mistake of the user's: the message is one line that says what is wrong and what to do.
 
     Args:
-        message: any text; it is made printable, and shortened where it is very long.
+        message: any text; it is made printable, and shortened if it is very long.
     """
 
     def __init__(self, message: str) -> None:

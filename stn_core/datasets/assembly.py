@@ -31,7 +31,7 @@ class Sources:
         val: images for early stopping and search.
         test: images to be judged on.
         class_names: one name per class.
-        digest: what the hash covers in place of the pixels, where decoding the same files may give
+        digest: what the hash covers in place of the pixels, if decoding the same files may give
             other pixels on another machine: a digest of the files and of how they are read.
     """
 

@@ -132,7 +132,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of what a model sees: the canvas, where there is a distortion."""
+        """``(C, H, W)`` of what a model sees: the canvas, if there is a distortion."""
         channels, height, width = self.test.images.shape[1:]
         return channels, height, width
 
@@ -151,7 +151,7 @@ class Dataset:
             epoch: number of the epoch, not negative.
 
         Returns:
-            ``images`` itself where there is no distortion, else a freshly distorted copy, uint8
+            ``images`` itself if there is no distortion, else a freshly distorted copy, uint8
             ``(N, *image_shape)`` on the same device, the same for the same seed and epoch.
         """
         if self.distortion is None:

@@ -138,7 +138,7 @@ def check_dataset(
     which say the images' shape. Everything else is checked when the dataset is loaded.
 
     Returns:
-        (C, H, W) of its images, where the files or the registration say it; else None.
+        (C, H, W) of its images, if the files or the registration say it; else None.
 
     Raises:
         UsageError: the name is unknown, files are missing, a header is damaged, or what should be

@@ -23,7 +23,7 @@ def stratified_order(labels: Tensor) -> Tensor:
     """A fixed random order of which every beginning holds each class in its share.
 
     Each class is shuffled, and its r-th of n images is placed at (r + 1/2) / n of the way. Among
-    the first k of N images a class with n of them has k n / N, give or take one where classes are
+    the first k of N images a class with n of them has k n / N, give or take one if classes are
     of one size.
 
     Args:

@@ -20,18 +20,18 @@ Size: TypeAlias = int | tuple[int, ...]
 def coordinate_channels(
     size: tuple[int, ...], with_r: bool, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    """The coordinates of every pixel of an image, one channel an axis.
+    """The coordinates of every pixel of an image, one channel per axis.
 
     Args:
         size: ``(L,)``, ``(H, W)`` or ``(D, H, W)``.
         with_r: append r, the distance from the image's centre, ``sqrt(sum of squares of the
             coordinates)``: 0 at the centre, ``sqrt(rank)`` at the corners of any image.
-        device: where the channels shall lie.
+        device: of the channels.
         dtype: their type.
 
     Returns:
-        ``(rank or rank + 1, *size)``: row, column, depth (as many as there are), then r. Along its
-        axis each coordinate goes from -1 to 1, both exactly; it is 0 on an axis of size 1.
+        ``(rank or rank + 1, *size)``: the first ``rank`` of row, column and depth, then r. Along
+        its axis each coordinate goes from -1 to 1, both exactly; it is 0 on an axis of size 1.
     """
     wide = torch.promote_types(dtype, torch.float32)
     # Whole numbers over a whole number: both ends and the middle come out exactly.

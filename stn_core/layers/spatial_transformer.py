@@ -54,7 +54,7 @@ class SpatialTransformer(nn.Module):
 
     Args:
         warp: a family of warps, from ``stn_core.create_warp``, or its name. Images that are not
-            square need ``stn_core.geometry.warps.warp_for`` where a warp is to turn them rigidly.
+            square need ``stn_core.geometry.warps.warp_for`` if a warp is to turn them rigidly.
         localisation: from images (B, C, H, W) to residuals (B, P); end it with
             ``zero_residual_head`` to start at the identity.
         sampler: one of ``stn_core.geometry.sampling.list_samplers()``.

@@ -1,6 +1,6 @@
 """The one small convolutional network of which the CNN, STN and SpinalNet models are variants.
 
-All of them share a classifier and, where they warp, a localisation network, both made of stages of
+All of them share a classifier and, if they warp, a localisation network, both made of stages of
 an unpadded convolution, 2×2 max pooling and ReLU. Widths follow from the image size by arithmetic.
 """
 
@@ -26,7 +26,7 @@ from stn_core.models.transformed import TransformedClassifier
 
 @dataclass(frozen=True)
 class Stage:
-    """Convolution without padding, Dropout2d where asked for, 2×2 max pooling, ReLU."""
+    """Convolution without padding, Dropout2d if asked for, 2×2 max pooling, ReLU."""
 
     out_channels: int
     kernel_size: int
@@ -116,7 +116,7 @@ def flat_width(stages: Sequence[Stage], size_hw: tuple[int, int]) -> int:
 
 
 def conv_stack(in_channels: int, stages: Sequence[Stage], *, coordconv: bool) -> nn.Sequential:
-    """The stages in a row, with CoordConv in place of every convolution where asked for."""
+    """The stages in a row, with CoordConv in place of every convolution if asked for."""
     conv = CoordConv2d if coordconv else nn.Conv2d
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number, stage in enumerate(stages, start=1):
@@ -234,7 +234,7 @@ def convnet(
         coordconv_classifier: CoordConv in the classifier.
         head: ``"dense"`` or ``"spinal"``.
         sampler: how the transformer reads between pixels.
-        channels: output channels of the classifier's stages, as many as there shall be.
+        channels: output channels of each of the classifier's stages.
         kernels: side of each stage's filter, in pixels.
         hidden: width of the dense head's hidden layer; a spinal head has none.
         localisation_channels: as ``channels``, of the localisation network.
@@ -279,7 +279,7 @@ def convnet(
 
 
 def check_size(size_hw: tuple[int, int], smallest: int) -> None:
-    """Raise a UsageError where a side of an image is below the smallest that can be."""
+    """Raise a UsageError if a side of an image is below the smallest that can be."""
     height, width = size_hw
     if min(height, width) < smallest:
         raise UsageError(

@@ -36,7 +36,7 @@ def create_model(
         options: the model's own, such as the ViT's ``patch``.
 
     Returns:
-        A module from images ``(B, C, H, W)`` to logits ``(B, K)``; in evaluation mode where it has
+        A module from images ``(B, C, H, W)`` to logits ``(B, K)``; in evaluation mode if it has
         the weights of a dataset.
 
     Raises:

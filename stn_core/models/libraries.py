@@ -122,7 +122,7 @@ def _torchvision_file(name: str) -> Path:
 
 
 def _load_all_that_fits(model: nn.Module, path: Path) -> None:
-    """Load weights; those of the classes stay as they are where there are other classes."""
+    """Load weights; those of the classes stay as they are if there are other classes."""
     found: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     own = model.state_dict()
     fitting = {name: value for name, value in found.items() if own[name].shape == value.shape}

@@ -122,7 +122,7 @@ def cnn_localisation(in_shape: ImageShape, warp: Warp) -> nn.Sequential:
 
 
 def pooled_size(size_hw: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of what the classifier sees of a warped picture, halved where it is large.
+    """Height and width of what the classifier sees of a warped picture, halved if it is large.
 
     Halving after the warp keeps a zoom out from aliasing (the paper's RTS and TC).
     """
@@ -167,7 +167,7 @@ def st_cnn(
 ) -> nn.Module:
     """The convolutional network behind a transformer; see `st_fcn` for the arguments.
 
-    Its convolutions are padded where they would leave nothing of the pooled picture (RTS, 21×21);
+    Its convolutions are padded if they would leave nothing of the pooled picture (RTS, 21×21);
     the paper does not say what it did there.
 
     Raises:

@@ -63,7 +63,7 @@ class OriginPredictor(nn.Module):
 
 
 def centroid(heat: Tensor) -> Tensor:
-    """The mean place, weighted by the softmax of a heat, which is taken for a coarse picture.
+    """The mean place of a coarse picture, weighted by the softmax of its values (the heat).
 
     Args:
         heat: ``(B, 1, h, w)``.

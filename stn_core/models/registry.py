@@ -86,7 +86,7 @@ class Library:
 
     Args:
         info: of all of them.
-        check: raises a UsageError where the library is not installed or has no model of a name.
+        check: raises a UsageError if the library is not installed or has no model of a name.
         build: makes one: of its name, and what a builder takes.
     """
 
@@ -322,7 +322,7 @@ def _split(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise a UsageError where the model of that name does not have these options."""
+    """Raise a UsageError if the model of that name does not have these options."""
     entry = _entry(name)
     for option, value in options.items():
         if option not in entry.options and not entry.takes_any:

@@ -275,7 +275,7 @@ def _sizes(configuration: ModelConfiguration) -> dict[str, tuple[int, ...]] | No
 
 
 def _misfits(sizes: Mapping[str, tuple[int, ...]] | None, weights: Mapping[str, Tensor]) -> str:
-    """How the weights in a file differ from those of the model; "" where they do not."""
+    """How the weights in a file differ from those of the model; "" if they do not."""
     if sizes is None:
         return ""
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}

@@ -91,7 +91,7 @@ def stn_shared(
     localisation_hidden: int = LOCALISATION_HIDDEN,
 ) -> nn.Module:
     """The STN that localises with the CNN's own convolutions."""
-    stages = stages_of(channels, kernels)  # without dropout, which theta shall not feel
+    stages = stages_of(channels, kernels)  # without dropout, which would disturb theta
     check_size(in_shape[1:], smallest_side(stages))
     family = warp_for(warp, in_shape[1:])
     locate = localisation(in_shape, family, stages=stages, hidden=localisation_hidden)

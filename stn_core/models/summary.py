@@ -25,8 +25,8 @@ def summarize_model(
     Args:
         model: a registered name, or a model.
         in_shape: channels, height and width of an image.
-        num_classes: number of classes, where a name is given.
-        options: the model's own, where a name is given.
+        num_classes: number of classes, if a name is given.
+        options: the model's own, if a name is given.
 
     Returns:
         torchinfo's statistics: ``print`` shows the table, ``total_params`` and

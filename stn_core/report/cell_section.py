@@ -121,7 +121,7 @@ def cell_section(task: CellTask, draw: FigureFolder) -> CellSection:
         figures += _curves(prefix, judgement.records, draw)
     if task.is_drawn and shown:
         try:
-            figures += _seen(prefix, judgement.records, shown, draw)
+            figures += _pictures(prefix, judgement.records, shown, draw)
         except Exception as error:  # odd records must not cost the rest of the page
             reason = f"{type(error).__name__}: {error}"
             draw.failures.append(f"{judgement.key} is not shown completely: {reason}")
@@ -190,7 +190,7 @@ def _curves(prefix: str, records: Sequence[RunRecord], draw: FigureFolder) -> It
         yield Figure("Learning curves", "", Markup(svg), "log" if log else "linear")
 
 
-def _seen(
+def _pictures(
     prefix: str,
     records: Sequence[RunRecord],
     shown: Shown,

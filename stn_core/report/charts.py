@@ -123,7 +123,7 @@ def _reference(axes: Axes, row: Accuracies, place: float) -> None:
 
 
 def difference_chart(differences: Sequence[tuple[str, Difference]]) -> Figure:
-    """Differences of accuracy in points with their intervals, and the line of no difference.
+    """Differences in accuracy, in points, with their intervals, and the line of no difference.
 
     Args:
         differences: each with its name; the intervals are finite.

@@ -60,30 +60,30 @@ class CellComparison:
 
     @property
     def budget(self) -> str:
-        """The cell's budget, "smoke against quick" where the sides differ."""
-        return self._said("budget")
+        """The cell's budget, "smoke against quick" if the sides differ."""
+        return self._of_both_sides("budget")
 
     @property
     def dataset(self) -> str:
         """The cell's dataset."""
-        return self._said("dataset")
+        return self._of_both_sides("dataset")
 
     @property
     def model(self) -> str:
         """The cell's model."""
-        return self._said("model")
+        return self._of_both_sides("model")
 
     @property
     def device(self) -> str:
-        """The type of device, "cpu against cuda" where the sides differ."""
-        return self._said("device")
+        """The type of device, "cpu against cuda" if the sides differ."""
+        return self._of_both_sides("device")
 
     @property
     def key(self) -> str:
         """``budget/dataset/model``."""
         return str(CellKey(self.budget, self.dataset, self.model))
 
-    def _said(self, name: str) -> str:
+    def _of_both_sides(self, name: str) -> str:
         sides = [getattr(side, name) for side in (self.a, self.b) if side]
         return " against ".join(dict.fromkeys(sides))
 
@@ -96,10 +96,10 @@ def compare_sources(a: Source, b: Source) -> tuple[CellComparison, ...]:
     0.05 over the number of cells that have one (Bonferroni), so that with 95 % all of them hold, of
     accuracy and of loss each. With the real values of 18 smoke cells (60 seeds each) and nothing
     changed, 0 to 2.6 % of comparisons missed an accuracy, for sizes from 3 against 3 to 20 against
-    20; where the values of B were spread twice as far, 7.6 % at most (those cells are skewed; 20
+    20; if the values of B were spread twice as far, 7.6 % at most (those cells are skewed; 20
     of A against 10 of B; n = 6,000 comparisons a case, 2026-11-21).
 
-    A cell is identical, and has no interval, where every seed that both sides have gave the same
+    A cell is identical, and has no interval, if every seed that both sides have gave the same
     digest, or the same accuracy and test loss: so the code did the same, whatever other seeds say.
 
     Args:
@@ -174,7 +174,7 @@ def _measured(a: CellRuns | None, b: CellRuns | None, level: float) -> CellCompa
     cautions = _cautions(a, b)
     fewest, most = sorted((len(a.runs), len(b.runs)))
     if fewest == 1:
-        cautions += ("one run a side: no interval" if most == 1 else "one run on a side",)
+        cautions += ("one run per side: no interval" if most == 1 else "one run on a side",)
     return CellComparison(
         a,
         b,

@@ -47,7 +47,7 @@ _DROPPED_FIRST = ("budget", _LOSS)
 
 
 def comparison_frame(comparisons: Sequence[CellComparison]) -> pd.DataFrame:
-    """The comparisons as numbers, a row a cell, in their order.
+    """The comparisons as numbers, one row per cell, in their order.
 
     Differences are B's less A's: accuracies in points, test losses in per cent of A's. What does
     not exist is nan.
@@ -142,7 +142,7 @@ def comparison_lines(comparisons: Sequence[CellComparison]) -> list[str]:
         lines.append(
             f"[{_SURE}]: in {_SURE} of such comparisons every interval of a column, here"
             f" {intervals}, contains its true difference (Welch, Satterthwaite, Bonferroni);"
-            " the finding is that of the accuracy"
+            " the finding is based on accuracy"
         )
     return lines
 
@@ -194,8 +194,8 @@ def write_comparison(
     if differences:
         with drawing_style():
             chart = partial(difference_chart, differences)
-            svg = draw("comparison", "Differences of accuracy", chart)
-        shown.append(Figure("Differences of accuracy, with their intervals", "", Markup(svg)))
+            svg = draw("comparison", "Differences in accuracy", chart)
+        shown.append(Figure("Differences in accuracy, with their intervals", "", Markup(svg)))
     content = render(
         "comparison.html",
         title=f"{a.path} against {b.path}",

@@ -119,7 +119,7 @@ def _accuracies(
     measured: Mapping[str, Sequence[Judgement]],
     published: Mapping[tuple[str, str], Mapping[str, float]],
 ) -> list[Accuracies]:
-    """A row a model, the best first."""
+    """One row per model, the best first."""
     groups: dict[str, dict[str, list[float]]] = {}
     stored: dict[str, list[float]] = {}
     for session, judgements in measured.items():
@@ -149,14 +149,14 @@ def _costs(
 ) -> list[Cost]:
     several = len(measured) > 1
     return [
-        Cost(_called(judgement, session, several), max(cost_of(judgement), 1e-3), accuracy)
+        Cost(_series_name(judgement, session, several), max(cost_of(judgement), 1e-3), accuracy)
         for session, judgements in measured.items()
         for judgement in judgements
         for accuracy in [float(np.mean(judgement.accuracies))]
     ]
 
 
-def _called(judgement: Judgement, session: str, several: bool) -> str:
+def _series_name(judgement: Judgement, session: str, several: bool) -> str:
     model = printable(split_key(judgement.key).model)
     return f"{model}, {session}" if several else model
 
@@ -164,7 +164,7 @@ def _called(judgement: Judgement, session: str, several: bool) -> str:
 def _courses(measured: Mapping[str, Sequence[Judgement]]) -> dict[str, list[Course]]:
     several = len(measured) > 1
     return {
-        _called(judgement, session, several): [_mean_course(judgement)]
+        _series_name(judgement, session, several): [_mean_course(judgement)]
         for session, judgements in measured.items()
         for judgement in judgements
     }

@@ -18,7 +18,7 @@ class Expected:
 
     Args:
         fewest, most: seeds that are to be trained.
-        stored_seconds: of a run, infinite where nothing is stored.
+        stored_seconds: of a run, infinite if nothing is stored.
     """
 
     fewest: int

@@ -102,7 +102,7 @@ def paired_lines(pair: PairedModels) -> list[str]:
             f" test loss {side.cross_entropy:.4f}"
         )
     lines.append(
-        f"{counts.only_first} images are right in A alone, {counts.only_second} in B alone;"
+        f"{counts.only_first} images are right only in A, {counts.only_second} only in B;"
         " the intervals are of these two files: other seeds of the same models may differ by more"
     )
     return [printable(line) for line in lines]
@@ -195,7 +195,7 @@ def _disagreements(pair: PairedModels, draw: FigureFolder) -> list[Figure]:
             f" {pair.class_names[wrong.predictions[place]]}"
             for place in places
         ]
-        heading = f"Right in {letter} alone"
+        heading = f"Right only in {letter}"
         chart = partial(gallery, pair.images[places], captions)
         text = f"The first {len(places)} of {int(chosen.sum())}: the true class, and what the"
         text += " other model says."

@@ -60,7 +60,7 @@ def measured_speed(
 
     Args:
         records: of runs on the machine.
-        stored_seconds: of a run of each cell, infinite where nothing is stored.
+        stored_seconds: of a run of each cell, infinite if nothing is stored.
 
     Returns:
         The median of its times over the stored ones, and of how many runs; 1 and 0 without any.

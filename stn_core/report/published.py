@@ -1,6 +1,6 @@
 """What others reported of the same architectures, as reference marks.
 
-One number a source, the mean where a source gives several runs; on the test set, in [0, 1]. They
+One number per source, the mean if a source gives several runs; on the test set, in [0, 1]. They
 were trained otherwise than here (plain SGD, mostly without a schedule), some of them chose the
 epoch by the test set, and many are single runs: marks to look at, not values to judge against.
 """

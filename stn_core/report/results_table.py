@@ -62,7 +62,7 @@ class ResultsTable:
 
     Args:
         rows: the cells that fail first, then by dataset, the best model first.
-        frame: the same as numbers, a row a cell.
+        frame: the same as numbers, one row per cell.
         answer: the session in one sentence.
         remarks: a line for every verdict that needs more words than the table has.
         tally: how many of each verdict, runs, and what is only advice.

@@ -37,21 +37,21 @@ class Measure:
 
 MEASURES = (
     Measure("accuracy", "{images} accuracy, %", 100.0, "robustness"),
-    Measure("consistency", "same prediction as unchanged, %", 100.0, "invariance"),
-    Measure("misplaced", "off a warp that follows, pixels", 1.0, "following"),
+    Measure("consistency", "same prediction as for the unchanged image, %", 100.0, "invariance"),
+    Measure("misplaced", "distance from a warp that follows, pixels", 1.0, "following"),
 )
 
 
 def robustness_tables(frame: pd.DataFrame) -> str:
-    """A table for each change and measure, a row a model: mean ± standard deviation (seeds).
+    """A table for each change and measure, one row per model: mean ± standard deviation (seeds).
 
     The last column is the mean height of the curve over the amounts: its area, with the whole range
     of amounts as one.
 
     Args:
-        frame: a session's, a row a model, seed and amount, with the columns dataset, model, seed,
-            images (test or validation), change, unit, amount, and those of `MEASURES` that were
-            measured.
+        frame: a session's, one row per model, seed and amount, with the columns dataset, model,
+            seed, images (test or validation), change, unit, amount, and those of `MEASURES` that
+            were measured.
     """
     tables = []
     for (change, unit, images), rows in frame.groupby(["change", "unit", "images"], sort=False):
@@ -121,7 +121,7 @@ def write_robustness_curves(frame: pd.DataFrame, folder: Path) -> list[str]:
 
 
 def robustness_chart(rows: pd.DataFrame, measure: Measure = MEASURES[0]) -> Figure:
-    """A panel a change, a line a model: the mean over its seeds, and their range as a shade.
+    """One panel per change, one line per model: the mean over its seeds and their range, shaded.
 
     Args:
         rows: of one dataset, as for `robustness_tables`.

@@ -55,7 +55,7 @@ def answering_records(
     Of several records of one seed the last one counts: a run that failed may have been run again.
 
     Args:
-        questions: one a cell.
+        questions: one per cell.
         records: in the order in which they were written; those of other cells are passed over.
     """
     by_key = {question.key: question for question in questions}

@@ -38,8 +38,8 @@ _UNFIT = re.compile(r'[/\\\\:*?"<>|]')
 def file_stem(*parts: str) -> str:
     """The name of a file, without its ending, that belongs to something with several names.
 
-    The parts are joined by dashes. Where one has a dash itself, so that others would be joined to
-    the same, or where the name is no name for a file, a hash of the parts is added: different parts
+    The parts are joined by dashes. If one has a dash itself, so that others would be joined to
+    the same, or if the name is no name for a file, a hash of the parts is added: different parts
     never share a file.
 
     Args:

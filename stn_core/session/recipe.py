@@ -37,7 +37,7 @@ class Recipe:
             "constant".
         warmup_fraction: the share of the steps in which one_cycle rises; in (0, 1).
         batch_size: images a step. The last, smaller batch of an epoch is left out.
-        epochs: passes over the training images; the most, where early stopping is on.
+        epochs: passes over the training images; the most, if early stopping is on.
         precision: "float32", or "bfloat16" for autocast.
         max_shift_pixels: augmentation: each image moved by up to this many whole pixels on both
             axes.

@@ -93,7 +93,7 @@ class Environment:
         return mine == others
 
     def key(self) -> str:
-        """Eight hexadecimal digits, equal where the same code must give the same digest."""
+        """Eight hexadecimal digits, equal if the same code must give the same digest."""
         return self._key
 
     @functools.cached_property

@@ -114,7 +114,7 @@ def in_a_row(pixels: Tensor) -> Tensor:
         pixels: (B, C, h, w).
 
     Returns:
-        (3, h, B w) where C is 3, else (1, C h, B w), the channels in grey one below the other.
+        (3, h, B w) if C is 3, else (1, C h, B w), the channels in grey one below the other.
     """
     channels, height = pixels.shape[1:3]
     row = torch.cat(list(pixels), dim=2)

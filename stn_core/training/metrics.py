@@ -204,7 +204,7 @@ def misplaced_pixels(trained: TrainedModel) -> float | None:
 
 
 def _area(points: Iterable[tuple[str, float, float]]) -> float | None:
-    """The mean height of the curves of several changes, None where there is no point.
+    """The mean height of the curves of several changes, None if there is no point.
 
     Args:
         points: change, amount and value.

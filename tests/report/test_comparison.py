@@ -154,7 +154,7 @@ def test_one_run_per_side_distinguishes_nothing():
     assert comparison.finding is Finding.NOT_DISTINGUISHABLE
     assert comparison.accuracy_points.estimate == pytest.approx(70)
     assert math.isnan(comparison.accuracy_points.low)
-    assert comparison.cautions == ("one run a side: no interval",)
+    assert comparison.cautions == ("one run per side: no interval",)
 
 
 def test_one_run_is_compared_by_the_spread_of_the_other_side():

@@ -236,7 +236,7 @@ def test_the_command_compares_two_sides_in_text_and_on_a_page(folder, tmp_path, 
     assert "only in A" in said
     reader = Reader((tmp_path / "comparison.html").read_text())
     assert "A better" in reader.text
-    assert "Differences of accuracy" in reader.text
+    assert "Differences in accuracy" in reader.text
     assert (tmp_path / "figures" / "comparison.svg").exists()
 
 

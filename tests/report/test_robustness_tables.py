@@ -34,7 +34,7 @@ def test_the_area_is_that_under_the_curve_and_what_warps_nothing_has_no_row():
         for amount, same, off in zip((0, 10, 40), (1.0, 0.8, 0.5), distances, strict=True)
     ]
     accuracy, same, off = robustness_tables(pd.DataFrame(rows, columns=columns)).split("\n\n")
-    assert "same prediction as unchanged, %" in same
+    assert "same prediction as for the unchanged image, %" in same
     area = (0.9 * 10 + 0.65 * 30) / 40
     assert same.splitlines()[-1].split()[-2:] == [f"{100 * area:.2f}", "(1)"]
     assert "cnn" in accuracy

@@ -27,6 +27,6 @@ def normal(unit: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def whole(unit: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Uniform whole numbers from 0 to count - 1, of the same shape; 0 where count is 0."""
+    """Uniform whole numbers from 0 to count - 1, of the same shape; 0 if count is 0."""
     # Of 53 bits, the largest is 1 - 2^-53: no product is rounded up to the count.
     return (unit * count).astype(np.int64)

@@ -65,7 +65,7 @@ class WarpDistortion(ABC):
 
 
 def check_scales(scale_range: tuple[float, float]) -> None:
-    """Raise a UsageError where a range of scales is empty, or one of them no size of a picture."""
+    """Raise a UsageError if a range of scales is empty, or one is not positive and finite."""
     smallest, largest = (positive_number("a scale", scale) for scale in scale_range)
     if smallest > largest:
         raise UsageError(f"a range of scales begins with the smallest; got {scale_range}")

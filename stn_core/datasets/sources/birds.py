@@ -86,9 +86,9 @@ def load_birds(
 
     To add such a dataset, register a function that calls this, with `check_birds` as its check.
 
-    The official test set is the test set; a tenth of the official training set validates. The
-    images are decoded once and kept (see `decoded`). The hash covers the bytes of the image files
-    and not their pixels, which differ between versions of the decoder.
+    The official test set is the test set; a tenth of the official training set is used for
+    validation. The images are decoded once and kept (see `decoded`). The hash covers the bytes of
+    the image files and not their pixels, which differ between versions of the decoder.
 
     Args:
         root: the data folder, which holds CUB_200_2011.
@@ -143,7 +143,7 @@ def _listing(folder: Path, classes: Iterable[int | str] | None, with_boxes: bool
     if num_train < MIN_TRAIN_IMAGES:
         raise UsageError(
             f"{folder}: {num_train} images to train with; at least {MIN_TRAIN_IMAGES} are needed, "
-            "a tenth of which validates"
+            "a tenth of which is used for validation"
         )
     return listing
 

@@ -4,7 +4,7 @@ A kept copy is one safetensors file, which is mapped into memory and checked by 
 tensors; nothing is unpickled. Its name is a hash of all that decides what is in it, so a copy of
 other files, or of the same ones read otherwise, is never found.
 
-The copy is a help and never a condition: where it cannot be read it is made again, and where it
+The copy is a help and never a condition: if it cannot be read it is made again, and if it
 cannot be written a line of the log says so. Several processes may make the same one at once.
 """
 
@@ -53,7 +53,7 @@ def decoded_once(
     Args:
         name: what the kept file's name begins with.
         files: what is decoded. Another path, size or time of change of any makes another copy; a
-            file that was changed without a change of these three is taken for the same.
+            file whose content alone changed is not noticed.
         reading: everything else that decides the tensors: versions and parameters.
         decode: makes the tensors; what it raises passes through.
 

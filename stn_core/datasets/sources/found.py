@@ -154,12 +154,12 @@ def _divide(found: Found, labels: Mapping[str, Tensor]) -> _Division:
         if len(chosen) < MIN_TRAIN_IMAGES:
             raise UsageError(
                 f"{found.path}: {found.splits['train'].images.name} holds {len(chosen)} images; "
-                f"at least {MIN_TRAIN_IMAGES} are needed, a tenth of which validates"
+                f"at least {MIN_TRAIN_IMAGES} are needed, a tenth of which is used for validation"
             )
         rest, carved = validation_indices(train[chosen])
         rest, carved, lost = keep_every_class(train[chosen], rest, carved)
         parts[split] = ("train", chosen[carved])
-        said.append(f"{len(carved):,} of train carved out for {split}")
+        said.append(f"{len(carved):,} of train set aside for {split}")
         if len(lost):
             names = ", ".join(_class_name(found, int(k)) for k in lost[:5])
             more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
@@ -176,7 +176,7 @@ def _divide(found: Found, labels: Mapping[str, Tensor]) -> _Division:
         if split not in missing:
             parts[split] = (split, torch.arange(len(labels[split])))
     if "val" not in missing:
-        said.append("the files' own validation split validates")
+        said.append("validation split as in the files")
     return _Division({"train": ("train", chosen), **parts}, tuple(said))
 
 

@@ -18,7 +18,7 @@ TABLES = ("GT-final_test.csv", "Test.csv")
 
 
 def find_gtsrb(folder: Path, image_size: tuple[int, int] | None) -> ImageFolder | None:
-    """The tree of a folder, where it is one of these.
+    """The tree of a folder, if it is one of these.
 
     Args:
         folder: the dataset's.
@@ -61,7 +61,7 @@ def _in_table(folder: Path, table: Path) -> Files:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{table} is no table of GTSRB's test images; it needs Filename and ClassId"
+            f"{table} is not a table of GTSRB's test images; it needs Filename and ClassId"
         ) from error
     missing = [path.name for path, _ in listed if not is_file(path)]
     if missing or not listed:

@@ -49,7 +49,7 @@ class IdxFile:
     """One idx file, of which the header is read at once and the contents when they are asked for.
 
     Args:
-        path: of the file; gzipped where it ends in .gz.
+        path: of the file; gzipped if it ends in .gz.
         upright: rows and columns of each image are to change places.
     """
 
@@ -162,7 +162,7 @@ class IdxSet:
         return 1, shape[1], shape[2]
 
     def load(self, name: str) -> Dataset:
-        """The dataset; raises as `shape`, and where labels do not fit."""
+        """The dataset; raises as `shape`, and if labels do not fit."""
         splits = {}
         for split, (_, labels_file) in self.files.items():
             labels = IdxFile(labels_file).whole()

@@ -65,7 +65,7 @@ def _is_grey_palette(file: Image.Image) -> bool:
 def read_image(
     path: Path, in_shape: tuple[int, int, int], background: Sequence[float], *, resize: bool = False
 ) -> Tensor:
-    """Read an image file, turned upright where it says so, as a model's image.
+    """Read an image file, turned upright if it says so, as a model's image.
 
     Args:
         path: of a file in any format that Pillow reads; of several pictures in it the first counts.

@@ -66,7 +66,7 @@ class ImageFolder:
         return self._shape([path for files in self.listed().values() for path, _ in files])
 
     def load(self, name: str) -> Dataset:
-        """The dataset; raises as `shape`, and where an image is broken or a class is missing."""
+        """The dataset; raises as `shape`, and if an image is broken or a class is missing."""
         listed = self.listed()
         paths = [path for files in listed.values() for path, _ in files]
         shape = self._shape(paths)
@@ -142,7 +142,7 @@ class _Decoded:
 
 
 def find_image_folder(folder: Path, image_size: tuple[int, int] | None) -> ImageFolder | None:
-    """The tree of image files in a folder, where it holds folders of classes."""
+    """The tree of image files in a folder, if it holds folders of classes."""
     if not is_folder(folder) or not any(each.is_dir() for each in folder.iterdir()):
         return None
     return ImageFolder(folder, image_size, lambda: _by_split(folder))

@@ -71,7 +71,7 @@ class MatSet:
         return (1, side, side) if images.ndim == 2 else (images.shape[3], *images.shape[1:3])
 
     def load(self, name: str) -> Dataset:
-        """The dataset; raises as `shape`, and where labels do not fit."""
+        """The dataset; raises as `shape`, and if labels do not fit."""
         splits = {}
         for split, paths in self.files.items():
             read = [_read(path) for path in paths]
@@ -84,7 +84,7 @@ class MatSet:
 
 
 def find_mat_set(folder: Path) -> MatSet | None:
-    """The .mat files of SVHN or affNIST in a folder, where they are there."""
+    """The .mat files of SVHN or affNIST in a folder, if they are there."""
     svhn: dict[str, tuple[Path, ...]] = {split: (folder / name,) for split, name in SVHN.items()}
     if all(is_file(paths[0]) for paths in svhn.values()):
         return MatSet(folder, svhn)

@@ -29,7 +29,7 @@ class MedMNISTFile:
 
 
 def find_medmnist_file(name: str, download: bool) -> MedMNISTFile | None:
-    """The .npz file of a set, where the medmnist package is installed and knows the name.
+    """The .npz file of a set, if the medmnist package is installed and knows the name.
 
     Args:
         name: "breastmnist", say, or "breastmnist_64".

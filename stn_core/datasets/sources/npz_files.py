@@ -82,7 +82,7 @@ def load_npz(name: str, path: Path, class_names: tuple[str, ...] | None = None) 
 
     Args:
         name: what to call the dataset.
-        path: the file. Its own validation images validate; where it has none, a tenth of train, at
+        path: the file. Its own validation images are used; if it has none, a tenth of train, at
             most 5,000.
         class_names: one per class; None: the numbers.
 
@@ -176,7 +176,7 @@ class Member:
             return npy.read_array(stream, allow_pickle=False)
 
     def chunks(self) -> Iterator[NDArray[np.generic]]:
-        """Consecutive images; as one where they are stored by columns."""
+        """Consecutive images; as one if they are stored by columns."""
         shape, dtype, by_columns = self._header
         if by_columns:
             yield self.whole()

@@ -1,7 +1,7 @@
 """MNIST and Fashion-MNIST in torchvision's layout: the official idx files.
 
 torchvision fetches the files; they are read here, because its own reader prefers a pickled copy
-in ``processed/`` where there is one, and reports a damaged file as a failed assertion.
+in ``processed/`` if there is one, and reports a damaged file as a failed assertion.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fashion_mnist(root: Path | None, download: bool) -> Dataset:
 def _sources(
     class_name: str, class_names: tuple[str, ...], root: Path | None, download: bool
 ) -> Sources:
-    """Splits of one of torchvision's datasets, fetched first where that is wanted and needed."""
+    """Splits of one of torchvision's datasets, fetched first if that is wanted and needed."""
     folder = _raw_folder(class_name, root)
     if download and _missing_files(folder):
         fetch(class_name, class_name, folder.parents[1], folder)
@@ -87,7 +87,7 @@ def _raw_folder(class_name: str, root: Path | None) -> Path:
 
 
 def _file(folder: Path, split: str, content: str, dimensions: int) -> Path:
-    """A file as it lies there, gzipped or not; where it does not, by its official name."""
+    """A file as it lies there, gzipped or not; if it does not, by its official name."""
     name = f"{PARTS[split]}-{content}-idx{dimensions}-ubyte"
     return find_file(folder, name) or folder / name
 
@@ -166,7 +166,7 @@ def _read_images(folder: Path, split: str) -> Tensor:
 
 
 def _idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
-    """Shape that an idx file's header states, once it fits the file's size, where that is known."""
+    """Shape that an idx file's header states, once it fits the file's size, if that is known."""
     header_bytes = 4 * (1 + dimensions)
     header = np.frombuffer(_content(path, header_bytes), dtype=">u4")
     if len(header) < 1 + dimensions or header[0] != IDX_UINT8 + dimensions:
@@ -193,7 +193,7 @@ def _check_size(path: Path, num_bytes: int, shape: tuple[int, ...]) -> None:
 
 
 def _content(path: Path, num_bytes: int = -1) -> bytes:
-    """The first bytes of a file, or all, unpacked where it is gzipped; whole words of four."""
+    """The first bytes of a file, or all, unpacked if it is gzipped; whole words of four."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(num_bytes)

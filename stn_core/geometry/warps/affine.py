@@ -114,7 +114,7 @@ class Similarity(MatrixWarp):
         range: a log_scale beyond ±32 acts as ±32, so that the scale and its gradient stay finite.
         direction: output to input, x -> scale R(angle) x + shift.
         frame: turns are rigid in a frame whose width is ``aspect`` times its height, see Rotation.
-        inverse and composition: exact, as parameters (angles add and may leave [-pi, pi]), where
+        inverse and composition: exact, as parameters (angles add and may leave [-pi, pi]), if
             the composition's log_scale is within the range.
 
     Args:
@@ -161,7 +161,7 @@ class Attention(MatrixWarp):
             half-heights.
         range: a log_scale beyond ±32 acts as ±32, so that the scale and its gradient stay finite.
         direction: output to input, x -> scale x + shift.
-        inverse and composition: exact, as parameters, where the composition's log_scale is within
+        inverse and composition: exact, as parameters, if the composition's log_scale is within
             the range.
     """
 

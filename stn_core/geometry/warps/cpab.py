@@ -110,7 +110,7 @@ class CPAB(Warp):
             self.num_params += 2 * (cells_x - 1 + cells_y - 1)
 
     def velocity(self, theta: Tensor, xy: Tensor) -> Tensor:
-        """The velocity field, scaled down where theta asks for a steeper one than the bound.
+        """The velocity field, scaled down if theta asks for a steeper one than the bound.
 
         Args:
             theta: (B, P).

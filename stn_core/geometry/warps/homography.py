@@ -71,9 +71,9 @@ class Homography(ProjectiveWarp):
             by h11 (0.14 half-widths rms).
         direction: output to input.
         horizon: points with w < 0.01 are thrown far out, see ProjectiveWarp.
-        inverse and composition: exact, as parameters, where the last entry of the inverse matrix or
-            of the product is positive, that is, where it does not take the centre of its image
-            behind the camera; they are NaN where it is not. ``inverse_points`` has no such limit.
+        inverse and composition: exact, as parameters, if the last entry of the inverse matrix or
+            of the product is positive, that is, if it does not take the centre of its image
+            behind the camera; they are NaN if it is not. ``inverse_points`` has no such limit.
             A singular H has an inverse that is not finite.
 
     Args:

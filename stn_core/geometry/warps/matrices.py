@@ -42,7 +42,7 @@ def determinant_3x3(matrix: Tensor) -> Tensor:
 
 
 def inverse_3x3(matrix: Tensor) -> Tensor:
-    """The inverses of matrices (..., 3, 3); not finite where a matrix is singular."""
+    """The inverses of matrices (..., 3, 3); not finite if a matrix is singular."""
     return _cofactors(matrix).mT / determinant_3x3(matrix)[..., None, None]
 
 

@@ -1,8 +1,8 @@
-"""Which points a map of the plane takes to given ones, where the map may fold.
+"""Finding the points that a map of the plane takes to given ones, though the map may fold.
 
 Where a map folds, det J, the determinant of its Jacobian, is at most 0. A map that is nearly affine
 far away reaches no point twice without reaching it from a fold, too. So a target has an inverse
-where a solution with det J > 0 is found and none with det J <= 0, and both kinds are looked for.
+if a solution with det J > 0 is found and none with det J <= 0, and both kinds are looked for.
 
 All numbers of steps are fixed, whatever the values, and every target is treated alone.
 """
@@ -58,8 +58,8 @@ def find_preimages(
 ) -> tuple[Tensor, Tensor]:
     """Solve map(x) = target for every target, in a square centred on 0 or else beyond it.
 
-    Beyond the square nobody looks for folds: what is found there counts where the square holds no
-    solution.
+    Folds are only looked for in the square. A solution beyond it counts only if the square holds
+    none.
 
     Args:
         evaluate: the map.
@@ -85,10 +85,10 @@ def find_preimages(
         each = (-1, len(starts))
         reached = found.points.unflatten(-2, each)
         solved = (residual <= tolerance[..., None]).unflatten(-1, each)
-        inverse, mask = _the_only_one(
+        inverse, mask = _unique_solution(
             reached,
             found.determinants().unflatten(-1, each),
-            _that_count(solved, reached.abs().amax(-1), side[-1]),
+            _solutions_that_count(solved, reached.abs().amax(-1), side[-1]),
             _APART * (side[1] - side[0]),
         )
         points.append(inverse)
@@ -109,16 +109,16 @@ def newton_step(residual: Tensor, jacobian: Tensor, determinant: Tensor) -> Tens
     return torch.stack((d * x - b * y, a * y - c * x), dim=-1) / determinant[..., None]
 
 
-def _that_count(solved: Tensor, distance: Tensor, half_side: Tensor) -> Tensor:
-    """Of what K searches solved, (..., N, K), what lies in the square or, without it, beyond."""
+def _solutions_that_count(solved: Tensor, distance: Tensor, half_side: Tensor) -> Tensor:
+    """Which of K searches count, (..., N, K): those solved in the square, or else beyond it."""
     inside = solved & (distance <= half_side)
     return torch.where(inside.any(-1, keepdim=True), inside, solved & (distance <= FARTHEST))
 
 
-def _the_only_one(
+def _unique_solution(
     points: Tensor, determinants: Tensor, solved: Tensor, apart: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Of what K searches found, (..., N, K), the solution, and whether it is the only one."""
+    """The solution among the results of K searches, (..., N, K), and whether it is unique."""
     forward = solved & (determinants > 0)
     first = forward.to(torch.uint8).argmax(-1, keepdim=True)
     inverse = torch.take_along_dim(points, first[..., None], dim=-2)
@@ -128,7 +128,7 @@ def _the_only_one(
 
 
 def _lattice_and_valleys(evaluate: MapAndJacobian, side: Tensor) -> tuple[_Places, _Places]:
-    """The places of a square lattice, and where they come to when they walk down in det J.
+    """The places of a square lattice, and those reached from them by walking down in det J.
 
     A fold that is smaller than the lattice's step lies at the bottom of a valley.
     """

@@ -16,12 +16,12 @@ from stn_core.geometry.warps.base import Warp
 from stn_core.geometry.warps.matrices import determinant_2x2
 from stn_core.geometry.warps.preimages import FARTHEST, find_preimages, newton_step
 
-# The lattice on which the inverse looks for its start, and for folds, has so many intervals between
-# two control points, and goes on for at least so many half-widths beyond the image.
+# The inverse looks for its start, and for folds, on a lattice with this many intervals between two
+# control points, which extends at least this many half-widths beyond the image.
 _LATTICE_INTERVALS = 6
 _LATTICE_MARGIN = 0.5
-# So many roundings of the map's size, in float64, are no residual: its terms cancel to a hundredth
-# of their size, and there are many.
+# A residual of up to this many roundings of the map's size, in float64, counts as none: the map's
+# terms cancel to a hundredth of their size, and there are many.
 _RESIDUAL_ROUNDINGS = 2**12
 
 

@@ -144,7 +144,7 @@ class Watchers:
         for callback in sorted(callbacks, key=lambda one: one.last):
             kind = type(callback).__qualname__
             kinds[kind] += 1
-            with self._spared(f"{kind} {kinds[kind]}") as name:
+            with self._guarded(f"{kind} {kinds[kind]}") as name:
                 self._watchers[name] = callback.watch(run)
 
     def start(self, state: TrainingState) -> None:
@@ -167,12 +167,12 @@ class Watchers:
 
     def _tell(self, event: Callable[..., None], *arguments: EpochResult) -> None:
         for name, watcher in list(self._watchers.items()):
-            with self._spared(name):
+            with self._guarded(name):
                 getattr(watcher, event.__name__)(*arguments)
 
     def _replay(self, states: Mapping[str, Any]) -> None:
         for name, watcher in list(self._watchers.items()):
-            with self._spared(name):
+            with self._guarded(name):
                 if name in states:
                     watcher.load_state_dict(states[name])
                 for result in self._run.history.epochs:
@@ -182,7 +182,7 @@ class Watchers:
         return {name: watcher.state_dict() for name, watcher in self._watchers.items()}
 
     @contextlib.contextmanager
-    def _spared(self, name: str) -> Iterator[str]:
+    def _guarded(self, name: str) -> Iterator[str]:
         """Call the watcher of that name; if it fails, it is not called again."""
         try:
             with undisturbed(self._run.device):

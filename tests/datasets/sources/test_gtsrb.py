@@ -89,7 +89,7 @@ def test_torchvision_reads_the_same_of_the_same_tree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("Name;Class\na.png;1", "is no table of GTSRB's test images"),
+        ("Name;Class\na.png;1", "is not a table of GTSRB's test images"),
         ("Filename;ClassId\nnone.png;1", "1 of its images are not in "),
     ],
 )

@@ -38,7 +38,7 @@ def test_folders_of_classes_are_divided_by_the_fixed_permutation(tmp_path: Path)
     assert dataset.class_names == ("kite", "owl")
     assert (len(dataset.test), len(dataset.val)) == (7, 6)
     assert_named(dataset, made)
-    assert "7 of train carved out for test; 6 of train carved out for val" in dataset.notes
+    assert "7 of train set aside for test; 6 of train set aside for val" in dataset.notes
     again = load_dataset("mine", tmp_path)  # from the kept copy
     assert again.hash == dataset.hash
     assert torch.equal(again.test.images, dataset.test.images)

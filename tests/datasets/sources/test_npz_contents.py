@@ -33,7 +33,7 @@ def test_validation_images_of_its_own_validate_and_all_of_train_trains(
     assert np.array_equal(dataset.train.images[:, 0], made["x_train"])
     assert dataset.train.labels.tolist() == made["y_train"].tolist()
     assert np.array_equal(dataset.val.images[:, 0], made["x_train"][:9] // 2)
-    assert "the files' own validation split validates" in dataset.notes
+    assert "validation split as in the files" in dataset.notes
 
 
 def test_medmnists_names_are_read(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_note_says_what_was_not_read_and_how_it_was_split(
         dataset = loaded_from(tmp_path, {**arrays(), "weights": np.ones(3)})
     assert dataset.notes == (
         "36 / 4 / 12 images (train / val / test) of 3 classes, 12 a class in train; "
-        "4 of train carved out for val; not read: weights"
+        "4 of train set aside for val; not read: weights"
     )
     assert caplog.messages == [f"{tmp_path / 'mine.npz'}: {dataset.notes}"]
 
