@@ -50,23 +50,26 @@ def required_by(name: str) -> list[str]:
     return requires(name) or []
 
 
-def brought_by(names: set[str]) -> set[str]:
+@functools.cache
+def brought_by(names: frozenset[str]) -> set[str]:
     """Distributions, and all that they need without an extra."""
     known: set[str] = set()
-    queue = list(names)
+    installed, queue = set().union(*distributions().values()), list(names)
     while queue:
         name = queue.pop()
-        if name not in known and name in INSTALLED:
+        if name not in known and name in installed:
             known.add(name)
             queue += [name_of(each) for each in required_by(name) if "extra ==" not in each]
     return known
 
 
-DISTRIBUTIONS = {
-    module: {canonical(name) for name in names}
-    for module, names in packages_distributions().items()
-}
-INSTALLED = set().union(*DISTRIBUTIONS.values())
+@functools.cache
+def distributions() -> dict[str, set[str]]:
+    """What is installed, by the modules that can be imported of it."""
+    return {
+        module: {canonical(name) for name in names}
+        for module, names in packages_distributions().items()
+    }
 
 
 def imported_modules(node: ast.AST) -> list[str]:
@@ -105,8 +108,8 @@ def test_an_import_from_outside_the_core_names_the_extra_that_installs_it(path: 
         if top in ("pytest", "_pytest", "xdist"):  # only a session of pytest's imports these
             continue
         assert extra, f"{module} is imported outside of `with needs_extra(...)`"
-        provided = brought_by(installs(extra) | CORE)
-        assert DISTRIBUTIONS[top] & provided, f"{module} is not in the extra {extra}"
+        provided = brought_by(frozenset(installs(extra) | CORE))
+        assert distributions()[top] & provided, f"{module} is not in the extra {extra}"
 
 
 def test_the_version_is_that_of_pyproject_and_the_changelog_knows_it() -> None:
@@ -166,8 +169,8 @@ print(json.dumps(said))
 
 
 def test_the_core_is_enough_to_warp_a_picture_and_to_build_a_model() -> None:
-    names = brought_by(CORE)
-    allowed = {"stn_core", *(top for top, found in DISTRIBUTIONS.items() if found & names)}
+    names = brought_by(frozenset(CORE))
+    allowed = {"stn_core", *(top for top, found in distributions().items() if found & names)}
     done = subprocess.run(
         [sys.executable, "-c", USE, json.dumps(sorted(allowed))], capture_output=True, text=True
     )

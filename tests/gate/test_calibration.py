@@ -199,7 +199,7 @@ def test_a_session_without_a_change_fails_once_in_a_hundred(source, cells):
     assert 1.6 < seeds.mean() < 2.1
 
 
-@pytest.mark.parametrize("share", [0.5, 1.0])
+@pytest.mark.parametrize("share", mostly_nightly([0.5, 1.0], on_every_run=[1.0]))
 def test_candidates_of_the_baselines_own_seeds_make_fewer_false_alarms(pool, share):
     """10,000 sessions each; simulated with 20,000, 0.55 % fail without pairs, 0.05 % with 0.5."""
     alone, _ = judge(Resampled(*pool), np.random.default_rng(0), 10_000)
@@ -234,6 +234,9 @@ def test_a_drop_of_accuracy_and_loss_is_found_sooner(source):
     assert seeds.mean() < more_seeds.mean()
 
 
+@pytest.mark.parametrize(
+    "source", mostly_nightly([Normal, Resampled], on_every_run=[Normal]), indirect=True
+)
 def test_an_unlucky_baseline_still_has_few_false_alarms(source):
     """A baseline is drawn once and used for years: the rate of each of 400, in 10,000 sessions.
 

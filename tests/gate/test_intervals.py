@@ -21,7 +21,6 @@ from stn_core.gate.intervals import (
     satterthwaite,
 )
 from stn_core.gate.statistics import sampling_deviation
-from tests.nightly import mostly_nightly
 
 POOL = Path(__file__).with_name("pool.json.gz")
 CELLS = 18
@@ -145,9 +144,8 @@ def test_no_difference_is_found_between_real_runs_of_one_kind(sizes):
     assert missed(first, second, np.array(least)) <= 190 / 3000
 
 
-@pytest.mark.parametrize(
-    "runs", mostly_nightly([MODERATED_FROM, 10], on_every_run=[MODERATED_FROM])
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("runs", [MODERATED_FROM, 10])
 def test_moderated_intervals_of_unchanged_models_hold_together(runs):
     """Real accuracies less their mean, so that every true difference is 0; 9 pairs at a time.
 

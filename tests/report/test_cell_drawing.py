@@ -134,6 +134,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.nightly
 @needs_posix_signals
 def test_a_process_that_draws_ends_with_the_one_that_asked(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)

@@ -68,8 +68,18 @@ def embedded_image(svg):
     return np.asarray(image.convert("RGBA"))
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 5, 7), (3, 3, 4, 6)])
+def test_a_picture_keeps_its_pixels_on_its_way_into_the_page(shape):
+    shows_every_pixel(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+
+
+@pytest.mark.nightly
 @given(images=pixels)
 def test_a_picture_loses_no_pixel_on_its_way_into_the_page(images):
+    shows_every_pixel(images)
+
+
+def shows_every_pixel(images):
     with drawing_style():
         svg = to_svg(gallery(images, [""] * len(images)), "name")
     sheet = embedded_image(for_page(svg, "title"))

@@ -26,6 +26,7 @@ def fresh(tmp_path):
     return write_session(tmp_path / "s", [a_run(0), a_run(1)])
 
 
+@without_pictures
 def test_a_missing_array_file_is_reported_and_the_rest_is_there(fresh):
     for file in (fresh / ARTIFACTS_FOLDER).iterdir():
         file.unlink()
@@ -37,6 +38,7 @@ def test_a_missing_array_file_is_reported_and_the_rest_is_there(fresh):
     assert "Learning curves" in reader.text
 
 
+@without_pictures
 def test_the_next_seed_shows_its_pictures_where_the_first_has_none(fresh):
     artifacts_path(fresh / ARTIFACTS_FOLDER, a_run(0).run_name).write_bytes(b"torn")
     reader, _, missing = report(fresh, out=fresh)
@@ -108,6 +110,7 @@ def test_a_figure_that_cannot_be_drawn_is_reported_and_the_others_are_there(fres
     assert "Confusion matrix" in reader.text
 
 
+@without_pictures
 def test_pictures_of_another_run_are_not_shown(fresh):
     for run in (a_run(0), a_run(1)):
         path = artifacts_path(fresh / ARTIFACTS_FOLDER, run.run_name)
@@ -194,7 +197,7 @@ def test_too_many_pairs_are_left_to_a_command_that_the_page_names(tmp_path, monk
 def test_searches_and_results_are_never_mixed(tmp_path):
     nothing = {"test_accuracy": None, "test_cross_entropy": None, "test_images": 0, "confusion": []}
     runs = [a_run(), a_run(1), a_run(0, "cnn", is_search=True, **nothing)]
-    reader, _, _ = report(write_session(tmp_path / "s", runs), out=tmp_path)
+    reader, _, _ = report(write_session(tmp_path / "s", runs, pictures=False), out=tmp_path)
     assert "Accuracy on test images" in reader.text
     assert "Accuracy on validation images" in reader.text
     for name, there, elsewhere in (("accuracy", "stn", "cnn"), ("search-accuracy", "cnn", "stn")):

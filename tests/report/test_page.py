@@ -103,6 +103,7 @@ def test_every_figure_is_a_file_too(page, folder):
         assert ElementTree.parse(file).getroot().tag.endswith("svg")
 
 
+@pytest.mark.nightly
 def test_the_same_session_gives_the_same_page(page, folder, tmp_path):
     again = report(folder, out=tmp_path)
     assert again[1] == page[1]

@@ -36,6 +36,7 @@ def make(name, **options):
 
 
 every_warp = pytest.mark.parametrize("name", NAMES)
+every_family = pytest.mark.parametrize("name", mostly_nightly(NAMES, on_every_run=list_warps()))
 every_closed_under_composition = pytest.mark.parametrize(
     "name", [n for n in NAMES if make(n).closed_under_composition]
 )
@@ -62,7 +63,7 @@ def test_identity_is_the_base_grid_bit_for_bit(name, size_hw, dtype):
     assert torch.equal(warp.grid(theta[None], size_hw)[0], base_grid(size_hw, dtype=dtype))
 
 
-@every_warp
+@every_family
 @few
 @given(data=st.data(), size_hw=sizes_hw())
 def test_grid_is_points_at_the_pixel_centres(name, data, size_hw):
@@ -76,7 +77,7 @@ def test_grid_is_points_at_the_pixel_centres(name, data, size_hw):
         torch.testing.assert_close(grid[:, row, column], expected, atol=1e-13, rtol=1e-13)
 
 
-@every_warp
+@every_family
 @few
 @given(data=st.data(), xy=points_xy())
 def test_inverse_points_undo_points(name, data, xy):
@@ -87,7 +88,7 @@ def test_inverse_points_undo_points(name, data, xy):
     torch.testing.assert_close(back, xy, atol=tolerance, rtol=0)
 
 
-@every_warp
+@every_family
 @few
 @given(data=st.data(), xy=points_xy())
 def test_inverse_parameters_undo_the_map(name, data, xy):
@@ -139,7 +140,7 @@ def test_group_laws_on_the_parameters(name, data):
     )
 
 
-@every_warp
+@every_family
 @few
 @given(data=st.data(), xy=points_xy(batch=1, count=3))
 def test_jacobian_determinant_is_that_of_the_derivative(name, data, xy):
@@ -154,7 +155,12 @@ def test_jacobian_determinant_is_that_of_the_derivative(name, data, xy):
     torch.testing.assert_close(computed, expected, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if make(n).preserves_orientation])
+PRESERVING = [n for n in NAMES if make(n).preserves_orientation]
+
+
+@pytest.mark.parametrize(
+    "name", mostly_nightly(PRESERVING, on_every_run=set(PRESERVING) - WITH_OPTIONS.keys())
+)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_families_that_say_so_preserve_orientation(name, data):
@@ -188,18 +194,19 @@ def test_the_orientation_test_notices_a_fold():
     assert (enclosed(warp, theta, base_grid((7, 9), dtype=torch.float64), 1e-3) < 0).any()
 
 
-@pytest.mark.parametrize("name", mostly_nightly(NAMES, on_every_run=list_warps()))
+@every_family
 def test_gradcheck_of_theta_and_points(name):
     warp = make(name)
     tolerance = GRADIENT_TOLERANCE.get(family_of(name), 1e-6)
-    for theta in (draw_theta(warp, 2), draw_theta(warp, 2, reach=0.0)):
-        arguments = theta.requires_grad_(), draw_points(2, 3).requires_grad_()
+    for batch, reach in ((2, 0.1), (1, 0.0)):
+        theta, xy = draw_theta(warp, batch, reach), draw_points(batch, 3)
+        arguments = theta.requires_grad_(), xy.requires_grad_()
         assert torch.autograd.gradcheck(warp.points, arguments, atol=tolerance)
 
 
-@every_warp
+@every_family
 def test_gradcheck_of_the_inverse(name):
-    warp = make(name)
+    warp = make(name, n=3) if name == "tps" else make(name)
     tolerance = GRADIENT_TOLERANCE.get(family_of(name), 1e-6)
     arguments = draw_theta(warp, 1).requires_grad_(), draw_points(1, 2).requires_grad_()
     assert torch.autograd.gradcheck(warp.inverse_points, arguments, atol=tolerance)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stn_core.errors import UsageError
 from stn_core.geometry.grids import base_grid
 from stn_core.geometry.warps import create_warp, preimages
+from tests.nightly import mostly_nightly
 from tests.oracles import thin_plate_spline
 from tests.strategies import points_xy, thetas
 
@@ -138,7 +139,10 @@ def folds(warp, theta):
 
 # Seeds and sizes at which a rule of thumb for folds, det J that varies by 10 between neighbours of
 # the lattice, masked up to 20 % of the points of a map that does not fold.
-@pytest.mark.parametrize(("n", "deviation"), [(3, 0.3), (4, 0.2), (6, 0.1)])
+@pytest.mark.parametrize(
+    ("n", "deviation"),
+    mostly_nightly([(3, 0.3), (4, 0.2), (6, 0.1)], on_every_run=[(3, 0.3), (4, 0.2)]),
+)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_a_map_that_does_not_fold_is_inverted_everywhere(n, deviation, dtype):
     warp, theta, xy = random_maps(n, deviation, maps=12, seed=1, dtype=dtype)
@@ -152,7 +156,9 @@ def test_a_map_that_does_not_fold_is_inverted_everywhere(n, deviation, dtype):
     torch.testing.assert_close(back, xy, atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize(("n", "deviation"), [(4, 0.3), (6, 0.2)])
+@pytest.mark.parametrize(
+    ("n", "deviation"), mostly_nightly([(4, 0.3), (6, 0.2)], on_every_run=[(4, 0.3)])
+)
 def test_the_mask_marks_where_a_map_folds(n, deviation):
     warp, theta, xy = random_maps(n, deviation, maps=6, seed=2, points=200)
     assert folds(warp, theta).all()
@@ -186,6 +192,7 @@ def test_a_fold_smaller_than_a_step_of_the_lattice_is_seen(n, deviation, chosen)
     assert not mask.any()
 
 
+@pytest.mark.nightly
 def test_second_derivatives_of_the_inverse_are_right():
     warp, theta, xy = random_maps(3, 0.1, maps=1, seed=3, points=2)
     arguments = theta.requires_grad_(), xy.requires_grad_()
