@@ -177,7 +177,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     text, checksum = metadata["document"], metadata["checksum"]
     if checksum != _checksum(text, tensors, quick=checksum.startswith(_CRC)):
         raise ValueError("its contents are not what its checksum says")
-    return tensors, json.loads(text)
+    try:
+        return tensors, json.loads(text)
+    except RecursionError:
+        raise ValueError("its document is nested too deeply") from None
 
 
 def _opened(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -24,14 +25,19 @@ with needs_extra("data"):  # which has all that follows
 from stn_core.atomic_files import read_tensors, write_tensors
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.registry import create_model, is_registered, model_info, untrained_name
+from stn_core.models.weights_loading import load_weights
 from stn_core.models.without_gradients import without_gradients
-from stn_core.schema import Count, CountFrom1, Number, Share, checked
+from stn_core.schema import Count, CountFrom1, Number, Share, checked, shown
 
 FORMAT_VERSION = 1
 """Of the file's document; a file of another is refused."""
 
 MOST_BUFFER_BYTES = 2**30
 """A model whose buffers take more is not loaded; those of the largest take a thousandth of it."""
+
+MOST_IMAGE_VALUES = 2**31
+"""Pixels times channels, 32 times the pixels of the largest image file that is read: sizes of
+layers that follow from more may be beyond what torch can count."""
 
 _HOW_TO_SAVE = "pytest benchmarks --save-models writes such files"
 
@@ -179,14 +185,15 @@ def read_saved_model(path: str | os.PathLike[str]) -> SavedModel:
     weights, document = _read(path)
     if not isinstance(document, dict) or "configuration" not in document:
         raise UsageError(f"{path} is not a saved model; {_HOW_TO_SAVE}")
-    if document.get("version") != FORMAT_VERSION:
+    version = document.get("version")
+    if type(version) is not int or version != FORMAT_VERSION:
         raise UsageError(
-            f"{path}: a saved model of version {document.get('version')} cannot be read;"
+            f"{path}: a saved model of version {shown(version)} cannot be read;"
             f" this is version {FORMAT_VERSION}"
         )
     try:
         configuration = ModelConfiguration.from_dict(document["configuration"])
-        _check_lengths(configuration)
+        _check_values(configuration)
         extra = checked(dict[str, Any], document.get("extra_state", {}), "its extra state: ")
         return SavedModel(_rebuilt(configuration, weights, extra), configuration)
     except UsageError as error:
@@ -211,8 +218,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
         ) from error
 
 
-def _check_lengths(configuration: ModelConfiguration) -> None:
+def _check_values(configuration: ModelConfiguration) -> None:
+    """Check what the fields' types leave open."""
     channels = configuration.in_shape[0]
+    if math.prod(configuration.in_shape) > MOST_IMAGE_VALUES:
+        raise UsageError(f"in_shape is too large for an image: {shown(configuration.in_shape)}")
+    if not all(0 < std <= 1 for std in configuration.std):
+        raise UsageError(f"std must be in (0, 1], not {shown(configuration.std)}")
     for name in ("mean", "std", "background"):
         count = len(getattr(configuration, name))
         if count != channels:
@@ -229,11 +241,11 @@ def _rebuilt(
         where = f" (its session had --import {imports})" if imports else ""
         raise UsageError(f"no model {name!r} is registered; import the module that does{where}")
     with torch.random.fork_rng(devices=[]):  # its weights are replaced: no other random draw moves
-        if misfits := _misfits(_sizes(configuration), weights):
+        if misfits := _misfits(_kinds(configuration), weights):
             raise _do_not_fit(configuration, misfits)
         model = _fresh(configuration).cpu()
     try:
-        model.load_state_dict({**weights, **extra})
+        load_weights(model, {**weights, **extra})
     except RuntimeError as error:
         _, _, misfits = str(error).partition("\n")  # the first line only says that there are some
         raise _do_not_fit(configuration, " ".join(misfits.split())) from error
@@ -249,8 +261,8 @@ def _fresh(configuration: ModelConfiguration) -> nn.Module:
     )
 
 
-def _sizes(configuration: ModelConfiguration) -> dict[str, tuple[int, ...]] | None:
-    """The shapes of the model's state by name, found without the memory that the model takes.
+def _kinds(configuration: ModelConfiguration) -> dict[str, str] | None:
+    """The shapes and kinds of the model's state, by name, found without the memory it takes.
 
     None for a model that cannot be built so, or that learns its sizes from its first images.
     """
@@ -271,20 +283,27 @@ def _sizes(configuration: ModelConfiguration) -> dict[str, tuple[int, ...]] | No
             f" {unsaved / 2**30:.0f} GiB beside its weights: is the file damaged?"
         )
     state = model.state_dict()
-    return {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: _kind(value) for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def _misfits(sizes: Mapping[str, tuple[int, ...]] | None, weights: Mapping[str, Tensor]) -> str:
+def _kind(tensor: Tensor) -> str:
+    """Its shape and its kind of numbers; how exact they are may differ."""
+    is_real = tensor.is_floating_point()
+    numbers = "complex" if tensor.is_complex() else "real" if is_real else "whole"
+    return f"{tuple(tensor.shape)} of {numbers} numbers"
+
+
+def _misfits(kinds: Mapping[str, str] | None, weights: Mapping[str, Tensor]) -> str:
     """How the weights in a file differ from those of the model; "" if they do not."""
-    if sizes is None:
+    if kinds is None:
         return ""
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    parts = [f"{name} is missing" for name in sizes.keys() - found.keys()]
-    parts += [f"{name} is not the model's" for name in found.keys() - sizes.keys()]
+    found = {name: _kind(tensor) for name, tensor in weights.items()}
+    parts = [f"{name} is missing" for name in kinds.keys() - found.keys()]
+    parts += [f"{name} is not the model's" for name in found.keys() - kinds.keys()]
     parts += [
-        f"{name} is {found[name]}, the model's is {sizes[name]}"
-        for name in sizes.keys() & found.keys()
-        if found[name] != sizes[name]
+        f"{name} is {found[name]}, the model's is {kinds[name]}"
+        for name in kinds.keys() & found.keys()
+        if found[name] != kinds[name]
     ]
     return "; ".join(sorted(parts))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from stn_core.training.weights import load_weights
+from stn_core.models.weights_loading import load_weights
 
 
 class EarlyStopping:

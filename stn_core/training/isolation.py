@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
+from stn_core.training.process_settings import process_settings_kept
 from stn_core.training.random_state import generators_kept, seed_generators
 from stn_core.training.torch_settings import TorchSettings
 
@@ -17,7 +18,7 @@ def isolated(
 ) -> Iterator[list[str]]:
     """Run a block with seeded generators, torch's settings and a thread count.
 
-    All three are restored after it.
+    All three are restored after it, and so are the process's other settings.
 
     Args:
         seed: for every global generator.
@@ -28,9 +29,8 @@ def isolated(
     Yields:
         A list that, after the block, names the settings that the block changed and did not restore.
     """
-    changes: list[str] = []
     outer, outer_threads = TorchSettings.now(), torch.get_num_threads()
-    with generators_kept(device):
+    with process_settings_kept() as changes, generators_kept(device):
         try:
             (settings or outer).restore()
             inner = TorchSettings.now()
@@ -47,9 +47,9 @@ def isolated(
 
 @contextlib.contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
-    """Run a block whose changes of generators and of torch's settings are undone."""
+    """Run a block whose changes of generators and of settings are undone."""
     settings = TorchSettings.now()
-    with generators_kept(device):
+    with process_settings_kept(), generators_kept(device):
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""A check that a model returns logits: one row per image, one column per class."""
+"""A check that a model returns logits: one row of numbers per image, one column per class."""
 
 from __future__ import annotations
 
@@ -26,10 +26,25 @@ def check_logits(answer: object, images: int, classes: int | None = None) -> Non
         answer.ndim != 2 or len(answer) != images or (classes or answer.shape[1]) != answer.shape[1]
     ):
         found = str(tuple(answer.shape))
+    elif not answer.is_floating_point():
+        found = f"{tuple(answer.shape)} of {str(answer.dtype).removeprefix('torch.')}"
     else:
         return
     expected = f"({images}, {classes or 'classes'})"
     raise UsageError(f"the model must give logits of shape {expected}, not {found}")
+
+
+def check_gradient(logits: Tensor) -> None:
+    """Check that a loss of the logits has a gradient.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not logits.requires_grad:
+        raise UsageError(
+            "the model's logits have no gradient in training: its forward pass detaches them, or"
+            " takes no parameter that can be trained"
+        )
 
 
 def _in_words(answer: object) -> str:

@@ -19,7 +19,7 @@ from stn_core.training.batches import augment, training_batches
 from stn_core.training.callbacks.base import Watchers
 from stn_core.training.evaluation import evaluate
 from stn_core.training.history import EpochResult, History
-from stn_core.training.logits import check_logits
+from stn_core.training.logits import check_gradient, check_logits
 from stn_core.training.training_state import TrainingState, create_state
 
 
@@ -58,6 +58,7 @@ def train(
         images = augment(dataset.epoch_images(sources, seed, epoch), recipe, seed, epoch)
         batches = training_batches(images, labels, batch_size, seed, epoch)
         losses = train_epoch(state, batches, normalise, recipe)
+        state.check_parameters()
         train_seconds = _clock(device) - started
         history.step_losses.append(losses.cpu())
         if not losses.isfinite().all():
@@ -111,6 +112,7 @@ def training_step(
     with autocast(inputs.device, recipe):
         logits = model(inputs)
     check_logits(logits, len(labels))
+    check_gradient(logits)
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -6,15 +6,22 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
+from stn_core.errors import UsageError
 from stn_core.session.recipe import Recipe
 
 
 def create_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser, with a parameter group for each scaled learning rate."""
+    """The recipe's optimiser, with a parameter group for each scaled learning rate.
+
+    Raises:
+        UsageError: there is nothing to train.
+    """
     by_scale: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             by_scale.setdefault(recipe.learning_rate_scale(name), []).append(parameter)
+    if not by_scale:
+        raise UsageError("the model has no parameter that can be trained")
     groups = [
         {"params": parameters, "lr": recipe.learning_rate * scale}
         for scale, parameters in by_scale.items()

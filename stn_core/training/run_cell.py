@@ -73,8 +73,8 @@ class RunResult:
 
     Args:
         record: of the run.
-        notes: sentences on what went wrong besides: callbacks that failed, settings of torch that
-            the run changed.
+        notes: sentences on what went wrong besides: callbacks that failed, settings of the process
+            that the run changed.
     """
 
     record: RunRecord
@@ -203,7 +203,8 @@ def show_two_images(model: nn.Module, dataset: Dataset, normalise: Normaliser) -
         UsageError: its output is not (2, classes).
     """
     images = dataset.val.images[:2].to(normalise.shift.device)
-    check_logits(model.eval()(normalise(images)), len(images), dataset.num_classes)
+    model.eval()
+    check_logits(model(normalise(images)), len(images), dataset.num_classes)
 
 
 def _release_memory(device: torch.device) -> None:
@@ -216,7 +217,7 @@ def _release_memory(device: torch.device) -> None:
 def _notes_on_settings(changes: Sequence[str]) -> list[str]:
     if not changes:
         return []
-    note = f"it changed settings of torch, which have been restored: {', '.join(changes)}"
+    note = f"it changed settings of its process, which have been restored: {', '.join(changes)}"
     _warn_once(note)
     return [note]
 

@@ -88,6 +88,11 @@ _SETTINGS = {
     "fill_uninitialized_memory": _flag("utils.deterministic.fill_uninitialized_memory", True),
     "flush_denormal": _Setting(False, _flushes_denormals, torch.set_flush_denormal),
     "autocast_cpu": _autocast("cpu"),
+    "autocast_cpu_dtype": _Setting(
+        torch.bfloat16,
+        lambda: torch.get_autocast_dtype("cpu"),
+        lambda dtype: torch.set_autocast_dtype("cpu", dtype),
+    ),
     "autocast_cuda": _autocast("cuda"),
     # These two set the precisions below as well, so they come before them.
     "float32_matmul_precision": _older(
@@ -112,6 +117,10 @@ _SETTINGS = {
             "cudnn.rnn": "tf32",
         }.items()
     },
+    "detect_anomaly": _Setting(False, torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "mha.fastpath": _Setting(
+        True, torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled
+    ),
     "mkldnn.enabled": _flag("backends.mkldnn.enabled", True),
     "mkldnn.deterministic": _flag("backends.mkldnn.deterministic", False),
     "cudnn.enabled": _flag("backends.cudnn.enabled", True),

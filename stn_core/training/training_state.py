@@ -11,12 +11,13 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from stn_core.errors import UsageError
+from stn_core.models.weights_loading import load_weights
 from stn_core.session.recipe import Recipe
 from stn_core.training.early_stopping import EarlyStopping
 from stn_core.training.history import EpochResult, History
 from stn_core.training.optimization import create_optimizer, create_scheduler
 from stn_core.training.random_state import generator_states, restore_generators
-from stn_core.training.weights import load_weights
 
 
 @dataclass
@@ -45,6 +46,24 @@ class TrainingState:
         self.history.kept_epoch = result.epoch
         if self.stopping:
             self.stopping.update(result.epoch, result.validation_loss, self.model)
+
+    def check_parameters(self) -> None:
+        """Check that the optimiser has the parameters that the model has now.
+
+        Raises:
+            UsageError: the model has others, which are not trained.
+        """
+        known = {id(one) for group in self.optimizer.param_groups for one in group["params"]}
+        others = [
+            name
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad and id(parameter) not in known
+        ]
+        if others:
+            raise UsageError(
+                "the model replaced or unfroze parameters in training, which the optimiser does not"
+                f" know: {', '.join(others[:3])}"
+            )
 
     def finished(self, recipe: Recipe) -> bool:
         """Whether there is no epoch left to train."""

@@ -56,7 +56,7 @@ def configurations(draw: st.DrawFn) -> ModelConfiguration:
         class_names=draw(st.lists(st.text().map(printable), min_size=1, max_size=4).map(tuple)),
         background=draw(numbers(shape[0])),
         mean=draw(numbers(shape[0])),
-        std=draw(numbers(shape[0])),
+        std=draw(st.tuples(*[st.floats(0, 1, exclude_min=True)] * shape[0])),
         seed=draw(st.integers(0, 2**53)),
         kept_epoch=draw(st.integers(1, 2**53)),
         test_accuracy=draw(st.none() | st.floats(0, 1)),

@@ -33,6 +33,9 @@ CHANGES: dict[str, Callable[[], object]] = {
         torch.utils.deterministic, "fill_uninitialized_memory", False
     ),
     "flush_denormal": lambda: torch.set_flush_denormal(True),
+    "detect_anomaly": lambda: torch.autograd.set_detect_anomaly(True),
+    "mha.fastpath": lambda: torch.backends.mha.set_fastpath_enabled(False),
+    "autocast_cpu_dtype": lambda: torch.set_autocast_dtype("cpu", torch.float16),
     "autocast_cpu": lambda: torch.set_autocast_enabled("cpu", True),
     "float32_matmul_precision": lambda: torch.set_float32_matmul_precision("medium"),
     "mkldnn.conv.fp32_precision": lambda: setattr(

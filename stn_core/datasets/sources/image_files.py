@@ -123,7 +123,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we say it ourselves
             file = Image.open(path)
         with file:
-            _check_size(path, file)
+            _check_header(path, file)
             yield file
     except UsageError:
         raise
@@ -141,8 +141,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise UsageError(f"{path} cannot be read: {reason}") from error
 
 
-def _check_size(path: Path, image: Image.Image) -> None:
-    """Refuse an image that is too large by its header, before its pixels take up memory."""
+def _check_header(path: Path, image: Image.Image) -> None:
+    """Refuse an image that is too large, before its pixels take up memory, or that is a program."""
+    if image.format == "EPS":
+        raise UsageError(f"{path} is PostScript, which is not run; save it as PNG")
     if image.width * image.height > MOST_PIXELS:
         raise UsageError(
             f"{path} is {image.width} pixels wide and {image.height} high: too large, the most is"

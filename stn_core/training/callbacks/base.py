@@ -205,5 +205,9 @@ def tell_kept(callbacks: Iterable[Callback], record: RunRecord) -> None:
 
 def reason_of(error: BaseException) -> str:
     """One line that says what happened; a user's mistake is shown without its exception's name."""
-    sentence = one_line(" ".join(str(error).split()), 300)
+    try:
+        said = str(error)
+    except Exception:  # its own mistake hides what it would have said
+        said = "(its message cannot be shown)"
+    sentence = one_line(" ".join(said.split()), 300)
     return sentence if isinstance(error, UsageError) else f"{type(error).__name__}: {sentence}"

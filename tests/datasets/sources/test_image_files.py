@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from stn_core.datasets.sources.image_files import read_image
+from stn_core.datasets.sources.image_files import image_layout, read_image
 from stn_core.errors import UsageError
 
 HEIGHT, WIDTH = 5, 7
@@ -227,3 +227,13 @@ def test_a_transparent_colour_is_that_of_the_files_own_depth(path: Path, bits: i
     image = np.moveaxis(read_image(path, COLOURED, (1.0, 2.0, 3.0)).numpy(), 0, -1)
     pixels[1, 2] = 1, 2, 3
     assert np.array_equal(image, pixels)
+
+
+def test_postscript_is_a_program_and_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"  # whatever its name says
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) =\n")
+    for read in (image_layout, lambda path: read_image(path, (1, 9, 9), [0.0])):
+        with pytest.raises(
+            UsageError, match=f"^{path} is PostScript, which is not run; save it as"
+        ):
+            read(path)
