@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from stn_core.errors import UsageError, unknown_name
+from stn_core.errors import UsageError, one_line, unknown_name
 from stn_core.geometry.option_values import size_in_pixels
 from stn_core.geometry.warps.matrices import inverse_3x3, matrix_product
 
@@ -62,7 +63,7 @@ def to_pixel_matrix(
     to_pixels, from_pixels, inverted = _conversions(size_hw, out_hw, convention)
     square, rows = _as_square(matrix)
     result = matrix_product(matrix_product(to_pixels.to(square), square), from_pixels.to(square))
-    return (inverse_3x3(result) if inverted else result)[..., :rows, :]
+    return (_inverse(result) if inverted else result)[..., :rows, :]
 
 
 def from_pixel_matrix(
@@ -98,7 +99,7 @@ def from_pixel_matrix(
     """
     to_pixels, from_pixels, inverted = _conversions(size_hw, out_hw, convention)
     square, rows = _as_square(matrix)
-    square = inverse_3x3(square) if inverted else square
+    square = _inverse(square) if inverted else square
     of_output, of_input = inverse_3x3(from_pixels).to(square), inverse_3x3(to_pixels).to(square)
     return matrix_product(matrix_product(of_input, square), of_output)[..., :rows, :]
 
@@ -125,9 +126,32 @@ def _to_pixels(size_hw: tuple[int, int], first_centre: float) -> Tensor:
 
 def _as_square(matrix: Any) -> tuple[Tensor, int]:
     """The matrix as (..., 3, 3), and how many rows were given."""
-    given = matrix if isinstance(matrix, Tensor) else torch.as_tensor(matrix, dtype=torch.float64)
+    given = matrix if isinstance(matrix, Tensor) else _as_tensor(matrix)
+    given = given if given.is_floating_point() else given.double()
     rows = given.shape[-2] if given.ndim > 1 else 0
     if given.shape[-1:] != (3,) or rows not in (2, 3):
         raise UsageError(f"a matrix is (..., 2, 3) or (..., 3, 3), not {tuple(given.shape)}")
     last = given.new_tensor([[0, 0, 1]]).expand(*given.shape[:-2], 1, 3)
     return (given if rows == 3 else torch.cat((given, last), dim=-2)), rows
+
+
+def _as_tensor(matrix: Any) -> Tensor:
+    """Numbers in an array or a list, as float64."""
+    try:
+        array = np.array(matrix)
+    except ValueError:  # rows of several lengths
+        array = np.array(None)
+    if array.dtype.kind not in "fiu":
+        raise UsageError(
+            f"a matrix is a tensor, an array or a list of rows of numbers, not"
+            f" {one_line(repr(matrix), 100)}"
+        )
+    return torch.from_numpy(array.astype(np.float64))
+
+
+def _inverse(square: Tensor) -> Tensor:
+    if not (torch.linalg.det(square.double()).abs() > 0).all():
+        raise UsageError(
+            "a matrix of opencv's takes the input to the output, and this one cannot be inverted"
+        )
+    return inverse_3x3(square)

@@ -35,7 +35,7 @@ def warp_image(
     padding: Padding = ...,
 ) -> NDArray[np.uint8]: ...
 def warp_image(
-    image: Tensor | NDArray[np.uint8],
+    image: Any,
     warp: Warp | str,
     theta: Tensor | NDArray[Any],
     size_hw: tuple[int, int] | None = None,
@@ -74,11 +74,16 @@ def warp_image(
             ``sample`` refuses, or an array that is not uint8.
     """
     if isinstance(theta, np.ndarray):
-        theta = torch.from_numpy(theta)
+        theta = _theta_of(theta)
     if isinstance(image, np.ndarray):
         pixels = _pixels_of(image)
         warped = warp_image(pixels, warp, theta, size_hw, mode, padding)
         return _array_of(warped, channels=image.shape[2:])
+    if not isinstance(image, Tensor):
+        kind = type(image).__name__
+        raise UsageError(
+            f"an image is a tensor or a numpy array, as np.asarray(image); got a {kind}"
+        )
     if image.ndim != 4:
         raise UsageError(f"warp_image needs images (B, C, H, W); got {tuple(image.shape)}")
     image_hw = (image.shape[-2], image.shape[-1])
@@ -91,17 +96,25 @@ def warp_image(
             f" {tuple(image.shape)}; got {tuple(theta.shape)}"
         )
     theta = theta.expand(batch, warp.num_params)
-    return warp_and_sample(image, warp, theta, size_hw or image_hw, mode, padding)[0]
+    size_hw = image_hw if size_hw is None else size_hw
+    return warp_and_sample(image, warp, theta, size_hw, mode, padding)[0]
+
+
+def _theta_of(theta: NDArray[Any]) -> Tensor:
+    """Parameters as a tensor of their own: an array may be read-only, or run backwards."""
+    if theta.dtype.kind not in "fiu":
+        raise UsageError(f"theta holds numbers; got an array of {theta.dtype}")
+    return torch.from_numpy(np.array(theta, order="C"))
 
 
 def _pixels_of(image: NDArray[np.uint8]) -> Tensor:
     """An array (H, W, C) or (H, W) as images (1, C, H, W)."""
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
         raise UsageError(
             f"an image that is an array is uint8, (H, W, C) or (H, W); got {image.dtype} of shape "
             f"{image.shape}"
         )
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).float()
+    pixels = torch.from_numpy(np.array(image, np.float32, order="C"))  # a copy: it may be read-only
     return pixels.reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
 
 

@@ -120,12 +120,25 @@ def test_opencv_warps_by_its_matrix(name, theta):
     assert np.abs(ours - theirs)[covers].max() < (1 / 6 + 1 / 8) / 64 + 1e-6
 
 
+@pytest.mark.parametrize("convert", [to_pixel_matrix, from_pixel_matrix])
+def test_whole_numbers_and_backward_views_are_matrices_too(convert):
+    given = np.array([[1, 0, 2], [0, 1, 3]])
+    expected = convert(given * 1.0, (4, 7), convention="opencv")
+    assert torch.equal(convert(torch.from_numpy(given), (4, 7), convention="opencv"), expected)
+    backward = np.ascontiguousarray(given[::-1])[::-1]
+    assert torch.equal(convert(backward, (4, 7), convention="opencv"), expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"convention": "opencb"}, "unknown convention 'opencb'; did you mean opencv"),
         ({"matrix": torch.eye(2)}, r"\(\.\.\., 2, 3\) or \(\.\.\., 3, 3\), not \(2, 2\)"),
         ({"matrix": [1.0, 0, 0]}, r"not \(3,\)"),
+        ({"matrix": [[1, 2, 3], [1]]}, r"list of rows of numbers, not \[\[1, 2, 3\], \[1\]\]"),
+        ({"matrix": None}, "list of rows of numbers, not None"),
+        ({"matrix": np.eye(3) * 1j}, "list of rows of numbers, not array"),
+        ({"matrix": np.zeros((3, 3))}, "this one cannot be inverted"),
         ({"size_hw": (0, 3)}, r"size_hw is \(height, width\) in pixels"),
         ({"out_hw": 5}, r"out_hw is \(height, width\) in pixels, not 5"),
     ],

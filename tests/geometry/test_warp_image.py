@@ -74,6 +74,9 @@ def test_the_gradient_reaches_theta_and_image():
         ({"theta": torch.zeros(1, 2, 6)}, r"got \(1, 2, 6\)"),
         ({"image": torch.zeros(3, 6, 9)}, r"\(B, C, H, W\); got \(3, 6, 9\)"),
         ({"size_hw": (0, 4)}, r"at least \(1, 1\); got \(0, 4\)"),
+        ({"image": [[0.5]]}, r"a tensor or a numpy array, as np.asarray\(image\); got a list"),
+        ({"theta": np.array(["1"] * 6)}, "theta holds numbers; got an array of <U1"),
+        ({"size_hw": np.array([4, 7])}, "size_hw must be a height and a width"),
         ({"size_hw": 5}, "size_hw must be a height and a width; got 5"),
         ({"size_hw": (5,)}, r"size_hw must be a height and a width; got \(5,\)"),
         ({"warp": None}, "a warp is one of affine, .* not None"),
@@ -117,6 +120,13 @@ def test_an_array_is_warped_as_its_tensor_and_rounded(shape, size_hw):
     assert np.array_equal(warp_image(image, warp, warp.identity()), image)
 
 
+def test_arrays_may_be_read_only_and_run_backwards():
+    image, theta = photograph(6, 9, 3), np.array([0.0, 0.1, 1.0, 0.2, 1.0, 0.0])
+    expected = warp_image(image, "affine", theta[::-1].copy())
+    image.flags.writeable = theta.flags.writeable = False
+    assert np.array_equal(warp_image(image, "affine", theta[::-1]), expected)
+
+
 def test_arrays_with_negative_strides_work_and_overshoots_are_clipped():
     image = photograph(6, 9, 3)
     flipped = image[::-1, :, ::-1]  # a view with negative strides, as from OpenCV's colours
@@ -129,7 +139,9 @@ def test_arrays_with_negative_strides_work_and_overshoots_are_clipped():
     assert shifted[1, 6] == 255
 
 
-@pytest.mark.parametrize("image", [np.zeros((6, 9, 3)), np.zeros((2, 6, 9, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((6, 9, 3)), np.zeros((2, 6, 9, 3), np.uint8), np.zeros((0, 9, 3), np.uint8)]
+)
 def test_an_array_of_another_kind_is_refused(image):
     with pytest.raises(UsageError, match=r"an array is uint8, \(H, W, C\) or \(H, W\); got "):
         warp_image(image, "affine", create_warp("affine").identity())
