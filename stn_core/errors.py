@@ -70,9 +70,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
         known: every name that would have been accepted.
     """
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    by_letters = {each.casefold(): each for each in reversed(names)}
+    nearest = difflib.get_close_matches(name.casefold(), by_letters, n=3, cutoff=0.5)
     if nearest:
-        return UsageError(f"unknown {kind} {name!r}; did you mean {' or '.join(nearest)}?")
+        meant = " or ".join(by_letters[each] for each in nearest)
+        return UsageError(f"unknown {kind} {name!r}; did you mean {meant}?")
     return UsageError(f"unknown {kind} {name!r}; known: {', '.join(names) or 'none'}")
 
 

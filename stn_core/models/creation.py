@@ -46,6 +46,11 @@ def create_model(
     if isinstance(pretrained, str):
         return _pretrained(name, pretrained, in_shape, num_classes, options)
     if pretrained is not None:
+        if not registry.is_of_library(name):
+            raise UsageError(
+                f"pretrained= takes the dataset that {name!r} was trained on, such as 'mnist', not"
+                f" {pretrained!r}"
+            )
         options[PRETRAINED] = pretrained
     if in_shape is None or num_classes is None:
         raise UsageError(f"model {name!r} needs in_shape and num_classes")
@@ -65,12 +70,11 @@ def _pretrained(
         raise UsageError(f"model {name!r} with trained weights takes no option {min(options)!r}")
     saved = read_pretrained(registry.model_name(name), dataset)
     trained = saved.configuration
-    for given, own, what in (
-        (in_shape, trained.in_shape, "images of"),
-        (num_classes, trained.num_classes, "classes, as many as"),
-    ):
-        if given is not None and given != own:
-            raise UsageError(
-                f"model {name!r} was trained on {dataset!r} with {what} {own}, not {given}"
-            )
+    shape = trained.in_shape if in_shape is None else tuple(in_shape)
+    classes = trained.num_classes if num_classes is None else num_classes
+    if (shape, classes) != (trained.in_shape, trained.num_classes):
+        raise UsageError(
+            f"model {name!r} was trained on {dataset!r}, with images of {trained.in_shape} and"
+            f" {trained.num_classes} classes; images of {shape} and {classes} classes do not fit"
+        )
     return saved.model

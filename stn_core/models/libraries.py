@@ -24,6 +24,9 @@ from stn_core.models.registry import ImageShape, Library, ModelInfo, register_li
 _AUXILIARY = ("googlenet", "inception_v3")
 """torchvision's models that return extra logits in training unless an option forbids it."""
 
+_FROM_THE_DATASET = ("in_chans", "img_size", "input_size", "image_size", "num_classes")
+"""Arguments that follow from the images and classes, and so are no options."""
+
 _NOT_AT_HAND = "nothing is fetched here: fetch it with {library} first, or leave out pretrained"
 
 
@@ -157,12 +160,15 @@ def _checked(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """What a library says of options and images that a model does not take, as one line."""
 
     @functools.wraps(make)
-    def build(name: str, in_shape: ImageShape, num_classes: int, **options: Any) -> nn.Module:
+    def build(name: str, in_shape: ImageShape, num_classes: int, /, **options: Any) -> nn.Module:
+        for option in set(options) & {*_FROM_THE_DATASET, "weights"}:
+            instead = "write pretrained=true" if option == "weights" else "the dataset decides it"
+            raise UsageError(f"it has no option {option!r}: {instead}")
         try:
             model = make(name, in_shape, num_classes, **options)
         except UsageError:
             raise
-        except (TypeError, ValueError, AssertionError, RuntimeError, KeyError) as error:
+        except (TypeError, ValueError, AssertionError, RuntimeError, LookupError, OSError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise UsageError(f"it cannot be made for images of {in_shape}: {reason}") from error
         _check_takes(model, in_shape)
@@ -173,6 +179,7 @@ def _checked(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 def _check_takes(model: nn.Module, in_shape: ImageShape) -> None:
     """See that a model takes such images: on torch's meta device, which computes nothing."""
+    _check_patches(model, in_shape)
     try:
         with torch.no_grad():
             copy.deepcopy(model).to("meta").eval()(torch.empty(2, *in_shape, device="meta"))
@@ -181,6 +188,24 @@ def _check_takes(model: nn.Module, in_shape: ImageShape) -> None:
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"it does not take images of {in_shape}: {reason}") from error
+
+
+def _check_patches(model: nn.Module, in_shape: ImageShape) -> None:
+    """Refuse patches that leave a margin of the images unseen, which timm does not."""
+    _, height, width = in_shape
+    for module in model.modules():
+        patch, is_padded = (
+            getattr(module, each, None) for each in ("patch_size", "dynamic_img_pad")
+        )
+        if (
+            is_padded is False
+            and isinstance(patch, tuple)
+            and (height % patch[0] or width % patch[1])
+        ):
+            raise UsageError(
+                f"its patches of {patch[0]}x{patch[1]} do not divide images of {height}x{width};"
+                " set patch_size to a divisor of both"
+            )
 
 
 register_library(

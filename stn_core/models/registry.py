@@ -17,7 +17,7 @@ from typing import Any, TypeVar, overload
 import torch
 from torch import nn
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, unknown_name
 from stn_core.models.image_shape import check_images
 from stn_core.models.variants import parse_variant, plain_value, variant_name
 from stn_core.registry import Registry
@@ -134,8 +134,10 @@ def is_of_library(name: str) -> bool:
 def _entry(base: str) -> _Entry:
     """What is known of a model; of another library's without asking the library."""
     prefix, colon, name = base.partition(":") if isinstance(base, str) else ("", "", "")
-    if not colon or base in _MODELS or prefix not in _LIBRARIES:
+    if not colon or base in _MODELS:
         return _MODELS[base]
+    if prefix not in _LIBRARIES:
+        raise unknown_name("model", base, [*_MODELS, *(f"{each}:{name}" for each in _LIBRARIES)])
     library = _LIBRARIES[prefix]
     options = {PRETRAINED: False}
     return _Entry(functools.partial(library.build, name), library.info, options, takes_any=True)

@@ -106,10 +106,13 @@ def test_trained_weights_are_loaded_by_model_name_and_dataset(folder: Path) -> N
         (("stn", None, None, "digits"), "no weights of 'stn' .*; there are digits: cnn"),
         (("cnn", None, None, "mnist"), "no weights of 'cnn' trained on 'mnist'; there are digits"),
         (("stm", None, None, "digits"), "unknown model 'stm'"),
-        (("cnn", (1, 42, 42), None, "digits"), r"with images of \(1, 28, 28\), not \(1, 42, 42\)"),
-        (("cnn", None, 7, "digits"), "with classes, as many as 10, not 7"),
+        (("cnn", (1, 42, 42), None, "digits"), r"images of \(1, 42, 42\) and 10 classes do not"),
+        (("cnn", None, 7, "digits"), r"images of \(1, 28, 28\) and 7 classes do not fit"),
         (("cnn", None, None, None), "needs in_shape and num_classes"),
-        (("cnn", (1, 28, 28), 10, True), "has no option 'pretrained'"),
+        (
+            ("cnn", (1, 28, 28), 10, True),
+            "takes the dataset that 'cnn' was trained on, .* not True",
+        ),
     ],
 )
 def test_missing_pretrained_weights_are_a_one_line_error(
