@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from stn_core.errors import UsageError, user_path
 
 PASS_IT = "pass it as root=, with --data-root or as STN_DATA"
 """What to do about a data folder that is another, or none: in Python, or with the benchmarks."""
+
+MOST_NAMED = 5
+"""Files that are not read, of which a remark names some."""
 
 
 def data_folder(root: str | os.PathLike[str] | None) -> Path | None:
@@ -29,6 +33,46 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Whether there is a folder of that path; raises as `is_file`."""
     return stat.S_ISDIR(_mode(path))
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, but not what is hidden.
+
+    Raises:
+        UsageError: it may not be read.
+    """
+    try:
+        return [each for each in folder.iterdir() if not is_hidden(each.name)]
+    except OSError as error:
+        raise cannot_be_read(folder, error) from error
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a system put it there for itself: .DS_Store, ._1.png, __MACOSX."""
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
+
+
+def unread(folder: Path, read: Sequence[Path]) -> tuple[str, ...]:
+    """What lies beside the files that are read, and in a folder only if one of them does too.
+
+    Args:
+        folder: the dataset's.
+        read: files in it, at any depth.
+
+    Returns:
+        Paths in that folder, of many the first few and how many more.
+    """
+    opened = {folder, *(parent for path in read for parent in path.parents)}
+    known = {*read, *opened}
+    found = sorted(
+        str(each.relative_to(folder))
+        for place in opened
+        if place.is_relative_to(folder)
+        for each in entries(place)
+        if each not in known
+    )
+    more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+    return (*found[:MOST_NAMED], *more)
 
 
 def cannot_be_read(path: Path, error: OSError) -> UsageError:

@@ -20,6 +20,7 @@ from stn_core.datasets.sources.by_name import (
     Source,
     can_be_file,
     find_source,
+    names_in,
     npz_file,
     refused_size,
 )
@@ -259,13 +260,13 @@ def _hidden_file(name: str, root: Path | None) -> Path | None:
 
 def _unknown(name: str, file_names: list[str], root: Path | None) -> UsageError:
     """The error for a name that is neither registered nor that of any of these files."""
-    in_root = [] if root is None else [path.stem for path in root.glob("*.npz")]
-    if root is not None and root.is_dir():
-        in_root += [path.name for path in root.iterdir() if path.is_dir()]
+    in_root = set() if root is None else names_in(root)
     error = unknown_name("dataset", name, {*_DATASETS, *in_root})
     files = " or ".join(f"{each}.npz" for each in file_names if can_be_file(each))
     if not files:
         return error
     if root is None:
         return UsageError(f"{error} (a {files} needs root=, --data-root or STN_DATA)")
+    if not root.is_dir():
+        return UsageError(f"{error} (the data root {root} is not a folder)")
     return UsageError(f"{error} ({root} holds no {files})")

@@ -87,6 +87,9 @@ def test_an_unknown_name_is_answered_with_the_nearest(load: Callable, tmp_path: 
     assert "did you mean letters" in message
     assert str(tmp_path) in message
     assert "leters.npz" in complaint(load, "leters")
+    assert "did you mean letters" in complaint(load, "LETTERS", tmp_path)
+    for root in (tmp_path / "letters.npz", tmp_path / "nowhere"):
+        assert f"(the data root {root} is not a folder)" in complaint(load, "letters", root)
     for number in (None, 5):
         assert "a dataset is one of birds, " in complaint(load, number, tmp_path)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from stn_core.datasets.base import Dataset
 from stn_core.datasets.data_root import is_file, is_folder
 from stn_core.datasets.sources.found import Shape
-from stn_core.datasets.sources.idx_files import find_idx_set
+from stn_core.datasets.sources.idx_files import emnist_sets, find_idx_set
 from stn_core.datasets.sources.mat_files import find_mat_set
 from stn_core.datasets.sources.medmnist_sets import find_medmnist_file
 from stn_core.datasets.sources.npz_files import load_npz, npz_shape
 from stn_core.datasets.sources.torchvision_classes import find_torchvision_set
 from stn_core.errors import UsageError
+
+EMNIST = "emnist"
+"""The folder of several sets, emnist_letters for example, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def npz_file(name: str, root: Path | None) -> Path | None:
 def _in_root(name: str, root: Path, image_size: tuple[int, int] | None) -> Source | None:
     path = npz_file(name, root)
     if path:
-        return _npz_source(path)
+        return _npz_source(path, hidden=root / name)
     # These import Pillow.
     from stn_core.datasets.sources.gtsrb import find_gtsrb
     from stn_core.datasets.sources.image_folders import find_image_folder
@@ -101,10 +104,27 @@ def _in_root(name: str, root: Path, image_size: tuple[int, int] | None) -> Sourc
         for found in (find_idx_set(folder, name), find_mat_set(folder)):
             if found:
                 return Source(found.shape, found.load)
+        if folder.name.lower() == EMNIST:  # it holds several sets, and no folders of images
+            if name.lower() == EMNIST:
+                held = ", ".join(sorted(emnist_sets(folder))) or "none of its files"
+                raise UsageError(f"{folder} holds {held}; name a set, such as emnist_letters")
+            continue
         images = find_gtsrb(folder, image_size) or find_image_folder(folder, image_size)
         if images:
             return Source(images.shape, images.load, resizes=True)
     return None
+
+
+def names_in(root: Path) -> set[str]:
+    """The names that may be datasets in the data folder, for a suggestion."""
+    if not root.is_dir():
+        return set()
+    entries = list(root.iterdir())
+    folders = [each for each in entries if each.is_dir()]
+    names = {each.stem for each in entries if each.suffix == ".npz"}
+    for each in folders:
+        names |= emnist_sets(each) if each.name.lower() == EMNIST else {each.name}
+    return names
 
 
 def _folders(name: str, root: Path) -> list[Path]:
@@ -112,11 +132,15 @@ def _folders(name: str, root: Path) -> list[Path]:
     if not is_folder(root):
         return []
     whole = name.lower().replace("-", "_")
-    wanted = [whole, whole.partition("_")[0]] if whole.startswith("emnist_") else [whole]
+    wanted = [whole, EMNIST] if whole.startswith(f"{EMNIST}_") else [whole]
     there = {each.name.lower().replace("-", "_"): each for each in root.iterdir() if each.is_dir()}
     exact = root / name
     return [exact] if is_folder(exact) else [there[each] for each in wanted if each in there]
 
 
-def _npz_source(path: Path, class_names: tuple[str, ...] | None = None) -> Source:
-    return Source(lambda: npz_shape(path), lambda name: load_npz(name, path, class_names))
+def _npz_source(
+    path: Path, class_names: tuple[str, ...] | None = None, hidden: Path | None = None
+) -> Source:
+    """The source of an .npz file; a folder that it hides is named among what is not read."""
+    beside = (f"the folder {hidden}",) if hidden and is_folder(hidden) else ()
+    return Source(lambda: npz_shape(path), lambda name: load_npz(name, path, class_names, beside))

@@ -21,7 +21,7 @@ from torch import Tensor
 from stn_core.datasets.assembly import Sources, assemble
 from stn_core.datasets.base import Dataset, Split
 from stn_core.datasets.sources.decoded import Arrays, Tensors, filled_once
-from stn_core.datasets.sources.labels import check_classes, class_numbers
+from stn_core.datasets.sources.labels import MOST_NAMED, check_classes, class_numbers
 from stn_core.datasets.sources.memory import check_fits
 from stn_core.datasets.sources.pixels import Conversion, conversion_of
 from stn_core.datasets.splits import (
@@ -118,6 +118,7 @@ def load_found(name: str, found: Found) -> Dataset:
         split: conversion_of(found.path, part.images) for split, part in found.splits.items()
     }
     _check_shapes(found, conversions)
+    _check_scales(found, conversions)
     num_classes = check_classes(found.path, found.splits, labels, found.class_names)
     division = _divide(found, labels)
     check_fits(
@@ -161,8 +162,7 @@ def _divide(found: Found, labels: Mapping[str, Tensor]) -> _Division:
         parts[split] = ("train", chosen[carved])
         said.append(f"{len(carved):,} of train set aside for {split}")
         if len(lost):
-            names = ", ".join(_class_name(found, int(k)) for k in lost[:5])
-            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            names = _listed([_class_name(found, int(k)) for k in lost])
             shared = (
                 ""
                 if len(rest) + len(carved) == len(chosen)
@@ -170,7 +170,7 @@ def _divide(found: Found, labels: Mapping[str, Tensor]) -> _Division:
                     f"; {split} shares its images with train, which has no second one of any class"
                 )
             )
-            said.append(f"the only images of class {names}{more} stay in train{shared}")
+            said.append(f"the only images of class {names} stay in train{shared}")
         chosen = chosen[rest]
     for split in ("val", "test"):
         if split not in missing:
@@ -250,14 +250,24 @@ def _check_shapes(found: Found, conversions: Mapping[str, Conversion]) -> None:
             )
 
 
+def _check_scales(found: Found, conversions: Mapping[str, Conversion]) -> None:
+    """Refuse floats in [0, 1] beside ones in [0, 255]: a model would see them alike."""
+    images = {split: part.images for split, part in found.splits.items()}
+    floats = [split for split in images if images[split].dtype.kind == "f"]
+    by_scale = {conversions[split].scale: images[split] for split in floats}
+    if len(by_scale) > 1:
+        parts = (f"{rows.name} in [0, {255 / scale:g}]" for scale, rows in by_scale.items())
+        raise UsageError(f"{found.path} holds {' and '.join(parts)}; scale all images alike")
+
+
 def _described(dataset: Dataset) -> list[str]:
     counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
     low, high = int(counts.min()), int(counts.max())
     sizes = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     absent = [
-        f"{split} has no image of class {dataset.class_names[int(label)]}"
+        f"{split} has no image of class {_listed([dataset.class_names[k] for k in missing])}"
         for split, part in (("val", dataset.val), ("test", dataset.test))
-        for label in _absent(part.labels, dataset.num_classes)[:3]
+        if (missing := _absent(part.labels, dataset.num_classes))
     ]
     parts = " / ".join(f"{len(part):,}" for part in (dataset.train, dataset.val, dataset.test))
     return [
@@ -265,6 +275,11 @@ def _described(dataset: Dataset) -> list[str]:
         "train",
         *absent,
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _absent(labels: Tensor, num_classes: int) -> list[int]:

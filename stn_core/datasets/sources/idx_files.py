@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stn_core.datasets.base import Dataset
-from stn_core.datasets.data_root import cannot_be_read, is_file
+from stn_core.datasets.data_root import cannot_be_read, is_file, is_folder, unread
 from stn_core.datasets.sources.found import Found, Labelled, Shape, load_found
 from stn_core.errors import UsageError
 
@@ -28,6 +28,9 @@ _DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 PARTS = {"train": ("train",), "test": ("t10k", "test")}
 """What the names of a split's files hold."""
+
+INNER_FOLDERS = ("raw", "gzip")
+"""Where torchvision keeps the files, and where EMNIST's archive has them."""
 
 CHUNK_BYTES = 1 << 24
 
@@ -163,18 +166,26 @@ class IdxSet:
 
     def load(self, name: str) -> Dataset:
         """The dataset; raises as `shape`, and if labels do not fit."""
+        said = ["turned upright, EMNIST's are stored lying"] if self.kind else []
         splits = {}
         for split, (_, labels_file) in self.files.items():
             labels = IdxFile(labels_file).whole()
             if labels.ndim == 2:  # QMNIST's: class, writer and so on
+                said.append(f"{labels_file.name}: only the first of {labels.shape[1]} columns")
                 labels = labels[:, 0]
             if self.kind == "letters":  # numbered from 1
                 labels = labels.astype(np.int64) - 1
             splits[split] = Labelled(self._images(split), labels, labels_file.name)
-        said = ("turned upright, EMNIST's are stored lying",) if self.kind else ()
         files = tuple(path for pair in self.files.values() for path in pair)
-        names = EMNIST_CLASSES.get(self.kind)
-        return load_found(name, Found(self.folder, splits, names, files=files, said=said))
+        found = Found(
+            self.folder,
+            splits,
+            EMNIST_CLASSES.get(self.kind),
+            unused=unread(self.folder, files),
+            files=files,
+            said=tuple(said),
+        )
+        return load_found(name, found)
 
     def _images(self, split: str) -> IdxFile:
         return IdxFile(self.files[split][0], upright=bool(self.kind))
@@ -186,11 +197,14 @@ def find_idx_set(folder: Path, name: str) -> IdxSet | None:
     Args:
         folder: where to look.
         name: the dataset's; of several sets in one folder (EMNIST's) its last part chooses.
+
+    Raises:
+        UsageError: some of the files are there, and others missing.
     """
     whole = name.lower().replace("_", "-")
     kind = whole.partition("emnist-")[2]
     prefixes = [f"{whole}-"] if kind else ["", f"{whole}-"]
-    for place in (folder, folder / "raw", folder / "gzip"):
+    for place in (folder, *(folder / each for each in INNER_FOLDERS)):
         for prefix in prefixes:
             files = _four_files(place, prefix)
             if files:
@@ -198,22 +212,32 @@ def find_idx_set(folder: Path, name: str) -> IdxSet | None:
     return None
 
 
+def emnist_sets(folder: Path) -> set[str]:
+    """The names of the datasets in EMNIST's folder: emnist_letters, say."""
+    places = (folder, *(folder / each for each in INNER_FOLDERS))
+    names = (each.name for place in places if is_folder(place) for each in place.iterdir())
+    found = (re.match(r"emnist-(\w+)-train-images", name) for name in names)
+    return {f"emnist_{each[1]}" for each in found if each}
+
+
 def _four_files(folder: Path, prefix: str) -> dict[str, tuple[Path, Path]] | None:
-    files = {}
+    """Images and labels by split; None if the folder has none of them."""
+    pairs = {}
     for split, parts in PARTS.items():
-        for part in parts:
-            images = find_file(folder, f"{prefix}{part}-images-idx3-ubyte")
-            labels = next(
-                (
-                    found
-                    for kind in ("idx1-ubyte", "idx2-int")
-                    if (found := find_file(folder, f"{prefix}{part}-labels-{kind}"))
-                ),
-                None,
-            )
-            if images and labels:
-                files[split] = images, labels
-                break
-        else:
-            return None
-    return files
+        found = [_images_and_labels(folder, f"{prefix}{part}") for part in parts]
+        pairs[split] = next(filter(any, found), (None, None))
+    there = [path for pair in pairs.values() for path in pair if path]
+    complete = {
+        split: (images, labels) for split, (images, labels) in pairs.items() if images and labels
+    }
+    for split, (images, _) in pairs.items():
+        if there and split not in complete:
+            part = f"{prefix}{PARTS[split][-1 if prefix else 0]}"
+            lacking = f"{part}-labels-idx1-ubyte" if images else f"{part}-images-idx3-ubyte"
+            raise UsageError(f"{folder} holds {there[0].name}, but no {lacking}, gzipped or not")
+    return complete or None
+
+
+def _images_and_labels(folder: Path, start: str) -> tuple[Path | None, Path | None]:
+    labels = (find_file(folder, f"{start}-labels-{kind}") for kind in ("idx1-ubyte", "idx2-int"))
+    return find_file(folder, f"{start}-images-idx3-ubyte"), next(filter(None, labels), None)

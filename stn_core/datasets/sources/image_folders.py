@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from stn_core.datasets.base import Dataset
-from stn_core.datasets.data_root import cannot_be_read, is_file, is_folder
+from stn_core.datasets.data_root import entries, is_file, is_folder, is_hidden, unread
 from stn_core.datasets.sources.decoded import decoded_once
 from stn_core.datasets.sources.decoding import decode_files
 from stn_core.datasets.sources.found import Found, Labelled, Shape, load_found
@@ -30,11 +30,14 @@ with needs_extra("data"):
     from PIL import Image
 
 SPLITS = {
-    "train": ("train", "training", "Train", "Training"),
-    "val": ("val", "valid", "validation", "Val", "Validation"),
-    "test": ("test", "testing", "Test"),
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
 }
-"""What the folder of a split is called."""
+"""What the folder of a split is called, in small letters."""
+
+NOT_DECODED = ("BUFR", "EMF", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF")
+"""Formats that Pillow knows by their suffix, but whose pixels it does not read everywhere."""
 
 DECODING_VERSION = 1
 """Of how an image file becomes an image; part of the hash and of a kept copy's name."""
@@ -97,6 +100,7 @@ class ImageFolder:
             files=tuple(paths),
             reading=f"folders {DECODING_VERSION}, Pillow {PIL.__version__}",
             said=_said(shape, self.image_size, decoded["deep"]),
+            unused=unread(self.folder, paths),
             digest=digest.hexdigest(),
         )
         return load_found(name, found)
@@ -142,32 +146,45 @@ class _Decoded:
 
 
 def find_image_folder(folder: Path, image_size: tuple[int, int] | None) -> ImageFolder | None:
-    """The tree of image files in a folder, if it holds folders of classes."""
-    if not is_folder(folder) or not any(each.is_dir() for each in folder.iterdir()):
+    """The tree of image files in a folder, if there is one; its contents are listed later."""
+    if not is_folder(folder):
         return None
     return ImageFolder(folder, image_size, lambda: _by_split(folder))
 
 
 def _by_split(folder: Path) -> dict[str, Files]:
     """The image files of each split, in the order of their names."""
+    folders = {each.name.lower(): each for each in entries(folder) if each.is_dir()}
     parts = {
         split: place
         for split, names in SPLITS.items()
-        for place in [next((n for n in names if is_folder(folder / n)), None)]
+        for place in [next((folders[name] for name in names if name in folders), None)]
         if place
     }
-    if "train" not in parts:
+    if not parts:
         return {"train": files_by_class(folder)}
-    listed = {split: files_by_class(folder / place) for split, place in parts.items()}
+    if "train" not in parts:
+        raise UsageError(
+            f"{folder} holds {' and '.join(place.name for place in parts.values())}, but no train"
+        )
+    listed = {split: _files_of_split(split, place) for split, place in parts.items()}
     known = {label for _, label in listed["train"]}
     for split, files in listed.items():
         strangers = sorted({label for _, label in files} - known)
         if strangers:
             raise UsageError(
-                f"{folder / parts[split]} holds images of class {strangers[0]}, "
-                f"{folder / parts['train']} none"
+                f"{parts[split]} holds images of class {strangers[0]}, {parts['train']} none"
             )
     return listed
+
+
+def _files_of_split(split: str, folder: Path) -> Files:
+    if split != "train" and not any(each.is_dir() for each in entries(folder)):
+        raise UsageError(
+            f"{folder} holds no folders of classes, so its images have no labels; move it"
+            f" elsewhere, and a tenth of train is split off for {split}"
+        )
+    return files_by_class(folder)
 
 
 def files_by_class(folder: Path) -> Files:
@@ -176,12 +193,12 @@ def files_by_class(folder: Path) -> Files:
     Raises:
         UsageError: there are none, a class is empty, or two look like one.
     """
-    classes = sorted(each for each in _entries(folder) if each.is_dir())
+    classes = sorted(each for each in entries(folder) if each.is_dir())
     found = [(path, each.name) for each in classes for path in _image_files(each)]
     if not found:
         raise UsageError(
-            f"{folder} holds no images in folders of classes, as CLASS/image.png; formats are those"
-            " that Pillow reads"
+            f"{folder} holds no images in folders of classes, as CLASS/image.png, in a format that"
+            " Pillow reads, nor idx or .mat files under their usual names"
         )
     _refuse_two_spellings(folder, sorted({label for _, label in found}))
     empty = [each.name for each in classes if each.name not in {label for _, label in found}]
@@ -191,17 +208,16 @@ def files_by_class(folder: Path) -> Files:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    suffixes = Image.registered_extensions()
+    """What Pillow reads by its suffix, in the folder and those within it."""
+    formats = Image.registered_extensions().items()
+    suffixes = {suffix for suffix, name in formats if name not in NOT_DECODED}
     return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in suffixes and is_file(path)
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes
+        and not any(map(is_hidden, path.relative_to(folder).parts))
+        and is_file(path)
     )
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return [each for each in folder.iterdir() if not each.name.startswith(".")]
-    except OSError as error:
-        raise cannot_be_read(folder, error) from error
 
 
 def _refuse_two_spellings(folder: Path, names: Sequence[str]) -> None:

@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stn_core.datasets.base import Dataset
-from stn_core.datasets.data_root import cannot_be_read, is_file, is_folder
+from stn_core.datasets.data_root import cannot_be_read, is_file, is_folder, unread
 from stn_core.datasets.sources.found import Found, Labelled, Shape, load_found
+from stn_core.datasets.sources.pixels import image_shape
 from stn_core.errors import UsageError, needs_extra
 
 SVHN = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 AFFNIST = {
-    "train": ("training.mat", "training_batches"),
-    "val": ("validation.mat", "validation_batches"),
-    "test": ("test.mat", "test_batches"),
+    "train": ("training", "training_and_validation"),
+    "val": ("validation",),
+    "test": ("test",),
 }
-"""One file a split, or a folder of numbered ones."""
+"""What a split is called: NAME.mat, or the numbered files of NAME_batches."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,7 @@ class MatSet:
             height, width, channels, _ = listed["X"]
             return channels, height, width
         images, _ = _read(path)
-        side = round(images.shape[1] ** 0.5)
-        return (1, side, side) if images.ndim == 2 else (images.shape[3], *images.shape[1:3])
+        return image_shape(path, _Array(path.name, [images]))
 
     def load(self, name: str) -> Dataset:
         """The dataset; raises as `shape`, and if labels do not fit."""
@@ -78,9 +78,10 @@ class MatSet:
             labels = np.concatenate([labels for _, labels in read])
             first = paths[0].name if len(paths) == 1 else paths[0].parent.name
             images = _Array(first, [images for images, _ in read])
-            splits[split] = Labelled(images, labels, f"the labels of {first}")
+            splits[split] = Labelled(images, labels, f"the label array of {first}")
         files = tuple(path for paths in self.files.values() for path in paths)
-        return load_found(name, Found(self.folder, splits, files=files))
+        unused = unread(self.folder, files)
+        return load_found(name, Found(self.folder, splits, files=files, unused=unused))
 
 
 def find_mat_set(folder: Path) -> MatSet | None:
@@ -89,16 +90,21 @@ def find_mat_set(folder: Path) -> MatSet | None:
     if all(is_file(paths[0]) for paths in svhn.values()):
         return MatSet(folder, svhn)
     for place in (folder, folder / "transformed"):
-        files: dict[str, tuple[Path, ...]] = {}
-        for split, (single, batches) in AFFNIST.items():
-            if is_file(place / single):
-                files[split] = (place / single,)
-            elif is_folder(place / batches):
-                numbered = [p for p in (place / batches).glob("*.mat") if p.stem.isdigit()]
-                files[split] = tuple(sorted(numbered, key=lambda path: int(path.stem)))
-        if files.get("train") and files.get("test"):
-            return MatSet(place, files)
+        files = {split: _affnist_files(place, names) for split, names in AFFNIST.items()}
+        if files["train"] and files["test"]:
+            return MatSet(place, {split: paths for split, paths in files.items() if paths})
     return None
+
+
+def _affnist_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    for name in names:
+        single, batches = folder / f"{name}.mat", folder / f"{name}_batches"
+        if is_file(single):
+            return (single,)
+        if is_folder(batches):
+            numbered = [path for path in batches.glob("*.mat") if path.stem.isdigit()]
+            return tuple(sorted(numbered, key=lambda path: int(path.stem)))
+    return ()
 
 
 def _asked(path: Path, function: str, **options: Any) -> Any:
@@ -108,6 +114,8 @@ def _asked(path: Path, function: str, **options: Any) -> Any:
     try:
         return getattr(scipy.io, function)(path, **options)
     except OSError as error:
+        if error.errno is None:  # scipy's, of a file that ends too early
+            raise UsageError(f"{path} is damaged ({error}); fetch it again") from error
         raise cannot_be_read(path, error) from error
     except NotImplementedError as error:  # which scipy raises for MATLAB 7.3's HDF5 files alone
         raise UsageError(f"{path} is of MATLAB 7.3; save it with -v7") from error

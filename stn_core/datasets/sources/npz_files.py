@@ -77,7 +77,12 @@ def npz_shape(path: Path) -> Shape:
     return shapes["train"]
 
 
-def load_npz(name: str, path: Path, class_names: tuple[str, ...] | None = None) -> Dataset:
+def load_npz(
+    name: str,
+    path: Path,
+    class_names: tuple[str, ...] | None = None,
+    beside: tuple[str, ...] = (),
+) -> Dataset:
     """Load an .npz file as a dataset; every image is decoded once, nothing is unpickled.
 
     Args:
@@ -85,6 +90,7 @@ def load_npz(name: str, path: Path, class_names: tuple[str, ...] | None = None) 
         path: the file. Its own validation images are used; if it has none, a tenth of train, at
             most 5,000.
         class_names: one per class; None: the numbers.
+        beside: what else is not read, apart from arrays of the file.
 
     Raises:
         UsageError: as `npz_shape`, or labels are out of range.
@@ -97,7 +103,7 @@ def load_npz(name: str, path: Path, class_names: tuple[str, ...] | None = None) 
             for split, (images, labels) in members.items()
         }
         read = {member.name for pair in members.values() for member in pair}
-        unused = tuple(n for n in _names(archive) if n not in read)
+        unused = (*(n for n in _names(archive) if n not in read), *beside)
         return load_found(name, Found(path, splits, class_names, unused, files=(path,)))
 
 

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from stn_core.errors import UsageError
 
-MAX_CHANNELS = 4  # a last axis that is longer is not channels: (N, C, H, W), say
+MAX_CHANNELS = 4  # a longer axis is not one of channels
 MIN_SIDE = 2  # a flattened image of fewer pixels is no image
 
-ExpectedRows = "uint8 or floats, (N, H, W), (N, H, W, C) with C at most 4, or flattened squares"
+ExpectedRows = (
+    "uint8 or floats, (N, H, W), flattened squares, or (N, H, W, C) or (N, C, H, W) with C at most"
+    " 4"
+)
 
 
 class Pixels(Protocol):
@@ -39,11 +42,13 @@ class Conversion:
         shape: (C, H, W) of the result.
         scale: what floats are multiplied by; 1 for whole numbers.
         said: what is changed, in words; "" if that is nothing.
+        channels_first: whether the file has them so.
     """
 
     shape: tuple[int, int, int]
     scale: float = 1.0
     said: str = ""
+    channels_first: bool = False
 
     def apply(self, chunk: NDArray[np.generic]) -> NDArray[np.uint8]:
         """Convert some images."""
@@ -51,6 +56,8 @@ class Conversion:
         if chunk.dtype != np.uint8:
             scaled = np.rint(chunk.astype(np.float64) * self.scale)
             chunk = scaled.clip(0, 255).astype(np.uint8)
+        if self.channels_first:
+            return chunk.astype(np.uint8, copy=False)
         stacked = chunk.reshape(len(chunk), height, width, channels)
         return np.moveaxis(stacked, -1, 1).astype(np.uint8, copy=False)
 
@@ -70,9 +77,16 @@ def image_shape(path: Path, images: Pixels) -> tuple[int, int, int]:
             return 1, shape[1], shape[2]
         if len(shape) == 4 and shape[3] <= MAX_CHANNELS:
             return shape[3], shape[1], shape[2]
+        if _has_channels_first(shape):
+            return shape[1], shape[2], shape[3]
         if side >= MIN_SIDE and side * side == shape[1]:
             return 1, side, side
     raise UsageError(f"{path}: {images.name} is {dtype} {shape}; it must be {ExpectedRows}")
+
+
+def _has_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether images are (N, C, H, W); what may be read either way has its channels last."""
+    return len(shape) == 4 and shape[1] <= MAX_CHANNELS < shape[3]
 
 
 def conversion_of(path: Path, images: Pixels) -> Conversion:
@@ -84,8 +98,11 @@ def conversion_of(path: Path, images: Pixels) -> Conversion:
     shape = image_shape(path, images)
     flat = f"{images.shape[1]} numbers an image were {shape[1]}x{shape[2]} pixels"
     said = [flat] if len(images.shape) == 2 else []
+    channels_first = _has_channels_first(images.shape)
+    if channels_first:
+        said.append("channels came first")
     if images.dtype == np.uint8:
-        return Conversion(shape, said="; ".join(said))
+        return Conversion(shape, said="; ".join(said), channels_first=channels_first)
     ends = [(chunk.min(), chunk.max()) for chunk in images.chunks()]
     low, high = (float(each) for each in (np.min(ends), np.max(ends)))  # NaN where there is one
     if not 0 <= low <= high <= 255:
@@ -95,4 +112,4 @@ def conversion_of(path: Path, images: Pixels) -> Conversion:
         )
     scale = 255.0 if high <= 1 else 1.0
     said.append(f"floats in [0, {1 if high <= 1 else 255}] were rounded to 256 levels")
-    return Conversion(shape, scale, "; ".join(said))
+    return Conversion(shape, scale, "; ".join(said), channels_first)

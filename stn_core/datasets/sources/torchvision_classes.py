@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stn_core.datasets.base import Dataset
 from stn_core.datasets.data_root import PASS_IT
-from stn_core.datasets.sources.found import Found, Labelled, load_found
+from stn_core.datasets.sources.found import Found, Labelled, Shape, load_found
 from stn_core.errors import UsageError, needs_extra, unknown_name
 
 PREFIX = "torchvision:"
@@ -27,6 +27,20 @@ _SPLIT_PARAMETERS = {"USPS": "train", "SVHN": "split", "STL10": "split", "SEMEIO
 MNIST and its kin are not among them: they prefer a pickled copy of old where there is one. The idx
 files are read here by themselves (see `idx_files`).
 """
+
+_SHAPES = {"USPS": (1, 16, 16), "SVHN": (3, 32, 32), "STL10": (3, 96, 96), "SEMEION": (1, 16, 16)}
+"""(C, H, W) of their images."""
+
+_READ_WITHOUT = {
+    "CIFAR10": "cifar10",
+    "EMNIST": "emnist_letters",
+    "FashionMNIST": "fashion_mnist",
+    "GTSRB": "gtsrb",
+    "KMNIST": "kmnist",
+    "MNIST": "mnist",
+    "QMNIST": "qmnist",
+}
+"""Classes whose files are read without torchvision, and the name of such a dataset."""
 
 _CHANNELS_FIRST = ("SVHN", "STL10")
 
@@ -45,9 +59,10 @@ class TorchvisionSet:
     root: Path
     download: bool = False
 
-    def shape(self) -> None:
-        """Not known before the class reads it as a whole; checks the name."""
+    def shape(self) -> Shape:
+        """(C, H, W), as the class is known to read them; raises as `load` for an unknown class."""
         self._class()
+        return _SHAPES[self.class_name]
 
     def load(self, name: str) -> Dataset:
         """The dataset.
@@ -62,7 +77,11 @@ class TorchvisionSet:
             chosen = {"train": split == "train", "split": split}.get(parameter)
             read[split] = self._read({parameter: chosen} if parameter else {})
         splits = {
-            split: Labelled(_Images(f"{self.class_name}, {split}", images), labels, "its labels")
+            split: Labelled(
+                _Images(f"{self.class_name}'s {split} images", images),
+                labels,
+                f"{self.class_name}'s {split} split",
+            )
             for split, (images, labels) in read.items()
         }
         return load_found(name, Found(self.root, splits, reading=self.class_name))
@@ -74,9 +93,11 @@ class TorchvisionSet:
         found = getattr(torchvision.datasets, self.class_name, None)
         if self.class_name not in _SPLIT_PARAMETERS:
             if inspect.isclass(found):
+                ours = _READ_WITHOUT.get(self.class_name)
+                known = f"known: {', '.join(sorted(_SPLIT_PARAMETERS))}"
                 raise UsageError(
                     f"{PREFIX}{self.class_name} is not read: it unpickles its files, or its images "
-                    f"are no arrays; known: {', '.join(sorted(_SPLIT_PARAMETERS))}"
+                    f"are no arrays; {f'its files are read by the name {ours}' if ours else known}"
                 )
             raise unknown_name("torchvision dataset", self.class_name, _SPLIT_PARAMETERS)
         return found
@@ -115,8 +136,11 @@ class _Images:
 
 
 def find_torchvision_set(name: str, root: Path | None, download: bool) -> TorchvisionSet | None:
-    """The dataset of a name like torchvision:USPS; None for other names."""
-    if not name.startswith(PREFIX):
+    """The dataset of a name like torchvision:USPS; None for other names.
+
+    No class has an underscore in its name: what follows one is how a dataset is distorted.
+    """
+    if not name.startswith(PREFIX) or "_" in name:
         return None
     if root is None:
         raise UsageError(f"no folder to look for {name} in; {PASS_IT}")

@@ -156,7 +156,27 @@ def test_qmnists_labels_are_their_first_column(tmp_path: Path) -> None:
         columns[:, 0] = made[split][1]
         packed = gzip.compress(idx(columns, 12))
         (folder / f"qmnist-{split}-labels-idx2-int.gz").write_bytes(packed)
-    assert load_dataset("qmnist", tmp_path).test.labels.tolist() == made["test"][1].tolist()
+    dataset = load_dataset("qmnist", tmp_path)
+    assert dataset.test.labels.tolist() == made["test"][1].tolist()
+    assert "qmnist-test-labels-idx2-int.gz: only the first of 8 columns" in dataset.notes
+
+
+def test_a_set_that_emnists_folder_lacks_is_answered_with_those_that_it_has(
+    tmp_path: Path,
+) -> None:
+    write_idx(tmp_path / "EMNIST" / "raw", "emnist-digits-", made_idx(), True, "test")
+    assert "did you mean emnist_digits" in complaint(tmp_path, "emnist_digit")
+    assert "EMNIST holds emnist_digits; name a set" in complaint(tmp_path, "emnist")
+    (tmp_path / "EMNIST" / "raw" / "other.gz").touch()
+    assert check_dataset("emnist_digits_rts", tmp_path) == (1, 8, 9)
+    assert "not read: other.gz" in load_dataset("emnist_digits_rts", tmp_path).notes
+
+
+@pytest.mark.parametrize("part", ["train-images-idx3", "t10k-labels-idx1"])
+def test_an_idx_file_that_is_missing_is_named(tmp_path: Path, part: str) -> None:
+    write_idx(tmp_path / "kmnist", "", made_idx(), True, "t10k")
+    (tmp_path / "kmnist" / f"{part}-ubyte.gz").unlink()
+    assert f"but no {part}-ubyte, gzipped or not" in complaint(tmp_path, "kmnist")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -199,6 +219,36 @@ def test_svhn_is_read_with_its_tens_as_zeros(tmp_path: Path) -> None:
     assert_holds(load_dataset("svhn", tmp_path), first["train"], first["test"])
 
 
+def write_svhn(folder: Path) -> None:
+    folder.mkdir()
+    for seed, (split, count) in enumerate([("train", TRAIN), ("test", TEST)]):
+        content = {"X": images(32, seed, 32, 3, count), "y": labels(count, seed, 10)[:, None]}
+        scipy.io.savemat(folder / f"{split}_32x32.mat", content)
+
+
+def test_svhns_further_digits_are_said_not_to_be_read(tmp_path: Path) -> None:
+    write_svhn(tmp_path / "svhn")
+    (tmp_path / "svhn" / "extra_32x32.mat").touch()
+    assert load_dataset("svhn", tmp_path).notes.endswith("not read: extra_32x32.mat")
+
+
+def test_what_svhns_files_hold_otherwise_is_one_line(tmp_path: Path) -> None:
+    write_svhn(tmp_path / "svhn")
+    path = tmp_path / "svhn" / "train_32x32.mat"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:500])
+    assert f"{path} is damaged (" in complaint(tmp_path, "svhn")
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(600))
+    assert f"{path} is of MATLAB 7.3; save it with -v7" in complaint(tmp_path, "svhn")
+    wrong = {"X": images(32, 0, 32, TRAIN), "y": labels(TRAIN, 0, 10)[:, None]}
+    scipy.io.savemat(path, {**wrong, "X": images(32, 0, 32, 3, 2, TRAIN)})
+    assert "train_32x32.mat is uint8 (60, 32, 32, 3, 2)" in complaint(
+        tmp_path, "svhn", check_dataset
+    )
+    scipy.io.savemat(path, {**wrong, "X": images(32, 0, 32, 3, TRAIN - 1)})
+    assert "the label array of train_32x32.mat holds 60 labels" in complaint(tmp_path, "svhn")
+
+
 @pytest.mark.parametrize("in_batches", [False, True])
 def test_affnist_is_read_with_its_own_validation(tmp_path: Path, in_batches: bool) -> None:
     folder = tmp_path / "affnist"
@@ -219,6 +269,16 @@ def test_affnist_is_read_with_its_own_validation(tmp_path: Path, in_batches: boo
         ours = getattr(dataset, split)
         assert np.array_equal(ours.images.reshape(len(ours), -1), pixels)
         assert ours.labels.tolist() == numbers.tolist()
+
+
+def test_affnists_training_images_may_come_with_those_for_validation(tmp_path: Path) -> None:
+    folder = tmp_path / "affnist" / "transformed"
+    folder.mkdir(parents=True)
+    for seed, (name, count) in enumerate([("training_and_validation", TRAIN), ("test", TEST)]):
+        data = {"image": images(count, seed, 9).T, "label_int": labels(count, seed, 10)[None]}
+        (folder / f"{name}_batches").mkdir()
+        scipy.io.savemat(folder / f"{name}_batches" / "1.mat", {"affNISTdata": data})
+    assert "6 of train set aside for val" in load_dataset("affnist", tmp_path).notes
 
 
 def test_a_damaged_mat_file_is_one_line(tmp_path: Path) -> None:
@@ -243,7 +303,10 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pixels, numbers = images(count, seed, 16, 16), labels(count, seed, 10)
         (tmp_path / name).write_bytes(usps_lines(pixels, numbers))
         made[name] = pixels, numbers
+    assert check_dataset("torchvision:USPS", tmp_path) == (1, 16, 16)
+    assert load_dataset("torchvision:USPS_rts", tmp_path).image_shape == (1, 24, 24)
     dataset = load_dataset("torchvision:USPS", tmp_path)
+    assert dataset.image_shape == (1, 16, 16)
     theirs = torchvision.datasets.USPS(tmp_path, train=False)
     assert np.array_equal(dataset.test.images[:, 0], theirs.data)
     assert dataset.test.labels.tolist() == made["usps.t.bz2"][1].tolist()
@@ -253,6 +316,9 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("name", "said"),
     [
         ("CIFAR10", "is not read: it unpickles its files"),
+        ("KMNIST", "its files are read by the name kmnist"),
+        ("usps", "did you mean USPS?"),
+        ("USPS_rtx", "unknown dataset 'torchvision:USPS_rtx'"),
         ("USPSS", "unknown torchvision dataset 'USPSS'; did you mean USPS"),
         ("USPS", "torchvision cannot read USPS in "),
     ],

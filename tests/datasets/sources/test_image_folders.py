@@ -139,6 +139,64 @@ def test_greys_and_colours_are_unified_and_cameras_images_turned(tmp_path: Path)
     assert int(greys.sum()) == 23
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "a/._0.png",
+        "__MACOSX/a/._0.png",
+        "a/.ipynb_checkpoints/0.png",
+        ".DS_Store",
+        "a/Thumbs.db",
+        "a/notes.pdf",
+        "a/film.mpeg",
+        "unlabelled.png",
+    ],
+)
+def test_what_is_no_image_of_a_class_changes_nothing(tmp_path: Path, beside: str) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    plain = load_dataset("mine", tmp_path)
+    path = tmp_path / "mine" / beside
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"no image")
+    dataset = load_dataset("mine", tmp_path)
+    assert dataset.hash == plain.hash
+    is_said = not any(part.startswith((".", "_", "Thumbs")) for part in Path(beside).parts)
+    assert dataset.notes.endswith(f"; not read: {beside}") is is_said
+
+
+def test_many_unread_files_are_counted(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine" / "train", {"a": 12, "b": 12})
+    write_folder(tmp_path / "mine" / "pool", {"a": 2}, seed=3)
+    for number in range(6):
+        (tmp_path / "mine" / f"{number}.csv").touch()
+    notes = load_dataset("mine", tmp_path).notes
+    assert notes.endswith("; not read: 0.csv, 1.csv, 2.csv, 3.csv, 4.csv, 2 more")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("Training", "Testing"), ("TRAIN", "TEST"), ("train", "Test")]
+)
+def test_the_folders_of_splits_are_found_in_any_case(tmp_path: Path, train: str, test: str) -> None:
+    write_folder(tmp_path / "mine" / train, {"a": 12, "b": 12})
+    write_folder(tmp_path / "mine" / test, {"a": 4, "b": 4}, seed=3)
+    dataset = load_dataset("mine", tmp_path)
+    assert dataset.class_names == ("a", "b")
+    assert len(dataset.test) == 8
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".JPEG", ".PNG", ".tif", ".Bmp"])
+def test_a_suffix_may_be_in_capitals_and_a_class_a_link(tmp_path: Path, suffix: str) -> None:
+    write_folder(tmp_path / "mine", {"a": 12})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for number, pixels in enumerate(images(12, 5, 12, 14)):
+        Image.fromarray(pixels).save(elsewhere / f"{number}{suffix}")
+    (tmp_path / "mine" / "b").symlink_to(elsewhere)
+    dataset = load_dataset("mine", tmp_path)
+    assert dataset.class_names == ("a", "b")
+    assert sum(map(len, (dataset.train, dataset.val, dataset.test))) == 24
+
+
 def _break(folder: Path) -> None:
     (folder / "a" / "3.png").write_bytes(b"\x89PNG, but")
     whole = (folder / "b" / "1.png").read_bytes()
@@ -159,6 +217,23 @@ def _two_spellings(folder: Path) -> None:
     write_folder(folder, {"A": 2}, seed=7)
 
 
+def _only_loose_images(folder: Path) -> None:
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        path.rename(folder / f"{number}.png")
+    (folder / "a").rmdir()
+    (folder / "b").rmdir()
+
+
+def _no_train(folder: Path) -> None:
+    (folder / "a").rename(folder / "val")
+    (folder / "b").rename(folder / "test")
+
+
+def _test_without_labels(folder: Path) -> None:
+    write_folder(folder / "train", {"a": 12, "b": 12})
+    (folder / "a").rename(folder / "test")
+
+
 @pytest.mark.parametrize(
     ("defect", "said"),
     [
@@ -166,6 +241,9 @@ def _two_spellings(folder: Path) -> None:
         (_leave_one_class, "holds one class only, a; at least two are needed"),
         (_empty_class, "c holds no image; fill it or remove it"),
         (_two_spellings, "'A' and 'a' look like one class; give it one folder"),
+        (_only_loose_images, "holds no images in folders of classes, as CLASS/image.png"),
+        (_no_train, "holds val and test, but no train"),
+        (_test_without_labels, "its images have no labels; move it elsewhere, and a tenth"),
     ],
 )
 def test_a_defect_of_a_folder_is_one_line(

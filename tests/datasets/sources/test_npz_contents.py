@@ -74,6 +74,30 @@ def test_flattened_squares_and_one_hot_labels_are_read(tmp_path: Path) -> None:
     assert "labels were one-hot" in dataset.notes
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_may_come_first(tmp_path: Path, channels: int) -> None:
+    made = arrays()
+    for name in ("x_train", "x_test"):
+        made[name] = np.stack([made[name] // (k + 1) for k in range(channels)], axis=1) / 255
+    dataset = loaded_from(tmp_path, made)
+    assert check_dataset("mine", tmp_path) == dataset.image_shape == (channels, 5, 7)
+    assert np.array_equal(dataset.test.images, np.rint(made["x_test"] * 255))
+    assert "channels came first" in dataset.notes
+
+
+def test_splits_of_two_scales_are_refused(tmp_path: Path) -> None:
+    made = arrays()
+    made = {**made, "x_train": made["x_train"] / 255, "x_test": made["x_test"] * 1.0}
+    saved(tmp_path, made)
+    assert "holds x_train in [0, 1] and x_test in [0, 255]" in complaint(tmp_path)
+
+
+def test_a_folder_that_a_file_hides_is_said(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    notes = loaded_from(tmp_path, arrays()).notes
+    assert notes.endswith(f"not read: the folder {tmp_path / 'mine'}")
+
+
 def test_the_note_says_what_was_not_read_and_how_it_was_split(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
