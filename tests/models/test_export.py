@@ -55,7 +55,7 @@ def test_a_model_exports_with_a_dynamic_batch(name: str) -> None:
     assert_same_at_other_batches(program, model, shape_of(name))
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", mostly_nightly(list_models(), on_every_run=ON_EVERY_RUN))
 def test_a_traced_model_takes_another_batch(name: str) -> None:
     model = with_few_steps(trained(name))
     with warnings.catch_warnings():

@@ -16,6 +16,7 @@ from stn_core.geometry.grids import base_grid
 from stn_core.models import TransformsImages, create_model, list_models, model_info
 from stn_core.models.saved_models import load_model, save_model
 from tests.configurations import configuration_of
+from tests.nightly import mostly_nightly
 
 Shape = tuple[int, int, int]
 
@@ -50,7 +51,10 @@ def is_of_coordinates(name: str) -> bool:
 
 STARTS_AT_IDENTITY = [name for name in list_models() if model_info(name).starts_at_identity]
 
-every_model = pytest.mark.parametrize("name", list_models())
+every_model = pytest.mark.parametrize(
+    "name", mostly_nightly(list_models(), on_every_run=set(list_models()) - {"resnext"})
+)
+"""The classifier of resnext_stn is a resnext, and large: alone it is tried at night."""
 
 
 def with_shapes(names: list[str]) -> pytest.MarkDecorator:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stn_core.errors import UsageError
+from stn_core.session import artifacts as module
 from stn_core.session.artifacts import (
     Artifacts,
     Mistakes,
@@ -94,13 +95,14 @@ def test_nothing_is_unpickled(tmp_path):
         read_artifacts(path)
 
 
-def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(tmp_path):
+def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 2**25)
     path = tmp_path / "a.npz"
-    many = replaced(batch=np.zeros((1, 1, 2**15, 17 * 2**10), np.uint8))
+    many = replaced(batch=np.zeros((1, 1, 2**10, 34 * 2**10), np.uint8))
     np.savez_compressed(path, **many)
-    assert path.stat().st_size < 2**21
+    assert path.stat().st_size < 2**18
     tracemalloc.start()
-    with pytest.raises(UsageError, match=r"would take 544 MiB, more than the 512 that"):
+    with pytest.raises(UsageError, match=r"would take 34 MiB, more than the 32 that"):
         read_artifacts(path)
     assert tracemalloc.get_traced_memory()[1] < 2**21
     tracemalloc.stop()

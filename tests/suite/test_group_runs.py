@@ -150,6 +150,10 @@ def test_a_small_drop_everywhere_fails_a_session_above_its_table(judged_records)
     plan = json.loads((folder / "session.json").read_text())
     assert plan["rules"]["group_count"] == len(plan["groups"])
 
+
+@pytest.mark.nightly
+def test_a_group_that_dropped_is_on_the_page(judged_records):
+    _, folder = judged_records(-0.0065)
     missing = write_report([folder], folder / "report.html")
     page = (folder / "report.html").read_text()
     assert "<p>REGRESSED (group)" in page

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from stn_core.training.robustness import CHANGES
+from tests.nightly import mostly_nightly
 
 pytest_plugins = ["pytester"]
 
@@ -43,7 +44,10 @@ def test_every_seed_looks_at_every_change_of_the_test_images(robustness):
     assert turned[90] < 0.5
 
 
-@pytest.mark.parametrize(("final", "images"), [((), "validation"), (("--final",), "test")])
+@pytest.mark.parametrize(
+    ("final", "images"),
+    mostly_nightly([((), "validation"), (("--final",), "test")], on_every_run=[((), "validation")]),
+)
 def test_a_search_does_not_use_the_test_set(robustness, final, images):
     shown, rows = robustness("--seeds", "1", "--epochs", "1", *final)
     assert set(rows["images"]) == {images}
