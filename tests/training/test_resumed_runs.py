@@ -15,6 +15,7 @@ from torch import nn
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.callbacks import SaveCheckpoints
+from stn_core.training.checkpoint import Checkpoint
 from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell
 from tests.platforms import needs_posix_signals
 from tests.training.test_run_cell import unchanging
@@ -75,6 +76,22 @@ def test_every_seed_has_a_checkpoint_of_its_own(saving, undisturbed):
     records = run_cell(CHECKPOINTED, [5, 4], COMMITTED, callbacks=[saving])
     assert unchanging(records[1]) == undisturbed
     assert files(saving) == []
+
+
+def test_a_state_that_does_not_fit_is_not_used(saving, undisturbed, caplog, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving, interrupt_after(1)])
+    load = Checkpoint.load
+
+    def of_fewer_parameters(checkpoint):
+        state = load(checkpoint)
+        state["training"]["optimizer"]["param_groups"][0]["params"].pop()
+        return state
+
+    monkeypatch.setattr(Checkpoint, "load", of_fewer_parameters)
+    (record,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving])
+    assert unchanging(record) == undisturbed
+    assert "its checkpoint does not fit and is not used: ValueError: loaded state" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -163,6 +180,7 @@ from stn_core import Cell, RunSettings, run_cell
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.callbacks import SaveCheckpoints
+from stn_core.training.checkpoint import Checkpoint
 from stn_core.suite.context import worker_number
 from stn_core.training import loop
 from tests.training.few_digits import register_few_digits

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -153,8 +154,7 @@ class Watchers:
         run.history = state.history
         run.state_dict = lambda: {"training": state.state_dict(), "watchers": self._states()}
         self._tell(Watcher.start)
-        if run.resumed_from:
-            state.load_state_dict(run.resumed_from["training"])
+        if run.resumed_from and _went_back(state, run.resumed_from["training"], run):
             self._replay(run.resumed_from["watchers"])
 
     def epoch(self, result: EpochResult) -> None:
@@ -192,6 +192,19 @@ class Watchers:
             note = f"{name.rpartition(' ')[0]} failed: {reason_of(error)}"
             self._run.notes.append(note)
             _LOGGER.warning("%s: %s", self._run.record.run_name, note)
+
+
+def _went_back(state: TrainingState, earlier: Mapping[str, Any], run: Run) -> bool:
+    """Give a training an earlier state; if that does not fit, it begins as if there were none."""
+    beginning = copy.deepcopy(state.state_dict())
+    try:
+        state.load_state_dict(earlier)
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:  # what torch raises then
+        state.load_state_dict(beginning)
+        note = "its checkpoint does not fit and is not used"
+        _LOGGER.warning("%s: %s: %s", run.record.run_name, note, reason_of(error))
+        return False
+    return True
 
 
 def tell_kept(callbacks: Iterable[Callback], record: RunRecord) -> None:
