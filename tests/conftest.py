@@ -38,6 +38,10 @@ def pytest_collection(session):
         gc.enable()
 
 
+def pytest_unconfigure():
+    gc.unfreeze()  # or else libraries report at exit what has never been freed
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if _HERE in item.path.parents:
