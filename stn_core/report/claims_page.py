@@ -28,6 +28,8 @@ _AXES = {
     "loss": "test loss, nats",
     "epochs": "epochs to the target",
     "train_time": "training time, s",
+    "invariance": "predictions that stay, %",
+    "misplaced_pixels": "misplaced pixels",
 }
 
 

@@ -31,6 +31,9 @@ INTERVALS = (
 )
 
 MOST_TELLING = 10
+CLAIMS_PICTURE = "claims.svg"
+"""The picture of the most telling claims, beside the page."""
+
 EXCERPT_BEGINS, EXCERPT_ENDS = "<!-- claims -->", "<!-- /claims -->"
 
 _SINGULAR = {
@@ -137,6 +140,9 @@ def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
     lines += [
         f"`{command}` writes this page; `-m claims --train` measures what is missing.",
         "",
+        "![The most telling claims: a band for the differences that each one allows, a dot and a"
+        f" line for the one found and its interval]({CLAIMS_PICTURE})",
+        "",
         f"| claim | source | {' | '.join(WAYS.values())} |",
         "|---|---|" + "---|" * len(WAYS),
     ]
@@ -149,17 +155,22 @@ def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def claims_excerpt(judged: Sequence[JudgedClaim]) -> str:
-    """The most telling claims as a Markdown table: decided ones, those that do not hold first."""
+def most_telling(judged: Sequence[JudgedClaim]) -> Sequence[tuple[JudgedClaim, str, Finding]]:
+    """Decided claims, those that do not hold first; each with the way and its finding."""
     rows = [
-        (one, way, one.finding(way))
+        (one, way, finding)
         for finding in (Finding.DOES_NOT_HOLD, Finding.HOLDS)
         for way in WAYS
         for one in judged
         if one.finding(way) is finding
     ]
+    return rows[:MOST_TELLING]
+
+
+def claims_excerpt(judged: Sequence[JudgedClaim]) -> str:
+    """The most telling claims as a Markdown table."""
     lines = ["| claim | finding | difference |", "|---|---|---|"]
-    for one, way, found in rows[:MOST_TELLING]:
+    for one, way, found in most_telling(judged):
         said = claim_difference(decisive_difference(one.ways[way]))
         lines.append(f"| {one.claim.sentence} | {found}, {WAYS[way]} | {said} |")
     return "\n".join(lines)

@@ -10,7 +10,12 @@ from stn_core.atomic_files import write_at_once, write_output
 from stn_core.errors import UsageError, check_regular
 from stn_core.gate.baselines import read_baselines
 from stn_core.report.claims import Claim, Claims, check_names
-from stn_core.report.claims_text import claims_document, claims_excerpt, with_excerpt
+from stn_core.report.claims_text import (
+    CLAIMS_PICTURE,
+    claims_document,
+    claims_excerpt,
+    with_excerpt,
+)
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
 from stn_core.report.stored_cells import stored_cells
 from stn_core.session.budgets import list_budgets
@@ -80,7 +85,7 @@ def write_claims(
     command: str,
     command_of: Callable[[str], str] | None = None,
 ) -> Path:
-    """Write claims.md and claims.html into a folder; the path of the latter.
+    """Write claims.md, its picture and claims.html into a folder; the path of the latter.
 
     Args:
         judged: the claims.
@@ -91,9 +96,11 @@ def write_claims(
     Raises:
         UsageError: they cannot be written.
     """
+    from stn_core.report.claims_chart import claims_picture
     from stn_core.report.claims_page import write_claims_page
 
     write_output(folder / "claims.md", claims_document(judged, command))
+    write_output(folder / CLAIMS_PICTURE, claims_picture(judged))
     write_claims_page(judged, folder / "claims.html", command, command_of)
     return folder / "claims.html"
 

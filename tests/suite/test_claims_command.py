@@ -1,5 +1,6 @@
 """The command that judges the claims of this repository, and the page that it wrote."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.report.claims import read_claims
+from stn_core.report.claims_chart import claims_picture
 from stn_core.report.claims_text import (
+    CLAIMS_PICTURE,
     EXCERPT_BEGINS,
     EXCERPT_ENDS,
     claims_document,
@@ -32,6 +35,13 @@ def test_every_claim_names_what_exists_and_the_page_says_what_the_stored_values_
     assert page == claims_document(judged, f"stn claims {CLAIMS.as_posix()}")
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert readme == with_excerpt(readme, claims_excerpt(judged), "README.md")
+    picture = (REPOSITORY / "docs" / CLAIMS_PICTURE).read_text(encoding="utf-8")
+    assert words_of(picture) == words_of(claims_picture(judged))
+
+
+def words_of(picture):
+    """The text of an SVG, whose lines depend on matplotlib's version."""
+    return re.findall(r"<text[^>]*>([^<]+)", picture)
 
 
 def test_the_readme_keeps_what_is_around_the_claims():

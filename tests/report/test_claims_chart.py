@@ -1,0 +1,34 @@
+"""The picture of claims shows what each one allows, and what was found."""
+
+import pytest
+
+from stn_core.gate.contrasts import Direction, Expectation
+from stn_core.gate.intervals import Difference
+from stn_core.report.claims_chart import claimed_range, claims_picture
+from tests.report.test_claims import CLAIM, HIGH, LOW, judged, runs
+
+
+@pytest.mark.parametrize(
+    "expectation",
+    [
+        Expectation(Direction.HIGHER),
+        Expectation(Direction.LOWER, size=2.0),
+        Expectation(Direction.EQUAL, margin=0.5),
+    ],
+)
+def test_a_difference_in_the_claimed_range_holds_and_one_outside_does_not(expectation):
+    low, high = claimed_range(expectation)
+    for estimate in (-20.0, -1.0, -0.1, 0.1, 1.0, 20.0):
+        finding = expectation.finding(Difference(estimate, estimate, estimate))
+        assert (str(finding) == "holds") == (low < estimate < high)
+
+
+def test_every_decided_claim_is_a_row_and_an_open_one_is_none(tmp_path):
+    text = CLAIM + CLAIM.replace('"better"', '"open"').replace('"b"', '"c"')
+    picture = claims_picture(judged(tmp_path, runs("a", HIGH) + runs("b", LOW), text))
+    assert "a - b, digits, accuracy: +7.00 points" in picture
+    assert "a - c" not in picture
+
+
+def test_without_a_decided_claim_the_picture_is_empty(tmp_path):
+    assert "<svg" in claims_picture(judged(tmp_path, []))
