@@ -93,7 +93,7 @@ def test_a_metric_that_gates_fails_a_cell_whose_accuracy_holds(tmp_path):
     assert judged(0.9, 0.05).verdict is Verdict.PASS
     worse = judged(0.8, 0.05)
     assert worse.verdict is Verdict.REGRESSED
-    assert "worst class recall lacks" in worse.message
+    assert "worst class recall 90 % further from 1" in worse.message
     assert judged(0.8, 0.05, ()).verdict is Verdict.PASS
     miscalibrated = judged(0.9, 0.09)
     assert "calibration error 0.04" in miscalibrated.message
