@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from stn_core.models import register_model, registry
+from stn_core.models import register_model
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
 from stn_core.training.run_cell import RunSettings, run_seed
+from tests.training.flat_linear import FlatLinear
 
 
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry._MODELS, "_entries", dict(registry._MODELS._entries))
-
-
-def trained(build: Callable[..., nn.Module]) -> RunRecord:
-    register_model(name="own")(build)
+def trained(build: Callable[..., nn.Module], name: str = "own") -> RunRecord:
+    register_model(name=name)(build)
     recipe = Recipe(epochs=2, batch_size=400, patience=1)
-    return run_seed(Cell("own", "digits", "smoke", recipe), 0, RunSettings()).record
+    return run_seed(Cell(name, "digits", "smoke", recipe), 0, RunSettings()).record
 
 
-class Linear(nn.Module):
-    def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
-        super().__init__()
-        self.head = nn.Linear(math.prod(in_shape), num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(images.flatten(1))
-        return logits
-
-
-class ComplexLogits(Linear):
+class ComplexLogits(FlatLinear):
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images).to(torch.complex64)
 
 
-class WholeLogits(Linear):
+class WholeLogits(FlatLinear):
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images).long()
 
 
-class Detached(Linear):
+class Detached(FlatLinear):
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images).detach()
 
 
-class Frozen(Linear):
+class Frozen(FlatLinear):
     def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__(in_shape, num_classes)
         self.requires_grad_(False)
@@ -69,7 +54,7 @@ class Thawing(Frozen):
         return super().forward(images)
 
 
-class Replacing(Linear):
+class Replacing(FlatLinear):
     def forward(self, images: Tensor) -> Tensor:
         self.head.weight = nn.Parameter(self.head.weight.detach().clone())
         return super().forward(images)
@@ -80,7 +65,7 @@ class SpeechlessError(Exception):
         raise RuntimeError
 
 
-class Speechless(Linear):
+class Speechless(FlatLinear):
     def forward(self, images: Tensor) -> Tensor:
         raise SpeechlessError
 
@@ -106,7 +91,7 @@ def test_a_model_that_cannot_be_trained_is_told_why(model: type[nn.Module], mess
     assert record.message.startswith(message)
 
 
-class ExpandedBuffer(Linear):
+class ExpandedBuffer(FlatLinear):
     """A constant for every class, of which there is one in memory."""
 
     def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -117,18 +102,13 @@ class ExpandedBuffer(Linear):
         return super().forward(images) + self.offset
 
 
-class ReturnsNothingFromTrain(Linear):
+class ReturnsNothingFromTrain(FlatLinear):
     def train(self, mode: bool = True) -> None:  # type: ignore[override]
         super().train(mode)
 
 
 @pytest.mark.parametrize("model", [ExpandedBuffer, ReturnsNothingFromTrain])
 def test_a_model_of_unusual_habits_is_trained(model: type[nn.Module]) -> None:
-    record, plain = trained(model), trained_plain()
+    record, plain = trained(model), trained(FlatLinear, "plain")
     assert (record.status, record.message) == ("ok", "")
     assert record.test_accuracy == plain.test_accuracy
-
-
-def trained_plain() -> RunRecord:
-    registry._MODELS._entries.pop("own")
-    return trained(Linear)

@@ -13,21 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_core.models import register_model, registry
+from stn_core.models import register_model
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
 from stn_core.training.callbacks import SaveCheckpoints
 from stn_core.training.run_cell import RunSettings, run_cell, run_seed
+from tests.training.flat_linear import FlatLinear
 from tests.watching import OnEpoch
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 RECIPE = Recipe(epochs=3, batch_size=100, patience=2)
-
-
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry._MODELS, "_entries", dict(registry._MODELS._entries))
 
 
 def cell_of(build: Callable[..., object], recipe: Recipe = RECIPE) -> Cell:
@@ -40,17 +36,7 @@ def trained(build: Callable[..., object]) -> RunRecord:
     return run_cell(cell_of(build), [0])[0]
 
 
-class Base(nn.Module):
-    def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
-        super().__init__()
-        self.head = nn.Linear(math.prod(in_shape), num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(images.flatten(1))
-        return logits
-
-
-class CachedGrid(Base):
+class CachedGrid(FlatLinear):
     """A spatial transformer that builds its grid at the first batch and keeps it."""
 
     def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -70,7 +56,7 @@ class CachedGrid(Base):
         return super().forward(F.grid_sample(images, grid, align_corners=False))
 
 
-class GradientInEvaluation(Base):
+class GradientInEvaluation(FlatLinear):
     def forward(self, images: Tensor) -> Tensor:
         with torch.enable_grad():
             pixels = images.flatten(1).clone().requires_grad_()
@@ -81,7 +67,7 @@ class GradientInEvaluation(Base):
         return logits
 
 
-class GradientWithoutAsking(Base):
+class GradientWithoutAsking(FlatLinear):
     def forward(self, images: Tensor) -> Tensor:
         pixels = images.flatten(1).clone().requires_grad_()
         (slope,) = torch.autograd.grad(self.head(pixels).sum(), pixels)
@@ -89,7 +75,7 @@ class GradientWithoutAsking(Base):
         return logits
 
 
-class ReassignedBuffer(Base):
+class ReassignedBuffer(FlatLinear):
     """Keeps something of the last batch, of the batch's size, in a buffer."""
 
     def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -143,7 +129,7 @@ def test_lazy_layers_know_their_sizes_before_the_optimiser_does() -> None:
     assert record.validation[-1]["train_loss"] < record.validation[0]["train_loss"]
 
 
-class DrawsEverywhere(Base):
+class DrawsEverywhere(FlatLinear):
     """First weights from numpy, noise from Python and numpy while it trains."""
 
     def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -184,7 +170,7 @@ def test_a_setting_that_a_model_changes_reaches_no_other_run(
 ) -> None:
     def build(in_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         change()
-        return Base(in_shape, num_classes)
+        return FlatLinear(in_shape, num_classes)
 
     plain = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
     alone = run_cell(plain, [0])[0]
@@ -209,7 +195,7 @@ def test_settings_made_before_a_run_apply_and_are_recorded() -> None:
     assert run_cell(cell, [0])[0].environment.torch_settings == {}
 
 
-class Wraps(Base):
+class Wraps(FlatLinear):
     """Answers with something around its logits, in training alone or always."""
 
     def __init__(self, in_shape: tuple[int, int, int], num_classes: int, **how: object) -> None:

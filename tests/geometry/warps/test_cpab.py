@@ -264,22 +264,24 @@ def test_more_steps_err_less():
 VELOCITIES = [-0.3, -0.25, 0.0, 0.25, 0.3]
 
 
-def come_back_from_edges_and_vertices(theta):
-    """That points of a lattice with the vertices in it are undisturbed there and back."""
+def error_there_and_back(theta):
+    """The largest one over a lattice with the vertices in it, in each precision."""
     warp = create_warp("cpab")
     vertices = torch.linspace(-1, 1, 7, dtype=torch.float64)
     xy = torch.cartesian_prod(vertices, vertices)
+    errors = []
     for dtype in (torch.float64, torch.float32):
         mapped = warp.points(theta.to(dtype), xy.to(dtype))
         back = warp.inverse_points(theta.to(dtype), mapped).double()
-        expected = xy.expand_as(back)
-        torch.testing.assert_close(back, expected, atol=STATED_ERROR_THERE_AND_BACK, rtol=0)
+        errors.append((back - xy).abs().max())
+    return torch.stack(errors)
 
 
 def test_points_come_back_to_edges_and_vertices_in_fields_with_ties():
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randint(len(VELOCITIES), (200, 26), generator=generator)
-    come_back_from_edges_and_vertices(torch.tensor(VELOCITIES, dtype=torch.float64)[chosen])
+    theta = torch.tensor(VELOCITIES, dtype=torch.float64)[chosen]
+    assert (error_there_and_back(theta) <= STATED_ERROR_THERE_AND_BACK).all()
 
 
 @pytest.mark.nightly
@@ -288,7 +290,8 @@ def test_points_come_back_to_edges_and_vertices_in_fields_with_ties():
 def test_points_that_start_on_edges_and_vertices_are_no_exception(data):
     # Hypothesis likes round numbers: fields and points with ties, which run along the edges.
     theta = data.draw(st.lists(st.sampled_from(VELOCITIES), min_size=26, max_size=26))
-    come_back_from_edges_and_vertices(torch.tensor([theta], dtype=torch.float64))
+    field = torch.tensor([theta], dtype=torch.float64)
+    assert (error_there_and_back(field) <= STATED_ERROR_THERE_AND_BACK).all()
 
 
 @settings(max_examples=20, deadline=None)
