@@ -12,9 +12,6 @@ from stn_core.errors import UsageError, user_path
 PASS_IT = "pass it as root=, with --data-root or as STN_DATA"
 """What to do about a data folder that is another, or none: in Python, or with the benchmarks."""
 
-MOST_NAMED = 5
-"""Files that are not read, of which a remark names some."""
-
 
 def data_folder(root: str | os.PathLike[str] | None) -> Path | None:
     """The data folder as a path, with ``~`` for the user's home."""
@@ -60,19 +57,19 @@ def unread(folder: Path, read: Sequence[Path]) -> tuple[str, ...]:
         read: files in it, at any depth.
 
     Returns:
-        Paths in that folder, of many the first few and how many more.
+        Paths in that folder, sorted.
     """
     opened = {folder, *(parent for path in read for parent in path.parents)}
     known = {*read, *opened}
-    found = sorted(
-        str(each.relative_to(folder))
-        for place in opened
-        if place.is_relative_to(folder)
-        for each in entries(place)
-        if each not in known
+    return tuple(
+        sorted(
+            str(each.relative_to(folder))
+            for place in opened
+            if place.is_relative_to(folder)
+            for each in entries(place)
+            if each not in known
+        )
     )
-    more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
-    return (*found[:MOST_NAMED], *more)
 
 
 def cannot_be_read(path: Path, error: OSError) -> UsageError:

@@ -17,7 +17,7 @@ from stn_core.gate.contrasts import (
 from stn_core.gate.intervals import Difference, Spread, margin
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import FloatArray, sampling_deviation
-from stn_core.report.claims import WAYS, Claim, Contrast
+from stn_core.report.claims import METRICS, ON_REQUEST, WAYS, Claim, Contrast
 from stn_core.report.stored_cells import FEWEST_SEEDS, Stored, StoredCell
 from stn_core.session.cells import CellKey
 from stn_core.session.records import RunRecord
@@ -250,40 +250,22 @@ def _epochs_to(record: RunRecord, target: float) -> float:
     return float(min(reached, default=len(record.validation) + 1))
 
 
-def _invariance(
+def _on_request(
     contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
-    """In points; its least deviation is that of an accuracy on as many images."""
-    found = [_further_values(side, contrast.metric, 100.0) for side in sides]
+    """A registered metric, of those runs that were measured by it."""
+    name, is_share = contrast.metric, METRICS[contrast.metric] == "points"
+    factor = 100.0 if is_share else 1.0
+    samples = [[factor * run.metrics[name] for run in s.runs if name in run.metrics] for s in sides]
+    if not all(samples):
+        return _unknown(contrast, other, f"no stored runs of both models have {name}")
+    ours, theirs = samples
     least = [
-        100 * sampling_deviation(float(np.mean(values)) / 100, side.test_images) if values else 0.0
-        for values, side in zip(found, sides, strict=True)
+        100 * sampling_deviation(float(np.mean(values)) / 100, side.test_images)
+        if is_share
+        else MISPLACED_DEVIATION
+        for values, side in zip(samples, sides, strict=True)
     ]
-    return _further(contrast, other, found, least, level)
-
-
-def _misplaced_pixels(
-    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
-) -> JudgedDifference:
-    found = [_further_values(side, contrast.metric) for side in sides]
-    return _further(contrast, other, found, [MISPLACED_DEVIATION] * 2, level)
-
-
-def _further_values(side: StoredCell, name: str, factor: float = 1.0) -> list[float]:
-    """The values of a registered metric, of those runs that were measured by it."""
-    return [factor * run.metrics[name] for run in side.runs if name in run.metrics]
-
-
-def _further(
-    contrast: Contrast,
-    other: str,
-    found: Sequence[Sequence[float]],
-    least: Sequence[float],
-    level: float,
-) -> JudgedDifference:
-    ours, theirs = found
-    if not ours or not theirs:
-        return _unknown(contrast, other, f"no stored runs of both models have {contrast.metric}")
     spreads = (_spread(ours, least[0]), _spread(theirs, least[1]))
     return _measured(contrast, other, (ours, theirs), spreads, level)
 
@@ -294,8 +276,7 @@ _MEASURES = {
     "parameters": _parameters,
     "train_time": _train_time,
     "epochs": _epochs,
-    "invariance": _invariance,
-    "misplaced_pixels": _misplaced_pixels,
+    **dict.fromkeys(ON_REQUEST, _on_request),
 }
 
 

@@ -300,8 +300,9 @@ class ClaimsSession:
             return [f"{cell.key}, seed {seed}: {reason}"]
         self._keep(record)
         sides = (side for sides in _differences(claim) for side in sides if side.cell == cell)
-        for name in sorted({side.metric for side in sides} - {"", *record.metrics}):
-            raise UsageError(f"{cell.model} has no {name}")  # nor has any other seed
+        lacking = {side.metric for side in sides} - {"", *record.metrics}
+        if lacking:  # so every other seed would lack it too
+            raise UsageError(f"{cell.model} has no {' or '.join(sorted(lacking))}")
         return []
 
     def _keep(self, record: RunRecord) -> None:

@@ -72,6 +72,7 @@ class Reporting:
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Print a cell's line instead of its dot."""
+        # pytest adds wasxfail to the reports of tests that are expected to fail, and to no other.
         if report.when != "call" or hasattr(report, "wasxfail"):
             return None
         if any(name == LINE for name, _ in report.user_properties):

@@ -33,7 +33,7 @@ def note_runs(properties: list[tuple[str, object]], result: RunResult) -> None:
 
 def skip_reason(report: pytest.TestReport) -> str:
     """Why a test was skipped or expected to fail, as the user put it."""
-    if hasattr(report, "wasxfail"):
+    if hasattr(report, "wasxfail"):  # which pytest adds to the reports of such tests alone
         return f"expected to fail: {report.wasxfail.removeprefix('reason: ')}".removesuffix(": ")
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return reason.removeprefix("Skipped: ")

@@ -293,5 +293,5 @@ def _said_of(
     if any(part.labels.ndim == 2 and part.labels.shape[1] > 1 for part in found.splits.values()):
         said.append("labels were one-hot")
     if found.unused:
-        said.append(f"not read: {', '.join(found.unused)}")
+        said.append(f"not read: {_listed(found.unused)}")
     return said

@@ -170,7 +170,7 @@ def test_many_unread_files_are_counted(tmp_path: Path) -> None:
     for number in range(6):
         (tmp_path / "mine" / f"{number}.csv").touch()
     notes = load_dataset("mine", tmp_path).notes
-    assert notes.endswith("; not read: 0.csv, 1.csv, 2.csv, 3.csv, 4.csv, 2 more")
+    assert notes.endswith("; not read: 0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 2 more")
 
 
 @pytest.mark.parametrize(
