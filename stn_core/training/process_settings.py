@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -65,10 +65,13 @@ def process_settings_kept() -> Iterator[list[str]]:
     """
     changes: list[str] = []
     before = {name: read() for name, (read, _) in _SETTINGS.items()}
+    filters = cast(list[Any], warnings.filters)
+    filters_before = list(filters)
     try:
-        with warnings.catch_warnings():
-            yield changes
+        yield changes
     finally:
+        # In place and by hand: after `warnings.catch_warnings` every warning is shown once more.
+        filters[:] = filters_before
         for name, (read, write) in _SETTINGS.items():
             if read() != before[name]:
                 changes.append(name)

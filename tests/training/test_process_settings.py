@@ -62,6 +62,19 @@ def test_filters_of_warnings_are_set_back() -> None:
     assert changes == []
 
 
+def test_a_warning_that_was_shown_is_not_shown_again() -> None:
+    def warn() -> None:
+        warnings.warn("look", UserWarning, stacklevel=1)
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        warn()
+        with process_settings_kept():
+            warn()
+        warn()
+    assert len(shown) == 1
+
+
 def test_a_folder_that_is_gone_cannot_be_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
