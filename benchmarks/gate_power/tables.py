@@ -57,7 +57,7 @@ def power(baselines: int) -> Iterator[str]:
 
 def matrix_sizes(baselines: int) -> Iterator[str]:
     """A row for every size of a drop of accuracy: the share of cells that detect it alone."""
-    yield "| drop | detected in, 18 cells | seeds | detected in, 62 cells | seeds |"
+    yield "| drop | detected, 18 cells | seeds | detected, 62 cells | seeds |"
     for drop in DROPS[1:]:
         row = f"| {drop} |"
         for cells in (18, 62):
