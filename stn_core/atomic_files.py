@@ -67,7 +67,7 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
     block raises, ``path`` stays as it was and nothing is left beside it. A process that is killed
     leaves an unfinished file: `is_unfinished` tells it, `remove_unfinished` takes it away.
 
-    A link stays one: what it names is replaced.
+    If ``path`` is a link, it is kept, and the file that it points to is replaced.
     """
     path = _named_by_links(path)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")

@@ -19,22 +19,22 @@ _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Control characters, line separators, changes of direction, what takes no room (other than the two
-joiners, which some scripts are written with) and halves of a surrogate pair."""
+"""Control characters, line separators, direction marks, invisible characters (except the two
+joiners, which some scripts need) and unpaired surrogates."""
 
 
 def printable(text: str) -> str:
-    """A text from a file, a model or an exception, as it may go to a terminal, a table or a file.
+    """Make a text from a file, a model or an exception safe to print, tabulate or write.
 
-    Characters that would move the cursor, start a line, change the direction of reading or not be
-    seen are escaped as Python escapes them (``\\n``, ``\\x1b``), and so are those that no encoding
-    can write. A printable text stays as it is.
+    Characters that would move the cursor, start a new line, change the writing direction or be
+    invisible are escaped as in Python (``\\n``, ``\\x1b``), and so are unpaired surrogates, which
+    cannot be encoded. All other text is left as it is.
     """
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def one_line(text: str, most: int = MOST_CHARACTERS) -> str:
-    """A printable text that is no longer than it may be; what is left out is in its middle."""
+    """A text made printable and, if it is longer than ``most``, shortened in the middle."""
     text = printable(text)
     if len(text) <= most:
         return text
@@ -134,16 +134,16 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
 
 def is_missing(path: Path) -> bool:
-    """Whether there is nothing of that name: a link to nothing has lost what it stands for."""
+    """Whether a path does not exist; a link exists, even if its target does not."""
     return not os.path.lexists(path)
 
 
 def check_regular(path: Path) -> None:
-    """See that a path names no pipe, device or the like, which would be waited for.
+    """Check that a path is not a pipe, a device or the like, which could block its reader.
 
     Raises:
-        UsageError: it does, or it is a link to nothing.
-        OSError: one may not look.
+        UsageError: it is one, or a link whose target does not exist.
+        OSError: the path cannot be examined.
     """
     if path.is_symlink() and not path.exists():
         raise UsageError(f"{path} is a link to {path.readlink()}, which cannot be found")

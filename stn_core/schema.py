@@ -48,8 +48,8 @@ _BOUNDS = {
     ">= 0.0": "must be 0 or more",
     ">= 1": "must be 1 or more",
     "<= 1.0": "must be in [0, 1]",
-    f">= {-sys.float_info.max}": "must be a number that is finite",
-    f"<= {sys.float_info.max}": "must be a number that is finite",
+    f">= {-sys.float_info.max}": "must be a finite number",
+    f"<= {sys.float_info.max}": "must be a finite number",
 }
 
 
@@ -101,7 +101,7 @@ def parse_json(text: str, where: str, *, is_text: bool = True) -> Any:
         place = f"line {error.lineno}, column {error.colno}"
         raise NotJsonError(f"{where}not JSON: {place}: {error.msg}") from None
     except _TwiceError:
-        raise UsageError(f"{where}two names differ only in what cannot be printed") from None
+        raise UsageError(f"{where}two names differ only in unprintable characters") from None
     except RecursionError:
         raise UsageError(f"{where}nested too deeply") from None
 

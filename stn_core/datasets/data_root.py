@@ -10,7 +10,7 @@ from pathlib import Path
 from stn_core.errors import UsageError, user_path
 
 PASS_IT = "pass it as root=, with --data-root or as STN_DATA"
-"""What to do about a data folder that is another, or none: in Python, or with the benchmarks."""
+"""What to do if the data folder is missing or the wrong one, in Python and in the benchmarks."""
 
 
 def data_folder(root: str | os.PathLike[str] | None) -> Path | None:
@@ -33,10 +33,10 @@ def is_folder(path: Path) -> bool:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, but not what is hidden.
+    """The entries of a folder, without hidden ones.
 
     Raises:
-        UsageError: it may not be read.
+        UsageError: the folder may not be read.
     """
     try:
         return [each for each in folder.iterdir() if not is_hidden(each.name)]
@@ -45,19 +45,19 @@ def entries(folder: Path) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a system put it there for itself: .DS_Store, ._1.png, __MACOSX."""
+    """Whether a file is hidden or left by the operating system: .DS_Store, ._1.png, __MACOSX."""
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
 
 
 def unread(folder: Path, read: Sequence[Path]) -> tuple[str, ...]:
-    """What lies beside the files that are read, and in a folder only if one of them does too.
+    """Entries that are not read, of the dataset's folder and of those within it that are.
 
     Args:
         folder: the dataset's.
         read: files in it, at any depth.
 
     Returns:
-        Paths in that folder, sorted.
+        Paths relative to the folder, sorted.
     """
     opened = {folder, *(parent for path in read for parent in path.parents)}
     known = {*read, *opened}

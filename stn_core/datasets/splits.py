@@ -23,8 +23,8 @@ def stratified_order(labels: Tensor) -> Tensor:
     """A fixed random order of which every beginning holds each class in its share.
 
     Each class is shuffled, and its r-th of n images is placed at (r + 1/2) / n of the way. Among
-    the first k of N images a class with n of them has k n / N, give or take one if classes are
-    of one size.
+    the first k of N images, a class of n images has about k n / N; if all classes are of the same
+    size, this is exact to within one image.
 
     Args:
         labels: int64 ``(N,)``, not negative.

@@ -48,7 +48,7 @@ class RayExecutor:
     """Computes runs on a cluster that it joins when it is made and leaves when it is closed.
 
     Args:
-        request: what the session asks of the cluster.
+        request: which cluster, and what the session needs from it.
         surroundings: what every run needs.
 
     Raises:

@@ -249,7 +249,7 @@ def _by_seed(records: Sequence[RunRecord]) -> dict[int, RunRecord]:
 def _runs(
     by_seed: Mapping[int, RunRecord], seeds: Sequence[int], *, good: bool = False
 ) -> tuple[RunRecord, ...]:
-    """Runs in the order of the seeds; if only good ones are wanted, up to the first gap."""
+    """Runs in the order of the seeds; with only good ones, up to the first gap."""
     if not good:
         return tuple(by_seed[seed] for seed in seeds if seed in by_seed)
     runs = []

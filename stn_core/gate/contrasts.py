@@ -81,7 +81,7 @@ def seeds_to_decide(
     level: float,
     unit: Callable[[float], float] = float,
 ) -> int | None:
-    """How many seeds each side needs for a decision, if estimate and spreads stayed as they are.
+    """How many seeds per side would decide it, if estimate and spreads stayed as they are.
 
     Args:
         estimate: the difference, on the scale of the spreads.
@@ -91,7 +91,7 @@ def seeds_to_decide(
         unit: from the scale of the spreads to the unit of the expectation; non-decreasing.
 
     Returns:
-        The smallest sufficient number, at least 2; None if it is more than `MOST_SEEDS`.
+        The number of seeds, 2 or more; None if even `MOST_SEEDS` would not be enough.
     """
 
     def decides(runs: int) -> bool:

@@ -84,7 +84,7 @@ def judge_groups(
 ) -> list[GroupJudgement]:
     """The verdicts on all groups with two or more cells that were judged by their values.
 
-    If several groups have the same such cells, only the smallest group is judged.
+    If several groups have the same such cells, only the one with the fewest cells in all is judged.
 
     A replay, as for a cell: more records never change what fewer decided.
 

@@ -152,6 +152,6 @@ def _as_tensor(matrix: Any) -> Tensor:
 def _inverse(square: Tensor) -> Tensor:
     if not (torch.linalg.det(square.double()).abs() > 0).all():
         raise UsageError(
-            "a matrix of opencv's takes the input to the output, and this one cannot be inverted"
+            "an OpenCV matrix maps the input to the output, and this one cannot be inverted"
         )
     return inverse_3x3(square)

@@ -82,7 +82,7 @@ def warp_image(
     if not isinstance(image, Tensor):
         kind = type(image).__name__
         raise UsageError(
-            f"an image is a tensor or a numpy array, as np.asarray(image); got a {kind}"
+            f"an image must be a tensor or a numpy array (np.asarray(image)); got a {kind}"
         )
     if image.ndim != 4:
         raise UsageError(f"warp_image needs images (B, C, H, W); got {tuple(image.shape)}")
@@ -103,7 +103,7 @@ def warp_image(
 def _theta_of(theta: NDArray[Any]) -> Tensor:
     """Parameters as a tensor of their own: an array may be read-only, or run backwards."""
     if theta.dtype.kind not in "fiu":
-        raise UsageError(f"theta holds numbers; got an array of {theta.dtype}")
+        raise UsageError(f"theta must hold numbers; got an array of {theta.dtype}")
     return torch.from_numpy(np.array(theta, order="C"))
 
 

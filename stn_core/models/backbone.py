@@ -279,7 +279,7 @@ def convnet(
 
 
 def check_size(size_hw: tuple[int, int], smallest: int) -> None:
-    """Raise a UsageError if a side of an image is below the smallest that can be."""
+    """Raise a UsageError if the height or width of an image is less than ``smallest``."""
     height, width = size_hw
     if min(height, width) < smallest:
         raise UsageError(

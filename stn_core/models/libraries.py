@@ -125,7 +125,7 @@ def _torchvision_file(name: str) -> Path:
 
 
 def _load_all_that_fits(model: nn.Module, path: Path) -> None:
-    """Load weights; those of the classes stay as they are if there are other classes."""
+    """Load weights, except the classifier's if it has another number of classes."""
     found: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     own = model.state_dict()
     fitting = {name: value for name, value in found.items() if own[name].shape == value.shape}
@@ -184,7 +184,7 @@ def _check_takes(model: nn.Module, in_shape: ImageShape) -> None:
         with torch.no_grad():
             copy.deepcopy(model).to("meta").eval()(torch.empty(2, *in_shape, device="meta"))
     except NotImplementedError:  # torch's, for operations without a meta kernel
-        return  # nothing is known of the images; the first batch shows what is wrong
+        return  # the images cannot be checked here; the first batch shows what is wrong
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"it does not take images of {in_shape}: {reason}") from error

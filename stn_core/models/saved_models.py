@@ -219,7 +219,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def _check_values(configuration: ModelConfiguration) -> None:
-    """Check what the fields' types leave open."""
+    """Check what the types of the fields do not ensure."""
     channels = configuration.in_shape[0]
     if math.prod(configuration.in_shape) > MOST_IMAGE_VALUES:
         raise UsageError(f"in_shape is too large for an image: {shown(configuration.in_shape)}")
@@ -262,9 +262,9 @@ def _fresh(configuration: ModelConfiguration) -> nn.Module:
 
 
 def _kinds(configuration: ModelConfiguration) -> dict[str, str] | None:
-    """The shapes and kinds of the model's state, by name, found without the memory it takes.
+    """The shapes and kinds of the model's state, by name, found without allocating it.
 
-    None for a model that cannot be built so, or that learns its sizes from its first images.
+    None for a model that cannot be built that way, or that learns its sizes from its first images.
     """
     try:
         with torch.device("meta"):
@@ -287,7 +287,7 @@ def _kinds(configuration: ModelConfiguration) -> dict[str, str] | None:
 
 
 def _kind(tensor: Tensor) -> str:
-    """Its shape and its kind of numbers; how exact they are may differ."""
+    """The shape and the kind of numbers of a tensor; their precision may differ."""
     is_real = tensor.is_floating_point()
     numbers = "complex" if tensor.is_complex() else "real" if is_real else "whole"
     return f"{tuple(tensor.shape)} of {numbers} numbers"
@@ -299,7 +299,7 @@ def _misfits(kinds: Mapping[str, str] | None, weights: Mapping[str, Tensor]) -> 
         return ""
     found = {name: _kind(tensor) for name, tensor in weights.items()}
     parts = [f"{name} is missing" for name in kinds.keys() - found.keys()]
-    parts += [f"{name} is not the model's" for name in found.keys() - kinds.keys()]
+    parts += [f"{name} is not in the model" for name in found.keys() - kinds.keys()]
     parts += [
         f"{name} is {found[name]}, the model's is {kinds[name]}"
         for name in kinds.keys() & found.keys()

@@ -97,7 +97,7 @@ def cut_into_patches(images: Tensor, patch_hw: tuple[int, int]) -> Tensor:
 
 
 def choose_patch(size_hw: tuple[int, int], patch: int | tuple[int, int] | None) -> tuple[int, int]:
-    """Height and width of a patch, each side chosen on its own if none is given.
+    """Height and width of a patch, each chosen separately if none is given.
 
     Args:
         size_hw: height and width of the image.

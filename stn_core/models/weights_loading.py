@@ -1,4 +1,4 @@
-"""Weights put into a model, whatever it did with its buffers."""
+"""Loading weights into a model that may have replaced its buffers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Any]) -> None:
-    """Give a model a state that it had, or that another one of its kind had.
+    """Load an earlier state of a model, or the state of another model of the same architecture.
 
     A forward pass may replace a buffer with a tensor of another shape, such as the batch's size;
     such a buffer gets its old shape back. One whose elements share memory, as after `expand`, gets
     memory for each.
 
     Raises:
-        RuntimeError: it is the state of another kind of model.
+        RuntimeError: it is the state of another architecture.
     """
     for prefix, module in model.named_modules():
         for name, buffer in list(module.named_buffers(recurse=False)):

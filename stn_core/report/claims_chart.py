@@ -19,7 +19,7 @@ with needs_extra("report"):
 _FOUND = {Finding.HOLDS: COLOURS[0], Finding.DOES_NOT_HOLD: COLOURS[1]}
 _TICKS = (0, 0.5, 1, 5, 20, 100)
 _LEAST_END = 20.0
-"""The axis ends here or later, so that a band of any size has room to show which side it is on."""
+"""The axis reaches at least this far, so that every band shows on which side it lies."""
 
 
 def claims_picture(judged: Sequence[JudgedClaim]) -> str:
@@ -57,7 +57,7 @@ def claims_chart(judged: Sequence[JudgedClaim]) -> Figure:
 
 
 def _extent(one: JudgedDifference) -> float:
-    """How far from 0 a row reaches, without what is infinite."""
+    """How far from 0 a row reaches; an unbounded side counts from its finite end."""
     claimed = one.contrast.expectation
     found = one.difference
     return max(claimed.size, claimed.margin, *((-found.low, found.high) if found else (0.0,)))
@@ -74,7 +74,7 @@ def _draw_row(axes: Axes, place: int, one: JudgedDifference, colour: str, end: f
 
 
 def claimed_range(expectation: Expectation) -> tuple[float, float]:
-    """The smallest and the largest difference that a claim allows, in the difference's unit."""
+    """The range of differences that agree with a claim, in the difference's unit."""
     if expectation.direction is Direction.EQUAL:
         return -expectation.margin, expectation.margin
     if expectation.direction is Direction.HIGHER:

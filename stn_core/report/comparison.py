@@ -45,8 +45,8 @@ class CellComparison:
         a, b: its runs, None on a side that has none.
         finding: in words; `Finding` says which there are.
         accuracy_points: B's mean accuracy less A's, in points; None if nothing is compared. Its
-            interval is nan if neither side has two runs: then no spread is known, and the least
-            credible one is not an estimate of it.
+            interval is nan if neither side has two runs: then no spread is known, and the variance
+            floor is no estimate of it.
         loss_percent: by how much B's mean test loss is above A's (geometric means), likewise.
         cautions: what else the two sides differ in.
     """

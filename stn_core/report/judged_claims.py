@@ -32,7 +32,7 @@ EPOCH_DEVIATION = 1 / math.sqrt(12)
 """The least standard deviation of a number of epochs: that of rounding to whole ones."""
 
 MISPLACED_DEVIATION = 0.025
-"""The same of misplaced pixels: a quarter of the change that the gate takes for one."""
+"""The same for misplaced pixels: a quarter of the smallest change that can fail the gate."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _unknown(contrast: Contrast, other: str, reason: str) -> JudgedDifference:
 
 
 def _on_one_device(keys: Sequence[str], stored: Stored) -> tuple[StoredCell, ...] | None:
-    """The cells on one type of device that has all of them: that with the most seeds."""
+    """The cells on the type of device that has all of them, and the most seeds if several do."""
     found = []
     for device in sorted({device for _, device in stored}):
         cells = [stored.get((key, device)) for key in keys]
@@ -239,7 +239,7 @@ def _epochs(
 
 
 def _spread(values: Sequence[float], least: float) -> Spread | None:
-    """The spread of one cell by itself, at least a deviation; None if there are too few values."""
+    """The spread of one cell, not below ``least``; None if there are too few values."""
     if len(values) < FEWEST_SEEDS:
         return None
     return Spread(float(np.var(values, ddof=1)), len(values), least)

@@ -102,7 +102,7 @@ def to_svg(figure: Figure, name: str) -> str:
 
 
 def _lighten(element: ElementTree.Element) -> None:
-    """Leave out what the figure does not need: a third of a page.
+    """Remove what the figure does not need, which makes a page a third smaller.
 
     A page of three cells takes 426 KB, and 639 without this (2026-11-29); no library that is still
     maintained does it.

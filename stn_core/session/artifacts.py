@@ -203,7 +203,7 @@ def _check_headers(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _header(stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """The header of an array's file: what it says before the values."""
+    """The data type and shape in the header of an array's file."""
     read = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
     shape, _, dtype = read[read_magic(stream)](stream)
     return dtype, shape

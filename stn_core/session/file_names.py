@@ -36,11 +36,11 @@ _UNFIT = re.compile(r'[/\\\\:*?"<>|]')
 
 
 def file_stem(*parts: str) -> str:
-    """The name of a file, without its ending, that belongs to something with several names.
+    """The name of a file, without its suffix, made of several parts.
 
-    The parts are joined by dashes. If one has a dash itself, so that others would be joined to
-    the same, or if the name is no name for a file, a hash of the parts is added: different parts
-    never share a file.
+    The parts are joined by dashes. If a part contains a dash, so that other parts could give the
+    same name, or if the result is not valid as a file name, a hash of the parts is added: different
+    parts never share a file.
 
     Args:
         parts: dataset, model and seed of a run, say; any texts.

@@ -119,7 +119,7 @@ def next_number(results: Path) -> int:
 
 
 def _order(folder: Path) -> tuple[int, str, int]:
-    """By number, or without one by name: the date, and "_10" after "_9"."""
+    """A sort key: the number in the plan, then the date, then the suffix ("_10" after "_9")."""
     name, separator, last = folder.name.rpartition("_")
     is_counted = bool(separator) and last.isdecimal() and last.isascii()
     return _number(folder), name if is_counted else folder.name, int(last) if is_counted else 1

@@ -29,7 +29,7 @@ class JudgedRun:
 
     @classmethod
     def of(cls, record: RunRecord) -> JudgedRun:
-        """What distinguishes a record from the others of its cell."""
+        """The fields that tell a record from the others of its cell."""
         return cls(record.seed, record.environment.key(), record.recipe_hash, record.digest)
 
 
@@ -41,8 +41,7 @@ class StoredJudgement:
         key: ``budget/dataset/model``.
         verdict: in the words of the table.
         message: why.
-        detectable_points: the smallest drop that would have been detected, None if nothing is
-            compared.
+        detectable_points: the minimum detectable drop; None if the cell was compared with nothing.
         slowdown: training time divided by the baseline's, None unless it is significantly longer.
         runs: the judged ones.
         baseline: what they were compared with, as baselines.json has it; None without one.

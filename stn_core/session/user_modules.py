@@ -46,6 +46,6 @@ def _import_file(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:  # or the next import would find half a module
+    except BaseException:  # or the next import would find a half-initialised module
         del sys.modules[name]
         raise

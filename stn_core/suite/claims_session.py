@@ -45,10 +45,10 @@ TABLE_FILE = "claims.txt"
 
 @dataclass(frozen=True)
 class Side:
-    """A cell of a difference, and what the difference needs of its runs.
+    """One side of a difference: a cell, and what its runs must have.
 
     Args:
-        cell: it.
+        cell: the cell.
         needs_records: whether only complete records will do.
         metric: the name of the registered metric that the runs must have; "" for none.
     """

@@ -21,7 +21,7 @@ def as_path(text: str) -> Path:
 
 
 def as_existing_path(text: str) -> Path:
-    """A path that must exist, unlike an option's default."""
+    """A path that must exist; argparse does not check an option's default."""
     path = as_path(text)
     if is_missing(path):
         raise argparse.ArgumentTypeError(f"there is no file {text}")
@@ -90,7 +90,7 @@ def import_given(given: argparse.Namespace) -> None:
 
 
 def run_pytest(arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
-    """Run pytest in this process; its exit status.
+    """Run pytest in this process and return its exit status.
 
     The package is imported already, and pytest warns that it can no longer rewrite its assertions.
     That warning is ignored: if warnings are errors, it would end the session in a traceback.

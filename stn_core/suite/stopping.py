@@ -81,7 +81,7 @@ class Stopping:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
-        """Stop now if the exception was lost, as Python loses those raised in `__del__`."""
+        """Stop now if the exception was lost, as happens to one that is raised in `__del__`."""
         if self._stopped_by is not None and not self._is_ending:
             self._raise()
 

@@ -60,7 +60,7 @@ def add_worktree(repository: Path, worktree: Path, commit: str) -> None:
     with FileLock(f"{worktree}.lock"):
         if (worktree / ".git").exists():
             return
-        _git(repository, "worktree", "prune")  # what killed sessions left
+        _git(repository, "worktree", "prune")  # remove what killed sessions left
         how = ("--quiet", "--force", "--detach")
         answer = ask_git(repository, "worktree", "add", *how, str(worktree), commit)
         if answer is None or answer.returncode:

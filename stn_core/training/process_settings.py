@@ -1,4 +1,4 @@
-"""What a process has that any code can change, besides torch's settings and random generators."""
+"""Settings of a process that any code can change, other than torch's and random generators."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
 def process_settings_kept() -> Iterator[list[str]]:
     """Run a block, then restore the process's settings.
 
-    Filters of warnings are restored silently: libraries add their own when they are imported.
+    Warning filters are restored silently: libraries add their own when they are imported.
 
     Yields:
         A list that, after the block, names the settings that the block changed and did not restore.

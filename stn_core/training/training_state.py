@@ -51,7 +51,7 @@ class TrainingState:
         """Check that the optimiser has the parameters that the model has now.
 
         Raises:
-            UsageError: the model has others, which are not trained.
+            UsageError: the model has parameters that the optimiser does not know.
         """
         known = {id(one) for group in self.optimizer.param_groups for one in group["params"]}
         others = [

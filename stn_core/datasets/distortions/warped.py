@@ -65,7 +65,7 @@ class WarpDistortion(ABC):
 
 
 def check_scales(scale_range: tuple[float, float]) -> None:
-    """Raise a UsageError if a range of scales is empty, or one is not positive and finite."""
+    """Raise a UsageError unless both scales are positive, finite and in ascending order."""
     smallest, largest = (positive_number("a scale", scale) for scale in scale_range)
     if smallest > largest:
         raise UsageError(f"a range of scales begins with the smallest; got {scale_range}")

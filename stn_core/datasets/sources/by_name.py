@@ -17,7 +17,7 @@ from stn_core.datasets.sources.torchvision_classes import find_torchvision_set
 from stn_core.errors import UsageError
 
 EMNIST = "emnist"
-"""The folder of several sets, emnist_letters for example, in small letters."""
+"""The folder that holds several sets, such as emnist_letters; its name in lower case."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,6 @@ def _folders(name: str, root: Path) -> list[Path]:
 def _npz_source(
     path: Path, class_names: tuple[str, ...] | None = None, hidden: Path | None = None
 ) -> Source:
-    """The source of an .npz file; a folder that it hides is named among what is not read."""
+    """The source of an .npz file; its note names a folder of the same name, which is not read."""
     beside = (f"the folder {hidden}",) if hidden and is_folder(hidden) else ()
     return Source(lambda: npz_shape(path), lambda name: load_npz(name, path, class_names, beside))

@@ -61,7 +61,7 @@ def read_listing(
 
     Args:
         folder: holds images.txt, image_class_labels.txt, train_test_split.txt, classes.txt,
-            images/ and, if boxes are wanted, bounding_boxes.txt.
+            images/ and, with boxes, bounding_boxes.txt.
         classes: numbers or names from classes.txt, at least two; None: all that have images.
         with_boxes: whether to read the boxes.
 

@@ -52,8 +52,8 @@ def decoded_once(
 
     Args:
         name: what the kept file's name begins with.
-        files: what is decoded. Another path, size or time of change of any makes another copy; a
-            file whose content alone changed is not noticed.
+        files: what is decoded. A changed path, size or modification time makes another copy; a
+            change of the content alone is not noticed.
         reading: everything else that decides the tensors: versions and parameters.
         decode: makes the tensors; what it raises passes through.
 

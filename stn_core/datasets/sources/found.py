@@ -251,7 +251,7 @@ def _check_shapes(found: Found, conversions: Mapping[str, Conversion]) -> None:
 
 
 def _check_scales(found: Found, conversions: Mapping[str, Conversion]) -> None:
-    """Refuse floats in [0, 1] beside ones in [0, 255]: a model would see them alike."""
+    """Refuse a mix of floats in [0, 1] and in [0, 255]: both would be scaled to the same range."""
     images = {split: part.images for split, part in found.splits.items()}
     floats = [split for split in images if images[split].dtype.kind == "f"]
     by_scale = {conversions[split].scale: images[split] for split in floats}

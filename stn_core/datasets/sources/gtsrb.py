@@ -18,7 +18,7 @@ TABLES = ("GT-final_test.csv", "Test.csv")
 
 
 def find_gtsrb(folder: Path, image_size: tuple[int, int] | None) -> ImageFolder | None:
-    """The tree of a folder, if it is one of these.
+    """The image tree of a folder, None if it is not one of GTSRB's arrangements.
 
     Args:
         folder: the dataset's.

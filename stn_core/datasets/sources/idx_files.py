@@ -1,6 +1,6 @@
 """idx files (LeCun's format): as they come or gzipped, under the names that they go by.
 
-MNIST's own family, EMNIST (stored with rows and columns changed: turned upright here), KMNIST,
+MNIST's own family, EMNIST (stored with rows and columns swapped: transposed here), KMNIST,
 Fashion-MNIST and QMNIST, whose labels have eight columns of which the first is the class.
 """
 
@@ -166,7 +166,11 @@ class IdxSet:
 
     def load(self, name: str) -> Dataset:
         """The dataset; raises as `shape`, and if labels do not fit."""
-        said = ["turned upright, EMNIST's are stored lying"] if self.kind else []
+        said = (
+            ["transposed to be upright (EMNIST stores rows and columns swapped)"]
+            if self.kind
+            else []
+        )
         splits = {}
         for split, (_, labels_file) in self.files.items():
             labels = IdxFile(labels_file).whole()
@@ -199,7 +203,7 @@ def find_idx_set(folder: Path, name: str) -> IdxSet | None:
         name: the dataset's; of several sets in one folder (EMNIST's) its last part chooses.
 
     Raises:
-        UsageError: some of the files are there, and others missing.
+        UsageError: some of the files exist and others are missing.
     """
     whole = name.lower().replace("_", "-")
     kind = whole.partition("emnist-")[2]

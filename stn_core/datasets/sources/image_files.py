@@ -36,7 +36,7 @@ _LYING = (5, 6, 7, 8)
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """What the header of an image file says of the image, turned upright."""
+    """What the header of an image file says about the image, once it is rotated upright."""
 
     size_hw: tuple[int, int]
     is_coloured: bool
@@ -65,7 +65,7 @@ def _is_grey_palette(file: Image.Image) -> bool:
 def read_image(
     path: Path, in_shape: tuple[int, int, int], background: Sequence[float], *, resize: bool = False
 ) -> Tensor:
-    """Read an image file, turned upright if it says so, as a model's image.
+    """Read an image file as a model's image, rotated as its EXIF data says.
 
     Args:
         path: of a file in any format that Pillow reads; of several pictures in it the first counts.
@@ -93,7 +93,7 @@ def read_image(
 
 
 def decode_image(path: Path, mode: str, background: tuple[int, ...]) -> tuple[Image.Image, int]:
-    """Decode an image file, turned upright.
+    """Decode an image file, rotated as its EXIF data says.
 
     Args:
         path: of the file.
@@ -142,7 +142,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _check_header(path: Path, image: Image.Image) -> None:
-    """Refuse an image that is too large, before its pixels take up memory, or that is a program."""
+    """Refuse PostScript, which is a program, and an image too large, before any pixel is read."""
     if image.format == "EPS":
         raise UsageError(f"{path} is PostScript, which is not run; save it as PNG")
     if image.width * image.height > MOST_PIXELS:

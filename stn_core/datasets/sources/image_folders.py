@@ -34,10 +34,10 @@ SPLITS = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-"""What the folder of a split is called, in small letters."""
+"""What the folder of a split may be called, in lower case."""
 
 NOT_DECODED = ("BUFR", "EMF", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF")
-"""Formats that Pillow knows by their suffix, but whose pixels it does not read everywhere."""
+"""Formats whose suffix Pillow registers, but whose pixels it cannot read on every system."""
 
 DECODING_VERSION = 1
 """Of how an image file becomes an image; part of the hash and of a kept copy's name."""
@@ -173,7 +173,7 @@ def _by_split(folder: Path) -> dict[str, Files]:
         strangers = sorted({label for _, label in files} - known)
         if strangers:
             raise UsageError(
-                f"{parts[split]} holds images of class {strangers[0]}, {parts['train']} none"
+                f"{parts[split]} has images of class {strangers[0]}, but {parts['train']} has none"
             )
     return listed
 
@@ -208,7 +208,7 @@ def files_by_class(folder: Path) -> Files:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """What Pillow reads by its suffix, in the folder and those within it."""
+    """The files in a folder and its subfolders whose suffix Pillow can read."""
     formats = Image.registered_extensions().items()
     suffixes = {suffix for suffix, name in formats if name not in NOT_DECODED}
     return sorted(

@@ -182,7 +182,7 @@ class Member:
             return npy.read_array(stream, allow_pickle=False)
 
     def chunks(self) -> Iterator[NDArray[np.generic]]:
-        """Consecutive images; as one if they are stored by columns."""
+        """Chunks of consecutive images; a single one if they are stored by columns."""
         shape, dtype, by_columns = self._header
         if by_columns:
             yield self.whole()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stn_core.errors import UsageError
 
-MAX_CHANNELS = 4  # a longer axis is not one of channels
+MAX_CHANNELS = 4  # a longer axis does not hold channels
 MIN_SIDE = 2  # a flattened image of fewer pixels is no image
 
 ExpectedRows = (
@@ -42,7 +42,7 @@ class Conversion:
         shape: (C, H, W) of the result.
         scale: what floats are multiplied by; 1 for whole numbers.
         said: what is changed, in words; "" if that is nothing.
-        channels_first: whether the file has them so.
+        channels_first: whether channels come first in the file.
     """
 
     shape: tuple[int, int, int]
@@ -85,7 +85,7 @@ def image_shape(path: Path, images: Pixels) -> tuple[int, int, int]:
 
 
 def _has_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether images are (N, C, H, W); what may be read either way has its channels last."""
+    """Whether images are (N, C, H, W); a shape that fits both orders has its channels last."""
     return len(shape) == 4 and shape[1] <= MAX_CHANNELS < shape[3]
 
 

@@ -60,7 +60,7 @@ class TorchvisionSet:
     download: bool = False
 
     def shape(self) -> Shape:
-        """(C, H, W), as the class is known to read them; raises as `load` for an unknown class."""
+        """(C, H, W) of the images that the class reads; raises as `load` for an unknown class."""
         self._class()
         return _SHAPES[self.class_name]
 
@@ -97,7 +97,7 @@ class TorchvisionSet:
                 known = f"known: {', '.join(sorted(_SPLIT_PARAMETERS))}"
                 raise UsageError(
                     f"{PREFIX}{self.class_name} is not read: it unpickles its files, or its images "
-                    f"are no arrays; {f'its files are read by the name {ours}' if ours else known}"
+                    f"are not arrays; {f'load it as {ours} instead' if ours else known}"
                 )
             raise unknown_name("torchvision dataset", self.class_name, _SPLIT_PARAMETERS)
         return found
@@ -138,7 +138,7 @@ class _Images:
 def find_torchvision_set(name: str, root: Path | None, download: bool) -> TorchvisionSet | None:
     """The dataset of a name like torchvision:USPS; None for other names.
 
-    No class has an underscore in its name: what follows one is how a dataset is distorted.
+    No class has an underscore in its name: an underscore begins the name of a distortion.
     """
     if not name.startswith(PREFIX) or "_" in name:
         return None

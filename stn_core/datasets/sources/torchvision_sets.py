@@ -65,7 +65,7 @@ def fashion_mnist(root: Path | None, download: bool) -> Dataset:
 def _sources(
     class_name: str, class_names: tuple[str, ...], root: Path | None, download: bool
 ) -> Sources:
-    """Splits of one of torchvision's datasets, fetched first if that is wanted and needed."""
+    """Splits of one of torchvision's datasets, downloaded first if requested and necessary."""
     folder = _raw_folder(class_name, root)
     if download and _missing_files(folder):
         fetch(class_name, class_name, folder.parents[1], folder)
@@ -87,7 +87,7 @@ def _raw_folder(class_name: str, root: Path | None) -> Path:
 
 
 def _file(folder: Path, split: str, content: str, dimensions: int) -> Path:
-    """A file as it lies there, gzipped or not; if it does not, by its official name."""
+    """The path of a file, gzipped or not; under its official name if there is none."""
     name = f"{PARTS[split]}-{content}-idx{dimensions}-ubyte"
     return find_file(folder, name) or folder / name
 

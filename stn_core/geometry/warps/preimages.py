@@ -128,7 +128,7 @@ def _unique_solution(
 
 
 def _lattice_and_valleys(evaluate: MapAndJacobian, side: Tensor) -> tuple[_Places, _Places]:
-    """The places of a square lattice, and those reached from them by walking down in det J.
+    """The points of a square lattice, and those reached from them by descending det J.
 
     A fold that is smaller than the lattice's step lies at the bottom of a valley.
     """

@@ -195,7 +195,7 @@ class Watchers:
 
 
 def _went_back(state: TrainingState, earlier: Mapping[str, Any], run: Run) -> bool:
-    """Give a training an earlier state; if that does not fit, it begins as if there were none."""
+    """Restore an earlier state of a training; one that does not fit is ignored, with a warning."""
     beginning = copy.deepcopy(state.state_dict())
     try:
         state.load_state_dict(earlier)
@@ -220,7 +220,7 @@ def reason_of(error: BaseException) -> str:
     """One line that says what happened; a user's mistake is shown without its exception's name."""
     try:
         said = str(error)
-    except Exception:  # its own mistake hides what it would have said
+    except Exception:  # str() of the error failed, too
         said = "(its message cannot be shown)"
     sentence = one_line(" ".join(said.split()), 300)
     return sentence if isinstance(error, UsageError) else f"{type(error).__name__}: {sentence}"

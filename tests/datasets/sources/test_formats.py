@@ -143,7 +143,7 @@ def test_emnist_is_turned_upright_and_its_letters_have_names(tmp_path: Path) -> 
     upright = made["test"][0].transpose(0, 2, 1)
     assert np.array_equal(dataset.test.images[:, 0], upright)
     assert dataset.test.labels.tolist() == made["test"][1].tolist()
-    assert "turned upright" in dataset.notes
+    assert "transposed to be upright" in dataset.notes
 
 
 def test_qmnists_labels_are_their_first_column(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("name", "said"),
     [
         ("CIFAR10", "is not read: it unpickles its files"),
-        ("KMNIST", "its files are read by the name kmnist"),
+        ("KMNIST", "load it as kmnist instead"),
         ("usps", "did you mean USPS?"),
         ("USPS_rtx", "unknown dataset 'torchvision:USPS_rtx'"),
         ("USPSS", "unknown torchvision dataset 'USPSS'; did you mean USPS"),

@@ -259,7 +259,7 @@ def test_a_defect_of_a_folder_is_one_line(
 def test_a_class_that_only_the_test_folder_has_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path / "mine" / "train", {"a": 12, "b": 12})
     write_folder(tmp_path / "mine" / "test", {"a": 2, "c": 2}, seed=3)
-    assert "holds images of class c" in complaint(tmp_path)
+    assert "has images of class c" in complaint(tmp_path)
 
 
 def test_sixteen_bit_files_with_twelve_bits_are_reported(tmp_path: Path) -> None:
