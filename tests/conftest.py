@@ -25,10 +25,11 @@ settings.load_profile("stn_core")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
-    """Keep what is imported, and the tests, out of every collection of garbage to come.
+    """Hide what the imports and the tests' own code made from the garbage collector.
 
-    There are a million objects that stay until the end. To look through them took half a second
-    after each training (n = 20, 2026-11), which is longer than most trainings here.
+    That is a million objects, which stay until the end. Looking through them took half a second
+    after each training (n = 20, 2026-11), longer than most trainings here. What a test makes is
+    collected as ever.
     """
     gc.disable()
     try:
@@ -39,7 +40,7 @@ def pytest_collection(session):
 
 
 def pytest_unconfigure():
-    gc.unfreeze()  # or else libraries report at exit what has never been freed
+    gc.unfreeze()  # else libraries report at exit that their objects were never freed
 
 
 def pytest_collection_modifyitems(items):
@@ -79,3 +80,15 @@ def pristine(request):
     for restore, value in before:
         restore(value)
     clear_caches(with_datasets=is_patched)
+
+
+@pytest.fixture
+def pictures_left_out(monkeypatch):
+    """A page's figures are made and not drawn, which takes most of the time of a page."""
+    from matplotlib.figure import Figure
+
+    from stn_core.report import figures
+    from stn_core.report.svg import to_svg
+
+    empty = to_svg(Figure(figsize=(1, 1)), "empty")
+    monkeypatch.setattr(figures, "to_svg", lambda figure, name: empty)

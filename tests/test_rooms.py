@@ -46,6 +46,8 @@ class Import:
     by: str
     module: str
     for_types_alone: bool
+    is_at_once: bool
+    """Rather than in a function, when that is called."""
 
     def __str__(self) -> str:
         return f"{self.by} imports {self.module}"
@@ -81,13 +83,18 @@ def type_checking_nodes(tree: ast.AST) -> set[ast.AST]:
     return {node for guard in guards for body in guard.body for node in ast.walk(body)}
 
 
+def nodes_in_functions(tree: ast.AST) -> set[ast.AST]:
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {node for function in functions for node in ast.walk(function)}
+
+
 @functools.cache
 def imports_of(module: str) -> list[Import]:
     """Every import in a file, wherever it stands."""
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    for_types = type_checking_nodes(tree)
+    for_types, later = type_checking_nodes(tree), nodes_in_functions(tree)
     return [
-        Import(module, name, node in for_types)
+        Import(module, name, node in for_types, node not in for_types | later)
         for node in ast.walk(tree)
         for name in imported_names(node)
     ]
@@ -167,6 +174,28 @@ def imported_with(names: list[str]) -> set[str]:
     return set(done.stdout.decode().split())
 
 
+BRING_TORCH = ("torch", "torchvision", "timm", "safetensors.torch")
+
+
+def brings_torch(module: str) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in BRING_TORCH)
+
+
+def imported_by(names: list[str]) -> set[str]:
+    """What these modules of ours import, directly and through other ones of ours."""
+    found: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in MODULES:
+            queue.append(name.rpartition(".")[0] or name)
+            queue += [each.module for each in imports_of(name) if each.is_at_once]
+    return found
+
+
 def test_plain_data_verdicts_and_reports_name_no_torch() -> None:
     """Wherever an import stands, except for types."""
     found = [
@@ -177,10 +206,14 @@ def test_plain_data_verdicts_and_reports_name_no_torch() -> None:
     ]
     assert len(found) > 300
     assert not [
-        str(each)
-        for each in found
-        if each.module.split(".")[0] in ("torch", "torchvision") and not each.for_types_alone
+        str(each) for each in found if brings_torch(each.module) and not each.for_types_alone
     ]
+
+
+def test_what_is_imported_without_torch_reaches_it_through_no_other_module() -> None:
+    names = [name for room in WITHOUT_TORCH for name in modules_in(room)]
+    assert not set(filter(brings_torch, imported_by([*names, "stn_core.suite.plugin"])))
+    assert set(filter(brings_torch, imported_by(["stn_core.training"]))) >= {"torch"}
 
 
 @pytest.mark.nightly

@@ -110,6 +110,13 @@ def test_the_same_session_gives_the_same_page(page, folder, tmp_path):
 
 
 @pytest.mark.usefixtures("pictures_left_out")
+def test_the_same_session_gives_the_same_text(tmp_path):
+    folder = write_session(tmp_path / "a-session", [a_run()], pictures=False)
+    first, again = (report(folder, out=tmp_path / name)[1] for name in ("first", "again"))
+    assert first == again
+
+
+@pytest.mark.usefixtures("pictures_left_out")
 def test_a_table_made_for_judging_costs_no_picture(page, folder, tmp_path):
     judgements = [
         dataclasses.replace(one, records=tuple(run.without_details({}) for run in one.records))

@@ -42,12 +42,13 @@ def all_imported():
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0])
-    gc.freeze()  # as after the collection, see tests/conftest.py
+    gc.freeze()  # as tests/conftest.py does; run_cell has just collected what was garbage
 
 
 @functools.cache
 def packages_with_a_plugin():
-    """Where pytest looks for plugins: reading what all packages declare takes most of a session."""
+    """The packages whose plugins pytest loads: reading what all packages declare takes most of the
+    time of a session, and neither pytest nor the library asks for any other entry point."""
     packages = importlib.metadata.distributions()
     return [p for p in packages if any(each.group == "pytest11" for each in p.entry_points)]
 

@@ -151,7 +151,7 @@ def test_a_small_drop_everywhere_fails_a_session_above_its_table(judged_records)
     assert plan["rules"]["group_count"] == len(plan["groups"])
 
 
-@pytest.mark.nightly
+@pytest.mark.usefixtures("pictures_left_out")
 def test_a_group_that_dropped_is_on_the_page(judged_records):
     _, folder = judged_records(-0.0065)
     missing = write_report([folder], folder / "report.html")

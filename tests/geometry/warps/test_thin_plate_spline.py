@@ -192,7 +192,6 @@ def test_a_fold_smaller_than_a_step_of_the_lattice_is_seen(n, deviation, chosen)
     assert not mask.any()
 
 
-@pytest.mark.nightly
 def test_second_derivatives_of_the_inverse_are_right():
     warp, theta, xy = random_maps(3, 0.1, maps=1, seed=3, points=2)
     arguments = theta.requires_grad_(), xy.requires_grad_()
