@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_FOUND: dict[int, tuple[list[Any], list[Any]]] = {}
-"""Registries and caches, by how many modules were imported when they were found."""
+_FOUND: dict[tuple[int, str], tuple[list[Any], list[Any]]] = {}
+"""Registries and caches, by the number of modules that were imported and the last of them.
+
+The number alone would not do: pytester forgets modules, and others may come in their place."""
 
 
 def registries() -> list[Any]:
@@ -28,7 +30,7 @@ def clear_caches(with_datasets: bool) -> None:
 
 
 def _shared_state() -> tuple[list[Any], list[Any]]:
-    imported = len(sys.modules)
+    imported = len(sys.modules), next(reversed(sys.modules))
     if imported not in _FOUND:
         modules = [
             m for name, m in list(sys.modules.items()) if name.partition(".")[0] == "stn_core"

@@ -18,7 +18,6 @@ from stn_core.models import (
     model_info,
     register_model,
 )
-from stn_core.models.registry import _MODELS
 from tests.models.parts import layers_of
 
 CORE = [
@@ -32,11 +31,6 @@ CORE = [
     "stn_coordloc",
     "vit",
 ]
-
-
-@pytest.fixture(autouse=True)
-def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_MODELS, "_entries", dict(_MODELS._entries))
 
 
 def linear(in_shape: tuple[int, int, int], num_classes: int) -> nn.Module:

@@ -200,7 +200,6 @@ def from_another_file(in_shape, num_classes):
 def test_a_users_model_is_imported(
     folder: Path, cnn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    monkeypatch.setattr(registry._MODELS, "_entries", dict(registry._MODELS._entries))
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN)
     assert main(arguments(cnn, folder / "0.png", "--import", "own.py, ")) == 0

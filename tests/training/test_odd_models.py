@@ -1,4 +1,4 @@
-"""Models that cannot be trained are told so in words, and those that can be are."""
+"""Models that cannot be trained get a clear message; unusual ones that can be are trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
 from stn_core.training.run_cell import RunSettings, run_seed
-from tests.training.flat_linear import FlatLinear
+from tests.flat_linear import ExpandedBuffer, FlatLinear
 
 
 def trained(build: Callable[..., nn.Module], name: str = "own") -> RunRecord:
@@ -85,21 +85,12 @@ UNKNOWN = "the model replaced or unfroze parameters in training, which the optim
         (Speechless, "SpeechlessError: (its message cannot be shown)"),
     ],
 )
-def test_a_model_that_cannot_be_trained_is_told_why(model: type[nn.Module], message: str) -> None:
+def test_a_model_that_cannot_be_trained_gets_a_message_that_says_why(
+    model: type[nn.Module], message: str
+) -> None:
     record = trained(model)
     assert record.status == "crashed"
     assert record.message.startswith(message)
-
-
-class ExpandedBuffer(FlatLinear):
-    """A constant for every class, of which there is one in memory."""
-
-    def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
-        super().__init__(in_shape, num_classes)
-        self.register_buffer("offset", torch.ones(1).expand(num_classes))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) + self.offset
 
 
 class ReturnsNothingFromTrain(FlatLinear):

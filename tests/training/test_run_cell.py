@@ -130,7 +130,7 @@ def test_a_loss_that_is_not_finite_is_a_divergence():
         ("leaves", "SystemExit: bye"),
     ],
 )
-def test_a_builder_that_returns_no_model_crashes_its_cell_with_a_clear_message(model, message):
+def test_a_builder_without_a_usable_model_crashes_its_cell_with_a_clear_message(model, message):
     (record,) = run_cell(Cell(model, "few_digits", "smoke", RECIPE), [0])
     assert (record.status, record.message) == ("crashed", message)
 

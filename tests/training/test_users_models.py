@@ -19,7 +19,7 @@ from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
 from stn_core.training.callbacks import SaveCheckpoints
 from stn_core.training.run_cell import RunSettings, run_cell, run_seed
-from tests.training.flat_linear import FlatLinear
+from tests.flat_linear import FlatLinear
 from tests.watching import OnEpoch
 
 pytestmark = pytest.mark.usefixtures("few_digits")
