@@ -24,7 +24,7 @@ SURROGATE = "\udcff"
         ("Ä ✓ \u200c 画像 \\n", "Ä ✓ \u200c 画像 \\n"),
     ],
 )
-def test_only_terminal_control_characters_are_escaped(text, printed):
+def test_control_and_invisible_characters_are_escaped_and_no_others(text, printed):
     assert printable(text) == printed
 
 

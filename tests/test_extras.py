@@ -65,7 +65,7 @@ def brought_by(names: frozenset[str]) -> set[str]:
 
 @functools.cache
 def distributions() -> dict[str, set[str]]:
-    """What is installed, by the modules that can be imported of it."""
+    """The installed distributions, by the top-level modules that they provide."""
     return {
         module: {canonical(name) for name in names}
         for module, names in packages_distributions().items()

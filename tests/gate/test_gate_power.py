@@ -63,7 +63,7 @@ def test_more_level_never_fails_fewer_sessions():
     assert failed[0] < failed[-1]
 
 
-def test_a_cell_alone_drops_in_turn():
+def test_a_drop_in_one_cell_visits_the_cells_in_turn():
     matrix = Matrix(real_pool())
     assert [one_cell(matrix, number).nonzero()[0].tolist() for number in (0, 17, 19)] == [
         [0],
@@ -72,7 +72,7 @@ def test_a_cell_alone_drops_in_turn():
     ]
 
 
-def test_the_table_of_matrix_sizes_judges_cells_without_groups():
+def test_the_table_of_matrix_sizes_finds_large_drops_and_few_small_ones():
     """With a baseline each, only the extremes are certain: 5 deviations are found, 1 rarely."""
     _, *rows = matrix_sizes(baselines=1)
     shares = [[float(cell.strip(" %")) for cell in row.split("|")[2:-1]] for row in rows]

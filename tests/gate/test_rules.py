@@ -129,7 +129,7 @@ def test_the_level_depends_on_the_matrix_and_on_what_is_judged():
         ("min_drops", {"digits/cnn": -1}, "must be 0 or more"),
     ],
 )
-def test_rules_that_judge_nothing_are_refused_where_a_plan_is_read(field, value, complaint):
+def test_rules_that_are_out_of_range_are_refused_when_a_plan_is_read(field, value, complaint):
     rules = {"seeds": [0], "looks": [1], "matrix_size": 1, field: value}
     with pytest.raises(UsageError, match=f"^session.json: {field}.*{complaint}"):
         checked(Rules, rules, "session.json: ")

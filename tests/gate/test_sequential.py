@@ -81,7 +81,7 @@ def test_before_the_first_look_nothing_is_known():
 @pytest.mark.parametrize(
     ("rise", "outcome"), [(2.0, "rose"), (0.1, "steady"), (-0.2, "steady"), (-2.0, "fell")]
 )
-def test_a_plain_regression_is_found_at_the_first_look(rise, outcome):
+def test_a_clear_cell_is_settled_at_the_first_look(rise, outcome):
     decision = decide(CELL, [CELL.mean + rise] * 3, **USUAL)
     assert (decision.outcome, decision.looked_at) == (outcome, 3)
     assert decision.rise == pytest.approx(rise)

@@ -23,7 +23,7 @@ def test_a_difference_in_the_claimed_range_holds_and_one_outside_does_not(expect
         assert (str(finding) == "holds") == (low < estimate < high)
 
 
-def test_every_decided_claim_is_a_row_and_an_open_one_is_none(tmp_path):
+def test_every_decided_claim_is_a_row_and_open_ones_are_left_out(tmp_path):
     text = CLAIM + CLAIM.replace('"better"', '"open"').replace('"b"', '"c"')
     picture = claims_picture(judged(tmp_path, runs("a", HIGH) + runs("b", LOW), text))
     assert "a - b, digits, accuracy: +7.00 points" in picture

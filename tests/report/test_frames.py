@@ -62,7 +62,7 @@ def test_columns_that_need_two_runs_are_nan_for_one():
     assert row[["sd_points", "low_percent", "high_percent", "p_against_best"]].isna().all()
 
 
-def test_a_search_is_not_compared_with_a_baseline():
+def test_a_search_is_not_compared_with_other_models():
     closed = {"is_search": True, "test_images": 0, "test_cross_entropy": None}
     runs = tuple(record(seed, None, **closed) for seed in range(3))
     row = statistics_frame([Judgement("smoke/d/m", Verdict.NEW, records=runs)]).iloc[0]

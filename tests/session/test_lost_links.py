@@ -1,4 +1,4 @@
-"""A link to nothing is no empty file: what it stood for is lost, and a line says so."""
+"""A link whose target is missing is not an empty file: it is an error of one line."""
 
 import pytest
 
@@ -26,7 +26,7 @@ READERS = {
 
 @pytest.mark.parametrize("target", ["gone", "file"])  # the second is a link to itself
 @pytest.mark.parametrize("reader", READERS)
-def test_a_link_to_nothing_is_named(tmp_path, reader, target):
+def test_a_link_whose_target_is_missing_is_named(tmp_path, reader, target):
     path = tmp_path / "file"
     path.symlink_to(target)
     with pytest.raises(UsageError, match=f"^{path} is a link to {target}, which cannot be found"):
@@ -34,7 +34,7 @@ def test_a_link_to_nothing_is_named(tmp_path, reader, target):
     assert path.is_symlink()
 
 
-def test_records_that_cannot_be_opened_are_one_line(tmp_path):
+def test_records_that_cannot_be_opened_are_a_one_line_error(tmp_path):
     (tmp_path / RECORDS_FILE).mkdir()
     with pytest.raises(UsageError, match=f"^cannot read .*{RECORDS_FILE}: Is a directory$"):
         read_records(tmp_path / RECORDS_FILE)

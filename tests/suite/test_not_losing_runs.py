@@ -218,7 +218,7 @@ def test_a_session_whose_files_are_replaced_fails_and_says_why(bench, pytester, 
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_baselines_that_are_a_link_to_nothing_are_not_taken_for_none(bench, pytester):
+def test_baselines_whose_link_has_no_target_are_an_error(bench, pytester):
     (pytester.path / "baselines.json").symlink_to("not-fetched")
     result = bench(*select("tiny"), "--seeds", "1")
     assert result.ret != 0

@@ -70,7 +70,7 @@ def test_ctrl_c_ends_a_command_with_one_word(here, monkeypatch, capsys):
     assert capsys.readouterr().err == "stopped\n"
 
 
-def test_a_plan_is_shown_if_warnings_are_errors(pytester):
+def test_planning_raises_no_warning_if_warnings_are_errors(pytester):
     """The command imports the package before pytest does, which pytest warns of."""
     pytester.makeini("[pytest]\nfilterwarnings = error")
     result = pytester.run(sys.executable, "-m", "stn_core", "plan", "-W", "error")

@@ -161,7 +161,7 @@ def test_qmnists_labels_are_their_first_column(tmp_path: Path) -> None:
     assert "qmnist-test-labels-idx2-int.gz: only the first of 8 columns" in dataset.notes
 
 
-def test_a_set_that_emnists_folder_lacks_is_answered_with_those_that_it_has(
+def test_an_unknown_emnist_set_is_answered_with_the_sets_in_the_folder(
     tmp_path: Path,
 ) -> None:
     write_idx(tmp_path / "EMNIST" / "raw", "emnist-digits-", made_idx(), True, "test")
@@ -226,13 +226,13 @@ def write_svhn(folder: Path) -> None:
         scipy.io.savemat(folder / f"{split}_32x32.mat", content)
 
 
-def test_svhns_further_digits_are_said_not_to_be_read(tmp_path: Path) -> None:
+def test_svhns_extra_digits_are_reported_as_not_read(tmp_path: Path) -> None:
     write_svhn(tmp_path / "svhn")
     (tmp_path / "svhn" / "extra_32x32.mat").touch()
     assert load_dataset("svhn", tmp_path).notes.endswith("not read: extra_32x32.mat")
 
 
-def test_what_svhns_files_hold_otherwise_is_one_line(tmp_path: Path) -> None:
+def test_svhn_files_with_wrong_content_are_a_one_line_error(tmp_path: Path) -> None:
     write_svhn(tmp_path / "svhn")
     path = tmp_path / "svhn" / "train_32x32.mat"
     whole = path.read_bytes()

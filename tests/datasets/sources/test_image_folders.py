@@ -152,7 +152,7 @@ def test_greys_and_colours_are_unified_and_cameras_images_turned(tmp_path: Path)
         "unlabelled.png",
     ],
 )
-def test_what_is_no_image_of_a_class_changes_nothing(tmp_path: Path, beside: str) -> None:
+def test_files_that_are_not_images_of_a_class_change_nothing(tmp_path: Path, beside: str) -> None:
     write_folder(tmp_path / "mine", {"a": 12, "b": 12})
     plain = load_dataset("mine", tmp_path)
     path = tmp_path / "mine" / beside

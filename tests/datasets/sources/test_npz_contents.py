@@ -92,7 +92,7 @@ def test_splits_of_two_scales_are_refused(tmp_path: Path) -> None:
     assert "holds x_train in [0, 1] and x_test in [0, 255]" in complaint(tmp_path)
 
 
-def test_a_folder_that_a_file_hides_is_said(tmp_path: Path) -> None:
+def test_a_folder_hidden_by_a_file_of_the_same_name_is_reported(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     notes = loaded_from(tmp_path, arrays()).notes
     assert notes.endswith(f"not read: the folder {tmp_path / 'mine'}")

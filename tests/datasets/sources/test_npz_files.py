@@ -118,7 +118,11 @@ Defect = tuple[str, Callable[[NDArray], object], str]
 
 IN_HEADERS: dict[str, Defect] = {
     "no square": ("x_test", lambda x: x.reshape(12, 35), "x_test is uint8 (12, 35)"),
-    "channels amidst": ("x_train", lambda x: x[:, :, None], "x_train is uint8 (40, 5, 1, 7)"),
+    "channels second": (
+        "x_train",
+        lambda x: x[:, :, None],
+        "x_train is uint8 (40, 5, 1, 7)",
+    ),
     "whole numbers": ("x_train", lambda x: x.astype(np.int16), "x_train is int16"),
     "no test images": ("x_test", lambda x: x[:0], "x_test is empty"),
     "no width": ("x_train", lambda x: x[:, :, :0], "x_train is empty"),
