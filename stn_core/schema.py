@@ -1,8 +1,8 @@
-"""The one schema: the content of a JSON file is checked against a dataclass as it is read.
+"""Dataclasses as schemas: the content of a JSON file is checked against one as it is read.
 
 msgspec compares values with the dataclass's types; this module parses, and says in the user's words
-what is wrong and where. The file itself is never trusted: names that appear twice, numbers without
-bound, byte order marks and nesting without end are refused in one line.
+what is wrong and where. The file itself is never trusted: names that appear twice, huge
+integers, byte order marks and deep nesting are refused in one line.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def warp_image(
 
 
 def _theta_of(theta: NDArray[Any]) -> Tensor:
-    """Parameters as a tensor of their own: an array may be read-only, or run backwards."""
+    """Parameters copied into a tensor: an array may be read-only or have negative strides."""
     if theta.dtype.kind not in "fiu":
         raise UsageError(f"theta must hold numbers; got an array of {theta.dtype}")
     return torch.from_numpy(np.array(theta, order="C"))

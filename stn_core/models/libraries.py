@@ -25,7 +25,7 @@ _AUXILIARY = ("googlenet", "inception_v3")
 """torchvision's models that return extra logits in training unless an option forbids it."""
 
 _FROM_THE_DATASET = ("in_chans", "img_size", "input_size", "image_size", "num_classes")
-"""Arguments that follow from the images and classes, and so are no options."""
+"""Arguments that the images and classes decide, so they are not options."""
 
 _NOT_AT_HAND = "nothing is fetched here: fetch it with {library} first, or leave out pretrained"
 
@@ -191,7 +191,7 @@ def _check_takes(model: nn.Module, in_shape: ImageShape) -> None:
 
 
 def _check_patches(model: nn.Module, in_shape: ImageShape) -> None:
-    """Refuse patches that leave a margin of the images unseen, which timm does not."""
+    """Refuse patches that would leave a margin of the images unseen; timm accepts them."""
     _, height, width = in_shape
     for module in model.modules():
         patch, is_padded = (

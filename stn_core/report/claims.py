@@ -26,7 +26,7 @@ FROM_RECORDS = ("parameters", "epochs")
 """Metrics that only complete records contain; baselines have the others too."""
 
 ON_REQUEST = ("invariance", "misplaced_pixels")
-"""Registered metrics: only runs that were asked for them have them."""
+"""Registered metrics: a run has them only if they were requested."""
 
 WAYS = {"published": "as published", "trained": "with our recipes"}
 """How a claim can be tested, by the field that names the budget."""

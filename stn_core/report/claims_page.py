@@ -28,7 +28,7 @@ _AXES = {
     "loss": "test loss, nats",
     "epochs": "epochs to the target",
     "train_time": "training time, s",
-    "invariance": "predictions that stay, %",
+    "invariance": "unchanged predictions, %",
     "misplaced_pixels": "misplaced pixels",
 }
 

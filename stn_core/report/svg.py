@@ -155,7 +155,7 @@ def for_page(svg: str, title: str) -> str:
 
 
 def _as_webp(match: re.Match[str]) -> str:
-    """An image in fewer bytes: coloured photographs in a fifth, all others without any loss."""
+    """An image in fewer bytes: coloured photographs in a fifth, all others without loss."""
     image = Image.open(io.BytesIO(base64.b64decode(match[1]))).convert("RGBA")
     pixels = np.asarray(image)
     is_grey = bool((pixels[..., :1] == pixels[..., :3]).all())

@@ -77,8 +77,8 @@ class Environment:
     def place(self) -> dict[str, Any]:
         """The fields that say where, without those that say which code.
 
-        Settings of torch are among them only if one is unusual, so that environments of records
-        from before this field existed keep their keys.
+        torch's settings are included only if one differs from its default, so that environments
+        of records from before this field existed keep their keys.
         """
         values = dataclasses.asdict(self)
         left_out = _CODE if self.torch_settings else (*_CODE, "torch_settings")

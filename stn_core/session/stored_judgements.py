@@ -65,7 +65,7 @@ class StoredGroup:
         verdict: in the words of the table.
         message: why; "" if it passes.
         members: keys of the cells.
-        seeds: how many seeds of each decided.
+        seeds: how many seeds of each cell decided the verdict.
     """
 
     name: str

@@ -85,7 +85,7 @@ def write_claims(
     command: str,
     command_of: Callable[[str], str] | None = None,
 ) -> Path:
-    """Write claims.md, its picture and claims.html into a folder; the path of the latter.
+    """Write claims.md, its picture and claims.html into a folder; returns the path of claims.html.
 
     Args:
         judged: the claims.

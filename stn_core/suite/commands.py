@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 1 if anything that was asked for failed, except for ``stn bisect``."""
+    """Run a command; returns 1 if anything requested failed (``stn bisect`` has its own codes)."""
     given, rest = make_parser().parse_known_args(arguments)
     failed: int = given.status_if_it_fails
     if rest and given.run not in (_plan, _bisect):

@@ -13,11 +13,10 @@ _SPELLING = re.compile(rf"(?<![\w-])--({_NAMES})(?![\w-])")
 
 
 def clash_line(error: Exception) -> str:
-    """What to do about an option that another plugin or a conftest.py has too; "" if it is not
-    ours.
+    """What to do about an option that another plugin or conftest.py also has; "" if it is not ours.
 
     Args:
-        error: what pytest or argparse says of it.
+        error: pytest's or argparse's, about that option.
     """
     named = re.search(rf"--({PREFIX})?({_NAMES})(?![\w-])", str(error))
     if not named:
@@ -31,7 +30,7 @@ def clash_line(error: Exception) -> str:
 
 
 def respelled(text: str, config: pytest.Config) -> str:
-    """A message with the options in it spelled as the session offers them."""
+    """A message with its options spelled as this session accepts them."""
     if config.pluginmanager.hasplugin(SHORT_NAMES_PLUGIN):
         return text
     return _SPELLING.sub(rf"--{PREFIX}\1", text)

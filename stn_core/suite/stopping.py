@@ -94,7 +94,7 @@ class Stopping:
         if self._was_told:
             claims = CommandLine(self._config).asks_for_claims
             again = "the same command" if claims else "--resume last"
-            line = f"stopped without a summary; to go on from the finished runs: {again}"
+            line = f"stopped without a summary; to continue from the finished runs: {again}"
             _say(respelled(line, self._config))
             os._exit(128 + number)
         self._was_told = True

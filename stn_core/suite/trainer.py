@@ -131,7 +131,7 @@ class Trainer:
             self._judge(pending)
 
     def _started(self, cell: Cell) -> _PendingCell:
-        """A cell whose first seeds are submitted, now if they were not before."""
+        """The state of a cell; its first seeds are submitted if they have not been yet."""
         if cell.key not in self._pending_cells:
             records = list(self._context.earlier_records.get(cell.key, ()))
             pending = self._pending_cells[cell.key] = _PendingCell(cell, records)

@@ -47,7 +47,7 @@ def isolated(
 
 @contextlib.contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
-    """Run a block whose changes of generators and of settings are undone."""
+    """Run a block, then undo its changes to random generators and settings."""
     settings = TorchSettings.now()
     with process_settings_kept(), generators_kept(device):
         try:

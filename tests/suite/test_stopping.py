@@ -201,7 +201,7 @@ def test_a_third_ctrl_c_ends_the_session_with_one_line(
     monkeypatch.setattr("stn_core.suite.stopping.os._exit", ended.append)
     stopped("SIGTERM", times=2, arguments=arguments)
     assert ended == [128 + signal.SIGINT]
-    assert f"to go on from the finished runs: {again}\n" in capfd.readouterr().err
+    assert f"to continue from the finished runs: {again}\n" in capfd.readouterr().err
     (records,) = pytester.path.glob("results/*/records.jsonl")
     assert records.read_text().count("\n") == 1
 

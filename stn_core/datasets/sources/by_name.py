@@ -116,7 +116,7 @@ def _in_root(name: str, root: Path, image_size: tuple[int, int] | None) -> Sourc
 
 
 def names_in(root: Path) -> set[str]:
-    """The names that may be datasets in the data folder, for a suggestion."""
+    """Names in the data folder that may be those of datasets, for suggestions."""
     if not root.is_dir():
         return set()
     entries = list(root.iterdir())

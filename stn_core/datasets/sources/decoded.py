@@ -2,10 +2,10 @@
 
 A kept copy is one safetensors file, which is mapped into memory and checked by a checksum of its
 tensors; nothing is unpickled. Its name is a hash of all that decides what is in it, so a copy of
-other files, or of the same ones read otherwise, is never found.
+other files, or of the same files read in another way, is never used.
 
-The copy is a help and never a condition: if it cannot be read it is made again, and if it
-cannot be written a line of the log says so. Several processes may make the same one at once.
+The copy only saves time: if it cannot be read, it is made again, and if it cannot be written, a
+line of the log says so. Several processes may make the same one at once.
 """
 
 from __future__ import annotations

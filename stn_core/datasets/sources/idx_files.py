@@ -217,7 +217,7 @@ def find_idx_set(folder: Path, name: str) -> IdxSet | None:
 
 
 def emnist_sets(folder: Path) -> set[str]:
-    """The names of the datasets in EMNIST's folder: emnist_letters, say."""
+    """The names of the datasets in EMNIST's folder, such as emnist_letters."""
     places = (folder, *(folder / each for each in INNER_FOLDERS))
     names = (each.name for place in places if is_folder(place) for each in place.iterdir())
     found = (re.match(r"emnist-(\w+)-train-images", name) for name in names)

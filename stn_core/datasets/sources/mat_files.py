@@ -114,7 +114,7 @@ def _asked(path: Path, function: str, **options: Any) -> Any:
     try:
         return getattr(scipy.io, function)(path, **options)
     except OSError as error:
-        if error.errno is None:  # scipy's, of a file that ends too early
+        if error.errno is None:  # raised by scipy for a file that ends too early
             raise UsageError(f"{path} is damaged ({error}); fetch it again") from error
         raise cannot_be_read(path, error) from error
     except NotImplementedError as error:  # which scipy raises for MATLAB 7.3's HDF5 files alone

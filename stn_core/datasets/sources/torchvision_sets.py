@@ -166,7 +166,7 @@ def _read_images(folder: Path, split: str) -> Tensor:
 
 
 def _idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
-    """Shape that an idx file's header states, once it fits the file's size, if that is known."""
+    """The shape in an idx file's header, compared with the file's size unless it is gzipped."""
     header_bytes = 4 * (1 + dimensions)
     header = np.frombuffer(_content(path, header_bytes), dtype=">u4")
     if len(header) < 1 + dimensions or header[0] != IDX_UINT8 + dimensions:
@@ -193,7 +193,7 @@ def _check_size(path: Path, num_bytes: int, shape: tuple[int, ...]) -> None:
 
 
 def _content(path: Path, num_bytes: int = -1) -> bytes:
-    """The first bytes of a file, or all, unpacked if it is gzipped; whole words of four."""
+    """A whole file, or its first bytes up to a multiple of four, unpacked if it is gzipped."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(num_bytes)

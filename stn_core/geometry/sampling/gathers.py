@@ -52,7 +52,7 @@ def _neighbours(coordinate: Tensor, n: int, edge: Edge) -> tuple[Tensor, Tensor]
 
 
 def _position(coordinate: Tensor, n: int, edge: Edge) -> Tensor:
-    """Normalised coordinate -> pixel index, a real number, moved inside if the edge says so."""
+    """Normalised coordinate -> pixel index, a real number, moved inside unless edge is zeros."""
     position = ((coordinate + 1) * n - 1) / 2
     if edge == "zeros":
         return position

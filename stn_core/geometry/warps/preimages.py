@@ -1,4 +1,4 @@
-"""Finding the points that a map of the plane takes to given ones, though the map may fold.
+"""Finding the points that a map of the plane takes to given points, even if the map folds.
 
 Where a map folds, det J, the determinant of its Jacobian, is at most 0. A map that is nearly affine
 far away reaches no point twice without reaching it from a fold, too. So a target has an inverse
