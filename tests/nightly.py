@@ -8,8 +8,10 @@ import pytest
 
 def mostly_nightly(parameters: Iterable[Any], *, on_every_run: Iterable[Any]) -> list[Any]:
     """Parameters of a test, of which ``make test`` runs a few and ``make nightly`` the others."""
-    kept = list(on_every_run)
-    return [each if each in kept else _nightly(each) for each in parameters]
+    listed, kept = list(parameters), list(on_every_run)
+    assert kept, "make test would run none of them"
+    assert all(each in listed for each in kept), "a name that is gone runs nowhere"
+    return [each if each in kept else _nightly(each) for each in listed]
 
 
 def _nightly(parameter: Any) -> Any:
