@@ -246,6 +246,25 @@ def test_a_cell_that_was_judged_stays_judged_if_something_else_of_it_is_skipped(
     judged.stdout.fnmatch_lines(["1 cell, 1 run: 1 NEW"])
 
 
+FAILS_IN_ITS_SETUP = """
+    @pytest.fixture(autouse=True)
+    def broken(request):
+        if request.function is test_accuracy:
+            raise RuntimeError("no luck")
+
+    def test_speed(cell):
+        pytest.skip("takes long")
+"""
+
+
+def test_a_cell_whose_test_failed_is_not_skipped_with_another_test(bench, pytester):
+    pytester.makepyfile(test_bench=GATE + textwrap.dedent(FAILS_IN_ITS_SETUP))
+    result = bench("-k", exactly("tiny"), "--seeds", "1")
+    assert result.ret == 1
+    result.stdout.no_fnmatch_line("*SKIPPED *smoke/digits/tiny*")
+    result.stdout.fnmatch_lines(["1 cell, 0 runs: 1 MISSING"])
+
+
 def test_paths_in_a_configuration_file_are_relative_to_it(pytester, run_here, monkeypatch):
     pytester.makepyfile(acme="from stn_core import register_model\nregister_model(lambda: 0, 'a')")
     pytester.makefile(

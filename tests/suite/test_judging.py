@@ -191,10 +191,13 @@ def test_only_a_session_that_was_asked_for_the_same_is_resumed(
 
 
 @pytest.mark.parametrize("text", [json.dumps(PLANNED), "", "torn", "{}", '{"options": 1}'])
-def test_the_same_may_be_resumed_and_what_nobody_wrote_down(tmp_path, text):
+def test_the_same_session_or_one_with_an_unreadable_plan_is_resumed(tmp_path, text):
     (tmp_path / "session.json").write_text(text)
     turned = {**vars(ASKED), "datasets": ("digits_rts", "digits")}
-    check_resumed(tmp_path, SimpleNamespace(**turned), "cpu")
+    try:
+        check_resumed(tmp_path, SimpleNamespace(**turned), "cpu")
+    except UsageError as error:
+        pytest.fail(f"it is refused: {error}")
 
 
 def test_records_say_where_and_of_what_they_are():
