@@ -3,7 +3,7 @@
 Run by hand, on a quiet machine. It takes hours, and continues where it was stopped:
 
     python -m benchmarks.mutation_trial                   # every bug in mutants.toml
-    python -m benchmarks.mutation_trial --only NAME,NAME
+    python -m benchmarks.mutation_trial --only NAME,NAME --stage gate
     python -m benchmarks.mutation_trial --table           # the results so far, as Markdown
 
 A bug is planted in a copy of the last commit. Two stages look for it there: the property tests
@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmarks.mutation_trial.findings import (
@@ -38,6 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="NAME,...", help="only these bugs")
+    parser.add_argument("--stage", choices=STAGES, help="only this stage")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
     parser.add_argument("--again", action="store_true", help="also repeat what is in the results")
     parser.add_argument("--table", action="store_true", help="print the results; try nothing")
@@ -63,8 +64,10 @@ def committed_list() -> str:
     return git("rev-parse", "HEAD")
 
 
-def run_trial(mutants: Sequence[Mutant], out: Path, *, again: bool) -> None:
-    """Try every stage that the results do not know yet, and print a line for each.
+def run_trial(
+    mutants: Sequence[Mutant], out: Path, *, again: bool, stages: Collection[str] = STAGES
+) -> None:
+    """Try each of the stages that the results do not know yet, and print a line for each.
 
     Raises:
         UsageError: a stage catches the unchanged commit.
@@ -72,12 +75,12 @@ def run_trial(mutants: Sequence[Mutant], out: Path, *, again: bool) -> None:
     commit = committed_list()
     known = {} if again else read_findings(out, mutants)
     for mutant in mutants:
-        missing = [stage for stage in STAGES if (mutant.name, stage) not in known]
+        missing = [stage for stage in stages if (mutant.name, stage) not in known]
         for finding in try_mutant(mutant, missing, commit):
             append_finding(out, finding)
             print(finding_line(finding), flush=True)
             known[mutant.name, finding.stage] = finding
-        for stage in STAGES:
+        for stage in stages:
             if mutant is UNCHANGED and known[mutant.name, stage].outcome != "survived":
                 raise UsageError(f"the unchanged commit does not survive the {stage}: no trial")
 
@@ -88,7 +91,8 @@ def main() -> int:
     try:
         chosen = choose(read_mutants(), arguments.only)
         if not arguments.table:
-            run_trial(chosen, arguments.out, again=arguments.again)
+            stages = [arguments.stage] if arguments.stage else list(STAGES)
+            run_trial(chosen, arguments.out, again=arguments.again, stages=stages)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 1

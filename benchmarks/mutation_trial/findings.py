@@ -22,10 +22,12 @@ class Finding:
         commit: that it was planted in.
         outcome: "caught", "survived", "blind" (the gate runs no cell that it touches), "refused"
             (the library does not load, so no session starts) or "failed" (no finding).
-        by: the test, or the key of the cell: what caught it, or the cell that lost most.
-        verdict: of that cell.
-        points_lost: by that cell, None without a comparison.
-        seeds: runs of that cell.
+        by: the test, the key of the cell or the name of the group: what caught it, or the cell
+            that lost most.
+        verdict: of that cell or group.
+        points_lost: by that cell, None without a comparison; by a group's cells on average.
+        seeds: runs of that cell, or of each cell of that group.
+        mean_points_lost: by all the cells that the gate judged, on average.
         message: what the verdict says, why the gate is blind, or why the stage failed.
         seconds: wall clock.
     """
@@ -39,6 +41,7 @@ class Finding:
     verdict: str = ""
     points_lost: float | None = None
     seeds: int = 0
+    mean_points_lost: float | None = None
     message: str = ""
     seconds: float = 0.0
 
@@ -126,5 +129,9 @@ def _gate_text(finding: Finding | None) -> str:
     if finding.outcome == "refused":
         return f"no session starts: {finding.message}"
     lost = "" if finding.points_lost is None else f"{finding.points_lost:+.2f} points lost, "
-    text = f"{finding.by.removeprefix('smoke/')}: {lost}{finding.seeds} seeds"
-    return f"{finding.verdict} {text}" if finding.outcome == "caught" else f"no; most {text}"
+    plural = "s" * (finding.seeds != 1)
+    text = f"{finding.by.removeprefix('smoke/')}: {lost}{finding.seeds} seed{plural}"
+    if finding.outcome == "caught":
+        return f"{finding.verdict} {text}"
+    mean = finding.mean_points_lost
+    return f"no; most {text}" + ("" if mean is None else f"; {mean:+.2f} on average")

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,10 @@ from xml.etree import ElementTree
 from benchmarks.mutation_trial.findings import Finding
 from benchmarks.mutation_trial.mutants import LIST, Mutant
 from stn_core.errors import UsageError
+from stn_core.gate.groups import GroupJudgement
+from stn_core.gate.judgement_files import read_group_judgements
 from stn_core.session.cells import CellKey, split_key
+from stn_core.session.file_names import JUDGEMENTS_FILE
 
 ROOT = LIST.parents[1]
 
@@ -171,7 +175,9 @@ def read_first_failure(report: Path) -> str | None:
 
 
 def ask_gate(mutant: Mutant, copy: Path) -> dict[str, Any]:
-    """The verdicts of the smoke gate on the cells that the mutant can touch, up to the first red.
+    """The smoke gate's verdicts on the cells that the mutant can touch, up to the first red one.
+
+    Groups of these cells are judged at the end of the session, if no cell is red.
 
     Raises:
         UsageError: the session came to no verdict on them.
@@ -195,24 +201,45 @@ def ask_gate(mutant: Mutant, copy: Path) -> dict[str, Any]:
         raise UsageError(f"no table, exit status {answer.returncode}: {last_line(answer)}")
     found = read_session(tables[-1].parent)
     if found["outcome"] == "survived" and answer.returncode:
-        raise UsageError(f"exit status {answer.returncode} without a red cell: {last_line(answer)}")
+        raise UsageError(f"exit status {answer.returncode}, nothing is red: {last_line(answer)}")
     return found
 
 
 def read_session(folder: Path) -> dict[str, Any]:
-    """The red cell of a session that lost most, else the cell that lost most; as a finding."""
+    """The red cell of a session that lost most, else a red group, else the cell that lost most."""
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    losses = [_points_lost(row) for row in rows if row["difference_points"]]
+    found = {"mean_points_lost": round(statistics.fmean(losses), 3) if losses else None}
     red = [row for row in rows if row["verdict"] in CAUGHT]
+    red_groups = [
+        group
+        for group in read_group_judgements(folder / JUDGEMENTS_FILE)
+        if group.verdict in CAUGHT
+    ]
+    if red_groups and not red:
+        return {**found, "outcome": "caught", **_group_finding(red_groups[0], rows)}
     worst = max(red or rows, key=_points_lost)
     key = _key(worst)
     return {
+        **found,
         "outcome": "caught" if red else "survived",
         "by": key,
         "verdict": worst["verdict"],
         "points_lost": _points_lost(worst) if worst["difference_points"] else None,
         "seeds": _count_runs(folder / "records.jsonl", key),
         "message": worst["message"],
+    }
+
+
+def _group_finding(group: GroupJudgement, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    members = [row for row in rows if _key(row) in group.members]
+    return {
+        "by": group.name,
+        "verdict": f"{group.verdict} (group)",
+        "points_lost": round(statistics.fmean(map(_points_lost, members)), 3),
+        "seeds": group.seeds,
+        "message": group.message,
     }
 
 

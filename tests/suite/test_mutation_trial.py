@@ -9,6 +9,9 @@ import pytest
 from benchmarks.mutation_trial import __main__ as trial
 from benchmarks.mutation_trial import findings, mutants, stages
 from stn_core.errors import UsageError
+from stn_core.gate.groups import GroupJudgement
+from stn_core.gate.judgement import Verdict
+from stn_core.gate.judgement_files import write_judgements
 from stn_core.models import list_models, model_info
 from stn_core.session.budgets import get_budget
 
@@ -114,6 +117,16 @@ def test_only_stages_without_a_finding_are_tried(tmp_path, monkeypatch):
     assert asked == ["gate", "laws", "gate"]
 
 
+def test_one_stage_alone_can_be_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "committed_list", lambda: "commit")
+    monkeypatch.setattr(
+        trial, "try_mutant", lambda mutant, stages, commit: (finding(s) for s in stages)
+    )
+    trial.run_trial([EXAMPLE], tmp_path / "trial.jsonl", again=False, stages=["gate"])
+    known = findings.read_findings(tmp_path / "trial.jsonl", [EXAMPLE])
+    assert set(known) == {("upside-down", "gate")}
+
+
 def test_a_test_that_fails_without_a_mutant_ends_the_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "committed_list", lambda: "commit")
     monkeypatch.setattr(
@@ -138,7 +151,8 @@ def test_the_first_failure_of_a_junit_file(tmp_path):
     assert stages.read_first_failure(report) is None
 
 
-def session(folder, *verdicts):
+def session(folder, *verdicts, groups=()):
+    write_judgements(folder / "judgements.json", [], groups)
     rows = [f"smoke,digits,{m},{verdict},{points},why" for m, verdict, points in verdicts]
     table = ["budget,dataset,model,verdict,difference_points,message", *rows]
     (folder / "table.csv").write_text("\n".join(table))
@@ -166,6 +180,29 @@ def test_without_a_red_cell_a_mutant_survives(tmp_path):
     assert (found["outcome"], found["by"]) == ("survived", "smoke/digits/stn")
 
 
+def test_a_red_group_catches_what_no_cell_shows(tmp_path):
+    members = ("smoke/digits/stn", "smoke/digits/cnn")
+    passing = GroupJudgement("all", Verdict.PASS, "", (*members, "smoke/digits/vit"), 2)
+    red = GroupJudgement("digits", Verdict.REGRESSED, "lower", members, 4)
+    verdicts = ("cnn", "PASS", -1), ("stn", "PASS", -2), ("vit", "PASS", 0)
+    session(tmp_path, *verdicts, groups=[passing, red])
+    assert stages.read_session(tmp_path) == {
+        "outcome": "caught",
+        "by": "digits",
+        "verdict": "REGRESSED (group)",
+        "points_lost": 1.5,
+        "seeds": 4,
+        "mean_points_lost": 1,
+        "message": "lower",
+    }
+
+
+def test_a_red_cell_is_named_before_a_red_group(tmp_path):
+    red = GroupJudgement("digits", Verdict.REGRESSED, "lower", ("smoke/digits/stn",), 4)
+    session(tmp_path, ("cnn", "PASS", -1), ("stn", "REGRESSED", -2), groups=[red])
+    assert stages.read_session(tmp_path)["by"] == "smoke/digits/stn"
+
+
 def test_baselines_take_the_hashes_of_now_and_keep_the_rest(tmp_path):
     path = tmp_path / "baselines.json"
     path.write_text('{"cells": {"a": {"data_hash": "old", "runs": [1]}, "b": {"data_hash": "b"}}}')
@@ -183,7 +220,9 @@ def test_the_table_counts_what_caught_each():
     lost = {"by": "smoke/digits/stn", "verdict": "REGRESSED", "points_lost": 4.0, "seeds": 3}
     found = [
         finding("laws", mutant=law, by="tests/test_a.py::test_one"),
-        finding("gate", "survived", mutant=law, **{**lost, "points_lost": 0.1}),
+        finding(
+            "gate", "survived", mutant=law, mean_points_lost=-0.02, **{**lost, "points_lost": 0.1}
+        ),
         finding("laws", "survived", mutant=gate),
         finding("gate", mutant=gate, **lost),
         finding("laws", mutant=both, by="tests/test_a.py::test_two"),
@@ -195,7 +234,7 @@ def test_the_table_counts_what_caught_each():
     table = findings.trial_table([law, gate, both, blind, untried], known)
     assert (
         "| law | y is up | `tests/test_a.py::test_one` | no; most digits/stn: +0.10 points lost,"
-        " 3 seeds |"
+        " 3 seeds; -0.02 on average |"
     ) in table
     assert "| gate | y is up | no | REGRESSED digits/stn: +4.00 points lost, 3 seeds |" in table
     assert "| blind | y is up | no | cannot: no cell has it |" in table
