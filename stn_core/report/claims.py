@@ -16,14 +16,15 @@ METRICS = {
     "loss": "%",
     "parameters": "%",
     "train_time": "%",
+    "train_loss": "%",
     "epochs": "epochs",
     "invariance": "points",
     "misplaced_pixels": "pixels",
 }
 """What can be claimed of a model, and the unit of a difference."""
 
-FROM_RECORDS = ("parameters", "epochs")
-"""Metrics that only complete records contain; baselines have the others too."""
+FROM_RECORDS = ("epochs", "train_loss", "train_time")
+"""Metrics that only complete records have: learning curves, and times with the machine's load."""
 
 ON_REQUEST = ("invariance", "misplaced_pixels")
 """Registered metrics: a run has them only if they were requested."""

@@ -28,6 +28,7 @@ _AXES = {
     "loss": "test loss, nats",
     "epochs": "epochs to the target",
     "train_time": "training time, s",
+    "train_loss": "training loss, nats",
     "invariance": "unchanged predictions, %",
     "misplaced_pixels": "misplaced pixels",
 }

@@ -15,12 +15,12 @@ from stn_core.gate.contrasts import (
     seeds_to_decide,
 )
 from stn_core.gate.intervals import Difference, Spread, margin
-from stn_core.gate.metrics import Metric
+from stn_core.gate.metrics import LEAST_JITTER, Metric
 from stn_core.gate.statistics import FloatArray, sampling_deviation
 from stn_core.report.claims import METRICS, ON_REQUEST, WAYS, Claim, Contrast
 from stn_core.report.stored_cells import FEWEST_SEEDS, Stored, StoredCell
 from stn_core.session.cells import CellKey
-from stn_core.session.records import RunRecord
+from stn_core.session.records import Environment, RunRecord
 
 with needs_extra("suite"):
     import scipy
@@ -33,6 +33,12 @@ EPOCH_DEVIATION = 1 / math.sqrt(12)
 
 MISPLACED_DEVIATION = 0.025
 """The same for misplaced pixels: a quarter of the smallest change that can fail the gate."""
+
+SHORTEST = 0.01
+"""The least training time, in seconds, whose logarithm is taken."""
+
+TRAIN_LOSS_DEVIATION = 0.02
+"""The least standard deviation of the logarithm of a training loss."""
 
 
 @dataclass(frozen=True)
@@ -202,17 +208,40 @@ def _loss(
 def _train_time(
     contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
-    """Never judged from runs that shared their machine, and no record says that it did not."""
-    return _unknown(contrast, other, "no training times from a quiet machine are stored")
+    """Of runs on a quiet machine, of the kind that has most of them.
+
+    ``--train`` trains the two models in turn, seed by seed, so what makes a machine slower for a
+    while widens both spreads and does not favour one model.
+    """
+    ours, theirs = _timed_alike(sides)
+    if not ours or not theirs:
+        return _unknown(contrast, other, "no training times from a quiet machine are stored")
+    spreads = (_spread(ours, LEAST_JITTER), _spread(theirs, LEAST_JITTER))
+    return _measured(contrast, other, (ours, theirs), spreads, level, _percent, math.exp)
+
+
+def _timed_alike(sides: Sequence[StoredCell]) -> tuple[list[float], list[float]]:
+    """The logarithms of both sides' training times, in seconds, on machines of one kind."""
+    first, second = sides
+
+    def times(side: StoredCell, machine: Environment) -> list[float]:
+        return [
+            math.log(max(record.train_seconds, SHORTEST))
+            for record in side.timed
+            if record.environment.is_like(machine)
+        ]
+
+    machines = [record.environment for record in first.timed]
+    found = [(times(first, machine), times(second, machine)) for machine in machines]
+    return max(found, key=lambda both: min(map(len, both)), default=([], []))
 
 
 def _parameters(
     contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
-    counts = [{record.parameters for record in side.records} for side in sides]
-    if not all(len(found) == 1 for found in counts):
+    if not all(side.parameters for side in sides):
         return _unknown(contrast, other, "no complete record gives their numbers of parameters")
-    ours, theirs = (float(next(iter(found))) for found in counts)
+    ours, theirs = (float(side.parameters) for side in sides)
     exact = 100 * (ours / theirs - 1)
     difference = Difference(exact, exact, exact)
     return JudgedDifference(
@@ -236,6 +265,23 @@ def _epochs(
     )
     spreads = (_spread(ours, EPOCH_DEVIATION), _spread(theirs, EPOCH_DEVIATION))
     return _measured(contrast, other, (ours, theirs), spreads, level)
+
+
+def _train_loss(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    """The mean loss of the epoch whose weights were kept, on the training images."""
+    if not all(side.records for side in sides):
+        return _unknown(contrast, other, "no learning curves are stored")
+    ours, theirs = (
+        [math.log(max(_kept_train_loss(record), 1e-6)) for record in side.records] for side in sides
+    )
+    spreads = (_spread(ours, TRAIN_LOSS_DEVIATION), _spread(theirs, TRAIN_LOSS_DEVIATION))
+    return _measured(contrast, other, (ours, theirs), spreads, level, _percent, math.exp)
+
+
+def _kept_train_loss(record: RunRecord) -> float:
+    return record.validation[record.kept_epoch - 1]["train_loss"]
 
 
 def _spread(values: Sequence[float], least: float) -> Spread | None:
@@ -276,6 +322,7 @@ _MEASURES = {
     "parameters": _parameters,
     "train_time": _train_time,
     "epochs": _epochs,
+    "train_loss": _train_loss,
     **dict.fromkeys(ON_REQUEST, _on_request),
 }
 

@@ -19,6 +19,9 @@ from stn_core.session.records import RunRecord
 FEWEST_SEEDS = 2
 """With fewer on either side, a difference has no interval."""
 
+QUIET_CORES = 0.1
+"""A run's training time counts if other processes kept no more cores busy on average."""
+
 
 @dataclass(frozen=True)
 class StoredCell:
@@ -29,6 +32,7 @@ class StoredCell:
         test_images: how many the accuracies were measured on.
         hashes: of recipe and data.
         records: complete ones, of those runs that have one.
+        parameters: trainable ones of the model; 0 if no complete record says so.
         points: the spread of their accuracies, in points; None for a single run.
         log_loss: the same for their test losses, as `Metric.LOSS` compares them.
     """
@@ -37,8 +41,14 @@ class StoredCell:
     test_images: int
     hashes: tuple[str, str]
     records: tuple[RunRecord, ...] = ()
+    parameters: int = 0
     points: Spread | None = None
     log_loss: Spread | None = None
+
+    @property
+    def timed(self) -> tuple[RunRecord, ...]:
+        """The records whose training times are of a quiet machine."""
+        return tuple(one for one in self.records if is_quiet(one.other_load))
 
     @property
     def percent(self) -> list[float]:
@@ -52,6 +62,11 @@ class StoredCell:
         return 100 * sampling_deviation(accuracy, self.test_images)
 
 
+def is_quiet(other_load: float | None) -> bool:
+    """Whether a machine on which others kept so many cores busy is quiet; not if it is unknown."""
+    return other_load is not None and other_load <= QUIET_CORES
+
+
 Stored: TypeAlias = Mapping[tuple[str, str], StoredCell]
 """Cells by key (``budget/dataset/model``) and type of device."""
 
@@ -60,7 +75,8 @@ def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
     """Everything that claims can be judged from.
 
     A complete record takes the place of the baseline's value of its seed. Baselines of another
-    recipe, or of other data, than a cell's last record do not count.
+    recipe, or of other data, than a cell's last record do not count. How many parameters a model
+    has on a dataset is the same in each budget.
     """
     cells: dict[tuple[str, str], StoredCell] = {}
     for key, cell in baselines.cells.items():
@@ -77,7 +93,27 @@ def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
         runs = tuple(map(baseline_run, complete))
         runs += tuple(run for run in further if run.seed not in seeds)
         cells[key, device] = StoredCell(runs, last.test_images, hashes, tuple(complete))
-    return _with_spreads(cells)
+    return _with_spreads(_with_parameters(cells))
+
+
+def _with_parameters(
+    cells: Mapping[tuple[str, str], StoredCell],
+) -> dict[tuple[str, str], StoredCell]:
+    """Give each cell the number of parameters that a record of its model and dataset says."""
+    counts = {
+        _model_on_dataset(key): cell.records[-1].parameters
+        for (key, _), cell in sorted(cells.items(), key=lambda item: item[0])
+        if cell.records
+    }
+    return {
+        place: replace(cell, parameters=counts.get(_model_on_dataset(place[0]), 0))
+        for place, cell in cells.items()
+    }
+
+
+def _model_on_dataset(key: str) -> tuple[str, str]:
+    name = split_key(key)
+    return name.dataset, name.model
 
 
 def _complete_runs(records: Iterable[RunRecord]) -> Iterator[tuple[str, str, list[RunRecord]]]:

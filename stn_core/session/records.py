@@ -129,6 +129,8 @@ class RunRecord:
         digest: hash of every step's loss, the final predictions and the metrics.
         metrics: values of further metrics by name; not in the file if there are none, as in records
             from before this field existed.
+        other_load: how many cores other processes kept busy during training, on average; None if
+            unknown, and then not in the file, as in records from before this field existed.
         version: of this schema.
     """
 
@@ -157,6 +159,7 @@ class RunRecord:
     peak_memory_mb: Amount = 0.0
     digest: str = ""
     metrics: dict[str, Number] = field(default_factory=dict)
+    other_load: Amount | None = None
     version: int = RECORD_VERSION
 
     @property
@@ -199,6 +202,8 @@ class RunRecord:
         values = dataclasses.asdict(self)
         if not self.metrics:
             del values["metrics"]
+        if self.other_load is None:
+            del values["other_load"]
         return json.dumps(values, sort_keys=True, allow_nan=False)
 
     @classmethod

@@ -20,7 +20,7 @@ from stn_core.errors import UsageError, needs_extra, printable
 from stn_core.report.claims import FROM_RECORDS, ON_REQUEST, Claim, read_claims
 from stn_core.report.claims_text import claims_table, tally_line
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
-from stn_core.report.stored_cells import Stored, stored_cells
+from stn_core.report.stored_cells import Stored, is_quiet, stored_cells
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.evidence import add_evidence, read_evidence
@@ -49,25 +49,28 @@ class Side:
 
     Args:
         cell: the cell.
-        needs_records: whether only complete records will do.
-        metric: the name of the registered metric that the runs must have; "" for none.
+        metric: what is claimed about; some need complete records, or a quiet machine.
     """
 
     cell: Cell
-    needs_records: bool
-    metric: str = ""
+    metric: str
 
     def stored_seeds(self, stored: Stored, device: str) -> set[int]:
         """The seeds of the cell, with today's recipe, that are stored for a type of device."""
         found = stored.get((self.cell.key, device))
         if found is None or found.hashes[0] != self.cell.recipe.hash():
             return set()
-        runs = found.records if self.needs_records else found.runs
-        return {run.seed for run in runs if not self.metric or self.metric in run.metrics}
+        if self.metric == "train_time":
+            return {record.seed for record in found.timed}
+        if self.metric in FROM_RECORDS or (self.metric == "parameters" and not found.parameters):
+            return {record.seed for record in found.records}
+        if self.metric in ON_REQUEST:
+            return {run.seed for run in found.runs if self.metric in run.metrics}
+        return {run.seed for run in found.runs}
 
 
 def missing_runs(
-    claim: Claim, stored: Stored, seeds: Sequence[int], device: str
+    claim: Claim, stored: Stored, seeds: Sequence[int], device: str, budget: str | None = None
 ) -> list[tuple[Cell, int]]:
     """The runs to train, seed by seed, before all differences of a claim have enough runs.
 
@@ -78,41 +81,55 @@ def missing_runs(
         stored: the runs that exist.
         seeds: the ones to train; as many stored runs of other seeds also count.
         device: the type of device that would train.
+        budget: the only one to train; None for all.
     """
     missing: dict[tuple[int, str], tuple[Cell, int]] = {}
     devices = {device, *(place for _, place in stored)}
     for sides in _differences(claim):
+        if budget not in (None, sides[0].cell.budget):
+            continue
+        needed = 1 if sides[0].metric == "parameters" else len(seeds)  # which are exact
         if any(
-            all(len(side.stored_seeds(stored, place)) >= len(seeds) for side in sides)
+            all(len(side.stored_seeds(stored, place)) >= needed for side in sides)
             for place in devices
         ):
             continue
         for side in sides:
             there = side.stored_seeds(stored, device)
             lacking = [seed for seed in seeds if seed not in there]
-            for seed in lacking[: max(len(seeds) - len(there), 0)]:
+            for seed in lacking[: max(needed - len(there), 0)]:
                 missing[seed, side.cell.key] = (side.cell, seed)
     return [missing[place] for place in sorted(missing)]
 
 
 def _differences(claim: Claim) -> Iterator[tuple[Side, ...]]:
-    """The sides of every difference that training can settle."""
+    """The sides of every difference."""
     for budget in claim.budgets.values():
         for contrast in claim.contrasts:
-            if contrast.metric == "train_time":  # needs a quiet machine
-                continue
             sides = [
-                Side(
-                    _cell(budget, contrast.dataset, model),
-                    needs_records=contrast.metric in FROM_RECORDS,
-                    metric=contrast.metric if contrast.metric in ON_REQUEST else "",
-                )
+                Side(_cell(budget, contrast.dataset, model), contrast.metric)
                 for model in contrast.models
             ]
             if not contrast.than:  # a number is what it is compared with
                 yield (sides[0],)
             for other in sides[1:]:
                 yield sides[0], other
+
+
+def _too_busy(claim: Claim) -> str:
+    """Why runs for a claim about training times cannot start now, "" if they can."""
+    if all(contrast.metric != "train_time" for contrast in claim.contrasts):
+        return ""
+    from stn_core.training.machine_load import other_cores_now
+
+    cores = other_cores_now()
+    if is_quiet(cores):
+        return ""
+    load = "an unknown number of cores" if cores is None else f"{cores:.1f} cores"
+    return (
+        f"nothing trained: other processes keep {load} busy, and training times need a quiet"
+        " machine, without -n"
+    )
 
 
 def _cell(budget: str, dataset: str, model: str) -> Cell:
@@ -180,6 +197,8 @@ class ClaimsSession:
         failures = []
         not_started = ""
         while self._trains and (missing := self._missing(claim)):
+            if not_started := _too_busy(claim):
+                break
             startable = [run for run in missing if self._time_limit.allows(run[0])]
             if not startable:
                 not_started = self._context.spell(
@@ -235,10 +254,16 @@ class ClaimsSession:
             self._found = stored, judge_claims(self._claims.claims, stored)
         return self._found[1]
 
-    @property
-    def _metrics(self) -> tuple[str, ...]:
-        """What every run is measured by: the metrics of the session, and those of any claim."""
-        claimed = {contrast.metric for claim in self._claims.claims for contrast in claim.contrasts}
+    def _metrics(self, cell: Cell) -> tuple[str, ...]:
+        """What a run is measured by: the session's metrics, and those of any claim on its cell."""
+        claimed = {
+            contrast.metric
+            for claim in self._claims.claims
+            for contrast in claim.contrasts
+            if cell.budget in claim.budgets.values()
+            and cell.dataset == contrast.dataset
+            and cell.model in contrast.models
+        }
         further = (name for name in ON_REQUEST if name in claimed)
         return tuple(dict.fromkeys((*self._context.settings.metrics, *further)))
 
@@ -246,7 +271,8 @@ class ClaimsSession:
         options = self._context.options
         seeds = options.seeds if options.names_seeds else SEEDS
         device = self._context.device_type
-        runs = missing_runs(claim, self._stored, seeds, device)
+        budget = CommandLine(self._config)["budget"]
+        runs = missing_runs(claim, self._stored, seeds, device, budget)
         return [(cell, seed) for cell, seed in runs if (cell.key, seed) not in self._tried]
 
     @functools.cached_property
@@ -288,7 +314,7 @@ class ClaimsSession:
 
         context = self._context
         try:
-            settings = replace(context.settings, metrics=self._metrics)
+            settings = replace(context.settings, metrics=self._metrics(cell))
             context.engine.submit(Task(cell, seed, settings))
             outcome = context.engine.next_outcome()
         except EngineError as error:
@@ -300,7 +326,7 @@ class ClaimsSession:
             return [f"{cell.key}, seed {seed}: {reason}"]
         self._keep(record)
         sides = (side for sides in _differences(claim) for side in sides if side.cell == cell)
-        lacking = {side.metric for side in sides} - {"", *record.metrics}
+        lacking = {side.metric for side in sides}.intersection(ON_REQUEST) - set(record.metrics)
         if lacking:  # so every other seed would lack it too
             raise UsageError(f"{cell.model} has no {' or '.join(sorted(lacking))}")
         return []

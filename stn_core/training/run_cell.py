@@ -32,6 +32,7 @@ from stn_core.training.evaluation import evaluate
 from stn_core.training.isolation import isolated
 from stn_core.training.logits import check_logits
 from stn_core.training.loop import train
+from stn_core.training.machine_load import OtherLoad
 from stn_core.training.metrics import TrainedModel, measure
 from stn_core.training.torch_settings import TorchSettings
 
@@ -137,8 +138,10 @@ def run_seed(
             run.normalise = Normaliser.of(dataset, device, model_info(cell.model).memory_format)
             run.model = prepare_model(cell.model, dataset, device)
             show_two_images(run.model, dataset, run.normalise)
+            load = OtherLoad()
             train(run.model, dataset, cell.recipe, seed, run.normalise, watchers)
             run.record = replace(asked, **_training_fields(run))
+            run.record = replace(run.record, other_load=load.cores(run.record.train_seconds))
             if run.record.status == "ok" and (settings.final or not cell.is_search):
                 run.record = replace(run.record, **_test_fields(run, settings.metrics))
             if run.record.status == "ok":

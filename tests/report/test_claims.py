@@ -239,3 +239,66 @@ def test_runs_that_were_not_measured_by_a_metric_do_not_count(tmp_path):
     (one,) = judged(tmp_path, runs("a", HIGH) + measured("b", "invariance", [0.8, 0.9]), text)
     assert one.finding("trained") is Finding.OPEN
     assert "no stored runs of both models have invariance" in claims_document([one], "a command")
+
+
+def timed(model: str, seconds: list[float], **changes):
+    changes = {"other_load": 0.0} | changes
+    return [
+        dataclasses.replace(run, train_seconds=value)
+        for run, value in zip(runs(model, HIGH, **changes), seconds, strict=True)
+    ]
+
+
+TIMES = CLAIM.replace('"accuracy"', '"train_time"')
+SLOW, FAST = [30.0, 30.1, 29.9, 30.0, 30.2], [20.0, 20.1, 19.9, 20.0, 20.0]
+
+
+def test_training_times_of_a_quiet_machine_are_compared(tmp_path):
+    (one,) = judged(tmp_path, timed("a", SLOW) + timed("b", FAST), TIMES)
+    ((difference,),) = one.ways.values()
+    assert difference.difference.estimate == pytest.approx(50.0, abs=0.5)
+    assert one.finding("trained") is Finding.HOLDS
+    assert difference.values[0] == pytest.approx(SLOW)
+
+
+@pytest.mark.parametrize("load", [None, 0.5])
+def test_training_times_of_a_busy_machine_are_never_compared(tmp_path, load):
+    (one,) = judged(tmp_path, timed("a", SLOW, other_load=load) + timed("b", FAST), TIMES)
+    assert one.finding("trained") is Finding.OPEN
+    assert "no training times from a quiet machine" in claims_table([one])
+
+
+def test_training_times_of_different_machines_are_never_compared(tmp_path):
+    elsewhere = dataclasses.replace(record().environment, device_name="another processor")
+    mixed = timed("a", SLOW) + timed("b", FAST, environment=elsewhere)
+    (one,) = judged(tmp_path, mixed, TIMES)
+    assert one.finding("trained") is Finding.OPEN
+    assert "no training times from a quiet machine" in claims_table([one])
+
+
+def test_training_losses_are_those_of_the_epoch_that_was_kept(tmp_path):
+    def curve(*losses: float):
+        return [
+            {"epoch": epoch, "train_loss": loss, "loss": 1.0, "accuracy": 0.5}
+            for epoch, loss in enumerate(losses, start=1)
+        ]
+
+    text = CLAIM.replace('"accuracy"', '"train_loss"').replace('"higher"', '"lower"')
+    records = [
+        *runs("a", HIGH, validation=curve(0.4, 0.1, 0.9), kept_epoch=2),
+        *runs("b", HIGH, validation=curve(0.9, 0.4, 0.2), kept_epoch=3),
+    ]
+    (one,) = judged(tmp_path, records, text)
+    ((difference,),) = one.ways.values()
+    assert difference.difference.estimate == pytest.approx(-50.0)
+    assert one.finding("trained") is Finding.HOLDS
+
+
+def test_the_parameters_of_a_cell_may_be_told_by_a_record_of_another_budget(tmp_path):
+    cells = {f"smoke/digits/{model}": baseline_of(runs(model, HIGH)) for model in "ab"}
+    records = [*runs("a", HIGH[:1], parameters=900, budget="quick")]
+    records += runs("b", HIGH[:1], parameters=600, budget="quick")
+    text = CLAIM.replace('"accuracy"', '"parameters"')
+    stored = stored_cells(Baselines(cells, {}), records)
+    (one,) = judge_claims(claims_of(tmp_path, text).claims, stored)
+    assert "a - b: +50.0 %" in claims_table([one])

@@ -305,8 +305,32 @@ def test_seeds_measured_on_another_type_of_device_are_not_trained_again(tmp_path
     assert lacking(claim, [], on_card[1:] + runs("stn")) == [("cnn", seed) for seed in SEEDS]
 
 
-def test_training_times_are_not_trained_for(tmp_path):
-    assert lacking(claim_about(tmp_path, '"train_time"'), [], []) == []
+def test_training_times_need_runs_on_a_quiet_machine(tmp_path):
+    claim = claim_about(tmp_path, '"train_time"')
+    busy = runs("cnn", (0,), other_load=0.5) + runs("cnn", (1,)) + runs("stn", other_load=0.02)
+    assert lacking(claim, [("cnn", runs("cnn"))], busy) == [("cnn", seed) for seed in SEEDS]
+    assert lacking(claim, [], runs("cnn", other_load=0.1) + runs("stn", other_load=0.0)) == []
+
+
+def test_one_record_tells_the_parameters_of_every_budget(tmp_path):
+    claim = claim_about(tmp_path, '"parameters"')
+    stored = [(model, runs(model)) for model in SIDES]
+    assert lacking(claim, stored, []) == [("cnn", 0), ("stn", 0)]
+    elsewhere = [run for model in SIDES for run in runs(model, (4,), budget="quick")]
+    assert lacking(claim, stored, elsewhere) == []
+
+
+def test_a_budget_limits_what_is_trained(tmp_path):
+    claim = claim_about(tmp_path)
+    both = dataclasses.replace(claim, budgets={"published": "predecessor", "trained": "smoke"})
+
+    def trained(budget):
+        missing = missing_runs(both, {}, SEEDS, "cpu", budget)
+        return {cell.budget for cell, _ in missing}
+
+    assert trained(None) == {"predecessor", "smoke"}
+    assert trained("predecessor") == {"predecessor"}
+    assert trained("quick") == set()
 
 
 def test_a_metric_on_request_needs_runs_that_were_measured_by_it(tmp_path):
@@ -315,6 +339,38 @@ def test_a_metric_on_request_needs_runs_that_were_measured_by_it(tmp_path):
     assert lacking(claim, [("cnn", runs("cnn"))], measured) == [("cnn", seed) for seed in SEEDS]
     both = [("cnn", runs("cnn", metrics={"invariance": 0.8})), ("stn", measured)]
     assert lacking(claim, both, []) == []
+
+
+def test_a_run_is_measured_only_by_what_claims_on_its_cell_are_about(claims, pytester):
+    """Invariance takes fifty evaluations, which a claim on another cell would not use."""
+    about = CLAIM.replace('"accuracy"', '"invariance"').replace('"tiny"', '"tiny_that_warns"')
+    both = CLAIM + about.replace('id = "', 'id = "other-')
+    claims(both, "--train", "--seeds", "1", "-W", "ignore:old fashioned")
+    kept = read_evidence(pytester.path / "evidence.jsonl.gz")
+    measured = {one.model: sorted(one.metrics) for one in kept}
+    assert measured == {"small": ["invariance"], "tiny_that_warns": ["invariance"], "tiny": []}
+
+
+@pytest.mark.parametrize(("cores", "trains"), [(0.0, True), (0.7, False), (None, False)])
+def test_training_times_are_measured_only_on_a_quiet_machine(
+    claims, pytester, monkeypatch, cores, trains
+):
+    from stn_core.training import machine_load
+
+    monkeypatch.setattr(machine_load, "other_cores_now", lambda: cores)
+    monkeypatch.setattr(machine_load.OtherLoad, "cores", lambda *_: cores)
+    about = CLAIM.replace('"accuracy"', '"train_time"')
+    session, folder = claims(about, "--train", "--seeds", "2", "-rs")
+    session.assert_outcomes(passed=trains, skipped=not trains)
+    table = (folder / "claims.txt").read_text(encoding="utf-8")
+    if trains:
+        kept = read_evidence(pytester.path / "evidence.jsonl.gz")
+        assert [one.other_load for one in kept] == [0.0] * 4
+        assert "n = 2" in table
+    else:
+        assert "training times need a quiet machine" in session.stdout.str()
+        assert "no training times from a quiet machine" in table or "not measured" in table
+        assert not (pytester.path / "evidence.jsonl.gz").exists()
 
 
 def test_a_model_without_a_value_of_the_metric_is_named_after_one_run(claims, pytester):
