@@ -59,7 +59,10 @@ class RayExecutor:
         self._request = request
         self._ray = join_cluster(request)
         try:
-            self._gcs = host_and_port(self._ray.get_runtime_context().gcs_address)
+            inside = self._ray.get_runtime_context().gcs_address
+            # From outside a cluster, only the address that was given can be reached.
+            outside = request.address.startswith("ray://")
+            self._head = host_and_port(request.address if outside else inside)
             self.device = self._choose_device()
             if request.working_dir:
                 surroundings = replace(surroundings, folder="")
@@ -223,7 +226,7 @@ class RayExecutor:
         if now - self._looked < CHECK_SECONDS:
             return
         self._looked = now
-        if not listens(*self._gcs):
+        if not listens(*self._head):
             self._is_gone = True
             raise EngineError(
                 f"--ray {self._request.address}: the cluster is gone; nothing answers"

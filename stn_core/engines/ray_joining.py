@@ -119,7 +119,11 @@ def _check_address(address: str) -> None:
 
 def _why_not_joined(address: str, error: Exception) -> str:
     line = first_line(error)
-    if address == "auto" and isinstance(error, ConnectionError):
+    if "Version mismatch" in line:
+        versions = re.findall(r"(Ray|Python): (\S+)", str(error))
+        there, here = (" and ".join(map(" ".join, some)) for some in (versions[:2], versions[2:]))
+        line = f"the cluster has {there}, this machine {here}: install the same on both"
+    elif address == "auto" and isinstance(error, ConnectionError):
         line = "no cluster runs here; start one with 'ray start --head', or use --ray local"
     elif isinstance(error, ConnectionError):
         line = "something listens there, but Ray could not join it: is it Ray, with the same token"
@@ -128,7 +132,8 @@ def _why_not_joined(address: str, error: Exception) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of one of Ray's errors."""
+    """The first line of one of Ray's errors; of one raised in a task, what was raised there."""
+    error = getattr(error, "cause", None) or error
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
 
 

@@ -175,10 +175,7 @@ class Reporting:
             dataclasses.replace(one, message=context.spell(one.message))
             for one in judge_session(plan, context.judge, by_key, self._crashed, skipped)
         ]
-        stays = not (context.has_engine and context.engine.is_elsewhere)
-        trains = (
-            may_train and stays and not (context.options.from_records or context.options.minutes)
-        )
+        trains = may_train and not (context.options.from_records or context.options.minutes)
         self._groups, unsettled = settle_groups(
             plan,
             context.judge,

@@ -6,7 +6,7 @@ import collections
 import datetime
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
@@ -40,9 +40,16 @@ class TimeLimit:
         """Seconds until the end; negative after it."""
         return self._ends_at - time.time()
 
-    def allows(self, cell: Cell, runs: int = 1) -> bool:
-        """Whether that many more runs of a cell are expected to end in time."""
-        return runs * self._expected_seconds(cell) < self.seconds_left
+    def allows(self, cell: Cell, before: Iterable[Cell] = (), workers: int = 1) -> bool:
+        """Whether another run of a cell is expected to end in time.
+
+        Args:
+            cell: of the run.
+            before: the cells of the runs that were accepted earlier and have not ended.
+            workers: how many runs are computed at once.
+        """
+        waits = sum(map(self._expected_seconds, before)) / workers
+        return waits + self._expected_seconds(cell) < self.seconds_left
 
     def note(self, record: RunRecord) -> None:
         """Learn how long a run took."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stn_core.errors import UsageError
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
+from stn_core.report.text_table import counted
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 from stn_core.suite.command_line import CommandLine
@@ -65,15 +67,31 @@ class Trainer:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self._pending_cells: dict[str, _PendingCell] = {}
+        self._waiting_cells: dict[str, Cell] = {}
         self.stopped_by = ""
 
     def submit(self, cells: Iterable[Cell]) -> None:
-        """Start training the first seeds of cells, before their tests run."""
-        for cell in cells:
-            self._started(cell)
+        """Start training the first seeds of cells, before their tests run.
+
+        If the session's time is limited, a cell waits until a worker is free: what an engine has
+        accepted, it runs.
+        """
+        self._waiting_cells = {cell.key: cell for cell in cells}
+        self._start_waiting_cells()
+
+    def _start_waiting_cells(self) -> None:
+        workers = self._context.engine.workers if self._context.time_limit else math.inf
+        while self._waiting_cells and len(self._runs_in_training()) < workers:
+            self._started(next(iter(self._waiting_cells.values())))
+
+    def _runs_in_training(self) -> list[Cell]:
+        """The cell of every run that the engine has accepted and that has not ended."""
+        return [one.cell for one in self._pending_cells.values() for _ in one.in_training]
 
     def is_ready(self, cell: Cell) -> bool:
         """Whether its test has nothing to wait for."""
+        if cell.key in self._waiting_cells:
+            return False
         pending = self._pending_cells.get(cell.key)
         return pending is None or pending.judgement is not None
 
@@ -110,6 +128,10 @@ class Trainer:
         except EngineError as error:
             self._stop(str(error))
             return
+        self._take(outcome)
+        self._start_waiting_cells()
+
+    def _take(self, outcome: Outcome) -> None:
         task = outcome.task
         pending = self._pending_cells[task.cell.key]
         pending.in_training.discard(task.seed)
@@ -132,6 +154,7 @@ class Trainer:
 
     def _started(self, cell: Cell) -> _PendingCell:
         """The state of a cell; its first seeds are submitted if they have not been yet."""
+        self._waiting_cells.pop(cell.key, None)
         if cell.key not in self._pending_cells:
             records = list(self._context.earlier_records.get(cell.key, ()))
             pending = self._pending_cells[cell.key] = _PendingCell(cell, records)
@@ -155,16 +178,22 @@ class Trainer:
             pending.judgement = answer.closed(Verdict.CRASHED, pending.lost[0])
         elif context.options.from_records or self.stopped_by:
             pending.judgement = answer.closed()
-        elif context.time_limit and not context.time_limit.allows(cell):
+        elif not self._has_time_for(cell):
             pending.judgement = answer.closed(message="not reached in time")
         else:
             pending.needed = answer
             pending.reference_seeds = list(answer.reference_seeds)
-            limit = context.time_limit
             for seed in answer.seeds:
-                if limit is None or limit.allows(cell, len(pending.in_training) + 1):
+                if self._has_time_for(cell):
                     pending.in_training.add(seed)
                     self._submit(cell, seed)
+
+    def _has_time_for(self, cell: Cell) -> bool:
+        """Whether another run of a cell would end in time."""
+        limit = self._context.time_limit
+        if limit is None:
+            return True
+        return limit.allows(cell, self._runs_in_training(), self._context.engine.workers)
 
     def _train_references(self, pending: _PendingCell, most: int | None = None) -> None:
         """Train seeds with the code of the commit to compare with.
@@ -207,7 +236,8 @@ class Trainer:
         from stn_core.engines import EngineError, Processes, Task
 
         context = self._context
-        context.tell([f"groups of cells need {len(runs) + len(reference_runs)} more runs"])
+        more = counted(len(runs) + len(reference_runs), "more run")
+        context.tell([f"groups of cells need {more}"])
         if context.reference:
             list(context.reference.train(reference_runs))
         folder = CommandLine(context.config).folder("import")

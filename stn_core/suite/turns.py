@@ -31,7 +31,10 @@ class Turns:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Submit the first seeds of every cell; nothing stays submitted, whatever ends the loop."""
+        """Submit the first seeds of every cell; nothing stays submitted, whatever ends the loop.
+
+        After a loop that went to its end, groups of cells may still need the engine.
+        """
         if not self._context.has_engine:
             return (yield)
         goes_on = not session.testsfailed or session.config.option.continue_on_collection_errors
@@ -41,9 +44,21 @@ class Turns:
                 self._bring_forward(session, 0, session.items[0])
                 if self._context.trainer.stopped_by:
                     raise session.Interrupted(self._context.trainer.stopped_by)
+            result = yield
+        except BaseException:  # Ctrl-C, too
+            self._context.engine.close()
+            raise
+        self._context.engine.cancel()
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
+        """Release the engine once the session is judged."""
+        try:
             return (yield)
         finally:
-            self._context.engine.close()
+            if self._context.has_engine:
+                self._context.engine.close()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import platform
 import socket
 import sys
 import time
@@ -47,6 +48,17 @@ def test_an_old_ray_is_refused() -> None:
         ray_joining._check_version(version)
     with pytest.raises(UsageError, match=r"^Ray 2.51.9 is too old: --ray needs 2.52 or newer$"):
         ray_joining._check_version("2.51.9")
+
+
+def test_a_cluster_with_another_ray_or_python_is_a_line_with_both_versions() -> None:
+    ray = pytest.importorskip("ray")
+    there = {"ray_version": "2.40.0", "python_version": "3.9.1"}
+    with pytest.raises(RuntimeError) as raised:  # as when a cluster is joined
+        ray._private.utils.check_version_info(there, "this address")
+    assert ray_joining._why_not_joined("auto", raised.value) == (
+        "--ray auto: the cluster has Ray 2.40.0 and Python 3.9.1, this machine"
+        f" Ray {ray.__version__} and Python {platform.python_version()}: install the same on both"
+    )
 
 
 def test_without_ray_the_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

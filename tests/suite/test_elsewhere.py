@@ -2,10 +2,13 @@
 
 import json
 import re
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from stn_core.engines import away
+from stn_core.suite import reporting, time_limit
 from tests.suite.sessions import GATE, exactly, select, tables
 
 pytest_plugins = ["pytester"]
@@ -200,6 +203,42 @@ def pytest_unconfigure(config):
     result.stdout.fnmatch_lines(["*results, budget smoke*", "*--resume*trains what is missing*"])
     result.stdout.fnmatch_lines(["given up: 5"])
     assert len(runs(folders(pytester)[0])) == 1
+
+
+def test_with_a_time_limit_runs_wait_for_a_worker_and_late_ones_never_start(
+    elsewhere, pytester, monkeypatch
+):
+    """Every run takes 200 s of a made-up clock, one after the other."""
+    clock = SimpleNamespace(now=time.time())
+    monkeypatch.setattr(time_limit, "time", SimpleNamespace(time=lambda: clock.now))
+    monkeypatch.setattr(away, "run_away", slow_down(away.run_away, clock, seconds=200))
+    more = "\ndef pytest_unconfigure(config):\n    print('ran:', len(executors[0].started))\n"
+    four = ("-k", exactly("tiny", "small", "cnn", "tiny_that_warns"), *THREE[2:])
+    result = elsewhere("", *four, "--seeds", "1", "--minutes", "5", "-s", more=more)
+    # Two start at once, a third when the first has ended after 200 s, none after 300 s.
+    result.stdout.fnmatch_lines(["--minutes 5: 1 cell not finished in time*", "ran: 3"])
+    assert len(runs(folders(pytester)[0])) == 3
+
+
+def slow_down(run_away, clock, seconds):
+    def slowly(*arguments):
+        clock.now += seconds
+        return run_away(*arguments)
+
+    return slowly
+
+
+def test_runs_that_groups_of_cells_need_are_computed_there_too(elsewhere, pytester, monkeypatch):
+    def settle(plan, judge, judgements, records, read_records, train):
+        train([(plan.cells[0], 7)], [])
+        return [], []
+
+    monkeypatch.setattr(reporting, "settle_groups", settle)
+    more = "\ndef pytest_unconfigure(config):\n    print('ran:', executors[0].started[-1])\n"
+    result = elsewhere("", *THREE, "--seeds", "1", "-s", more=more)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["groups of cells need 1 more run", "ran: (*, 7)"])
+    assert 7 in {seed for _, seed, _ in runs(folders(pytester)[0])}
 
 
 def test_skipped_tests_are_not_submitted(elsewhere, pytester):

@@ -30,6 +30,14 @@ def test_a_run_starts_if_it_is_expected_to_end_in_time(limit):
     assert not limit(1, stored=100).allows(CELL)
 
 
+def test_runs_that_were_accepted_earlier_take_their_time_first(limit):
+    two = limit(2, stored=50)
+    assert two.allows(CELL, [CELL])
+    assert not two.allows(CELL, [CELL] * 2)
+    assert two.allows(CELL, [CELL] * 2, workers=2)
+    assert not two.allows(CELL, [CELL] * 3, workers=2)
+
+
 def test_measured_times_take_precedence_over_stored_ones_and_other_cells(limit):
     minute = limit(1, stored=10)
     minute.note(record(train_seconds=100.0))
@@ -48,7 +56,7 @@ def test_no_time_at_all_is_one_line(text):
 
 def test_cells_that_were_not_reached_are_named_and_resumed(bench, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(TimeLimit, "allows", lambda self, cell, runs=1: cell.model == "tiny")
+        patched.setattr(TimeLimit, "allows", lambda self, cell, *others: cell.model == "tiny")
         first = bench(*select("tiny", "small"), "--minutes", "5", "--seeds", "1")
     assert first.ret == 1
     first.stdout.fnmatch_lines(
