@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stn_core.errors import UsageError, unknown_name
+from stn_core.errors import UsageError, printable, unknown_name
 from stn_core.gate.contrasts import Direction, Expectation
 from stn_core.session.toml_files import read_toml
 
@@ -136,7 +137,8 @@ def read_claims(path: Path) -> Claims:
                 raise UsageError("another claim has the same id")
             claims[claim.id] = claim
         except UsageError as error:
-            refused.append((str(name), f"{path}: {name}: {error}"))
+            name = printable(str(name))
+            refused.append((name, f"{path}: {name}: {error}"))
     return Claims(tuple(claims.values()), tuple(refused))
 
 
@@ -174,8 +176,10 @@ def _contrast(values: Mapping[str, Any]) -> Contrast:
     than = values.get("than", [])
     if bool(than) == ("value" in values):
         raise UsageError("name either the models (than) or the number (value) to compare with")
-    if values["metric"] == "epochs" and not values.get("target"):
-        raise UsageError("target is missing: the validation accuracy to reach, in per cent")
+    sides = [values["model"], *than]
+    if len(set(sides)) < len(sides):
+        raise UsageError(f"a model is compared with itself: {', '.join(sides)}")
+    _check_percentages(values)
     return Contrast(
         dataset=values["dataset"],
         metric=values["metric"],
@@ -185,6 +189,19 @@ def _contrast(values: Mapping[str, Any]) -> Contrast:
         expectation=_expectation(values),
         target=values.get("target", 0.0),
     )
+
+
+def _check_percentages(values: Mapping[str, Any]) -> None:
+    """The target of a claim about epochs, and the published number, are accuracies in per cent."""
+    if values["metric"] == "epochs" and "target" not in values:
+        raise UsageError("target is missing: the validation accuracy to reach, in per cent")
+    if values["metric"] != "epochs" and "target" in values:
+        raise UsageError("target goes with metric = 'epochs'")
+    if values["metric"] != "accuracy" and "value" in values:
+        raise UsageError(f"{values['metric']} is not compared with a number, only accuracy is")
+    for name, least in (("target", 0), ("value", -1)):
+        if name in values and not least < values[name] <= 100:
+            raise UsageError(f"{name} must be an accuracy in per cent, not {values[name]}")
 
 
 def _expectation(values: Mapping[str, Any]) -> Expectation:
@@ -205,8 +222,12 @@ def _check_fields(values: Mapping[str, Any], known: Collection[str]) -> None:
             raise unknown_name("field", name, known)
         if name in _TEXTS and not isinstance(value, str):
             raise UsageError(f"{name} must be text, not {value!r}")
+        if name in _TEXTS and printable(value) != value:
+            raise UsageError(f"{name} must be one line of printable text, not {value!r}")
         if name in _NUMBERS and type(value) not in (int, float):
             raise UsageError(f"{name} must be a number, not {value!r}")
+        if name in _NUMBERS and not math.isfinite(value):
+            raise UsageError(f"{name} must be finite, not {value}")
         is_list = isinstance(value, list) and all(isinstance(model, str) for model in value)
         if name == "than" and not is_list:
             raise UsageError(f"than must be a list of models, not {value!r}")
@@ -217,14 +238,27 @@ def check_names(
     models: Sequence[str],
     datasets: Sequence[str],
     budgets: Sequence[str],
+    suits: Callable[[str, str], bool] = lambda model, dataset: True,
 ) -> list[str]:
-    """A message for every claim that names a model, a dataset or a budget that does not exist."""
+    """A message for every claim that names something that does not exist.
+
+    Args:
+        claims: to check.
+        models, datasets, budgets: the names that exist.
+        suits: whether a model can be trained on a dataset, both of which exist.
+    """
     wrong = []
     for claim in claims:
         for cell in claim.cells:
-            for kind, name, known in zip(
-                ("budget", "dataset", "model"), cell, (budgets, datasets, models), strict=True
-            ):
-                if name not in known:
-                    wrong.append(f"{claim.id}: {unknown_name(kind, name, known)}")
+            unknown = [
+                f"{claim.id}: {unknown_name(kind, name, known)}"
+                for kind, name, known in zip(
+                    ("budget", "dataset", "model"), cell, (budgets, datasets, models), strict=True
+                )
+                if name not in known
+            ]
+            _, dataset, model = cell
+            if not unknown and not suits(model, dataset):
+                unknown = [f"{claim.id}: there is no cell of {model} on {dataset}"]
+            wrong += unknown
     return list(dict.fromkeys(wrong))

@@ -16,8 +16,11 @@ from stn_core.report.text_table import aligned_table, counted, difference_text
 WAYS_OF_TESTING = (
     "Each claim is tested with models that were trained here, with several seeds each, in two ways:"
     " as published, which follows the source (budget `predecessor`: plain SGD at 0.01, batches of"
-    " 64, a constant rate, 20 epochs on MNIST and 30 on Fashion-MNIST), and with our recipes, which"
-    " were tuned on validation images. A claim can hold in one way and fail in the other."
+    " 64, a constant rate, 20 epochs on MNIST and 30 on Fashion-MNIST, 50 with batches of 32 on"
+    " CIFAR-10; if a source trained otherwise, the claim says so), and with our recipes, which were"
+    " tuned on validation images (budget `full`, or `quick` and `smoke`, which train for less; each"
+    " difference below names its budget). Validation images are always some of the training images,"
+    " and each run uses the test images once. A claim can hold in one way and fail in the other."
 )
 
 INTERVALS = (
@@ -148,8 +151,8 @@ def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
     ]
     for one in judged:
         note = f" ({one.claim.note})" if one.claim.note else ""
-        cells = _findings(one, "**{}**: {}").values()
-        lines.append(f"| {one.claim.sentence}{note} | {one.claim.source} | {' | '.join(cells)} |")
+        findings = _findings(one, "**{}**: {}").values()
+        lines.append(_table_row([f"{one.claim.sentence}{note}", one.claim.source, *findings]))
     lines += ["", "## Every difference", ""]
     lines += _details(judged)
     return "\n".join(lines) + "\n"
@@ -172,8 +175,13 @@ def claims_excerpt(judged: Sequence[JudgedClaim]) -> str:
     lines = ["| claim | finding | difference |", "|---|---|---|"]
     for one, way, found in most_telling(judged):
         said = claim_difference(decisive_difference(one.ways[way]))
-        lines.append(f"| {one.claim.sentence} | {found}, {WAYS[way]} | {said} |")
+        lines.append(_table_row([one.claim.sentence, f"{found}, {WAYS[way]}", said]))
     return "\n".join(lines)
+
+
+def _table_row(cells: Iterable[str]) -> str:
+    """A row of a Markdown table; a bar within a cell does not end it."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def with_excerpt(text: str, excerpt: str, where: str) -> str:

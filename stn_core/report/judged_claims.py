@@ -129,9 +129,16 @@ def _against_model(
         return _unknown(
             contrast, other, f"not measured yet for both models on one device ({budget})"
         )
+    for name, side in zip(names, sides, strict=True):
+        if side.is_outdated:
+            return _unknown(contrast, other, _outdated(name, budget))
     if sides[0].hashes[1] != sides[1].hashes[1]:
         return _unknown(contrast, other, "their runs used different data")
     return _MEASURES[contrast.metric](contrast, other, sides, level)
+
+
+def _outdated(model: str, budget: str) -> str:
+    return f"the runs of {model} have another recipe than {budget} has now"
 
 
 def _unknown(contrast: Contrast, other: str, reason: str) -> JudgedDifference:
@@ -336,9 +343,9 @@ def _against_number(
     sides = _on_one_device([str(CellKey(budget, contrast.dataset, contrast.model))], stored)
     if sides is None:
         return _unknown(contrast, other, f"not measured yet ({budget})")
-    if contrast.metric != "accuracy":
-        return _unknown(contrast, other, f"{contrast.metric} is not compared with a number")
     (side,) = sides
+    if side.is_outdated:
+        return _unknown(contrast, other, _outdated(contrast.model, budget))
     sample, spread = side.percent, side.points
     if spread is None:
         return _unknown(contrast, other, "a model with one run has no interval")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -33,6 +33,7 @@ class StoredCell:
         hashes: of recipe and data.
         records: complete ones, of those runs that have one.
         parameters: trainable ones of the model; 0 if no complete record says so.
+        is_outdated: the recipe is not the one that the budget has now.
         points: the spread of their accuracies, in points; None for a single run.
         log_loss: the same for their test losses, as `Metric.LOSS` compares them.
     """
@@ -42,6 +43,7 @@ class StoredCell:
     hashes: tuple[str, str]
     records: tuple[RunRecord, ...] = ()
     parameters: int = 0
+    is_outdated: bool = False
     points: Spread | None = None
     log_loss: Spread | None = None
 
@@ -71,12 +73,20 @@ Stored: TypeAlias = Mapping[tuple[str, str], StoredCell]
 """Cells by key (``budget/dataset/model``) and type of device."""
 
 
-def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
+def stored_cells(
+    baselines: Baselines,
+    records: Iterable[RunRecord],
+    shipped_recipe: Callable[[str], str] = lambda key: "",
+) -> Stored:
     """Everything that claims can be judged from.
 
     A complete record takes the place of the baseline's value of its seed. Baselines of another
     recipe, or of other data, than a cell's last record do not count. How many parameters a model
     has on a dataset is the same in each budget.
+
+    Args:
+        baselines, records: what is stored.
+        shipped_recipe: the hash of the recipe that a cell has now, by its key; "" if unknown.
     """
     cells: dict[tuple[str, str], StoredCell] = {}
     for key, cell in baselines.cells.items():
@@ -93,6 +103,9 @@ def stored_cells(baselines: Baselines, records: Iterable[RunRecord]) -> Stored:
         runs = tuple(map(baseline_run, complete))
         runs += tuple(run for run in further if run.seed not in seeds)
         cells[key, device] = StoredCell(runs, last.test_images, hashes, tuple(complete))
+    for (key, device), cell in cells.items():
+        is_outdated = shipped_recipe(key) not in ("", cell.hashes[0])
+        cells[key, device] = replace(cell, is_outdated=is_outdated)
     return _with_spreads(_with_parameters(cells))
 
 

@@ -18,7 +18,8 @@ from stn_core.report.claims_text import (
 )
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
 from stn_core.report.stored_cells import stored_cells
-from stn_core.session.budgets import list_budgets
+from stn_core.session.budgets import get_budget, list_budgets
+from stn_core.session.cells import split_key
 from stn_core.session.evidence import read_evidence
 
 
@@ -41,7 +42,7 @@ def claim_entries(claims: Claims) -> list[ClaimEntry]:
     """The entries of a file, the wrong ones last, each checked by itself."""
     known = _known_names(claims)
     good = [
-        ClaimEntry(claim.id, claim, "; ".join(check_names([claim], *known)))
+        ClaimEntry(claim.id, claim, "; ".join(check_names([claim], *known, _suits)))
         for claim in claims.claims
     ]
     return good + [ClaimEntry(name, None, complaint) for name, complaint in claims.refused]
@@ -49,7 +50,25 @@ def claim_entries(claims: Claims) -> list[ClaimEntry]:
 
 def unknown_names(claims: Claims) -> list[str]:
     """A message for every claim that names a model, dataset or budget that does not exist."""
-    return check_names(claims.claims, *_known_names(claims))
+    return check_names(claims.claims, *_known_names(claims), _suits)
+
+
+def _suits(model: str, dataset: str) -> bool:
+    from stn_core.models import model_info
+
+    return model_info(model).suits(dataset)
+
+
+def shipped_recipe(key: str) -> str:
+    """The hash of the recipe that a cell has now, "" if there is no such cell."""
+    from stn_core.models import model_info
+
+    name = split_key(key)
+    try:
+        family = model_info(name.model).family
+        return get_budget(name.budget).recipe_for(name.dataset, family, name.model).hash()
+    except UsageError:
+        return ""
 
 
 def _known_names(claims: Claims) -> tuple[list[str], list[str], list[str]]:
@@ -75,7 +94,7 @@ def judge_file(claims: Claims, baselines: Path, evidence: Path) -> list[JudgedCl
     Raises:
         UsageError: one of the files is damaged, or there is no baselines file.
     """
-    stored = stored_cells(read_baselines(baselines), read_evidence(evidence))
+    stored = stored_cells(read_baselines(baselines), read_evidence(evidence), shipped_recipe)
     return judge_claims(claims.claims, stored)
 
 

@@ -25,7 +25,7 @@ from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.evidence import add_evidence, read_evidence
 from stn_core.session.file_names import EVIDENCE_FILE, file_stem
-from stn_core.suite.claims import ClaimEntry, claim_entries, write_claims
+from stn_core.suite.claims import ClaimEntry, claim_entries, shipped_recipe, write_claims
 from stn_core.suite.command_line import CommandLine
 from stn_core.suite.process_context import context_of
 from stn_core.suite.session_options import CLAIMS_CONTINUE, import_users_modules
@@ -243,7 +243,8 @@ class ClaimsSession:
         status = path.stat() if path.exists() else None
         version = status and (status.st_ino, status.st_mtime_ns, status.st_size)
         if self._read is None or self._read[0] != version:
-            self._read = version, stored_cells(self._context.stored, read_evidence(path))
+            records = read_evidence(path)
+            self._read = version, stored_cells(self._context.stored, records, shipped_recipe)
         return self._read[1]
 
     @property

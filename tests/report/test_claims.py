@@ -78,6 +78,20 @@ def test_a_claim_is_what_its_entry_says(tmp_path):
         (('model = "a"', "model = 3"), "model must be text, not 3"),
         (('expected = "higher"', 'expected = "higher"\nsize = -1'), "size must be 0 or more"),
         (('metric = "accuracy"', 'metric = "epochs"'), "target is missing"),
+        (('metric = "accuracy"', 'metric = "epochs"\ntarget = 970'), "target must be an accuracy"),
+        (('than = ["b"]', 'than = ["b"]\ntarget = 90'), "target goes with metric = 'epochs'"),
+        (('than = ["b"]', 'than = ["b", "a"]'), "a model is compared with itself: a, b, a"),
+        (('than = ["b"]', 'than = ["b", "b"]'), "a model is compared with itself: a, b, b"),
+        (('than = ["b"]', "value = 101"), "value must be an accuracy in per cent, not 101"),
+        (('than = ["b"]', "value = -2"), "value must be an accuracy in per cent, not -2"),
+        (('than = ["b"]', "value = nan"), "value must be finite, not nan"),
+        (('"higher"', '"equal"\nmargin = inf'), "margin must be finite, not inf"),
+        (('"higher"', '"higher"\nsize = nan'), "size must be finite, not nan"),
+        (
+            ('"accuracy"\nmodel = "a"\nthan = ["b"]', '"loss"\nmodel = "a"\nvalue = 1.0'),
+            "loss is not",
+        ),
+        (('"A is better."', '"A is\\nbetter."'), "sentence must be one line of printable text"),
     ],
 )
 def test_a_wrong_entry_is_one_line_and_the_others_are_judged(tmp_path, change, complaint):
@@ -89,6 +103,12 @@ def test_a_wrong_entry_is_one_line_and_the_others_are_judged(tmp_path, change, c
     assert complaint in line
     assert "better" in line
     assert "\n" not in line
+
+
+def test_a_name_of_an_entry_that_breaks_the_line_is_escaped(tmp_path):
+    ((name, line),) = claims_of(tmp_path, CLAIM.replace('"better"', '"bet\\nter"')).refused
+    assert "\n" not in name + line
+    assert "id must be one line of printable text" in line
 
 
 def test_an_id_that_comes_twice_is_refused(tmp_path):
@@ -110,6 +130,33 @@ def test_names_that_do_not_exist_are_reported_with_their_claim(tmp_path):
     assert line.startswith("better: unknown model 'b'")
     assert "dataset" in check_names(claims, ["a", "b"], ["mnist"], ["smoke"])[0]
     assert "budget" in check_names(claims, ["a", "b"], ["digits"], ["full"])[0]
+
+
+def test_a_model_that_does_not_suit_the_dataset_is_a_cell_that_is_not_there(tmp_path):
+    claims = claims_of(tmp_path).claims
+    names = (["a", "b"], ["digits"], ["smoke"])
+    (line,) = check_names(
+        claims, *names, lambda model, dataset: (model, dataset) != ("b", "digits")
+    )
+    assert line == "better: there is no cell of b on digits"
+
+
+def test_runs_of_an_older_recipe_are_not_compared_with_those_of_the_present_one(tmp_path):
+    records = runs("a", HIGH) + runs("b", LOW, recipe_hash="before")
+    recipes = dict.fromkeys(("smoke/digits/a", "smoke/digits/b"), records[0].recipe_hash)
+    stored = stored_cells(Baselines({}, {}), records, recipes.__getitem__)
+    (one,) = judge_claims(claims_of(tmp_path).claims, stored)
+    assert one.finding("trained") is Finding.OPEN
+    assert "the runs of b have another recipe than smoke has now" in claims_table([one])
+    against_number = CLAIM.replace('"a"', '"b"').replace('than = ["b"]', "value = 50.0")
+    (one,) = judge_claims(claims_of(tmp_path, against_number).claims, stored)
+    assert "the runs of b have another recipe than smoke has now" in claims_table([one])
+
+
+def test_a_bar_in_a_sentence_does_not_end_a_cell_of_the_table(tmp_path):
+    found = judged(tmp_path, [], CLAIM.replace("A is better.", "A|B is better."))
+    (row,) = [line for line in claims_document(found, "").splitlines() if "is better." in line]
+    assert r"| A\|B is better. | a paper |" in row
 
 
 @pytest.mark.parametrize(
