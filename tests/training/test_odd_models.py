@@ -15,11 +15,13 @@ from stn_core.session.records import RunRecord
 from stn_core.training.run_cell import RunSettings, run_seed
 from tests.flat_linear import ExpandedBuffer, FlatLinear
 
+pytestmark = pytest.mark.usefixtures("few_digits")
+
 
 def trained(build: Callable[..., nn.Module], name: str = "own") -> RunRecord:
     register_model(name=name)(build)
-    recipe = Recipe(epochs=2, batch_size=400, patience=1)
-    return run_seed(Cell(name, "digits", "smoke", recipe), 0, RunSettings()).record
+    recipe = Recipe(epochs=2, batch_size=100, patience=1)
+    return run_seed(Cell(name, "few_digits", "smoke", recipe), 0, RunSettings()).record
 
 
 class ComplexLogits(FlatLinear):

@@ -159,7 +159,11 @@ def test_a_boundary_cannot_slide_and_be_free():
         create_warp("cpab", sliding_boundary=True, zero_boundary=False)
 
 
-@pytest.mark.parametrize("boundary", mostly_nightly([ZERO, SLIDING, FREE], on_every_run=[SLIDING]))
+@pytest.mark.parametrize(
+    "boundary",
+    mostly_nightly([ZERO, SLIDING, FREE], on_every_run=[SLIDING]),
+    ids=["zero", "sliding", "free"],
+)
 def test_the_flow_is_scipys(boundary):
     warp = create_warp("cpab", cells_x=3, cells_y=2, **boundary)
     # Slow enough that points stay in the image, for which the oracle is written.
@@ -280,7 +284,9 @@ def error_there_and_back(theta):
 def test_points_come_back_to_edges_and_vertices_in_fields_with_ties():
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randint(len(VELOCITIES), (200, 26), generator=generator)
-    theta = torch.tensor(VELOCITIES, dtype=torch.float64)[chosen]
+    # From fields that move one corner to those that move most: sparse ones run along the edges.
+    moves = torch.rand(200, 26, generator=generator) < torch.linspace(0.05, 1, 200)[:, None]
+    theta = torch.tensor(VELOCITIES, dtype=torch.float64)[chosen] * moves
     assert (error_there_and_back(theta) <= STATED_ERROR_THERE_AND_BACK).all()
 
 
