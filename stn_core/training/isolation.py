@@ -47,9 +47,12 @@ def isolated(
 
 @contextlib.contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
-    """Run a block, then undo its changes to random generators and settings."""
+    """Run a block of a callback, then undo its changes to random generators and settings.
+
+    What it may change until the run ends stays as it left it.
+    """
     settings = TorchSettings.now()
-    with process_settings_kept(), generators_kept(device):
+    with process_settings_kept(with_surroundings=False), generators_kept(device):
         try:
             yield
         finally:

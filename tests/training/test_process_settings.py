@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import decimal
+import gc
+import io
+import locale
+import logging
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.optim.optimizer as optimisers
 
 from stn_core.training.isolation import isolated, undisturbed
 from stn_core.training.process_settings import process_settings_kept
+
+
+def add_a_hook_for_every_module() -> None:
+    torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output * 2)
+
+
+def add_a_hook_for_every_optimiser() -> None:
+    optimisers.register_optimizer_step_pre_hook(lambda *arguments: None)
+
 
 CHANGES: dict[str, Callable[[], object]] = {
     "current folder": lambda: os.chdir("/"),
@@ -24,6 +39,22 @@ CHANGES: dict[str, Callable[[], object]] = {
     "recursion limit": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
     "numpy's handling of errors": lambda: np.seterr(all="raise"),
     "numpy's print options": lambda: np.set_printoptions(precision=1),
+}
+
+OF_THE_WHOLE_RUN: dict[str, Callable[[], object]] = {
+    "environment variables CUBLAS_WORKSPACE_CONFIG": lambda: os.environ.update(
+        CUBLAS_WORKSPACE_CONFIG=":16:8"
+    ),
+    "environment variables PATH": lambda: os.environ.pop("PATH"),
+    "environment variables HOME, PATH": lambda: os.environ.update(PATH="/", HOME="/"),
+    "sys.stdout and sys.stderr": lambda: setattr(sys, "stderr", io.StringIO()),
+    "decimal context": lambda: setattr(decimal.getcontext(), "prec", 3),
+    "garbage collector": gc.disable,
+    "locale": lambda: locale.setlocale(locale.LC_CTYPE, "C"),
+    "level below which logging is disabled": lambda: logging.disable(logging.CRITICAL),
+    "torch's print options": lambda: torch.set_printoptions(precision=1, sci_mode=True),
+    "torch's repetition of warnings": lambda: torch.set_warn_always(True),
+    "torch's hooks of every module and optimiser": add_a_hook_for_every_module,
 }
 
 
@@ -35,6 +66,28 @@ def state() -> list[object]:
     return [folder, mask, handler, sys.getrecursionlimit(), *numpys, list(warnings.filters)]
 
 
+def surroundings() -> list[object]:
+    context = decimal.getcontext()
+    return [
+        dict(os.environ),
+        (sys.stdout, sys.stderr),
+        (context.prec, context.rounding, dict(context.traps)),
+        (gc.isenabled(), gc.get_threshold()),
+        locale.setlocale(locale.LC_ALL),
+        logging.getLogger("any").isEnabledFor(logging.ERROR),
+        str(torch.tensor([1 / 3, 1000.0])),
+        torch.is_warn_always_enabled(),
+        float(torch.nn.Identity()(torch.ones(()))),
+    ]
+
+
+@pytest.fixture(autouse=True)
+def surroundings_of_before() -> Iterator[None]:
+    """For tests that leave something changed, as a callback may."""
+    with process_settings_kept():
+        yield
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_setting_that_a_run_changes_is_set_back_and_named(name: str) -> None:
     before = state()
@@ -43,6 +96,38 @@ def test_a_setting_that_a_run_changes_is_set_back_and_named(name: str) -> None:
         assert state() != before
     assert state() == before
     assert changes == [name]
+
+
+@pytest.mark.parametrize("name", OF_THE_WHOLE_RUN)
+def test_what_surrounds_a_run_is_set_back_and_named(name: str) -> None:
+    before = surroundings()
+    with isolated(0, torch.device("cpu"), 1) as changes:
+        OF_THE_WHOLE_RUN[name]()
+        assert surroundings() != before
+    assert surroundings() == before
+    assert changes == [name]
+
+
+@pytest.mark.parametrize("name", OF_THE_WHOLE_RUN)
+def test_a_callback_may_change_what_surrounds_its_run(name: str) -> None:
+    with undisturbed(torch.device("cpu")):
+        OF_THE_WHOLE_RUN[name]()
+        changed = surroundings()
+    assert surroundings() == changed
+
+
+def test_a_hook_of_every_optimiser_is_removed() -> None:
+    with isolated(0, torch.device("cpu"), 1) as changes:
+        add_a_hook_for_every_optimiser()
+    assert changes == ["torch's hooks of every module and optimiser"]
+    assert not optimisers._global_optimizer_pre_hooks
+
+
+def test_variables_that_torchs_compiler_sets_for_itself_stay() -> None:
+    with isolated(0, torch.device("cpu"), 1) as changes:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/somewhere"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/somewhere"
+    assert changes == []
 
 
 def test_settings_are_set_back_after_an_error_and_after_a_callback() -> None:
