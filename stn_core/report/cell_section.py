@@ -108,9 +108,12 @@ class CellTask:
     shown: Shown | None
     is_drawn: bool
 
+    def draw(self, figures: FigureFolder) -> CellSection:
+        """Make the section, within `drawing_style`."""
+        return _cell_section(self, figures)
 
-def cell_section(task: CellTask, draw: FigureFolder) -> CellSection:
-    """Build a cell's section, within `drawing_style`."""
+
+def _cell_section(task: CellTask, draw: FigureFolder) -> CellSection:
     judgement, shown = task.judgement, task.shown
     cell = split_key(judgement.key)
     prefix = file_stem(*cell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -43,12 +44,37 @@ _COSTS: Mapping[str, tuple[str, str, Callable[[Judgement], float]]] = {
 }
 
 
-def dataset_sections(sessions: Sequence[Session], draw: FigureFolder) -> list[dict[str, Any]]:
-    """A section for each budget and dataset that has a record.
+_Judged = dict[str, list[Judgement]]
+"""The cells of one budget and dataset, by session."""
+
+
+@dataclass(frozen=True)
+class DatasetTask:
+    """The section of a budget and dataset, to be made in this or in another process.
+
+    Args:
+        place: the budget and the dataset.
+        judgements: of its cells that have records, by session.
+    """
+
+    place: Place
+    judgements: _Judged
+
+    @property
+    def is_drawn(self) -> bool:
+        """Its charts are always drawn, however many cells there are."""
+        return True
+
+    def draw(self, figures: FigureFolder) -> dict[str, Any]:
+        """Make the section, within `drawing_style`."""
+        return _section(self.place, self.judgements, figures)
+
+
+def dataset_tasks(sessions: Sequence[Session]) -> list[DatasetTask]:
+    """A task for each budget and dataset that has a record, in the page's order.
 
     Args:
         sessions: one or more.
-        draw: the figures.
     """
     places: dict[Place, _Judged] = {}
     for session in sessions:
@@ -56,11 +82,7 @@ def dataset_sections(sessions: Sequence[Session], draw: FigureFolder) -> list[di
             if judgement.records:
                 place = places.setdefault(split_key(judgement.key).place, {})
                 place.setdefault(session.name, []).append(judgement)
-    return [_section(place, judgements, draw) for place, judgements in sorted(places.items())]
-
-
-_Judged = dict[str, list[Judgement]]
-"""The cells of one budget and dataset, by session."""
+    return [DatasetTask(place, judgements) for place, judgements in sorted(places.items())]
 
 
 def _section(place: Place, judgements: _Judged, draw: FigureFolder) -> dict[str, Any]:

@@ -13,18 +13,16 @@ from typing import Any
 from stn_core.atomic_files import write_output
 from stn_core.errors import UsageError, printable
 from stn_core.gate.judgement import Judgement
-from stn_core.report.cell_drawing import cells_to_draw, draw_cells
 from stn_core.report.cell_section import CellSection, CellTask, anchors
 from stn_core.report.comparison import CellComparison, compare_sources
 from stn_core.report.comparison_output import comparison_lines, comparison_page_rows
-from stn_core.report.dataset_section import dataset_sections
-from stn_core.report.figures import FigureFolder
+from stn_core.report.dataset_section import dataset_tasks
 from stn_core.report.finished_session import Session, read_session
 from stn_core.report.model_pairs import ModelPair, compare_models, pairs_answer, pairs_page_rows
 from stn_core.report.page import render
 from stn_core.report.results_table import ResultsRow, ResultsTable, results_table
+from stn_core.report.section_drawing import cells_to_draw, draw_sections
 from stn_core.report.sources import read_source, source_of_records
-from stn_core.report.svg import drawing_style
 from stn_core.session.cells import split_key
 
 MOST_PAIRS = 1000
@@ -58,7 +56,7 @@ def write_report(
         table: of the only session, if it is known already.
         draw: parts of names ("digits-stn") of cells to draw if there are too many to draw
             them all; `cells_to_draw` says which are drawn anyway.
-        on_progress: called after each cell with how many are drawn, and of how many.
+        on_progress: called after each section with how many are drawn, and of how many.
 
     Returns:
         A message for everything that the page lacks.
@@ -71,14 +69,14 @@ def write_report(
     comparisons, incomparable = _comparisons(sessions)
     complaints += incomparable
     results = [_results(session, table if len(sessions) == 1 else None) for session in sessions]
-    tasks = _tasks(results, draw)
-    folder = FigureFolder(figures)
-    cells, undrawn = draw_cells(tasks, figures, on_progress or (lambda done, count: None))
-    folder.failures += undrawn
-    with drawing_style():
-        content = build_page(results, cells, comparisons, complaints, folder)
-    write_output(page, content)
-    return (*complaints, *folder.failures)
+    places = dataset_tasks(sessions)
+    sections, undrawn = draw_sections(
+        [*places, *_tasks(results, draw)], figures, on_progress or (lambda done, count: None)
+    )
+    datasets, cells = sections[: len(places)], sections[len(places) :]
+    complaints += undrawn
+    write_output(page, build_page(results, datasets, cells, comparisons, complaints))
+    return tuple(complaints)
 
 
 def _results(session: Session, table: ResultsTable | None) -> _Results:
@@ -171,43 +169,42 @@ def _pairs(session: Session) -> tuple[dict[str, list[ModelPair]], list[str]]:
 
 def build_page(
     results: Sequence[_Results],
+    datasets: Sequence[Mapping[str, Any]],
     cells: Sequence[CellSection],
     comparisons: Mapping[str, Sequence[CellComparison]],
     complaints: Sequence[str],
-    figures: FigureFolder,
 ) -> str:
     """The page as text.
 
     Args:
         results: one or more, of sessions with different names.
-        cells: their sections.
+        datasets: their sections of datasets, without cells.
+        cells: their sections of cells.
         comparisons: of two sessions each, by title.
         complaints: what the page lacks.
-        figures: draws, within `drawing_style`.
     """
     by_place: dict[str, list[CellSection]] = {}
     for cell in cells:
         by_place.setdefault(cell.place, []).append(cell)
     sessions = [one.session for one in results]
     pairs, lines = _pairs(sessions[0]) if len(sessions) == 1 else ({}, [])
-    datasets = [
-        {
-            **section,
-            "cells": by_place.get(section["place"], []),
-            "pairs": _pairs_of_page(pairs.get(section["place"], [])),
-        }
-        for section in dataset_sections(sessions, figures)
-    ]
     return render(
         "report.html",
         title=" against ".join(session.name for session in sessions),
         sessions=[_overview(one, lines) for one in results],
-        datasets=datasets,
+        datasets=[
+            {
+                **section,
+                "cells": by_place.get(section["place"], []),
+                "pairs": _pairs_of_page(pairs.get(section["place"], [])),
+            }
+            for section in datasets
+        ],
         comparisons=[
             {"title": title, "rows": comparison_page_rows(pairs), "lines": comparison_lines(pairs)}
             for title, pairs in comparisons.items()
         ],
-        complaints=[*complaints, *figures.failures],
+        complaints=complaints,
     )
 
 

@@ -111,10 +111,10 @@ def _report(given: argparse.Namespace) -> int:
 
 def _show_progress(done: int, count: int) -> None:
     """Show a line that the next one overwrites; a log gets one line for every tenth."""
-    from stn_core.report.cell_drawing import progress_line
+    from stn_core.report.section_drawing import progress_line
 
     if sys.stderr.isatty():
-        print(f"\rdrew {done} of {count} cells", end="\n" * (done == count), file=sys.stderr)
+        print(f"\rdrew {done} of {count} sections", end="\n" * (done == count), file=sys.stderr)
     elif line := progress_line(done, count):
         print(line, file=sys.stderr)
 

@@ -263,7 +263,7 @@ class Reporting:
             self._notes.append(f"report: {page}{lacks}")
 
     def _tell_progress(self, done: int, count: int) -> None:
-        from stn_core.report.cell_drawing import progress_line
+        from stn_core.report.section_drawing import progress_line
 
         self._context.tell(filter(None, [progress_line(done, count)]))
 

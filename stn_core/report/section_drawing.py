@@ -1,4 +1,4 @@
-"""Which cells of a page have pictures, and drawing them in several processes at once."""
+"""Which cells of a page have pictures, and drawing its sections in several processes at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any, Protocol
 
-from stn_core.report.cell_section import CellSection, CellTask, cell_section
 from stn_core.report.figures import FigureFolder
 from stn_core.report.results_table import ResultsTable
 from stn_core.report.svg import drawing_style
@@ -23,8 +23,21 @@ MOST_DRAWN = 60
 ALL = "all"
 """As a name: every cell."""
 
-CELLS_A_PROCESS = 8
+SECTIONS_A_PROCESS = 8
 """Starting another process takes about a second, the time that two cells take to draw."""
+
+
+class SectionTask(Protocol):
+    """A section of the page, to be made in this or in another process."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it has figures, which take most of the time."""
+        ...
+
+    def draw(self, figures: FigureFolder) -> Any:
+        """Make the section, within `drawing_style`."""
+        ...
 
 
 def cells_to_draw(table: ResultsTable, named: Sequence[str]) -> frozenset[str]:
@@ -54,21 +67,21 @@ def cells_to_draw(table: ResultsTable, named: Sequence[str]) -> frozenset[str]:
     return frozenset(drawn.intersection(keys))
 
 
-def draw_cells(
-    tasks: Sequence[CellTask], figures: Path | None, on_progress: Callable[[int, int], None]
-) -> tuple[list[CellSection], list[str]]:
-    """The sections of a page's cells, in the order of the tasks.
+def draw_sections(
+    tasks: Sequence[SectionTask], figures: Path | None, on_progress: Callable[[int, int], None]
+) -> tuple[list[Any], list[str]]:
+    """The sections of a page, in the order of the tasks.
 
     Args:
-        tasks: one per cell.
+        tasks: one per section; those that take longest come first.
         figures: the folder where each figure goes as a file too; None for none.
-        on_progress: called after each cell with how many are drawn, and of how many.
+        on_progress: called after each section with how many are drawn, and of how many.
 
     Returns:
         The sections, and a message for every figure that could not be drawn.
     """
     count = sum(task.is_drawn for task in tasks)
-    sections: list[CellSection] = []
+    sections: list[Any] = []
     failures: list[str] = []
     done = 0
     for task, (section, failed) in zip(tasks, _drawn(tasks, figures, count), strict=True):
@@ -81,23 +94,23 @@ def draw_cells(
 
 
 def progress_line(done: int, count: int) -> str:
-    """The line that a log gets after a cell: one for every tenth of many cells, else ""."""
+    """The line that a log gets after a section: one for every tenth of many, else ""."""
     is_tenth = count >= 10 and done * 10 // count > (done - 1) * 10 // count
-    return f"drew {done} of {count} cells" if is_tenth else ""
+    return f"drew {done} of {count} sections" if is_tenth else ""
 
 
-_Drawn = tuple[CellSection, list[str]]
+_Drawn = tuple[Any, list[str]]
 
 
-def _drawn(tasks: Sequence[CellTask], figures: Path | None, count: int) -> Iterator[_Drawn]:
-    workers = min(_processors(), count // CELLS_A_PROCESS)
+def _drawn(tasks: Sequence[SectionTask], figures: Path | None, count: int) -> Iterator[_Drawn]:
+    workers = min(_processors(), count // SECTIONS_A_PROCESS)
     done = 0
     if workers > 1:
         # "spawn": a copy of this process would share the locks of its threads, torch's too.
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
         try:
-            for drawn in pool.map(_draw, tasks, [figures] * len(tasks), chunksize=4):
+            for drawn in pool.map(_draw, tasks, [figures] * len(tasks)):
                 yield drawn
                 done += 1
         except BrokenProcessPool:  # a script without a main guard, a process that was killed
@@ -127,7 +140,7 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _draw(task: CellTask, figures: Path | None) -> _Drawn:
+def _draw(task: SectionTask, figures: Path | None) -> _Drawn:
     folder = FigureFolder(figures)
     with drawing_style():
-        return cell_section(task, folder), folder.failures
+        return task.draw(folder), folder.failures

@@ -10,11 +10,17 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from stn_core.gate.judgement import Judgement, Verdict
-from stn_core.report import cell_drawing
-from stn_core.report.cell_drawing import MOST_DRAWN, cells_to_draw, draw_cells, progress_line
+from stn_core.report import section_drawing
 from stn_core.report.cell_section import CellTask
+from stn_core.report.dataset_section import dataset_tasks
 from stn_core.report.finished_session import read_session
 from stn_core.report.results_table import results_table
+from stn_core.report.section_drawing import (
+    MOST_DRAWN,
+    cells_to_draw,
+    draw_sections,
+    progress_line,
+)
 from tests.platforms import needs_posix_signals
 from tests.report.folders import a_run, write_session
 
@@ -65,25 +71,26 @@ def test_a_cell_without_records_has_nothing_to_draw():
 def test_a_log_gets_a_line_for_every_tenth():
     lines = list(filter(None, (progress_line(done, 25) for done in range(1, 26))))
     assert len(lines) == 10
-    assert lines[-1] == "drew 25 of 25 cells"
+    assert lines[-1] == "drew 25 of 25 sections"
     assert not any(progress_line(done, 9) for done in range(1, 10))
 
 
 @pytest.fixture
 def tasks(tmp_path):
-    """Three cells, the last without pictures."""
+    """A dataset and its three cells, the last without pictures."""
     runs = [a_run(model=f"m{number}") for number in range(3)]
     session = read_session(write_session(tmp_path / "session", runs))
-    return [
+    cells = [
         CellTask("", f"cell-{number}", one, session.shown[one.key], is_drawn=number < 2)
         for number, one in enumerate(session.judgements)
     ]
+    return [*dataset_tasks([session]), *cells]
 
 
 def drawn(tasks, figures):
     told = []
-    sections, failures = draw_cells(tasks, figures, lambda *done: told.append(done))
-    assert told == [(1, 2), (2, 2)]
+    sections, failures = draw_sections(tasks, figures, lambda *done: told.append(done))
+    assert told == [(1, 3), (2, 3), (3, 3)]
     assert not failures
     return sections, sorted(path.name for path in figures.iterdir())
 
@@ -91,37 +98,35 @@ def drawn(tasks, figures):
 @pytest.mark.nightly
 def test_processes_draw_what_one_process_would(tasks, tmp_path, monkeypatch):
     here = drawn(tasks, tmp_path / "here")
-    monkeypatch.setattr(cell_drawing, "CELLS_A_PROCESS", 1)
-    monkeypatch.setattr(cell_drawing, "_processors", lambda: 2)
+    monkeypatch.setattr(section_drawing, "SECTIONS_A_PROCESS", 1)
+    monkeypatch.setattr(section_drawing, "_processors", lambda: 2)
     assert drawn(tasks, tmp_path / "there") == here
 
 
 @pytest.mark.nightly
-def test_cells_that_a_broken_pool_did_not_draw_are_drawn_in_this_process(
-    tasks, tmp_path, monkeypatch
-):
+def test_what_a_broken_pool_did_not_draw_is_drawn_in_this_process(tasks, tmp_path, monkeypatch):
     here = drawn(tasks, tmp_path / "here")
 
     class Broken:
         def __init__(self, *arguments, **how):
             pass
 
-        def map(self, draw, tasks, figures, chunksize):
+        def map(self, draw, tasks, figures):
             yield draw(tasks[0], figures[0])
             raise BrokenProcessPool
 
         def shutdown(self, **how):
             pass
 
-    monkeypatch.setattr(cell_drawing, "CELLS_A_PROCESS", 1)
-    monkeypatch.setattr(cell_drawing, "_processors", lambda: 2)
-    monkeypatch.setattr(cell_drawing, "ProcessPoolExecutor", Broken)
+    monkeypatch.setattr(section_drawing, "SECTIONS_A_PROCESS", 1)
+    monkeypatch.setattr(section_drawing, "_processors", lambda: 2)
+    monkeypatch.setattr(section_drawing, "ProcessPoolExecutor", Broken)
     assert drawn(tasks, tmp_path / "there") == here
 
 
 PARENT = """
 import multiprocessing, time
-from stn_core.report.cell_drawing import _end_with_parent
+from stn_core.report.section_drawing import _end_with_parent
 
 def child():
     _end_with_parent()
