@@ -22,6 +22,12 @@ OLDEST_RAY = (2, 52)
 LOCAL_STORE_BYTES = 100 * 2**20
 """For a cluster that is started here: a run sends back little, and Ray spills what does not fit."""
 
+_HTTP2_FRAME_HEAD, _HTTP2_SETTINGS = 9, 4
+_HTTP2_PREFACE = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + bytes([_HTTP2_SETTINGS]) + bytes(5)
+)
+"""What a client says first: a fixed text and an empty frame of settings (RFC 9113, 3.4)."""
+
 CONNECT_SECONDS = 5
 """How long to wait for an address to accept a connection."""
 
@@ -104,7 +110,7 @@ def _check_version(version: str) -> None:
 
 
 def _check_address(address: str) -> None:
-    """Check that something listens there, which takes Ray itself minutes to notice."""
+    """Check that Ray may be there; Ray itself takes minutes to notice that it is not."""
     if address in ("auto", "local"):
         return
     host, port = host_and_port(address)
@@ -115,6 +121,8 @@ def _check_address(address: str) -> None:
             f"--ray {address}: nothing listens there; start a cluster with"
             " 'ray start --head', or let --ray local start one here"
         )
+    if "RAY_USE_TLS" not in os.environ and not speaks_http2(host, port):
+        raise UsageError(f"--ray {address}: what listens there is not Ray")
 
 
 def _why_not_joined(address: str, error: Exception) -> str:
@@ -150,3 +158,14 @@ def listens(host: str, port: int) -> bool:
             return True
     except (OSError, OverflowError):
         return False
+
+
+def speaks_http2(host: str, port: int) -> bool:
+    """Whether what listens there answers the beginning of HTTP/2, which all parts of Ray speak."""
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
+            connection.sendall(_HTTP2_PREFACE)
+            answer = connection.makefile("rb").read(_HTTP2_FRAME_HEAD)
+    except OSError:
+        return False
+    return len(answer) == _HTTP2_FRAME_HEAD and answer[3] == _HTTP2_SETTINGS

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import platform
 import socket
+import socketserver
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -35,6 +38,41 @@ def test_an_address_where_nothing_listens_is_a_line_at_once(silent_port: int, sc
         join_cluster(ClusterRequest(address, "cpu"))
     assert str(told.value).startswith(f"--ray {address}: nothing listens there; start a cluster ")
     assert time.monotonic() - started < 2 * ray_joining.CONNECT_SECONDS
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+def test_what_listens_and_is_not_ray_is_a_line_at_once(
+    answer: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_joining, "CONNECT_SECONDS", 0.2)
+    with listening(answer) as port, pytest.raises(UsageError, match="what listens there is not"):
+        join_cluster(ClusterRequest(f"127.0.0.1:{port}", "cpu"))
+
+
+def test_an_answer_in_http2_may_be_ray() -> None:
+    settings = bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100])
+    with listening(settings) as port:
+        assert ray_joining.speaks_http2("127.0.0.1", port)
+
+
+@contextlib.contextmanager
+def listening(answer: bytes | None) -> Iterator[int]:
+    """A port with a server that gives one answer, or None at all, to whatever it is told."""
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(100)
+            if answer is None:
+                self.request.recv(1)  # until the client gives up
+            else:
+                self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("address", ["host", "host:", ":1", "host:port", "ray://x", "a:123456"])
