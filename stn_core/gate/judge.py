@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
+from stn_core.gate.baselines import BaselineRun, Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.metrics import AnyMetric, Metric
@@ -96,7 +96,8 @@ class Judge:
         if early:
             return early
         if settling and self._repeats(cell.key, baseline, runs[:settling]):
-            return self._judge_speed(replace(blank, records=runs[:settling]))
+            note = _not_judged(self.rules.judged, baseline.runs, runs[:settling])
+            return self._judge_speed(replace(blank, records=runs[:settling], message=note))
         return self._judge_values(cell, blank)
 
     def seeds_left(self, cell: Cell, records: Sequence[RunRecord]) -> tuple[int, int]:
@@ -233,8 +234,8 @@ class Judge:
             and (metric is not Metric.ACCURACY or gained >= self.rules.min_drop(judgement.key))
         }
         if not better:
-            missing = [m.value for m in self.rules.judged if m not in decisions]
-            note = f"no stored values of {', '.join(missing)}: not judged by it" if missing else ""
+            stored = judgement.baseline.runs if judgement.baseline else ()
+            note = _not_judged(self.rules.judged, stored, judgement.records)
             return replace(judgement, verdict=Verdict.PASS, message=note)
         parts = filter(None, [reasons(improved, better), self._advise(cell, improved, better)])
         return replace(improved, message="; ".join(parts))
@@ -321,6 +322,18 @@ def _measure(metric: AnyMetric, cells: Mapping[str, CellBaseline]) -> dict[str, 
         {key: metric.badness(cell.runs, cell.test_images) for key, cell in cells.items()},
         {key: metric.least_deviation(cell.runs, cell.test_images) for key, cell in cells.items()},
     )
+
+
+def _not_judged(
+    metrics: Sequence[AnyMetric], stored: Sequence[BaselineRun], records: Sequence[RunRecord]
+) -> str:
+    """Which metrics could not fail a cell, and why; "" if all could."""
+    runs = [baseline_run(record) for record in records]
+    without = [m.value for m in metrics if not m.is_known(stored)]
+    lost = [m.value for m in metrics if m.is_known(stored) and not m.is_known(runs)]
+    parts = [f"{', '.join(without)}: no stored values"] if without else []
+    parts += [f"{', '.join(lost)}: these runs have no values"] if lost else []
+    return f"not judged by {', nor by '.join(parts)}" if parts else ""
 
 
 def early_answer(judgement: Judgement, asked: Sequence[int]) -> Judgement | SeedsNeeded | None:

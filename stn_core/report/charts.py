@@ -95,6 +95,28 @@ def accuracy_chart(rows: Sequence[Accuracies], measured_on: str) -> Figure:
     return figure
 
 
+def metric_chart(samples: Mapping[str, Sequence[float]], label: str) -> Figure:
+    """Every seed of each model as a dot, and the mean with its 95 % interval.
+
+    Args:
+        samples: by the models' names.
+        label: of the values.
+    """
+    figure, axes = new_figure(WIDTH, 0.8 + 0.32 * len(samples))
+    for place, values in enumerate(samples.values()):
+        axes.plot(values, [place] * len(values), ".", color=COLOURS[0], alpha=0.6)
+        mean, half = mean_interval(values)
+        axes.errorbar(
+            mean, place, xerr=None if math.isnan(half) else half, fmt="|", color=COLOURS[1],
+            capsize=3, markersize=11,
+        )  # fmt: skip
+    axes.set_yticks(range(len(samples)), list(samples))
+    axes.set_ylim(len(samples) - 0.4, -0.6)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", alpha=0.2)
+    return figure
+
+
 def _seeds(axes: Axes, values: Sequence[float], place: float, colour: str, prefix: str) -> None:
     if not values:
         return

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from stn_core.errors import needs_extra
 from stn_core.gate.contrasts import Direction, Expectation, Finding
+from stn_core.report.claim_differences import JudgedDifference
 from stn_core.report.claims import METRICS
 from stn_core.report.claims_text import decisive_difference, most_telling
-from stn_core.report.judged_claims import JudgedClaim, JudgedDifference
+from stn_core.report.judged_claims import JudgedClaim
 from stn_core.report.svg import COLOURS, WIDTH, drawing_style, for_file, new_figure, to_svg
 
 with needs_extra("report"):

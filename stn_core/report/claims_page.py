@@ -9,10 +9,11 @@ from typing import Any
 from stn_core.atomic_files import write_output
 from stn_core.errors import needs_extra
 from stn_core.gate.contrasts import Finding
+from stn_core.report.claim_differences import JudgedDifference
 from stn_core.report.claims import WAYS
 from stn_core.report.claims_text import INTERVALS, claim_difference, tally_line
 from stn_core.report.figures import FigureFolder
-from stn_core.report.judged_claims import JudgedClaim, JudgedDifference
+from stn_core.report.judged_claims import JudgedClaim
 from stn_core.report.page import render
 from stn_core.report.svg import COLOURS, WIDTH, drawing_style, new_figure
 

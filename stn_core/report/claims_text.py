@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from stn_core.errors import UsageError
 from stn_core.gate.contrasts import Direction, Finding
+from stn_core.report.claim_differences import JudgedDifference
 from stn_core.report.claims import METRICS, WAYS
-from stn_core.report.judged_claims import CONFIDENCE, JudgedClaim, JudgedDifference
+from stn_core.report.judged_claims import CONFIDENCE, JudgedClaim
 from stn_core.report.text_table import aligned_table, counted, difference_text
 
 WAYS_OF_TESTING = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from stn_core.report.charts import (
     accuracy_chart,
     cost_chart,
     curves_chart,
+    metric_chart,
     pareto_front,
 )
 from stn_core.report.figures import FigureFolder
@@ -122,6 +123,7 @@ def _figures(place: Place, images: str, found: _Judged, draw: FigureFolder) -> l
         svg = draw(f"{prefix}-{name}", heading, partial(cost_chart, points, label))
         front = ", ".join(point.model for point in pareto_front(points))
         figures.append(Figure(heading, f"Pareto front: {front}.", Markup(svg)))
+    figures += _metrics(prefix, measured, draw)
     courses = _courses(measured)
     for log in (False, True):
         name = f"{prefix}-curves{'-log' if log else ''}"
@@ -134,6 +136,27 @@ def _figures(place: Place, images: str, found: _Judged, draw: FigureFolder) -> l
         kind = "log" if log else "linear"
         figures.append(Figure("Learning curves of all models", text, Markup(svg), kind))
     return figures
+
+
+def _metrics(
+    prefix: str, measured: Mapping[str, Sequence[Judgement]], draw: FigureFolder
+) -> Iterator[Figure]:
+    """A figure for every registered metric that any run was measured by."""
+    several = len(measured) > 1
+    samples: dict[str, dict[str, list[float]]] = {}
+    for session, judgements in measured.items():
+        for judgement in judgements:
+            for record in judgement.records:
+                for name, value in record.metrics.items():
+                    of_metric = samples.setdefault(name, {})
+                    series = _series_name(judgement, session, several)
+                    of_metric.setdefault(series, []).append(value)
+    for name, found in sorted(samples.items()):
+        label = name.replace("_", " ")
+        heading = f"{label.capitalize()} by model"
+        counted = {f"{series} (n = {len(values)})": values for series, values in found.items()}
+        svg = draw(f"{prefix}-{name}", heading, partial(metric_chart, counted, label))
+        yield Figure(heading, "Each mean with its own 95 % interval.", Markup(svg))
 
 
 def _accuracies(

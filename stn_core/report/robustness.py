@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stn_core.errors import needs_extra
+from stn_core.report.charts import mean_interval
 from stn_core.report.figures import FigureFolder
 from stn_core.report.svg import COLOURS, WIDTH, drawing_style
 
@@ -46,7 +48,7 @@ def robustness_tables(frame: pd.DataFrame) -> str:
     """A table for each change and measure, one row per model: mean ± standard deviation (seeds).
 
     The last column is the mean height of the curve over the amounts: its area, with the whole range
-    of amounts as one.
+    of amounts as one; with Student's 95 % interval of its mean over the seeds.
 
     Args:
         frame: a session's, one row per model, seed and amount, with the columns dataset, model,
@@ -75,8 +77,8 @@ def _table(rows: pd.DataFrame, measure: Measure) -> str:
     names = ["dataset", "model"]
     cells = rows.groupby([*names, "amount"])[measure.column].agg(partial(_text, measure.scale))
     table = cells.unstack("amount")
-    table["area"] = [
-        _text(measure.scale, pd.Series([_area(run, measure) for _, run in runs.groupby("seed")]))
+    table["area [95 %]"] = [
+        _area_text([measure.scale * _area(run, measure) for _, run in runs.groupby("seed")])
         for _, runs in rows.groupby(names)
     ]
     table = table.reset_index()
@@ -92,6 +94,16 @@ def _area(run: pd.DataFrame, measure: Measure) -> float:
     if len(amounts) < 2:
         return float(values[0])
     return float(np.trapezoid(values, amounts) / (amounts[-1] - amounts[0]))
+
+
+def _area_text(areas: Sequence[float]) -> str:
+    """Their mean with its interval, which one seed does not have, and how many they are."""
+    count = len(areas)
+    interval = ""
+    mean, half = mean_interval(areas)
+    if count > 1:
+        interval = f" [{mean - half:.2f}, {mean + half:.2f}]"
+    return f"{mean:.2f}{interval} ({count})"
 
 
 def _text(scale: float, values: pd.Series) -> str:

@@ -103,10 +103,11 @@ def stored_cells(
         runs = tuple(map(baseline_run, complete))
         runs += tuple(run for run in further if run.seed not in seeds)
         cells[key, device] = StoredCell(runs, last.test_images, hashes, tuple(complete))
-    for (key, device), cell in cells.items():
-        is_outdated = shipped_recipe(key) not in ("", cell.hashes[0])
-        cells[key, device] = replace(cell, is_outdated=is_outdated)
-    return _with_spreads(_with_parameters(cells))
+    dated = {
+        place: replace(cell, is_outdated=shipped_recipe(place[0]) not in ("", cell.hashes[0]))
+        for place, cell in cells.items()
+    }
+    return _with_spreads(_with_parameters(dated))
 
 
 def _with_parameters(

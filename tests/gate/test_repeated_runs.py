@@ -72,6 +72,27 @@ def test_equal_digests_do_not_settle_a_cell_if_a_judged_metric_differs():
     assert judge(lost, stored, rules=BY_SHARE).verdict is Verdict.REGRESSED
 
 
+def test_a_metric_that_cannot_fail_an_identical_cell_is_named():
+    stored = with_digests(STORED)
+    measured = runs(0.95, metrics={"invariance": 0.9})
+    never = judge(measured, stored, rules=BY_SHARE)
+    assert never.verdict is Verdict.IDENTICAL
+    assert never.message == "not judged by invariance: no stored values"
+    lost = judge(runs(0.95), with_shares(stored, 0.9), rules=BY_SHARE)
+    assert lost.message == "not judged by invariance: these runs have no values"
+    assert judge(measured, with_shares(stored, 0.9), rules=BY_SHARE).message == ""
+    assert judge(measured, stored, rules=RULES).message == ""
+
+
+def test_a_metric_that_cannot_fail_a_cell_that_passes_is_named():
+    rules = dataclasses.replace(BY_SHARE, settles_identical=False)
+    measured = runs(0.95, 0.95, 0.95, metrics={"invariance": 0.9})
+    assert judge(measured, rules=rules).message == "not judged by invariance: no stored values"
+    lost = judge(runs(0.95, 0.95, 0.95), with_shares(STORED, 0.9), rules=rules)
+    assert lost.verdict is Verdict.PASS
+    assert lost.message == "not judged by invariance: these runs have no values"
+
+
 def test_a_cached_digest_does_not_settle_a_judged_metric():
     stored = with_shares(STORED, 0.9, environment(instruction_set="AVX512").key())
     cached = {(environment().key(), CELL.key, stored.fingerprint, 0): "digest-0"}

@@ -281,3 +281,19 @@ def test_a_cell_says_on_how_many_kinds_of_machine_its_seeds_ran(tmp_path):
         "2 kinds of machine: a processor (AVX2): seeds 0, 2; another processor (AVX512): seeds 1, 3"
     )
     assert _kinds_of_machine([runs[0], runs[2]]) == ""
+
+
+def test_a_metric_that_runs_were_measured_by_has_a_figure_with_intervals(tmp_path):
+    runs = [
+        a_run(seed, model, metrics={"invariance": 0.8 + 0.01 * seed})
+        for model in MODELS
+        for seed in (0, 1)
+    ]
+    without = a_run(model="fcn")
+    folder = write_session(tmp_path / "a", [*runs, without], pictures=False)
+    reader, _, _ = report(folder, out=folder)
+    assert "Invariance by model" in reader.text
+    (figure,) = (folder / "figures").glob("*-invariance.svg")
+    text = figure.read_text(encoding="utf-8")
+    assert all(f">{model} (n = 2)<" in text for model in MODELS)
+    assert "fcn" not in text

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from stn_core.session.evidence import read_evidence
 from stn_core.suite.claims_session import missing_runs
 from tests.examples import record
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
-from tests.suite.sessions import MODELS, select
+from tests.suite.sessions import MODELS, select, session
 
 pytest_plugins = ["pytester"]
 
@@ -106,6 +107,35 @@ def test_missing_runs_are_trained_and_kept_and_the_same_command_continues(
     claims(CLAIM, "--train", "--seeds", "3")
     assert trained == [(key, 2) for key in both]
     assert kept() == [(key, seed) for key in both for seed in (0, 1, 2)]
+
+
+FATAL = """
+@register_model
+def zapped(in_shape, num_classes):
+    if os.path.exists("armed"):
+        os.unlink("armed")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return tiny(in_shape, num_classes)
+"""
+
+
+@pytest.mark.nightly
+def test_what_was_trained_before_a_kill_is_not_trained_again(claims, pytester):
+    def kept():
+        records = read_evidence(pytester.path / "evidence.jsonl.gz")
+        return {(one.model, one.seed): one.train_seconds for one in records}
+
+    pytester.makepyfile(my_models=MODELS + BUDGET + FATAL)
+    (pytester.path / "benchmarks" / "claims.toml").write_text(CLAIM.replace('"tiny"', '"zapped"'))
+    command = session("benchmarks/test_claims.py", "-m", "claims", "--train", "--seeds", "2")
+    (pytester.path / "armed").touch()
+    assert pytester.runpytest_subprocess(*command).ret == -signal.SIGKILL
+    before = kept()
+    assert set(before) == {("small", 0)}
+    assert pytester.runpytest_subprocess(*command).ret == 0
+    after = kept()
+    assert set(after) == {(model, seed) for model in ("small", "zapped") for seed in (0, 1)}
+    assert after["small", 0] == before["small", 0]
 
 
 def test_a_run_that_fails_is_one_line_and_the_others_are_kept(claims, pytester):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.gate.contrasts import Finding
 from stn_core.report.claims import read_claims
 from stn_core.report.claims_chart import claims_picture
 from stn_core.report.claims_text import (
@@ -33,10 +34,20 @@ def test_every_claim_names_what_exists_and_the_page_says_what_the_stored_values_
     judged = judge_file(claims, REPOSITORY / "baselines.json", evidence)
     page = (REPOSITORY / "docs" / "claims.md").read_text(encoding="utf-8")
     assert page == claims_document(judged, f"stn claims {CLAIMS.as_posix()}")
+    assert sum(map(is_decided_by_five_seeds, judged)) >= 12
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert readme == with_excerpt(readme, claims_excerpt(judged), "README.md")
     picture = (REPOSITORY / "docs" / CLAIMS_PICTURE).read_text(encoding="utf-8")
     assert words_of(picture) == words_of(claims_picture(judged))
+
+
+def is_decided_by_five_seeds(one):
+    """Whether a claim has a verdict in some way, and each side five runs (a number has none)."""
+    return any(
+        one.finding(way) is not Finding.OPEN
+        and all(min(diff.seeds[0], diff.seeds[1] or diff.seeds[0]) >= 5 for diff in differences)
+        for way, differences in one.ways.items()
+    )
 
 
 def words_of(picture):

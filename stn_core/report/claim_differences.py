@@ -1,0 +1,241 @@
+"""The difference of two cells by each metric that a claim can be about, with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from stn_core.gate.contrasts import Finding, seeds_to_decide
+from stn_core.gate.intervals import Difference, Spread, margin
+from stn_core.gate.metrics import LEAST_JITTER, Metric
+from stn_core.gate.statistics import FloatArray, sampling_deviation
+from stn_core.report.claims import METRICS, ON_REQUEST, Contrast
+from stn_core.report.stored_cells import FEWEST_SEEDS, StoredCell
+from stn_core.session.records import Environment, RunRecord
+
+EPOCH_DEVIATION = 1 / math.sqrt(12)
+"""The least standard deviation of a number of epochs: that of rounding to whole ones."""
+
+MISPLACED_DEVIATION = 0.025
+"""The same for misplaced pixels: a quarter of the smallest change that can fail the gate."""
+
+SHORTEST = 0.01
+"""The least training time, in seconds, whose logarithm is taken."""
+
+TRAIN_LOSS_DEVIATION = 0.02
+"""The least standard deviation of the logarithm of a training loss."""
+
+
+@dataclass(frozen=True)
+class JudgedDifference:
+    """One difference of a claim.
+
+    Args:
+        contrast: that it belongs to.
+        other: the model that is compared with, or the published number as text.
+        finding: what the values say.
+        difference: with its interval, in the metric's unit; None if nothing is known.
+        seeds: how many runs each side has; (n, 0) against a number.
+        seeds_needed: on each side to decide an open one, None if unknown.
+        reason: why nothing is known.
+        values: of both sides, in the metric's own unit, for pictures.
+    """
+
+    contrast: Contrast
+    other: str
+    finding: Finding
+    difference: Difference | None = None
+    seeds: tuple[int, int] = (0, 0)
+    seeds_needed: int | None = None
+    reason: str = ""
+    values: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+
+
+def unknown(contrast: Contrast, other: str, reason: str) -> JudgedDifference:
+    """A difference that is open, and why nothing is known of it."""
+    return JudgedDifference(contrast, other, Finding.OPEN, reason=reason)
+
+
+def _measured(
+    contrast: Contrast,
+    other: str,
+    samples: tuple[Sequence[float] | FloatArray, Sequence[float] | FloatArray],
+    spreads: tuple[Spread | None, Spread | None],
+    level: float,
+    unit: Callable[[float], float] = float,
+    shown: Callable[[float], float] = float,
+) -> JudgedDifference:
+    """The difference of two samples, on a scale that `unit` brings to the contrast's unit."""
+    ours, theirs = samples
+    values = tuple(tuple(shown(float(value)) for value in sample) for sample in samples)
+    seeds = (len(ours), len(theirs))
+    estimate = float(np.mean(ours) - np.mean(theirs))
+    own, others = spreads
+    if own is None or others is None:
+        return JudgedDifference(
+            contrast,
+            other,
+            Finding.OPEN,
+            Difference(estimate, math.nan, math.nan).mapped(unit),
+            seeds,
+            reason="a model with one run has no interval",
+            values=(values[0], values[1]),
+        )
+    half = float(margin(others, own, level))
+    difference = Difference(estimate, estimate - half, estimate + half).mapped(unit)
+    finding = contrast.expectation.finding(difference)
+    seeds_needed = None
+    if finding is Finding.OPEN:
+        expected = contrast.expectation
+        seeds_needed = seeds_to_decide(estimate, (others, own), expected, level, unit)
+    return JudgedDifference(
+        contrast, other, finding, difference, seeds, seeds_needed, values=(values[0], values[1])
+    )
+
+
+def _accuracy(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    ours, theirs = sides
+    samples, spreads = (ours.percent, theirs.percent), (ours.points, theirs.points)
+    return _measured(contrast, other, samples, spreads, level)
+
+
+def _percent(logarithm: float) -> float:
+    return 100 * math.expm1(min(logarithm, 30.0))
+
+
+def _loss(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    ours, theirs = (Metric.LOSS.badness(side.runs, side.test_images) for side in sides)
+    spreads = (sides[0].log_loss, sides[1].log_loss)
+    return _measured(contrast, other, (ours, theirs), spreads, level, _percent, math.exp)
+
+
+def _train_time(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    """Of runs on a quiet machine, of the kind that has most of them.
+
+    ``--train`` trains the two models in turn, seed by seed, so what makes a machine slower for a
+    while widens both spreads and does not favour one model.
+    """
+    ours, theirs = _timed_alike(sides)
+    if not ours or not theirs:
+        return unknown(contrast, other, "no training times from a quiet machine are stored")
+    spreads = (_spread(ours, LEAST_JITTER), _spread(theirs, LEAST_JITTER))
+    return _measured(contrast, other, (ours, theirs), spreads, level, _percent, math.exp)
+
+
+def _timed_alike(sides: Sequence[StoredCell]) -> tuple[list[float], list[float]]:
+    """The logarithms of both sides' training times, in seconds, on machines of one kind."""
+    first, second = sides
+
+    def times(side: StoredCell, machine: Environment) -> list[float]:
+        return [
+            math.log(max(record.train_seconds, SHORTEST))
+            for record in side.timed
+            if record.environment.is_like(machine)
+        ]
+
+    machines = [record.environment for record in first.timed]
+    found = [(times(first, machine), times(second, machine)) for machine in machines]
+    return max(found, key=lambda both: min(map(len, both)), default=([], []))
+
+
+def _parameters(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    if not all(side.parameters for side in sides):
+        return unknown(contrast, other, "no complete record gives their numbers of parameters")
+    ours, theirs = (float(side.parameters) for side in sides)
+    exact = 100 * (ours / theirs - 1)
+    difference = Difference(exact, exact, exact)
+    return JudgedDifference(
+        contrast,
+        other,
+        contrast.expectation.finding(difference),
+        difference,
+        (len(sides[0].runs), len(sides[1].runs)),
+        values=((ours,), (theirs,)),
+    )
+
+
+def _epochs(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    """A run that never reaches the target counts as one epoch more than it had."""
+    if not all(side.records for side in sides):
+        return unknown(contrast, other, "no learning curves are stored")
+    ours, theirs = (
+        [_epochs_to(record, contrast.target) for record in side.records] for side in sides
+    )
+    spreads = (_spread(ours, EPOCH_DEVIATION), _spread(theirs, EPOCH_DEVIATION))
+    return _measured(contrast, other, (ours, theirs), spreads, level)
+
+
+def _train_loss(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    """The mean loss of the epoch whose weights were kept, on the training images."""
+    if not all(side.records for side in sides):
+        return unknown(contrast, other, "no learning curves are stored")
+    ours, theirs = (
+        [math.log(max(_kept_train_loss(record), 1e-6)) for record in side.records] for side in sides
+    )
+    spreads = (_spread(ours, TRAIN_LOSS_DEVIATION), _spread(theirs, TRAIN_LOSS_DEVIATION))
+    return _measured(contrast, other, (ours, theirs), spreads, level, _percent, math.exp)
+
+
+def _kept_train_loss(record: RunRecord) -> float:
+    return record.validation[record.kept_epoch - 1]["train_loss"]
+
+
+def _spread(values: Sequence[float], least: float) -> Spread | None:
+    """The spread of one cell, not below ``least``; None if there are too few values."""
+    if len(values) < FEWEST_SEEDS:
+        return None
+    return Spread(float(np.var(values, ddof=1)), len(values), least)
+
+
+def _epochs_to(record: RunRecord, target: float) -> float:
+    reached = [entry["epoch"] for entry in record.validation if 100 * entry["accuracy"] >= target]
+    return float(min(reached, default=len(record.validation) + 1))
+
+
+def _on_request(
+    contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
+) -> JudgedDifference:
+    """A registered metric, of those runs that were measured by it."""
+    name, is_share = contrast.metric, METRICS[contrast.metric] == "points"
+    factor = 100.0 if is_share else 1.0
+    samples = [[factor * run.metrics[name] for run in s.runs if name in run.metrics] for s in sides]
+    if not all(samples):
+        return unknown(contrast, other, f"no stored runs of both models have {name}")
+    ours, theirs = samples
+    least = [
+        100 * sampling_deviation(float(np.mean(values)) / 100, side.test_images)
+        if is_share
+        else MISPLACED_DEVIATION
+        for values, side in zip(samples, sides, strict=True)
+    ]
+    spreads = (_spread(ours, least[0]), _spread(theirs, least[1]))
+    return _measured(contrast, other, (ours, theirs), spreads, level)
+
+
+Measure: TypeAlias = Callable[[Contrast, str, Sequence[StoredCell], float], JudgedDifference]
+
+MEASURES: Mapping[str, Measure] = {
+    "accuracy": _accuracy,
+    "loss": _loss,
+    "parameters": _parameters,
+    "train_time": _train_time,
+    "epochs": _epochs,
+    "train_loss": _train_loss,
+    **dict.fromkeys(ON_REQUEST, _on_request),
+}
