@@ -103,3 +103,14 @@ def test_the_judge_gets_the_records_of_every_share(checkout: Path) -> None:
         (checkout / path).touch()
     words = run(checkout, "slurm-judge.sh", "--budget", "full", ARRAY="77")
     assert after(words, "--from-records") == ",".join(paths)
+
+
+def test_the_judge_is_not_asked_for_what_only_training_gives(checkout: Path) -> None:
+    (checkout / "results/shares-77/a").mkdir(parents=True)
+    (checkout / "results/shares-77/a/records.jsonl").touch()
+    words = run(
+        checkout, "slurm-judge.sh", "--save-models", "-k", "a b", "--tensorboard", ARRAY="77"
+    )
+    options = words[words.index("--from-records") + 2 : words.index("SHARES=")]
+    assert options == ["-k", "a b"]
+    assert "--from-records" in run(checkout, "slurm-judge.sh", ARRAY="77")

@@ -8,5 +8,9 @@
 # MISSING.
 set -euo pipefail
 records=("results/shares-$ARRAY"/*/records.jsonl)
+options=()
+for option; do # what only a session that trains can do
+    case $option in --save-models | --tensorboard) ;; *) options+=("$option") ;; esac
+done
 IFS=,
-exec .venv/bin/pytest benchmarks --from-records "${records[*]}" "$@"
+exec .venv/bin/pytest benchmarks --from-records "${records[*]}" "${options[@]}"
