@@ -58,3 +58,43 @@ def test_coordconv_tells_every_position_and_a_deconvolution_none_of_an_unseen_qu
 def test_an_environment_of_stored_runs_keeps_its_key(key):
     values = read_baselines(BASELINES).environments[key]
     assert Environment(stn_core="", **values).key() == key
+
+
+SECTIONS = {
+    "Full, on a GPU": "full",
+    "The STN paper's distorted MNIST": "full",
+    "Quick, on a CPU": "quick",
+    "Not-so-Clevr": "quick",
+    "Smoke, on a CPU": "smoke",
+}
+"""The sections of the page of results whose tables show stored cells, with their budget."""
+
+
+def shown_cells():
+    """Of every cell that the page of results shows, its key and the text in the table."""
+    page = (BASELINES.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    for section in page.split("\n## ")[1:]:
+        title, *lines = section.split("\n")
+        if title not in SECTIONS:
+            continue
+        rows = [[text.strip() for text in line.split("|")[1:-1]] for line in lines if "|" in line]
+        (_, *columns), _, *rows = rows
+        for model, *texts in rows:
+            for column, text in zip(columns, texts, strict=True):
+                if text and column not in ("published", "paper"):
+                    split = f"coordinates_{column}" if title == "Not-so-Clevr" else column
+                    yield f"{SECTIONS[title]}/{split}/{model.strip('`')}", text
+
+
+def test_the_page_of_results_shows_accuracy_and_test_loss_of_every_cell_as_stored():
+    shown = dict(shown_cells())
+    assert len(shown) >= 140
+    for key, text in shown.items():
+        percent = 100 * np.array(STORED[key].accuracies)
+        losses = [run.cross_entropy for run in STORED[key].runs]
+        accuracies, loss = text.split("; ")
+        mean, deviation = accuracies.partition(" (")[0].split(" ± ")
+        half = 0.5 + 1e-6  # of the last digit: the value may lie in the middle of two
+        assert float(mean) == pytest.approx(percent.mean(), abs=half * 0.01), key
+        assert float(deviation) == pytest.approx(percent.std(ddof=1), abs=half * 0.01), key
+        assert float(loss) == pytest.approx(np.mean(losses), abs=half * 0.0001), key

@@ -125,3 +125,16 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys):
     frame = pd.read_csv(tmp_path / "models.csv")
     assert frame["finding"].tolist() == ["not distinguishable"]
     assert frame["low_points"].iloc[0] < 0 < frame["high_points"].iloc[0]
+
+
+@pytest.mark.parametrize("margin", ["nan", "-1", "0", "inf", "101"])
+def test_a_margin_that_makes_no_sense_is_one_line(tmp_path, capsys, margin):
+    assert main(["compare", str(tmp_path), "--models", "all", f"--margin={margin}"]) == 1
+    assert capsys.readouterr().err.strip() == (
+        "--margin goes with --models, and is above 0 and at most 100 points"
+    )
+
+
+def test_a_margin_is_for_models_alone(tmp_path, capsys):
+    assert main(["compare", str(tmp_path), str(tmp_path), "--margin", "0.2"]) == 1
+    assert capsys.readouterr().err.startswith("--margin goes with --models")
