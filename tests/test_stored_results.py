@@ -92,7 +92,7 @@ def test_the_page_of_results_shows_accuracy_and_test_loss_of_every_cell_as_store
     for key, text in shown.items():
         percent = 100 * np.array(STORED[key].accuracies)
         losses = [run.cross_entropy for run in STORED[key].runs]
-        accuracies, loss = text.split("; ")
+        accuracies, _, loss = text.rpartition("; ")
         mean, deviation = accuracies.partition(" (")[0].split(" ± ")
         half = 0.5 + 1e-6  # of the last digit: the value may lie in the middle of two
         assert float(mean) == pytest.approx(percent.mean(), abs=half * 0.01), key
