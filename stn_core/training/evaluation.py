@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_core.models.without_gradients import without_gradients
+from stn_core.training.logits import check_logits
 
 _BATCH_SIZE = 500
 
@@ -116,11 +117,22 @@ def evaluate(
         images: (N, C, H, W) uint8 on the model's device.
         labels: (N,) int64.
         normalise: uint8 images to what the model sees.
+
+    Raises:
+        UsageError: it gives something else for some of them.
     """
     was_training = model.training
     model.eval()
     try:
-        logits = [model(normalise(chunk)).float().cpu() for chunk in images.split(_BATCH_SIZE)]
+        logits = [_logits(model, normalise(chunk)) for chunk in images.split(_BATCH_SIZE)]
     finally:
         model.train(was_training)
     return Evaluation(torch.cat(logits), labels.cpu())
+
+
+def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    """(B, K) float32 on the CPU."""
+    answer = model(inputs)
+    check_logits(answer, len(inputs))
+    logits: Tensor = answer.float().cpu()
+    return logits

@@ -30,7 +30,7 @@ from stn_core.training.devices import peak_memory_mb
 from stn_core.training.environment import describe_environment
 from stn_core.training.evaluation import evaluate
 from stn_core.training.isolation import isolated
-from stn_core.training.logits import check_logits
+from stn_core.training.logits import check_has_values, check_logits
 from stn_core.training.loop import train
 from stn_core.training.machine_load import OtherLoad
 from stn_core.training.metrics import TrainedModel, measure
@@ -192,7 +192,9 @@ def prepare_model(name: str, dataset: Dataset, device: torch.device) -> nn.Modul
         in_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         background=dataset.normalised_background,
-    ).to(device)
+    )
+    check_has_values(model)
+    model = model.to(device)
     if any(is_lazy(tensor) for tensor in itertools.chain(model.parameters(), model.buffers())):
         show_two_images(model, dataset, Normaliser.of(dataset, device))
     return model.to(memory_format=model_info(name).memory_format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +33,60 @@ class ComplexLogits(FlatLinear):
 class WholeLogits(FlatLinear):
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images).long()
+
+
+class SparseLogits(FlatLinear):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).to_sparse()
+
+
+class CompressedLogits(FlatLinear):
+    def forward(self, images: Tensor) -> Tensor:
+        with warnings.catch_warnings(action="ignore"):  # it is in beta
+            return super().forward(images).to_sparse_csr()
+
+
+class NestedLogits(FlatLinear):
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.nested.as_nested_tensor(super().forward(images), layout=torch.strided)
+
+
+class JaggedLogits(FlatLinear):
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.nested.as_nested_tensor(
+            list(super().forward(images).unbind()), layout=torch.jagged
+        )
+
+
+class QuantisedLogits(FlatLinear):
+    def forward(self, images: Tensor) -> Tensor:
+        with warnings.catch_warnings(action="ignore"):  # it is deprecated
+            return torch.quantize_per_tensor(super().forward(images), 0.1, 0, torch.qint8)
+
+
+class MklLogits(FlatLinear):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).detach().to_mkldnn()
+
+
+class ThoughtLogits(FlatLinear):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).to("meta")
+
+
+class WithoutValues(FlatLinear):
+    def __init__(self, in_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__(in_shape, num_classes)
+        self.to("meta")
+
+
+class SparseOnceTrained(FlatLinear):
+    is_trained = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.is_trained |= self.training
+        logits = super().forward(images)
+        return logits if self.training or not self.is_trained else logits.to_sparse()
 
 
 class Detached(FlatLinear):
@@ -72,14 +127,24 @@ class Speechless(FlatLinear):
         raise SpeechlessError
 
 
+LOGITS = "the model must give logits of shape"
 UNKNOWN = "the model replaced or unfroze parameters in training, which the optimiser does not know"
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (ComplexLogits, "the model must give logits of shape (2, 10), not (2, 10) of complex64"),
-        (WholeLogits, "the model must give logits of shape (2, 10), not (2, 10) of int64"),
+        (ComplexLogits, f"{LOGITS} (2, 10), not (2, 10) of complex64"),
+        (WholeLogits, f"{LOGITS} (2, 10), not (2, 10) of int64"),
+        (SparseLogits, f"{LOGITS} (2, 10), not a sparse tensor"),
+        (CompressedLogits, f"{LOGITS} (2, 10), not a sparse tensor"),
+        (NestedLogits, f"{LOGITS} (2, 10), not a nested tensor"),
+        (JaggedLogits, f"{LOGITS} (2, 10), not a nested tensor"),
+        (QuantisedLogits, f"{LOGITS} (2, 10), not a quantised tensor"),
+        (MklLogits, f"{LOGITS} (2, 10), not a tensor in another library's layout"),
+        (ThoughtLogits, f"{LOGITS} (2, 10), not a tensor without values, on torch's meta device"),
+        (WithoutValues, "the model's head.weight has no values: it is on torch's meta device"),
+        (SparseOnceTrained, LOGITS),
         (Detached, "the model's logits have no gradient in training: its forward pass detaches"),
         (Frozen, "the model has no parameter that can be trained"),
         (Thawing, f"{UNKNOWN}: head.weight"),
