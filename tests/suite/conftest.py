@@ -42,7 +42,8 @@ def all_imported():
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     run_cell(Cell("cnn", "digits", "smoke", Recipe(epochs=1)), [0])
-    gc.freeze()  # as tests/conftest.py does; run_cell has just collected what was garbage
+    gc.collect()
+    gc.freeze()  # as tests/conftest.py does
 
 
 @functools.cache
