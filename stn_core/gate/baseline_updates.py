@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stn_core.atomic_files import remove_unfinished
-from stn_core.errors import is_missing, needs_extra
+from stn_core.errors import UsageError, is_missing, needs_extra
 from stn_core.gate.baselines import (
     Baselines,
     baseline_of,
@@ -20,7 +20,7 @@ with needs_extra("suite"):
     from filelock import FileLock
 
 
-def update_baselines(path: Path, judgements: Sequence[Judgement]) -> str:
+def update_baselines(path: Path, judgements: Sequence[Judgement], *, existed: bool = False) -> str:
     """Write the cells whose runs all succeeded to the baselines file, and report it in one line.
 
     All other cells stay. The file is read again, because another session may have written to it.
@@ -28,15 +28,18 @@ def update_baselines(path: Path, judgements: Sequence[Judgement]) -> str:
     Args:
         path: the file.
         judgements: of a session that was judged without baselines, so that a good cell is NEW.
+        existed: the file was there when the session began; a new one would lack its other cells.
 
     Raises:
-        UsageError: a run cannot be part of a baseline; nothing is written.
+        UsageError: a run cannot be part of a baseline, or the file is gone; nothing is written.
     """
     good = [judgement for judgement in judgements if judgement.verdict is Verdict.NEW]
     measured = {judgement.key: baseline_of(judgement.records) for judgement in good}
     records = [record for judgement in good for record in judgement.records]
     with FileLock(lock_of(path)):
         remove_unfinished(path)
+        if existed and is_missing(path):
+            raise UsageError(f"{path} was removed while the session was running")
         stored = Baselines({}, {}) if is_missing(path) else read_baselines(path)
         write_baselines(path, stored.updated(measured, records))
     return f"{len(measured)} of {len(judgements)} cells written to {path}"

@@ -6,10 +6,12 @@ import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from stn_core.errors import UsageError
 from stn_core.gate.difference import SIDE_LOOKS
 from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, AnyMetric, RegisteredMetric
 from stn_core.gate.statistics import CELLS_FALSE_ALARM_RATE, GROUPS_FALSE_ALARM_RATE
-from stn_core.schema import Amount, Count, CountFrom1
+from stn_core.schema import Amount, Count, CountFrom1, shown
+from stn_core.session.budgets import are_looks
 from stn_core.session.cells import split_key
 from stn_core.session.metrics import MetricInfo
 
@@ -35,6 +37,9 @@ class Rules:
         settles_identical: a digest that repeats the stored one settles a cell.
         gates_speed: a slower training fails too.
         are_named: the user asked for exactly these seeds.
+
+    Raises:
+        UsageError: seeds or looks make no sense.
     """
 
     seeds: tuple[Count, ...]
@@ -48,6 +53,15 @@ class Rules:
     settles_identical: bool = True
     gates_speed: bool = False
     are_named: bool = False
+
+    def __post_init__(self) -> None:
+        if len(set(self.seeds)) < max(len(self.seeds), 1):
+            raise UsageError(f"seeds must be one or more different ones, not {shown(self.seeds)}")
+        if not are_looks(self.looks) or self.looks[-1] != len(self.seeds):
+            raise UsageError(
+                f"looks must be rising numbers up to that of the seeds, {len(self.seeds)}, not"
+                f" {shown(self.looks)}"
+            )
 
     @property
     def level(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,11 @@ PREDECESSOR = Recipe(
     epochs=20,
 )
 """What the predecessors of this project trained with, for comparison like with like."""
+
+
+def are_looks(numbers: Sequence[int]) -> bool:
+    """Whether these are rising numbers of seeds, one or more."""
+    return bool(numbers) and list(numbers) == sorted(set(numbers)) and numbers[0] >= 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Budget:
         where = f"the budget {self.name!r}"
         if not self.name or not self.datasets:
             raise UsageError(f"{where} needs a name and one or more datasets")
-        if not self.looks or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 1:
+        if not are_looks(self.looks):
             raise UsageError(f"{where} needs looks of rising seed counts, such as (3, 6, 10)")
         if self.baseline_seeds < 2:
             raise UsageError(f"{where} needs baseline_seeds of 2 or more")

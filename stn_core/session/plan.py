@@ -12,7 +12,8 @@ from typing import Any
 
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import UsageError, printable
-from stn_core.schema import checked, json_object, read_json
+from stn_core.schema import checked, json_object, read_json, shown
+from stn_core.session.budgets import are_looks
 from stn_core.session.file_names import PLAN_FILE
 from stn_core.session.folder import next_number
 
@@ -104,6 +105,10 @@ def read_asked(folder: Path) -> tuple[Asked, list[str]]:
         options = json_object(plan.get("options", {}), f"{path}: options: ")
         said = {**options, **plan}
         values = {entry.name: said[entry.name] for entry in fields(Asked) if entry.name in said}
-        return checked(Asked, values, f"{path}: "), []
+        asked = checked(Asked, values, f"{path}: ")
+        if "looks" in values and not are_looks(asked.looks):
+            found = shown(asked.looks)
+            raise UsageError(f"{path}: looks must be rising numbers of seeds, not {found}")
+        return asked, []
     except UsageError as error:
         return Asked(), [f"{error}: what was asked for is not known"]

@@ -6,14 +6,15 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, one_line
 from stn_core.gate.groups import Groups
 from stn_core.gate.rules import Rules
-from stn_core.schema import checked, json_object
-from stn_core.session.cells import Cell
+from stn_core.schema import checked, json_object, shown
+from stn_core.session.cells import Cell, split_key
 from stn_core.session.file_names import PLAN_FILE
 from stn_core.session.plan import read_plan_file, write_plan_file
 from stn_core.suite.session_options import SuiteOptions
@@ -91,8 +92,8 @@ def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
         "device": device,
     }
     earlier = _plan_content(folder)
-    if "datasets" in earlier:
-        earlier["datasets"] = sorted(earlier["datasets"])
+    if isinstance(earlier.get("datasets"), list):
+        earlier["datasets"] = sorted(earlier["datasets"], key=str)
     others = [
         f"its {name.removesuffix('_name')} {'are' if name.endswith('s') else 'is'}"
         f" {_in_words(earlier[name])}, not {_in_words(value)}"
@@ -116,28 +117,75 @@ def _plan_content(folder: Path) -> dict[str, Any]:
 
 
 def _in_words(value: Any) -> str:
-    """A name, names, or settings, as on the command line."""
-    if isinstance(value, dict):
+    """A name, names, or settings, as on the command line; anything else as in a file."""
+    if isinstance(value, Mapping):
         value = [f"{name}={setting}" for name, setting in value.items()]
-    return value if isinstance(value, str) else ",".join(map(str, value)) or "none"
+    if isinstance(value, (list, tuple)):
+        return one_line(",".join(map(str, value)), 100) or "none"
+    return one_line(value, 100) if isinstance(value, str) else shown(value)
 
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
     """Write the plan and the options into the session's folder."""
-    planned = {**dataclasses.asdict(plan), "cells": [cell.to_dict() for cell in plan.cells]}
     asked = dataclasses.asdict(options)
-    write_plan_file(folder, planned, asked, command, resumes=options.resumes)
+    write_plan_file(folder, _planned(plan), asked, command, resumes=options.resumes)
+
+
+def _planned(plan: Plan) -> dict[str, Any]:
+    """A plan as a JSON object."""
+    return {**dataclasses.asdict(plan), "cells": [cell.to_dict() for cell in plan.cells]}
+
+
+def _as_in_a_file(plan: Plan) -> Any:
+    return json.loads(json.dumps(_planned(plan), default=str))
+
+
+def check_unchanged(folder: Path, read: Plan, known: Plan) -> None:
+    """Check that a plan that was read is the one that the session began with.
+
+    Raises:
+        UsageError: somebody replaced it meanwhile.
+    """
+    as_read, as_known = (
+        json.loads(json.dumps(_planned(one), default=str)) for one in (read, known)
+    )
+    if as_read != as_known:
+        raise UsageError(f"{folder / PLAN_FILE} was changed while the session was running")
 
 
 def read_plan(folder: Path) -> Plan | None:
     """The plan in a session's folder, None if no cell was planned.
 
     Raises:
-        UsageError: it is damaged; the line names the field.
+        UsageError: it is damaged; the line says where.
     """
     content = read_plan_file(folder)
     if content is None:
         return None
     names = [entry.name for entry in dataclasses.fields(Plan)]
     planned = {name: content[name] for name in names if name in content}
-    return checked(Plan, planned, f"{folder / PLAN_FILE}: ")
+    where = f"{folder / PLAN_FILE}: "
+    plan = checked(Plan, planned, where)
+    try:
+        _check_names(plan)
+    except UsageError as error:
+        raise UsageError(f"{where}{error}") from None
+    return plan
+
+
+def _check_names(plan: Plan) -> None:
+    """Check that the parts of a plan that was read name the same cells and datasets.
+
+    Raises:
+        UsageError: they do not.
+    """
+    keys = [cell.key for cell in plan.cells]
+    if len(set(keys)) < max(len(keys), 1):
+        raise UsageError("cells must be one or more different ones")
+    if len({cell.budget for cell in plan.cells}) > 1:
+        raise UsageError("cells must be of one budget")
+    for cell in plan.cells:
+        if cell.dataset not in plan.data_hashes:
+            raise UsageError(f"data_hashes has no {cell.dataset!r}")
+    for key in (*plan.vanished, *plan.left_out, *plan.lacking, *chain(*plan.groups.values())):
+        split_key(key)

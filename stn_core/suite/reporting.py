@@ -31,7 +31,7 @@ from stn_core.session.file_names import (
 from stn_core.session.folder import discard_folder
 from stn_core.suite.group_runs import settle_groups
 from stn_core.suite.judging import code_doubts, fitting_records, judge_session
-from stn_core.suite.plan import Plan, read_plan
+from stn_core.suite.plan import Plan, check_unchanged, read_plan
 from stn_core.suite.plan_summary import plan_summary
 from stn_core.suite.reports_of_tests import CRASH, LINE, NOTE, skip_reason
 
@@ -141,9 +141,11 @@ class Reporting:
         ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         whole = ended and not (session.shouldstop or session.shouldfail)
         try:
-            plan = context.plan = read_plan(options.results)
+            plan = read_plan(options.results)
             if plan is None:
                 raise UsageError(f"the session's plan is no longer in {options.results}")
+            check_unchanged(options.results, plan, context.plan or plan)
+            context.plan = plan
             self._judge_session(plan, may_train=whole)
         except (UsageError, OSError) as error:  # somebody removed or replaced files
             why = str(error)
@@ -239,7 +241,8 @@ class Reporting:
             if summary:
                 table.append_step_summary(Path(summary), options.budget)
         except OSError as error:
-            self._notes.append(f"tables not written: {error.strerror}: {error.filename}")
+            place = error.filename or options.results  # which a full disk does not say
+            self._notes.append(f"tables not written to {place}: {error.strerror}")
         return table
 
     def _write_report(self) -> None:
@@ -268,7 +271,8 @@ class Reporting:
         self._context.tell(filter(None, [progress_line(done, count)]))
 
     def _update_baselines(self) -> str:
-        return update_baselines(self._context.options.baselines, self._judgements)
+        path, existed = self._context.options.baselines, bool(self._context.stored.cells)
+        return update_baselines(path, self._judgements, existed=existed)
 
     def _drop_vanished(self) -> str:
         assert self._context.plan
@@ -313,6 +317,8 @@ class Reporting:
 
     def _results(self, table: ResultsTable, width: int) -> Iterator[str]:
         options = self._context.options
+        # Those that the session began with were compared, whatever became of their file.
+        has_baselines = self._context.stored.cells or not is_missing(options.baselines)
         yield table.answer
         yield from table.group_lines
         yield ""
@@ -325,7 +331,7 @@ class Reporting:
         plan = self._context.plan
         if plan and plan.against:
             yield f"compared with {plan.against} ({plan.against_commit[:12]})"
-        elif is_missing(options.baselines) and not (options.is_search or options.update_baselines):
+        elif not (has_baselines or options.is_search or options.update_baselines):
             yield f"no baselines: there is no file {options.baselines}; nothing was compared"
         if all(one.verdict is Verdict.SKIPPED for one in self._judgements):
             yield "nothing was judged: every cell was skipped"

@@ -16,7 +16,7 @@ from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.rules import Rules
 from stn_core.session.file_names import lock_of
 from stn_core.suite.judging import code_doubts, describe_records, fitting_records, judge_session
-from stn_core.suite.plan import Plan, check_resumed
+from stn_core.suite.plan import Plan, check_resumed, check_unchanged, read_plan
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
 PLAN = Plan(
@@ -188,6 +188,64 @@ def test_only_a_session_that_was_asked_for_the_same_is_resumed(
     line = f"--resume: {tmp_path}: {complaint}; give the same options again, or start a new session"
     with pytest.raises(UsageError, match=f"^{re.escape(line)}$"):
         check_resumed(tmp_path, options, device)
+
+
+WHOLE_PLAN = {
+    "cells": [CELL.to_dict()],
+    "rules": {"seeds": [0, 1, 2], "looks": [3], "matrix_size": 1},
+    "device": "cpu",
+    "code": None,
+    "data_hashes": {CELL.dataset: "d"},
+    "vanished": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("rules", "changes", "complaint"),
+    [
+        ({"looks": []}, {}, "looks must be rising numbers up to that of the seeds, 3, not ()"),
+        ({"looks": [3, 1]}, {}, "looks must be rising numbers up to that of the seeds, 3, not (3,"),
+        ({"looks": [1, 2]}, {}, "looks must be rising numbers up to that of the seeds, 3, not (1,"),
+        ({"looks": "3"}, {}, "rules.looks must be a list, not '3'"),
+        ({"seeds": []}, {}, "seeds must be one or more different ones, not ()"),
+        ({"seeds": [0, 0, 0]}, {}, "seeds must be one or more different ones, not (0, 0, 0)"),
+        ({}, {"cells": []}, "cells must be one or more different ones"),
+        ({}, {"cells": 2 * WHOLE_PLAN["cells"]}, "cells must be one or more different ones"),
+        (
+            {},
+            {"cells": [{**CELL.to_dict(), "budget": name} for name in ("smoke", "full")]},
+            "cells must be of one budget",
+        ),
+        ({}, {"data_hashes": {}}, f"data_hashes has no {CELL.dataset!r}"),
+        ({}, {"vanished": {"digits": "why"}}, "'digits' is not budget/dataset/model"),
+        ({}, {"groups": {"all": ["a"]}}, "'a' is not budget/dataset/model"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused_in_one_line(tmp_path, rules, changes, complaint):
+    plan = {**WHOLE_PLAN, "rules": {**WHOLE_PLAN["rules"], **rules}, **changes}
+    (tmp_path / "session.json").write_text(json.dumps(plan))
+    with pytest.raises(UsageError) as caught:
+        read_plan(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'session.json'}: {complaint}")
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path):
+    (tmp_path / "session.json").write_text(json.dumps(WHOLE_PLAN))
+    plan = read_plan(tmp_path)
+    assert plan.cells == (CELL,)
+    check_unchanged(tmp_path, plan, plan)
+    with pytest.raises(UsageError, match="was changed while the session was running"):
+        check_unchanged(tmp_path, plan, dataclasses.replace(plan, notes=("another",)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"datasets": 3}, {"datasets": [1, "a"]}, {"budget": None}, {"overrides": 1}, {"device": []}],
+)
+def test_a_plan_of_wrong_types_is_not_resumed(tmp_path, changes):
+    (tmp_path / "session.json").write_text(json.dumps({**PLANNED, **changes}))
+    with pytest.raises(UsageError, match=r"^--resume: .* start a new session$"):
+        check_resumed(tmp_path, ASKED, "cpu")
 
 
 @pytest.mark.parametrize("text", [json.dumps(PLANNED), "", "torn", "{}", '{"options": 1}'])

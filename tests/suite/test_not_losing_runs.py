@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -164,6 +165,16 @@ def test_a_full_disk_fails_the_cell_and_says_so(bench, monkeypatch):
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+def test_tables_for_which_the_disk_is_too_full_are_named(bench, monkeypatch):
+    def full(*arguments, **how):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("stn_core.suite.reporting.write_judgements", full)
+    result = bench(*select("tiny"), "--seeds", "1")
+    result.stdout.fnmatch_lines(["tables not written to *results*: No space left on device"])
+    result.stdout.no_fnmatch_line("*None*")
+
+
 REMOVED_AFTER_CELL = """
 import pathlib, shutil
 ended = []
@@ -191,6 +202,35 @@ def test_a_session_whose_folder_is_gone_at_the_end_fails_and_says_why(bench, pyt
     assert not (pytester.path / "baselines.json").exists()
 
 
+CHANGED_PLAN = (
+    "import json; file = folder / 'session.json'; plan = json.loads(file.read_text());"
+    " {}; file.write_text(json.dumps(plan))"
+)
+
+
+def test_baselines_that_are_gone_at_the_end_have_been_compared(bench, pytester):
+    assert bench(*select("tiny"), "--seeds", "2", "--update-baselines").ret == 0
+    shutil.rmtree(pytester.path / "results")
+    remove = "pathlib.Path('baselines.json').unlink()"
+    pytester.makeconftest(REMOVED_AFTER_CELL.format(count=1, remove=remove))
+    result = bench(*select("tiny"))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*PASS (identical)*"])
+    result.stdout.no_fnmatch_line("no baselines: *")
+
+
+def test_baselines_that_are_gone_at_the_end_are_not_replaced_by_a_part_of_them(bench, pytester):
+    update = ("--seeds", "2", "--update-baselines")
+    assert bench(*select("tiny", "small"), *update).ret == 0
+    shutil.rmtree(pytester.path / "results")
+    remove = "pathlib.Path('baselines.json').unlink()"
+    pytester.makeconftest(REMOVED_AFTER_CELL.format(count=1, remove=remove))
+    result = bench(*select("tiny"), *update)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["baselines not written: *baselines.json was removed while *"])
+    assert not (pytester.path / "baselines.json").exists()
+
+
 def test_records_that_are_gone_at_the_end_are_missing(bench, pytester):
     remove = "(folder / 'records.jsonl').unlink(missing_ok=True)"
     pytester.makeconftest(REMOVED_AFTER_CELL.format(count=2, remove=remove))
@@ -204,6 +244,11 @@ def test_records_that_are_gone_at_the_end_are_missing(bench, pytester):
     [
         ("(folder / 'session.json').write_text('{')", "*session.json: not JSON: *"),
         ("(folder / 'session.json').write_text('[]')", "*session.json: expected an object*"),
+        (CHANGED_PLAN.format("plan['rules'].update(looks=[])"), "*session.json: looks must be *"),
+        (
+            CHANGED_PLAN.format("plan['rules'].update(seeds=[3])"),
+            "*session.json was changed while the session was running",
+        ),
         (
             "(records := folder / 'records.jsonl').unlink(); records.mkdir()",
             "cannot read *records.jsonl: Is a directory",
