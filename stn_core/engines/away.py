@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,10 @@ def prepare(imports: tuple[str, ...], folder: str, code: str, node: str) -> None
     try:
         import_models(imports, place)
         here = str(Code.here(imports, place))
+    except PackageNotFoundError:
+        raise RefusedError(
+            f"node {node} has the files of stn_core without its metadata: install it on every node"
+        ) from None
     except (UsageError, OSError) as error:
         raise RefusedError(f"node {node}: {error}") from None
     if here != code:

@@ -6,12 +6,13 @@ import dataclasses
 import pickle
 import tempfile
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from stn_core.datasets import load_dataset
-from stn_core.engines import InProcess, Task
+from stn_core.engines import InProcess, Task, away
 from stn_core.engines.away import Code, RefusedError, Surroundings, moved, prepare, run_away
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
@@ -49,14 +50,14 @@ def test_a_run_elsewhere_is_the_run_here_and_its_files_are_returned(
     session = tmp_path / "session"
     folders = [str(session / name) for name in ("artifacts", "models")]
     callbacks = KeepArtifacts(folders[0]), SaveModels(folders[1])
-    away = Task(CELL, 3, RunSettings(), callbacks, str(session), load_dataset("digits").hash)
-    travelled = pickle.loads(pickle.dumps((away, surroundings)))
+    task = Task(CELL, 3, RunSettings(), callbacks, str(session), load_dataset("digits").hash)
+    travelled = pickle.loads(pickle.dumps((task, surroundings)))
     returned = pickle.loads(pickle.dumps(run_away(*travelled, "there")))
     assert not session.exists()
     assert not list(scratch.glob("stn-run-*"))
 
     engine = InProcess()
-    engine.submit(away)
+    engine.submit(task)
     here = engine.next_outcome().result
     assert here
     assert timeless(returned.result.record) == timeless(here.record)
@@ -107,6 +108,20 @@ def test_another_code_is_refused_in_a_line_that_names_node_and_versions(
         assert message.startswith(f"node 10.0.0.7 has stn_core {here.stn_core} (sources ")
         assert f"torch {here.torch}; this session has" in message
         assert value in message
+
+
+def test_files_without_metadata_are_refused_in_a_line_that_names_the_node(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder that Ray copied to a node on which nothing is installed."""
+
+    def lacks(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(away, "version", lacks)
+    code = str(surroundings.code)
+    refusal, _ = away.inspect_node((), "", code, (), None, None, "10.0.0.7")
+    assert refusal.startswith("node 10.0.0.7 has the files of stn_core without its metadata: ")
 
 
 def test_the_users_own_modules_are_part_of_the_code(tmp_path: Path) -> None:
