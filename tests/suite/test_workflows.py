@@ -118,3 +118,34 @@ def test_the_workflow_that_may_write_runs_no_code_of_a_pull_request():
     assert "pull-requests: write" in text
     others = [path for path in WORKFLOWS if path != comment]
     assert not [path for path in others if "pull-requests: write" in path.read_text()]
+
+
+GH = '#!/bin/sh\ncase "$*" in *pulls*) echo 7;; esac\n'
+
+
+def test_no_file_that_a_gate_left_makes_the_comment_show_another(tmp_path, monkeypatch):
+    """A pull request chooses the names of these files, and its comment is made with a token."""
+    (script,) = scripts(REPOSITORY / ".github" / "workflows" / "comment.yml")
+    secret = tmp_path / "secret"
+    secret.write_text("the token")
+    gate = tmp_path / "work" / "gate"
+    several_words = f"a {secret} gate/smoke-gate"
+    for name in ("smoke-gate", "linked", several_words):
+        (gate / name).mkdir(parents=True)
+    (gate / "a").touch()  # so that each of the words is a file
+    (gate / "smoke-gate" / "changes.md").write_text("All cells pass, says @somebody.")
+    (gate / "linked" / "changes.md").symlink_to(secret)
+    (gate / several_words / "changes.md").write_text("Another shard.")
+    spy = tmp_path / "bin" / "gh"
+    spy.parent.mkdir()
+    spy.write_text(GH)
+    spy.chmod(0o755)
+    monkeypatch.setenv("PATH", str(spy.parent), prepend=":")
+    for name, value in {"REPOSITORY": "o/r", "HEAD": "o:b", "GATE": "checks", "COMMIT": "c"}.items():
+        monkeypatch.setenv(name, value)
+    subprocess.run(["bash", "-euc", script], check=True, cwd=tmp_path / "work", timeout=60)
+    body = (tmp_path / "work" / "body.md").read_text()
+    assert body.startswith("<!-- stn-gate: checks -->\n")
+    assert "All cells pass, says @\u200bsomebody." in body
+    assert "Another shard." in body
+    assert "the token" not in body
