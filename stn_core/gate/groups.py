@@ -19,7 +19,7 @@ from stn_core.session.records import RunRecord
 LEAST_CELLS = 4
 """A group needs this many cells of the whole matrix: fewer show little more than each alone."""
 CARRIERS_NAMED = 5
-_JUDGED = (Verdict.PASS, Verdict.IMPROVED, Verdict.REGRESSED)
+_JUDGED = (Verdict.PASS, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.BLIND)
 _FAILED = (Verdict.DIVERGED, Verdict.CRASHED, Verdict.MISSING)
 
 Groups = Mapping[str, Sequence[str]]
@@ -38,7 +38,7 @@ def groups_of_tags(tags: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for key in sorted(tags):
-        for tag in tags[key]:
+        for tag in dict.fromkeys(tags[key]):
             groups.setdefault(tag, []).append(key)
     chosen: dict[tuple[str, ...], str] = {}
     for tag, keys in groups.items():
@@ -149,7 +149,8 @@ def _judge_group(rules: Rules, name: str, group: Group, failed: Sequence[str]) -
 def _matters(rules: Rules, group: Group, metric: Metric, decision: Decision) -> bool:
     """Whether a mean change is large enough to matter in practice."""
     change = group.change(metric, decision.looked_at)
-    return abs(change) >= metric.least_group_change(rules.min_drop_points)
+    least = float(np.mean([rules.min_drop(one.key) for one in group.members]))
+    return abs(change) >= metric.least_group_change(least)
 
 
 def _message(group: Group, decisions: Mapping[Metric, Decision], failed: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from torch import nn
 from stn_core.errors import UsageError, unknown_name
 from stn_core.models.image_shape import check_images
 from stn_core.models.variants import parse_variant, plain_value, variant_name
-from stn_core.registry import Registry
+from stn_core.registry import Registry, check_name
 
 ImageShape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -162,7 +162,7 @@ def register_model(
     starts_at_identity: bool = ...,
     core: bool = ...,
     channels_last: bool = ...,
-    tags: Iterable[str] = ...,
+    tags: str | Iterable[str] = ...,
     options: Mapping[str, Any] | None = ...,
 ) -> Callable[[Builder], Builder]: ...
 def register_model(
@@ -176,7 +176,7 @@ def register_model(
     starts_at_identity: bool = False,
     core: bool = False,
     channels_last: bool = False,
-    tags: Iterable[str] = (),
+    tags: str | Iterable[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> Builder | Callable[[Builder], Builder]:
     """Make a builder known by name, as a decorator with or without arguments.
@@ -201,15 +201,18 @@ def register_model(
         starts_at_identity: an untrained model leaves its input where it is.
         core: part of a default run.
         channels_last: trained in that memory format.
-        tags: see :class:`ModelInfo`.
+        tags: one group, or several; see :class:`ModelInfo`.
         options: names and defaults of what a builder takes as ``**options``; without them it gets
             any option.
 
     Raises:
-        UsageError: the name is taken.
+        UsageError: the name is taken, or a tag is not a printable name.
     """
     patterns = (fits,) if isinstance(fits, str) else tuple(fits)
-    info = ModelInfo(family, source, patterns, starts_at_identity, core, channels_last, tuple(tags))
+    groups = (tags,) if isinstance(tags, str) else tuple(tags)
+    for tag in groups:
+        check_name("tag", tag)
+    info = ModelInfo(family, source, patterns, starts_at_identity, core, channels_last, groups)
 
     def register(function: Builder) -> Builder:
         parameters = list(inspect.signature(function).parameters.values())

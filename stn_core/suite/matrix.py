@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import math
@@ -13,7 +14,7 @@ from typing import Any
 from stn_core.datasets import check_dataset, is_dataset, list_datasets
 from stn_core.errors import UsageError, unknown_name
 from stn_core.gate.baselines import Baselines
-from stn_core.gate.groups import Groups, groups_of_tags
+from stn_core.gate.groups import LEAST_CELLS, Groups, groups_of_tags
 from stn_core.models import (
     create_model,
     is_of_library,
@@ -24,6 +25,7 @@ from stn_core.models import (
 )
 from stn_core.models.variants import parse_variant, variant_name
 from stn_core.registry import split_names
+from stn_core.report.text_table import counted
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell, CellKey, split_key
 from stn_core.session.plan import read_asked
@@ -228,15 +230,36 @@ def cell_groups(cells: Sequence[Cell], baselines: Baselines, budget: str) -> Gro
     Every cell belongs to "all" and to its dataset and, by its model, to the family, to the model's
     tags, and to "transformer" if the model has one that starts at the identity.
     """
-    tags = {}
-    for key in budget_matrix(cells, baselines, budget):
-        _, dataset, model = split_key(key)
-        tags[key] = ["all", f"dataset {dataset}"]
-        with contextlib.suppress(UsageError):  # a model that is gone has no other tags
-            info = model_info(model)
-            tags[key] += [f"family {info.family}", *info.tags]
-            tags[key] += ["transformer"] * info.starts_at_identity
+    tags = {key: _tags(key) for key in budget_matrix(cells, baselines, budget)}
     return groups_of_tags(tags)
+
+
+def _tags(key: str) -> list[str]:
+    _, dataset, model = split_key(key)
+    tags = ["all", f"dataset {dataset}"]
+    with contextlib.suppress(UsageError):  # a model that is gone has no other tags
+        info = model_info(model)
+        # Of a tag and a family with the same cells, the tag names the group: somebody chose it.
+        tags += [*info.tags, f"family {info.family}"]
+        tags += ["transformer"] * info.starts_at_identity
+    return tags
+
+
+def small_groups(cells: Sequence[Cell], baselines: Baselines, budget: str) -> list[str]:
+    """A line for every tag of the session's models that too few cells of the whole matrix have.
+
+    Tags are what a project adds groups by; that most datasets and families have few cells is
+    nothing to say.
+    """
+    asked = {tag for cell in cells for tag in model_info(cell.model).tags}
+    whole = budget_matrix(cells, baselines, budget)
+    counts = collections.Counter(tag for key in whole for tag in dict.fromkeys(_tags(key)))
+    return [
+        f"tag {tag!r}: {counted(counts[tag], 'cell')}; cells are judged as a group from"
+        f" {LEAST_CELLS} on"
+        for tag in sorted(asked)
+        if counts[tag] < LEAST_CELLS
+    ]
 
 
 def vanished_cells(options: SuiteOptions, baselines: Baselines) -> dict[str, str]:

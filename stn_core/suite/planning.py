@@ -93,6 +93,7 @@ class Planning:
         if options.resumes and not context.only_plans:
             check_folder(options.results)
         groups = matrix.cell_groups(cells, context.stored, options.budget)
+        notes += matrix.small_groups(cells, context.stored, options.budget)
         against, lacking = self._compared_commit(cells, notes)
         whole = matrix.budget_matrix(cells, context.stored, options.budget)
         return Plan(

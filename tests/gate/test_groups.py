@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stn_core.gate.baselines import Baselines
-from stn_core.gate.groups import judge_groups
+from stn_core.gate.groups import LEAST_CELLS, groups_of_tags, judge_groups
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.rules import Rules
@@ -174,3 +174,26 @@ def test_only_the_smallest_group_with_the_same_judged_cells_is_judged():
     assert [one.name for one in judged] == ["two"]
     judged, _ = judge(fresh_runs(), groups=groups)
     assert [one.name for one in judged] == list(groups)
+
+
+def test_a_tag_that_a_cell_has_twice_counts_once():
+    tags = {str(number): ["all", "all"] for number in range(LEAST_CELLS)}
+    assert groups_of_tags(tags) == {"all": list(tags)}
+    del tags["0"]
+    assert groups_of_tags(tags) == {}
+
+
+def test_a_cell_that_is_blind_was_judged_by_its_values():
+    blind = dataclasses.replace(RULES, must_detect_points=0.01)
+    (group,), cells = judge(fresh_runs(drop=0.006), rules=blind)
+    assert {one.verdict for one in cells} == {Verdict.BLIND}
+    assert len(group.members) == 9
+    assert group.verdict is Verdict.REGRESSED
+
+
+def test_the_floor_of_a_group_is_half_of_its_cells_own_floors_on_average():
+    runs = fresh_runs(drop=0.006)
+    for pattern, verdict in (("digits/*", Verdict.PASS), ("mnist/*", Verdict.REGRESSED)):
+        floors = dataclasses.replace(RULES, min_drops={pattern: 2.0})
+        (group,), _ = judge(runs, rules=floors)
+        assert group.verdict is verdict

@@ -87,6 +87,18 @@ def test_one_pattern_is_not_a_tuple_of_letters() -> None:
     assert model_info("linear").fits == ("birds",)
 
 
+@pytest.mark.parametrize("tags", ["acme nets", ["acme nets"]])
+def test_one_tag_is_not_a_tuple_of_letters_either(tags: str | list[str]) -> None:
+    register_model(tags=tags)(linear)
+    assert model_info("linear").tags == ("acme nets",)
+
+
+@pytest.mark.parametrize("tag", ["", "two\nlines", "a/b", 3])
+def test_a_tag_that_cannot_name_a_group_is_refused(tag: object) -> None:
+    with pytest.raises(UsageError, match=r"the tag .* needs a name"):
+        register_model(tags=[tag])(linear)
+
+
 def test_a_class_is_a_builder_too() -> None:
     @register_model
     class Constant(nn.Module):

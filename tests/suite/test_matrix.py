@@ -8,11 +8,18 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines
-from stn_core.models import create_model, list_models, model_info
+from stn_core.models import create_model, list_models, model_info, register_model, registry
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
-from stn_core.suite.matrix import plan_cells, share, unsuitable_models, vanished_cells
+from stn_core.suite.matrix import (
+    cell_groups,
+    plan_cells,
+    share,
+    small_groups,
+    unsuitable_models,
+    vanished_cells,
+)
 from tests.examples import baseline
 
 OWN = get_budget("smoke").datasets
@@ -126,3 +133,22 @@ def test_models_that_cannot_take_the_images_are_left_out_with_a_line_each(tmp_pa
 def test_a_mistaken_option_of_a_librarys_model_does_not_leave_it_out():
     names = ["timm:convnext_atto", "timm:test_resnet[foo=1]", "timm:test_resnet[pretrained=true]"]
     assert unsuitable_models(names, (1, 28, 28)).keys() == {"timm:convnext_atto"}
+
+
+NAMES = ("one", "two", "three")
+
+
+def test_a_projects_group_of_too_few_cells_is_said(monkeypatch):
+    monkeypatch.setattr(registry._MODELS, "_entries", dict(registry._MODELS._entries))
+    for name in ("one", "two", "three"):
+        register_model(name=name, fits="acme*", tags="acme nets")(
+            lambda in_shape, num_classes: None
+        )
+    stored = Baselines({}, {})
+    cells = [Cell(name, "acme", "smoke", Recipe()) for name in NAMES]
+    (line,) = small_groups(cells, stored, "smoke")
+    assert line == "tag 'acme nets': 3 cells; cells are judged as a group from 4 on"
+    assert "acme nets" not in cell_groups(cells, stored, "smoke")
+    more = [*cells, Cell("one", "acme_2", "smoke", Recipe())]
+    assert small_groups(more, stored, "smoke") == []
+    assert len(cell_groups(more, stored, "smoke")["acme nets"]) == 4

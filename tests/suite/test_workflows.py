@@ -141,7 +141,8 @@ def test_no_file_that_a_gate_left_makes_the_comment_show_another(tmp_path, monke
     spy.write_text(GH)
     spy.chmod(0o755)
     monkeypatch.setenv("PATH", str(spy.parent), prepend=":")
-    for name, value in {"REPOSITORY": "o/r", "HEAD": "o:b", "GATE": "checks", "COMMIT": "c"}.items():
+    given = {"REPOSITORY": "o/r", "HEAD": "o:b", "GATE": "checks", "COMMIT": "c"}
+    for name, value in given.items():
         monkeypatch.setenv(name, value)
     subprocess.run(["bash", "-euc", script], check=True, cwd=tmp_path / "work", timeout=60)
     body = (tmp_path / "work" / "body.md").read_text()
