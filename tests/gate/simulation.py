@@ -6,6 +6,8 @@ correlations, also between cells. A larger matrix repeats the pool; a copy takes
 original in COPIED of the draws, so that cells of different copies correlate as those of one do on
 average. Fresh runs are independent of the stored ones, which is the harder case: in a session they
 share seeds. There is no practical floor: everything significant alarms.
+
+Sessions share one baseline, as in use, or each has its own: a rate is then a mean over baselines.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ POOL = Path(__file__).with_name("pool.json.gz")
 LOOKS = get_budget("smoke").looks
 STORED = 20
 COPIED = 0.6
+CELLS_AT_ONCE = 50_000
 
 GROUPS: dict[str, Callable[[str, str], bool]] = {
     "all": lambda dataset, model: True,
@@ -97,10 +100,18 @@ def normal_pool(rows: int = 2000) -> Pool:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A number of cells, and their groups."""
+    """A number of cells, and their groups.
+
+    Args:
+        pool: what they may reach.
+        cells: how many.
+        together: the cells of one run take the same row of the pool, as far as they are of one
+            copy; otherwise every cell takes a row of its own.
+    """
 
     pool: Pool
     cells: int = 18
+    together: bool = True
 
     @property
     def columns(self) -> np.ndarray:
@@ -121,6 +132,9 @@ class Matrix:
     def draw(self, rng: np.random.Generator, runs: int, sessions: int) -> np.ndarray:
         """Runs of all cells, (2, runs, sessions, cells)."""
         rows = len(self.pool.values[0])
+        if not self.together:
+            chosen = rng.integers(0, rows, (runs, sessions, self.cells))
+            return self.pool.values[:, chosen, self.columns]
         count = int(self.copies[-1]) + 1
         chosen = rng.integers(0, rows, (count, runs, sessions))
         same = rng.random((count, runs, sessions)) < COPIED
@@ -203,46 +217,111 @@ def play(
     return played
 
 
-def judge(matrix: Matrix, stored: np.ndarray, fresh: np.ndarray, levels: Levels = OWN) -> Played:
-    """The sessions of one baseline.
+def play_cells(
+    matrix: Matrix,
+    rng: np.random.Generator,
+    sessions: int,
+    *,
+    drop: tuple[float, float] = (0.0, 0.0),
+    paired: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sessions without groups, each against a baseline of its own.
 
     Args:
         matrix: the cells.
-        stored: (2, STORED, cells).
+        rng: decides the draws.
+        sessions: how many.
+        drop: how much worse fresh runs are, in true deviations of each cell's accuracy and loss.
+        paired: the share of fresh runs that are, to the last bit, the stored ones of their seeds:
+            the correlation of a pair.
+
+    Returns:
+        Which cells alarm and the seeds that they use, (sessions, cells) each.
+    """
+    worse = np.array(drop)[:, None] * matrix.pool.deviations[:, matrix.columns]
+    at_once = CELLS_AT_ONCE // matrix.cells
+    parts = []
+    for start in range(0, sessions, at_once):
+        size = min(at_once, sessions - start)
+        stored, fresh = matrix.draw(rng, STORED, size), matrix.draw(rng, LOOKS[-1], size)
+        if paired:
+            same = rng.random(fresh.shape[1:]) < paired
+            fresh = np.where(same, stored[:, : LOOKS[-1]], fresh)
+        parts.append(judge_cells(matrix, stored, fresh + worse[:, None, None]))
+    alarms, seeds = zip(*parts, strict=True)
+    return np.concatenate(alarms), np.concatenate(seeds)
+
+
+def judge(matrix: Matrix, stored: np.ndarray, fresh: np.ndarray, levels: Levels = OWN) -> Played:
+    """The sessions of one baseline, or of a baseline each.
+
+    Args:
+        matrix: the cells.
+        stored: (2, STORED, cells), or (2, STORED, sessions, cells).
         fresh: (2, last look, sessions, cells).
         levels: the gate's own, or others to compare with.
     """
     groups = np.array(list(matrix.groups.values()))
-    cell_parts, group_parts = [], []
+    group_parts = []
     for metric in (0, 1):
-        means = stored[metric].mean(axis=0)
-        deviations, freedom = moderated_deviations(
-            stored[metric].var(axis=0, ddof=1),
-            np.full(matrix.cells, STORED - 1.0),
-            matrix.pool.floors[metric, matrix.columns],
-        )
-        level = levels.cells / (2 * matrix.cells)
-        # Baselines of one size share their degrees: one quantile does for all.
-        bounds = limits(
-            deviations, freedom[:1], STORED, looks=LOOKS, level=level, futility=levels.futility
-        )
-        cell_parts.append(settle(at_looks(fresh[metric]) - means[:, None], bounds))
+        means, deviations, _ = spreads(matrix, stored, metric)
         own = standardised(stored[metric], means, deviations)
         new = standardised(fresh[metric], means, deviations)
         group_parts.append(judge_groups(own, new, groups, levels))
-    alarms, own_seeds = conclude(cell_parts)
+    alarms, own_seeds = judge_cells(matrix, stored, fresh, levels)
     group_alarms, group_seeds = conclude(group_parts)
     asked = np.max(group_seeds[:, :, None] * groups, axis=1)
     return Played(alarms, group_alarms, own_seeds, np.maximum(own_seeds, asked))
+
+
+def judge_cells(
+    matrix: Matrix, stored: np.ndarray, fresh: np.ndarray, levels: Levels = OWN
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which cells alarm and the seeds that they use, (sessions, cells) each; arguments as above."""
+    return conclude(
+        [
+            settle(
+                at_looks(fresh[metric]) - stored[metric].mean(axis=0)[..., None],
+                cell_limits(matrix, stored, metric, levels),
+            )
+            for metric in (0, 1)
+        ]
+    )
+
+
+def spreads(
+    matrix: Matrix, stored: np.ndarray, metric: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means, moderated deviations and their degrees of freedom, (..., cells) each."""
+    deviations, freedom = moderated_deviations(
+        stored[metric].var(axis=0, ddof=1),
+        np.full(matrix.cells, STORED - 1.0),
+        matrix.pool.floors[metric, matrix.columns],
+    )
+    return stored[metric].mean(axis=0), deviations, freedom
+
+
+def cell_limits(matrix: Matrix, stored: np.ndarray, metric: int, levels: Levels = OWN) -> Limits:
+    """The limits of one metric of every cell, (..., cells, looks) each."""
+    _, deviations, freedom = spreads(matrix, stored, metric)
+    # Baselines of one size share their degrees: one quantile does for all cells of a session.
+    return limits(
+        deviations,
+        freedom[..., :1],
+        STORED,
+        looks=LOOKS,
+        level=levels.cells / (2 * matrix.cells),
+        futility=levels.futility,
+    )
 
 
 def judge_groups(stored: np.ndarray, fresh: np.ndarray, groups: np.ndarray, levels: Levels):
     """Where each group stops, and how, from standardised values."""
     shares = groups / groups.sum(axis=1, keepdims=True)
     level = levels.groups / (2 * len(groups))
-    deviations = np.array([pooled_deviation(stored[:, members]) for members in groups])
+    deviations = [pooled_deviation(stored[..., members]) for members in groups]
     bounds: Limits = limits(
-        deviations,
+        np.stack(deviations, axis=-1),
         STORED - 1.0,
         STORED,
         looks=LOOKS,
@@ -251,7 +330,7 @@ def judge_groups(stored: np.ndarray, fresh: np.ndarray, groups: np.ndarray, leve
         futility_of_gains=GROUP_FUTILITY_OF_GAINS,
     )
     middle = stored.mean(axis=0) @ shares.T
-    return settle(at_looks(fresh @ shares.T) - middle[:, None], bounds)
+    return settle(at_looks(fresh @ shares.T) - middle[..., None], bounds)
 
 
 def at_looks(values: np.ndarray) -> np.ndarray:
