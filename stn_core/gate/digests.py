@@ -1,29 +1,47 @@
-"""A cache of digests, for environments in which no baseline was measured.
+"""A cache of runs that passed, for environments in which no baseline was measured.
 
 A continuous integration machine trains the main branch once and keeps its digests. A change that
 alters no number is then recognised there too, as long as the main branch passed against the same
 baseline.
 
-A recognised cell is not judged in groups, so digests count only in a session all of whose cells
-passed together before. Otherwise a change that costs every cell a little would pass: first cell by
-cell, and then all of them at once.
+A cell that only this cache recognises may already be a little worse than its baseline. So the
+values of its runs are kept beside their digests, and stand for the cell in its groups. And digests
+count only in a session all of whose cells passed together before. Otherwise a change that costs
+every cell a little would pass: cell by cell, one session after the other.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from stn_core.atomic_files import write_at_once
 from stn_core.errors import TooOldError, UsageError, is_missing
+from stn_core.gate.baselines import baseline_run
 from stn_core.gate.judgement import Judgement, Verdict
-from stn_core.schema import checked, read_versioned
+from stn_core.schema import Amount, Share, checked, read_versioned
 
-DIGESTS_VERSION = 3
+DIGESTS_VERSION = 4
 
-Digests = Mapping[tuple[str, str, str, int], str]
+
+@dataclass(frozen=True)
+class PassedRun:
+    """A run of a cell that passed.
+
+    Args:
+        digest: the run's.
+        accuracy, cross_entropy: on the test set, as in a baseline.
+    """
+
+    digest: str
+    accuracy: Share
+    cross_entropy: Amount
+
+
+Digests = Mapping[tuple[str, str, str, int], PassedRun]
 """By environment, cell, fingerprint of its baseline, and seed."""
 
 
@@ -42,10 +60,10 @@ class PassedSession:
 
 @dataclass(frozen=True)
 class _Session:
-    """The same in the file: digests by environment, cell, baseline and seed."""
+    """The same in the file: runs by environment, cell, baseline and seed."""
 
     cells: list[str]
-    digests: dict[str, dict[str, dict[str, dict[str, str]]]]
+    digests: dict[str, dict[str, dict[str, dict[str, PassedRun]]]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,8 @@ def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
 
     Args:
         path: the file.
-        judgements: of all the cells of a session that passed.
+        judgements: of all the cells of a session that passed; with all good runs of each, those
+            among them that a group of cells asked for.
     """
     passed = [
         (judgement, judgement.baseline.fingerprint)
@@ -113,9 +132,11 @@ def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
         if judgement.baseline and judgement.verdict in (Verdict.PASS, Verdict.IDENTICAL)
     ]
     digests = {
-        (record.environment.key(), record.key, fingerprint, record.seed): record.digest
+        (run.environment, judgement.key, fingerprint, run.seed): PassedRun(
+            run.digest, run.accuracy, run.cross_entropy
+        )
         for judgement, fingerprint in passed
-        for record in judgement.records
+        for run in map(baseline_run, judgement.records)
     }
     cells = frozenset(judgement.key for judgement in judgements)
     current = {judgement.key: fingerprint for judgement, fingerprint in passed}
@@ -165,30 +186,34 @@ def _renewed(older: Digests, newer: Digests) -> Digests:
 
     A cell that left none in the newer session, because it improved or was skipped, loses the older
     ones of that session's environments: they never passed together with the newer ones of others.
+    A cell whose code has changed since loses them too: all runs of a cell are of one code.
     """
     environments = {environment for environment, *_ in newer}
-    cells = {(environment, key) for environment, key, *_ in newer}
+    shared = [place for place in newer if place in older]
+    changed = {place[:3] for place in shared if older[place].digest != newer[place].digest}
+    same = {place[:3] for place in shared} - changed
     kept = {
-        place: digest
-        for place, digest in older.items()
-        if place[0] not in environments or place[:2] in cells
+        place: run
+        for place, run in older.items()
+        if place[0] not in environments or place[:3] in same
     }
     return {**kept, **newer}
 
 
-def _flat(nested: Mapping[str, Mapping[str, Mapping[str, Mapping[str, str]]]]) -> Digests:
+def _flat(nested: Mapping[str, Mapping[str, Mapping[str, Mapping[str, PassedRun]]]]) -> Digests:
     return {
-        (environment, key, baseline, int(seed)): digest
+        (environment, key, baseline, int(seed)): run
         for environment, cells in nested.items()
         for key, baselines in cells.items()
         for baseline, seeds in baselines.items()
-        for seed, digest in seeds.items()
+        for seed, run in seeds.items()
     }
 
 
-def _nested(digests: Digests) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
-    nested: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
-    for (environment, key, baseline, seed), digest in sorted(digests.items()):
+def _nested(digests: Digests) -> dict[str, dict[str, dict[str, dict[str, dict[str, Any]]]]]:
+    nested: dict[str, dict[str, dict[str, dict[str, dict[str, Any]]]]] = {}
+    for place in sorted(digests):
+        environment, key, baseline, seed = place
         seeds = nested.setdefault(environment, {}).setdefault(key, {}).setdefault(baseline, {})
-        seeds[str(seed)] = digest
+        seeds[str(seed)] = asdict(digests[place])
     return nested

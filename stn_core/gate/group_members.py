@@ -28,7 +28,7 @@ from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 
 LEAST_MEMBERS = 2
-"""How many of a group's cells must have been judged in a session."""
+"""How many of a group's cells must have been judged by their values."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class Member:
 
     @classmethod
     def of(cls, judge: Judge, cell: Cell, records: Sequence[RunRecord]) -> Member:
-        """The member for a cell that was judged by its values."""
+        """The member for a cell that was judged by its values, now or when it passed before."""
         good = [record for record in records if record.status == "ok"]
+        fresh = list(map(baseline_run, good))
         other = judge.other_side(cell)
         baseline = judge.baseline(cell)
         if other:
@@ -64,6 +65,8 @@ class Member:
         else:
             assert baseline
             images, runs = baseline.test_images, baseline.runs
+            now = {run.seed for run in good}
+            fresh += [run for run in passed_before(judge, cell, records) if run.seed not in now]
             sticks = {metric: judge.yardstick(metric, cell.key) for metric in VALUES}
             scale = {metric: (stick.mean, stick.deviation) for metric, stick in sticks.items()}
         return cls(
@@ -71,13 +74,52 @@ class Member:
             seeds=judge.seeds(cell),
             other=other,
             stored=_values(runs, images),
-            fresh=_values([baseline_run(record) for record in good], images),
+            fresh=_values(fresh, images),
             scale=scale,
             sides=(
                 {run.seed: run for run in other.runs} if other else {},
                 {run.seed: run for run in good},
             ),
         )
+
+
+def passed_before(
+    judge: Judge, cell: Cell, records: Sequence[RunRecord]
+) -> tuple[BaselineRun, ...]:
+    """The remembered runs of a cell that only the digest cache recognises; () of any other.
+
+    Its code is that of these runs, but need not be that of its baseline.
+
+    Args:
+        judge: of the session.
+        cell: the cell.
+        records: of the cell, in any order.
+    """
+    baseline, seeds = judge.baseline(cell), judge.seeds(cell)
+    first = next((record for record in records if record.seed == seeds[0]), None)
+    if baseline is None or first is None:
+        return ()
+    place = first.environment.key()
+    remembered = {
+        seed: run
+        for seed in seeds
+        if (run := judge.digests.get((place, cell.key, baseline.fingerprint, seed)))
+    }
+    is_stored = baseline.digest(first.seed, place) == first.digest
+    if is_stored or seeds[0] not in remembered or remembered[seeds[0]].digest != first.digest:
+        return ()
+    return tuple(
+        BaselineRun(
+            seed=seed,
+            accuracy=run.accuracy,
+            cross_entropy=run.cross_entropy,
+            train_seconds=0.0,
+            environment=place,
+            device=judge.device,
+            digest=run.digest,
+        )
+        for seed, run in remembered.items()
+    )
 
 
 def _values(runs: Sequence[BaselineRun], images: int) -> dict[Metric, dict[int, float]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stn_core.gate.group_members import Group, Member, largest_group
+from stn_core.gate.group_members import Group, Member, largest_group, passed_before
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.metrics import VALUES, Metric
@@ -84,6 +84,11 @@ def judge_groups(
 ) -> list[GroupJudgement]:
     """The verdicts on all groups with two or more cells that were judged by their values.
 
+    A cell that only the digest cache recognises was judged when it passed before, and may be worse
+    than its baseline by too little to fail. So it belongs to its groups with the runs remembered of
+    it, as soon as another cell of the group is judged: small changes of one cell after the other
+    add up.
+
     If several groups have the same such cells, only the one with the fewest cells in all is judged.
 
     A replay, as for a cell: more records never change what fewer decided.
@@ -97,15 +102,18 @@ def judge_groups(
     """
     planned = {cell.key: cell for cell in cells}
     verdicts = {judgement.key: judgement.verdict for judgement in judgements}
+    judged_now = {key for key in planned if verdicts.get(key) in _JUDGED}
     members = {
         key: Member.of(judge, cell, by_key[key])
         for key, cell in planned.items()
-        if verdicts.get(key) in _JUDGED
+        if key in judged_now
+        or (verdicts.get(key) is Verdict.IDENTICAL and passed_before(judge, cell, by_key[key]))
     }
     found = {
         name: group
         for name, keys in groups.items()
         if (group := largest_group([members[key] for key in keys if key in members]))
+        and any(one.key in judged_now for one in group.members)
     }
     judged = []
     for name in _telling_names(groups, found):

@@ -131,8 +131,8 @@ class Judge:
         """Whether the runs equal the stored ones to the last bit.
 
         No digest covers further metrics. Those that are judged must equal the stored values too: a
-        model can change on images that it is not evaluated on. A digest from a cache comes
-        without values, so it is not enough if such a metric is judged.
+        model can change on images that it is not evaluated on. A cache has no values of them, so
+        its digest is not enough if such a metric is judged.
         """
         stored = {(run.seed, run.environment): run.metrics for run in baseline.runs}
         judged = [metric.value for metric in self.rules.judged if metric.is_known(baseline.runs)]
@@ -140,7 +140,7 @@ class Judge:
         def is_known(run: RunRecord) -> bool:
             place = run.environment.key()
             cached = self.digests.get((place, key, baseline.fingerprint, run.seed))
-            known = {baseline.digest(run.seed, place), cached} - {None}
+            known = {baseline.digest(run.seed, place), cached.digest if cached else None} - {None}
             if run.digest not in known:
                 return False
             before, now = stored.get((run.seed, place), {}), baseline_run(run).metrics

@@ -58,10 +58,9 @@ class SessionContext:
         self.config = config
         self.plan: Plan | None = None
         self.tests: dict[str, Cell] = {}
-        self.has_written_plan = False
-        self.made_folder = False
-        self.made_parent = False
+        self.has_written_plan = self.made_folder = self.made_parent = False
         self._lock: BaseFileLock | None = None
+        self._engine_is_closed = False
 
     @functools.cached_property
     def planning(self) -> Planning:
@@ -145,8 +144,7 @@ class SessionContext:
             self._adopt(self._decide())
 
     def release_results(self) -> None:
-        """Release the folder, so that the session can be resumed, and the commit that was
-        compared."""
+        """Release the folder, so that the session can be resumed, and the compared commit."""
         if "reference" in vars(self) and self.reference:
             self.reference.close()
         if self.made_folder and not self.is_worker:  # whose workers have ended
@@ -200,7 +198,7 @@ class SessionContext:
         options = self.options
         evidence = options.baselines.with_name(EVIDENCE_FILE)
         written = [options.baselines, lock_of(options.baselines), options.results.parent]
-        written += [evidence, lock_of(evidence)]
+        written += [evidence, lock_of(evidence), *filter(None, [options.against_cache])]
         if options.digest_cache:
             written += [options.digest_cache, lock_of(options.digest_cache)]
         return describe_checkout(self.config.rootpath, written)
@@ -240,20 +238,20 @@ class SessionContext:
         assert plan
         stored = Baselines({}, {}) if options.update_baselines else self.stored
         judged = [cell.key for cell in plan.cells if stored.of(cell.key, plan.device)]
-        digests = known_digests(self.digest_cache[0], judged)
         if self.reference:
             if options.resumes:
                 self.reference.read()
+            # A digest that passed here need not be that of what is stored, so none is remembered.
             return AgainstJudge(
                 plan.rules,
                 stored,
                 options.budget,
                 plan.device,
-                digests,
                 revision=plan.against,
                 references=self.reference.records,
                 lacking=plan.lacking,
             )
+        digests = known_digests(self.digest_cache[0], judged)
         return Judge(plan.rules, stored, options.budget, plan.device, digests)
 
     @functools.cached_property
@@ -328,6 +326,12 @@ class SessionContext:
     def has_engine(self) -> bool:
         """Whether this process trains and knows its device."""
         return "engine" in vars(self)
+
+    def close_engine(self) -> None:
+        """Release what the engine holds, once, after the session's last run."""
+        if self.has_engine and not self._engine_is_closed:
+            self._engine_is_closed = True
+            self.engine.close()
 
     @functools.cached_property
     def given_records(self) -> tuple[list[RunRecord], list[str]]:

@@ -8,6 +8,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.groups import GroupJudgement, judge_groups
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement
+from stn_core.gate.speed_change import speed_change
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 from stn_core.suite.plan import Plan
@@ -24,6 +25,7 @@ def settle_groups(
     records: Records,
     read_records: Callable[[], Records],
     train: Train | None,
+    why_not: str = "",
 ) -> tuple[list[GroupJudgement], list[str]]:
     """Judge the plan's groups, after training what their members still need.
 
@@ -34,14 +36,15 @@ def settle_groups(
         records: the ones the cells were judged by, by cell.
         read_records: reads them again after more have been trained.
         train: trains more seeds, some of them with the code of the commit to compare with; None if
-            nothing may be trained.
+            nothing may be trained. If it cannot train all of them, it raises.
+        why_not: why nothing may be trained.
 
     Returns:
         The verdicts, and sentences about groups that more seeds would settle.
     """
     cells = {cell.key: cell for cell in plan.cells}
     asked_before: set[tuple[str, int, bool]] = set()
-    why = ""
+    why = why_not
     while True:
         groups = judge_groups(judge, plan.groups, plan.cells, judgements, records)
         # A seed that was asked for and failed would fail again.
@@ -49,20 +52,40 @@ def settle_groups(
         if not new or train is None or why:
             break
         asked_before.update(new)
+        own, others = (
+            [(cells[key], seed) for key, seed, is_reference in new if is_reference is side]
+            for side in (False, True)
+        )
         try:
-            own, others = (
-                [(cells[key], seed) for key, seed, is_reference in new if is_reference is side]
-                for side in (False, True)
-            )
-            train(own, others)
-            records = read_records()
+            try:
+                train(own, others)
+            finally:
+                records = read_records()
         except (OSError, UsageError) as error:
-            why = f": {error}"
+            why = str(error)
     unsettled = [
         group.name for group in groups if group.seeds_needed or group.reference_seeds_needed
     ]
-    remark = f"more seeds would settle these groups of cells{why}: {', '.join(unsettled)}"
+    remark = f"more seeds would settle these groups of cells: {', '.join(unsettled)}"
+    remark += f" ({why})" if why else ""
     return groups, [remark] if unsettled else []
+
+
+def judge_speed(
+    plan: Plan, by_key: Records, references: Records
+) -> tuple[list[str], list[GroupJudgement]]:
+    """How long training takes compared with the other commit, and a verdict if that fails.
+
+    Args:
+        plan: of a session that compares with a commit.
+        by_key, references: the runs of both sides by cell.
+    """
+    change = speed_change(by_key, references)
+    if change is None:
+        return [], []
+    fails = plan.rules.gates_speed and change.is_slower
+    said = [f"{change.line} of {plan.against}"]
+    return said, [change.failure(plan.against)] if fails else []
 
 
 def _missing_runs(groups: Sequence[GroupJudgement]) -> list[tuple[str, int, bool]]:

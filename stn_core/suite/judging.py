@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from stn_core.errors import UsageError
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.report.sources import commit_name, several_commits
+from stn_core.report.text_table import counted, first_few
 from stn_core.session.answers import Question, answering_records
 from stn_core.session.records import RunRecord
 from stn_core.suite.plan import Plan
@@ -123,6 +125,23 @@ def judge_session(
             answer = answer.closed(Verdict.CRASHED, why) if why else answer.closed()
         judgements.append(answer)
     return judgements + judge_vanished(plan)
+
+
+def with_all_good_runs(
+    judgements: Iterable[Judgement], by_key: Mapping[str, Sequence[RunRecord]]
+) -> list[Judgement]:
+    """The judgements with every good run of their cells, also those that only a group asked for."""
+    good = {key: tuple(run for run in runs if run.status == "ok") for key, runs in by_key.items()}
+    return [replace(one, records=good.get(one.key, ())) for one in judgements]
+
+
+def not_reached(judgements: Iterable[Judgement], minutes: float | None) -> list[str]:
+    """A sentence about the cells that a session of limited time did not finish, if any."""
+    missing = [one.key for one in judgements if one.verdict is Verdict.MISSING]
+    if not (minutes and missing):
+        return []
+    cells = f"{counted(len(missing), 'cell')} not finished in time ({first_few(missing)})"
+    return [f"--minutes {minutes:g}: {cells}; --resume last continues"]
 
 
 def judge_vanished(plan: Plan) -> list[Judgement]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,13 @@ from stn_core.report.text_table import counted
 from stn_core.schema import NotJsonError
 from stn_core.session.answers import answers_like_the_last
 from stn_core.session.cells import Cell
-from stn_core.session.file_names import REFERENCE_FILE
+from stn_core.session.file_names import RECORDS_FILE, REFERENCE_FILE
 from stn_core.session.records import RunRecord, append_record, read_records, record_lines
 
 if TYPE_CHECKING:
     from stn_core.engines.reference import Reference
     from stn_core.suite.context import SessionContext
+    from stn_core.suite.session_options import SuiteOptions
 
 _Place = tuple[str, int, str, str, str]
 """Cell, seed, environment, data and version of stn_core, which decide a commit's run."""
@@ -101,6 +102,10 @@ class ReferenceSide:
         own = [record for record in stored if record.environment.commit == self.commit]
         self.records.update(answers_like_the_last(own)[0])
 
+    def runs_to_train(self, cell: Cell, seeds: Sequence[int]) -> int:
+        """How many of a cell's seeds are not in the cache."""
+        return sum(self._place(cell, seed) not in self._cached[0] for seed in seeds)
+
     def train(self, runs: Sequence[tuple[Cell, int]]) -> Iterator[RunRecord]:
         """Run cells' seeds with the commit's code, or take them from the cache.
 
@@ -126,17 +131,11 @@ class ReferenceSide:
 
     @property
     def _cache_file(self) -> Path | None:
-        """The file of the runs that were asked for the session's metrics.
-
-        A run may lack one: the commit does not know it, or the model has no value of it. Only the
-        file tells such a run from one that was not asked.
-        """
+        """The file of the runs that were asked for the session's metrics."""
         options = self._context.options
         if not options.against_cache:
             return None
-        asked = ",".join(sorted(set(options.metrics)))
-        suffix = f"-{hashlib.sha256(asked.encode()).hexdigest()[:12]}" if asked else ""
-        return options.against_cache / f"{self.commit}{suffix}.jsonl"
+        return _cache_file(options.against_cache, self.commit, options.metrics)
 
     def _place(self, cell: Cell, seed: int) -> _Place:
         plan = self._context.plan
@@ -206,6 +205,46 @@ class ReferenceSide:
         except OSError as error:
             raise UsageError(f"--against-cache: {error.strerror}: {file}") from None
         return found, older
+
+
+def _cache_file(folder: Path, commit: str, metrics: Iterable[str]) -> Path:
+    """The file of a commit's runs that were asked for these metrics.
+
+    A run may lack one: the commit does not know it, or the model has no value of it. Only the file
+    tells such a run from one that was not asked.
+    """
+    asked = ",".join(sorted(set(metrics)))
+    suffix = f"-{hashlib.sha256(asked.encode()).hexdigest()[:12]}" if asked else ""
+    return folder / f"{commit}{suffix}.jsonl"
+
+
+def keep_for_comparisons(options: SuiteOptions) -> list[str]:
+    """Keep a session's runs where a later comparison with their commit looks for them.
+
+    Runs of uncommitted code are of no commit, and those of an overridden recipe are not compared.
+
+    Args:
+        options: of the session, which name a cache.
+
+    Returns:
+        A sentence if they cannot be kept.
+    """
+    assert options.against_cache
+    kept: dict[Path, set[_Place]] = {}
+    try:
+        for record in read_records(options.results / RECORDS_FILE)[0]:
+            commit, is_clean = record.environment.commit, record.environment.dirty is False
+            if not (commit and is_clean) or record.is_search or record.status != "ok":
+                continue
+            file = _cache_file(options.against_cache, commit, options.metrics)
+            if file not in kept:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                kept[file] = set(map(_place_of, read_records(file, with_details=False)[0]))
+            if _place_of(record) not in kept[file]:
+                append_record(file, record)
+    except (OSError, UsageError) as error:
+        return [f"--against-cache: runs not kept: {error}"]
+    return []
 
 
 def _place_of(record: RunRecord) -> _Place:

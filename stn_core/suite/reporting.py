@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,8 @@ from stn_core.gate.digests import write_digests
 from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.judgement_files import write_judgements
-from stn_core.gate.speed_change import speed_change
 from stn_core.report.results_table import ResultsTable, results_table
-from stn_core.report.text_table import WIDTH, counted, first_few
+from stn_core.report.text_table import WIDTH
 from stn_core.session.file_names import (
     EMPTY_SHARD_FILE,
     FIGURES_FOLDER,
@@ -29,10 +28,17 @@ from stn_core.session.file_names import (
     lock_of,
 )
 from stn_core.session.folder import discard_folder
-from stn_core.suite.group_runs import settle_groups
-from stn_core.suite.judging import code_doubts, fitting_records, judge_session
+from stn_core.suite.group_runs import judge_speed, settle_groups
+from stn_core.suite.judging import (
+    code_doubts,
+    fitting_records,
+    judge_session,
+    not_reached,
+    with_all_good_runs,
+)
 from stn_core.suite.plan import Plan, check_unchanged, read_plan
 from stn_core.suite.plan_summary import plan_summary
+from stn_core.suite.reference_side import keep_for_comparisons
 from stn_core.suite.reports_of_tests import CRASH, LINE, NOTE, skip_reason
 
 with needs_extra("suite"):
@@ -60,6 +66,7 @@ class Reporting:
         self._judgements: list[Judgement] = []
         self._table: ResultsTable | None = None
         self._groups: list[GroupJudgement] = []
+        self._are_settled = True
         self._notes: list[str] = []
         self._runs_by_note: dict[str, list[str]] = collections.defaultdict(list)
 
@@ -116,7 +123,7 @@ class Reporting:
             return
         if context.only_plans:
             if context.plan and context.options.drop_vanished:
-                self._finish_dropping(session)
+                self._finish_dropping(session, context.plan.vanished)
             return
         context.join_workers()
         if context.has_written_plan:
@@ -124,8 +131,9 @@ class Reporting:
         elif context.made_folder:
             self._finish_without_cells(session)
 
-    def _finish_dropping(self, session: pytest.Session) -> None:
-        if not self._succeeds("baselines", self._drop_vanished):
+    def _finish_dropping(self, session: pytest.Session, vanished: Mapping[str, str]) -> None:
+        file = self._context.options.baselines
+        if not self._succeeds("baselines", lambda: drop_baselines(file, vanished)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _finish_without_cells(self, session: pytest.Session) -> None:
@@ -177,46 +185,35 @@ class Reporting:
             dataclasses.replace(one, message=context.spell(one.message))
             for one in judge_session(plan, context.judge, by_key, self._crashed, skipped)
         ]
-        trains = may_train and not (context.options.from_records or context.options.minutes)
+        why_not = "" if may_train else "the session was stopped: --resume last continues"
+        if context.options.from_records:
+            why_not = "--from-records trains none"
         self._groups, unsettled = settle_groups(
             plan,
             context.judge,
             self._judgements,
             by_key,
             lambda: self._read_records(plan)[0],
-            context.trainer.train_for_groups if trains else None,
+            None if why_not else context.trainer.train_for_groups,
+            why_not,
         )
+        context.close_engine()
+        self._are_settled = not unsettled
         self._notes += unsettled
-        self._note_what_was_not_reached()
-        if plan.against:
-            self._judge_speed(plan, by_key)
+        self._notes += not_reached(self._judgements, context.options.minutes)
+        if context.reference:
+            said, failures = judge_speed(plan, by_key, context.reference.records)
+            self._notes += said
+            self._groups += failures
         self._notes += left_out
+        if context.options.against_cache and not plan.against:
+            self._notes += keep_for_comparisons(context.options)
         if context.options.from_records:
             self._notes += code_doubts(by_key)
         if context.options.resumes and context.checkout[1]:
             self._notes.append(
                 "resumed in a checkout with uncommitted changes: was the code the same?"
             )
-
-    def _note_what_was_not_reached(self) -> None:
-        """Say how many cells are left, if the session's time was limited."""
-        minutes = self._context.options.minutes
-        missing = [one.key for one in self._judgements if one.verdict is Verdict.MISSING]
-        if minutes and missing:
-            self._notes.append(
-                f"--minutes {minutes:g}: {counted(len(missing), 'cell')} not finished in time"
-                f" ({first_few(missing)}); --resume last continues"
-            )
-
-    def _judge_speed(self, plan: Plan, by_key: Mapping[str, Sequence[RunRecord]]) -> None:
-        """Say how long training takes compared with the other commit, side by side."""
-        context = self._context
-        assert context.reference
-        change = speed_change(by_key, context.reference.records)
-        if change is not None:
-            self._notes.append(f"{change.line} of {plan.against}")
-            if plan.rules.gates_speed and change.is_slower:
-                self._groups.append(change.failure(plan.against))
 
     def _read_records(self, plan: Plan) -> tuple[dict[str, list[RunRecord]], list[str]]:
         """By cell, the records written so far and those that were given; why others do not count.
@@ -274,18 +271,19 @@ class Reporting:
         path, existed = self._context.options.baselines, bool(self._context.stored.cells)
         return update_baselines(path, self._judgements, existed=existed)
 
-    def _drop_vanished(self) -> str:
-        assert self._context.plan
-        return drop_baselines(self._context.options.baselines, self._context.plan.vanished)
-
     def _update_digests(self) -> str:
         cache = self._context.options.digest_cache
         assert cache
         if self._context.checkout[1]:  # it would be unknown later which code passed
             return f"{cache} was not updated: the checkout has uncommitted changes"
+        if not self._are_settled:
+            return f"{cache} was not updated: groups of cells are not settled"
+        assert self._context.plan
+        by_key, _ = self._read_records(self._context.plan)
+        passed = with_all_good_runs(self._judgements, by_key)
         cache.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock_of(cache)):
-            write_digests(cache, self._judgements)
+            write_digests(cache, passed)
         return f"digests written to {cache}"
 
     def _succeeds(self, what: str, write: Callable[[], str]) -> bool:
@@ -341,8 +339,7 @@ class Reporting:
         yield f"{'tables' if options.from_records else 'records and tables'}: {options.results}"
 
     def _saved_models(self) -> str:
-        """How many of the good runs left a model; earlier ones, or a full disk, may have left
-        none."""
+        """How many of the good runs left a model; a full disk may have left none."""
         store = self._context.store
         good = [run for one in self._judgements for run in one.records if run.status == "ok"]
         saved = sum(map(store.has_model, good))

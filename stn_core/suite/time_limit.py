@@ -6,7 +6,7 @@ import collections
 import datetime
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
@@ -50,6 +50,10 @@ class TimeLimit:
         """
         waits = sum(map(self._expected_seconds, before)) / workers
         return waits + self._expected_seconds(cell) < self.seconds_left
+
+    def allows_all(self, cells: Sequence[Cell], workers: int) -> bool:
+        """Whether a run of each of these cells, several at once, is expected to end in time."""
+        return sum(map(self._expected_seconds, cells)) / workers < self.seconds_left
 
     def note(self, record: RunRecord) -> None:
         """Learn how long a run took."""

@@ -19,7 +19,7 @@ from stn_core.suite.command_line import CommandLine
 from stn_core.suite.reports_of_tests import note_judgement, note_runs
 
 if TYPE_CHECKING:
-    from stn_core.engines import Outcome
+    from stn_core.engines import Engine, Outcome
     from stn_core.suite.context import SessionContext
     from stn_core.training.callbacks import Callback
     from stn_core.training.run_cell import RunResult
@@ -178,22 +178,30 @@ class Trainer:
             pending.judgement = answer.closed(Verdict.CRASHED, pending.lost[0])
         elif context.options.from_records or self.stopped_by:
             pending.judgement = answer.closed()
-        elif not self._has_time_for(cell):
-            pending.judgement = answer.closed(message="not reached in time")
         else:
-            pending.needed = answer
-            pending.reference_seeds = list(answer.reference_seeds)
-            for seed in answer.seeds:
-                if self._has_time_for(cell):
-                    pending.in_training.add(seed)
-                    self._submit(cell, seed)
+            self._train(pending, answer)
 
-    def _has_time_for(self, cell: Cell) -> bool:
-        """Whether another run of a cell would end in time."""
+    def _train(self, pending: _PendingCell, answer: SeedsNeeded) -> None:
+        """Train the seeds that a judge needs, as far as there is time for both sides."""
+        cell, reference = pending.cell, self._context.reference
+        of_commit = reference.runs_to_train(cell, answer.reference_seeds) if reference else 0
+        if not self._has_time_for(cell, of_commit):
+            pending.judgement = answer.closed(message="not reached in time")
+            return
+        pending.needed = answer
+        pending.reference_seeds = list(answer.reference_seeds)
+        for seed in answer.seeds:
+            if self._has_time_for(cell, of_commit):
+                pending.in_training.add(seed)
+                self._submit(cell, seed)
+
+    def _has_time_for(self, cell: Cell, of_commit: int) -> bool:
+        """Whether another run of a cell would end in time, after this many of the other commit."""
         limit = self._context.time_limit
         if limit is None:
             return True
-        return limit.allows(cell, self._runs_in_training(), self._context.engine.workers)
+        before = [*self._runs_in_training(), *[cell] * of_commit]
+        return limit.allows(cell, before, self._context.engine.workers)
 
     def _train_references(self, pending: _PendingCell, most: int | None = None) -> None:
         """Train seeds with the code of the commit to compare with.
@@ -223,32 +231,50 @@ class Trainer:
     ) -> None:
         """Train the seeds that groups of cells need beyond their members' verdicts.
 
-        This happens after the last test, in as many processes as there were workers, without
-        callbacks.
+        This happens after the last test, where the session trains or in as many processes as there
+        were workers, without callbacks.
 
         Args:
             runs: cells, each with a seed.
             reference_runs: those to train with the code of the commit to compare with.
 
         Raises:
-            UsageError: a run cannot be computed, or a record cannot be kept.
+            UsageError: a run cannot be computed, a record cannot be kept, or there is too little
+                time for all of them.
         """
-        from stn_core.engines import EngineError, Processes, Task
-
         context = self._context
+        limit = context.time_limit
+        if limit:
+            for record in context.store.own_records()[0]:  # which other processes may have trained
+                limit.note(record)
+            cells = [cell for cell, _ in (*reference_runs, *runs)]
+            if not limit.allows_all(cells, context.workers):
+                raise UsageError(f"--minutes {limit.minutes:g}: --resume last continues")
         more = counted(len(runs) + len(reference_runs), "more run")
         context.tell([f"groups of cells need {more}"])
         if context.reference:
             list(context.reference.train(reference_runs))
+        if context.has_engine:
+            self._train_all(runs, context.engine)
+            return
+        from stn_core.engines import Processes
+
         folder = CommandLine(context.config).folder("import")
-        engine = (
-            context.engine
-            if context.has_engine
-            else Processes(context.workers, context.options.imports, folder)
-        )
+        engine = Processes(context.workers, context.options.imports, folder)
+        try:
+            self._train_all(runs, engine)
+        finally:
+            engine.close()
+
+    def _train_all(self, runs: Sequence[tuple[Cell, int]], engine: Engine) -> None:
+        from stn_core.engines import EngineError, Task
+
+        context = self._context
+        assert context.plan
         try:
             for cell, seed in runs:
-                engine.submit(Task(cell, seed, context.settings))
+                data_hash = context.plan.data_hashes[cell.dataset]
+                engine.submit(Task(cell, seed, context.settings, data_hash=data_hash))
             for _ in runs:
                 result = engine.next_outcome().result
                 if result:
@@ -256,7 +282,7 @@ class Trainer:
         except EngineError as error:
             raise UsageError(str(error)) from error
         finally:
-            engine.close()
+            engine.cancel()
 
     def _submit(self, cell: Cell, seed: int) -> None:
         from stn_core.engines import Task

@@ -46,7 +46,7 @@ class Turns:
                     raise session.Interrupted(self._context.trainer.stopped_by)
             result = yield
         except BaseException:  # Ctrl-C, too
-            self._context.engine.close()
+            self._context.close_engine()
             raise
         self._context.engine.cancel()
         return result
@@ -57,8 +57,7 @@ class Turns:
         try:
             return (yield)
         finally:
-            if self._context.has_engine:
-                self._context.engine.close()
+            self._context.close_engine()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(

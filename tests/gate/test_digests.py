@@ -6,7 +6,13 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate import digests
-from stn_core.gate.digests import PassedSession, known_digests, read_digests, write_digests
+from stn_core.gate.digests import (
+    PassedRun,
+    PassedSession,
+    known_digests,
+    read_digests,
+    write_digests,
+)
 from stn_core.gate.judgement import Judgement, Verdict
 from tests.examples import CELL, baseline, environment, record
 
@@ -28,7 +34,11 @@ def known(path, *models):
     """By model, the digests that count in a session of these models."""
     cells = [f"smoke/digits/{model}" for model in models]
     found = known_digests(read_digests(path)[0], cells)
-    return {key.rpartition("/")[2]: digest for (_, key, _, _), digest in found.items()}
+    return {key.rpartition("/")[2]: run.digest for (_, key, _, _), run in found.items()}
+
+
+def digests_of(sessions, *cells):
+    return {place: run.digest for place, run in known_digests(sessions, cells).items()}
 
 
 def test_a_round_trip_that_keeps_what_other_sessions_wrote(tmp_path):
@@ -36,11 +46,26 @@ def test_a_round_trip_that_keeps_what_other_sessions_wrote(tmp_path):
     assert read_digests(path) == ([], [])
     write_digests(path, judged(record(0), record(1)))
     other = environment(instruction_set="AVX512")
-    write_digests(path, judged(record(0, digest="anew"), record(0, environment=other)))
-    assert known_digests(read_digests(path)[0], [CELL.key]) == {
-        (PLACE, CELL.key, STORED.fingerprint, 0): "anew",
+    write_digests(path, judged(record(1, 0.97), record(2), record(0, environment=other)))
+    assert digests_of(read_digests(path)[0], CELL.key) == {
+        (PLACE, CELL.key, STORED.fingerprint, 0): "digest-0",
         (PLACE, CELL.key, STORED.fingerprint, 1): "digest-1",
+        (PLACE, CELL.key, STORED.fingerprint, 2): "digest-2",
         (other.key(), CELL.key, STORED.fingerprint, 0): "digest-0",
+    }
+    known_runs = known_digests(read_digests(path)[0], [CELL.key])
+    again = known_runs[PLACE, CELL.key, STORED.fingerprint, 1]
+    assert (again.accuracy, again.cross_entropy) == (0.97, record(1).test_cross_entropy)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_runs_of_a_cell_are_of_one_code(tmp_path, seed):
+    """Else a group would take the mean of today's first seed and an older code's others."""
+    path = tmp_path / "digests.json"
+    write_digests(path, judged(record(0), record(2)))
+    write_digests(path, judged(record(seed, digest="anew")))
+    assert digests_of(read_digests(path)[0], CELL.key) == {
+        (PLACE, CELL.key, STORED.fingerprint, seed): "anew"
     }
 
 
@@ -87,7 +112,7 @@ def test_an_older_digest_counts_no_longer_beside_newer_ones_it_never_passed_with
     improved = dataclasses.replace(passed("b", digest="better")[0], verdict=Verdict.IMPROVED)
     write_digests(path, [*passed("a", digest="anew"), improved])
     found = known_digests(read_digests(path)[0], ["smoke/digits/a", "smoke/digits/b"])
-    assert {(place, key[-1], digest) for (place, key, _, _), digest in found.items()} == {
+    assert {(place, key[-1], run.digest) for (place, key, _, _), run in found.items()} == {
         (PLACE, "a", "anew"),
         (elsewhere.key(), "a", "digest-0"),
         (elsewhere.key(), "b", "digest-0"),
@@ -107,8 +132,9 @@ def test_digests_that_passed_against_an_older_baseline_are_removed(tmp_path):
     path = tmp_path / "digests.json"
     write_digests(path, judged(record(0), record(1)))
     write_digests(path, judged(record(1), stored=NEWER))
-    digests = {(PLACE, CELL.key, NEWER.fingerprint, 1): "digest-1"}
-    assert read_digests(path)[0] == [PassedSession(frozenset([CELL.key]), digests)]
+    ((session,), _) = read_digests(path)
+    assert session.cells == {CELL.key}
+    assert session.digests.keys() == {(PLACE, CELL.key, NEWER.fingerprint, 1)}
 
 
 def test_digests_are_read_visited_and_written_once_for_any_number_of_cells(tmp_path, monkeypatch):
@@ -119,7 +145,8 @@ def test_digests_are_read_visited_and_written_once_for_any_number_of_cells(tmp_p
             visited.extend(self)
             return super().items()
 
-    stored = Visited({(PLACE, f"smoke/digits/m{number}", "f", 0): "d" for number in range(50)})
+    run = PassedRun("d", 0.95, 0.2)
+    stored = Visited({(PLACE, f"smoke/digits/m{number}", "f", 0): run for number in range(50)})
     sessions = [PassedSession(frozenset(["smoke/digits/other"]), stored)]
     monkeypatch.setattr(digests, "read_digests", lambda path: (sessions, []))
     monkeypatch.setattr(digests, "write_at_once", lambda path, text: written.append(text))
@@ -137,7 +164,7 @@ def test_only_a_run_that_passed_leaves_a_digest(tmp_path, verdict):
 
 def test_a_cache_of_an_older_version_counts_as_empty_and_is_replaced(tmp_path):
     path = tmp_path / "digests.json"
-    path.write_text('{"version": 2, "digests": {"of": "another shape"}}')
+    path.write_text('{"version": 3, "digests": {"of": "another shape"}}')
     said = f"{path} is a digest cache of an older version and counts as empty"
     assert read_digests(path) == ([], [said])
     write_digests(path, judged(record(0)))
@@ -145,8 +172,11 @@ def test_a_cache_of_an_older_version_counts_as_empty_and_is_replaced(tmp_path):
     assert (len(sessions), notes) == (1, [])
 
 
+RUN = '{"digest": "d", "accuracy": 0.9, "cross_entropy": 0.2}'
+
+
 def in_a_session(digests):
-    return f'{{"version": 3, "sessions": [{{"cells": [], "digests": {digests}}}]}}'
+    return f'{{"version": 4, "sessions": [{{"cells": [], "digests": {digests}}}]}}'
 
 
 @pytest.mark.parametrize(
@@ -154,15 +184,18 @@ def in_a_session(digests):
     [
         ("", ": not JSON: line 1, column 1: Expecting value"),
         ("[]", " is not a digest cache: it names no version"),
-        ('{"version": 4}', " is not a digest cache of version 3: its version is 4"),
+        ('{"version": 5}', " is not a digest cache of version 4: its version is 5"),
         (
             '{"version": true, "digests": {}}',
-            " is not a digest cache of version 3: its version is True",
+            " is not a digest cache of version 4: its version is True",
         ),
-        ('{"version": 3}', ": sessions is missing"),
+        ('{"version": 4}', ": sessions is missing"),
         (in_a_session("[1]"), ": sessions[0].digests must be an object, not [1]"),
-        (in_a_session('{"a": {"b": {"c": {"0": null}}}}'), ": sessions[0].digests must be text"),
-        (in_a_session('{"a": {"b": {"c": {"x": "d"}}}}'), ": a seed is not a number"),
+        (
+            in_a_session('{"a": {"b": {"c": {"0": "d"}}}}'),
+            ": sessions[0].digests must be an object",
+        ),
+        (in_a_session('{"a": {"b": {"c": {"x": ' + RUN + "}}}}"), ": a seed is not a number"),
     ],
 )
 def test_a_cache_that_cannot_be_used_is_named(tmp_path, text, complaint):

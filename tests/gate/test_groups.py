@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stn_core.gate.baselines import Baselines
+from stn_core.gate.digests import PassedRun
 from stn_core.gate.groups import LEAST_CELLS, groups_of_tags, judge_groups
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
@@ -38,13 +39,13 @@ def fresh_runs(drop=0.0, noise=NOISE, runs=8, **changes):
     }
 
 
-def judge(by_key, stored=None, groups=EVERYTHING, rules=RULES, cells=CELLS):
+def judge(by_key, stored=None, groups=EVERYTHING, rules=RULES, cells=CELLS, digests=None):
     """The groups' verdicts and the cells'."""
     place = environment()
     baselines = Baselines(
         dict(zip(KEYS, stored or stored_values(), strict=True)), {place.key(): place.place()}
     )
-    judge = Judge(rules, baselines, "smoke", "cpu")
+    judge = Judge(rules, baselines, "smoke", "cpu", digests or {})
     answers = [judge.judge(cell, by_key[cell.key], DATA_HASH) for cell in cells]
     verdicts = [
         Judgement(one.key, Verdict.MISSING) if isinstance(one, SeedsNeeded) else one
@@ -139,6 +140,61 @@ def test_cells_not_judged_by_values_are_left_out_of_groups_and_failures_named():
     stored = stored_values()
     stored[0] = dataclasses.replace(stored[0], runs=tuple(same))
     (group,), cells = judge(fresh_runs(drop=0.009), stored)
+    assert cells[0].verdict is Verdict.IDENTICAL
+    assert KEYS[0] not in group.members
+
+
+def remembered(by_key, stored, keys):
+    """The digests of a session in which these cells passed."""
+    place = environment().key()
+    baselines = dict(zip(KEYS, stored, strict=True))
+    return {
+        (place, key, baselines[key].fingerprint, run.seed): PassedRun(
+            run.digest, run.test_accuracy, run.test_cross_entropy
+        )
+        for key in keys
+        for run in by_key[key]
+    }
+
+
+def test_small_losses_of_one_cell_after_the_other_add_up():
+    """Of the last cell only does the session know that it changed; the others passed before."""
+    stored, worse = stored_values(), fresh_runs(drop=0.006)
+    digests = remembered(worse, stored, KEYS[:8])
+    now = {key: worse[key] if key == KEYS[8] else worse[key][:1] for key in KEYS}
+    (group,), cells = judge(now, stored, digests=digests)
+    assert [one.verdict for one in cells] == [Verdict.IDENTICAL] * 8 + [Verdict.PASS]
+    assert group.verdict is Verdict.REGRESSED
+    assert len(group.members) == 9
+    (whole,), _ = judge(worse, stored)
+    assert group == whole
+
+
+def test_a_group_asks_only_for_seeds_that_are_not_remembered():
+    stored, worse = stored_values(), fresh_runs(drop=0.006)
+    first = {key: runs[:1] for key, runs in worse.items()}
+    digests = remembered({key: runs[:2] for key, runs in worse.items()}, stored, KEYS[:4])
+    digests |= remembered(first, stored, KEYS[4:8])
+    verdicts = [Judgement(key, Verdict.IDENTICAL) for key in KEYS[:8]]
+    verdicts.append(Judgement(KEYS[8], Verdict.PASS))
+    baselines = Baselines(dict(zip(KEYS, stored, strict=True)), {})
+    asked = Judge(RULES, baselines, "smoke", "cpu", digests)
+    (group,) = judge_groups(asked, EVERYTHING, CELLS, verdicts, first)
+    assert group.seeds_needed == dict.fromkeys(KEYS[4:], (1,))
+
+
+def test_groups_of_which_nothing_changed_since_they_passed_are_not_judged_again():
+    stored, same = stored_values(), fresh_runs(drop=0.006)
+    found, cells = judge(same, stored, digests=remembered(same, stored, KEYS))
+    assert {one.verdict for one in cells} == {Verdict.IDENTICAL}
+    assert found == []
+
+
+def test_a_cell_that_repeats_its_baseline_is_in_no_group_even_if_it_is_remembered():
+    stored, now = stored_values(), fresh_runs(drop=0.006)
+    runs = [dataclasses.replace(run, digest=f"digest-{run.seed}") for run in stored[0].runs]
+    stored[0] = dataclasses.replace(stored[0], runs=tuple(runs))
+    (group,), cells = judge(now, stored, digests=remembered(now, stored, KEYS[:1]))
     assert cells[0].verdict is Verdict.IDENTICAL
     assert KEYS[0] not in group.members
 

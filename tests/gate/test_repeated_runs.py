@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 
+from stn_core.gate.digests import PassedRun
 from stn_core.gate.judgement import Verdict
 from stn_core.session.metrics import MetricInfo
 from tests.examples import CELL, baseline, environment, record
 from tests.gate.judging import RULES, STORED, THREE, judge, runs, with_digests
 
+PASSED = PassedRun("digest-0", accuracy=0.95, cross_entropy=0.2)
 BY_SHARE = dataclasses.replace(RULES, metrics=(MetricInfo("invariance", floor=0.01),))
 
 
@@ -36,14 +38,14 @@ def test_statistics_decide_if_identical_runs_do_not_count():
 
 def test_a_cached_digest_counts_like_a_stored_one():
     place, fingerprint = environment().key(), STORED.fingerprint
-    cached = {(place, CELL.key, fingerprint, 0): "digest-0"}
+    cached = {(place, CELL.key, fingerprint, 0): PASSED}
     assert judge(runs(0.95), rules=RULES, digests=cached).verdict is Verdict.IDENTICAL
-    elsewhere = {("another place", CELL.key, fingerprint, 0): "digest-0"}
+    elsewhere = {("another place", CELL.key, fingerprint, 0): PASSED}
     assert judge(runs(0.95), rules=RULES, digests=elsewhere).seeds == (1, 2)
 
 
 def test_a_cached_digest_counts_only_against_the_baseline_it_passed_against():
-    cached = {(environment().key(), CELL.key, STORED.fingerprint, 0): "digest-0"}
+    cached = {(environment().key(), CELL.key, STORED.fingerprint, 0): PASSED}
     higher = baseline(list(np.linspace(0.98, 0.99, 20)))
     assert judge(runs(0.95), higher, rules=RULES, digests=cached).seeds == (1, 2)
     worse = judge(runs(0.95, 0.95, 0.95), higher, rules=RULES, digests=cached)
@@ -95,11 +97,11 @@ def test_a_metric_that_cannot_fail_a_cell_that_passes_is_named():
 
 def test_a_cached_digest_does_not_settle_a_judged_metric():
     stored = with_shares(STORED, 0.9, environment(instruction_set="AVX512").key())
-    cached = {(environment().key(), CELL.key, stored.fingerprint, 0): "digest-0"}
+    cached = {(environment().key(), CELL.key, stored.fingerprint, 0): PASSED}
     lost = runs(0.95, metrics={"invariance": 0.8})
     assert judge(lost, stored, rules=RULES, digests=cached).verdict is Verdict.IDENTICAL
     assert judge(lost, stored, rules=BY_SHARE, digests=cached).seeds == (1, 2)
-    without = {(environment().key(), CELL.key, STORED.fingerprint, 0): "digest-0"}
+    without = {(environment().key(), CELL.key, STORED.fingerprint, 0): PASSED}
     assert judge(lost, rules=BY_SHARE, digests=without).verdict is Verdict.IDENTICAL
 
 

@@ -1,5 +1,6 @@
 """Another commit trained beside the working tree, in a repository of the test's own."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.errors import UsageError
-from stn_core.suite.reference_side import ReferenceSide
+from stn_core.suite.reference_side import ReferenceSide, keep_for_comparisons
 from stn_core.suite.worktree import find_commit, reference_code
 from tests.examples import CELL, DATA_HASH, environment, record
-from tests.suite.sessions import git
+from tests.suite.sessions import GATE, commit, git, select
 from tests.suite.test_other_repository import MODELS
 from tests.suite.test_other_repository import repository as repository
 
@@ -128,6 +129,35 @@ def test_a_cached_run_that_was_not_asked_for_a_metric_is_trained_again(trained):
 def test_a_metric_that_the_commit_has_no_value_of_is_asked_for_once(trained):
     assert [trained("macro_auc", "of_today") for _ in range(3)] == [True, False, False]
     assert not trained("macro_auc")
+
+
+def test_a_session_of_a_clean_checkout_leaves_its_runs_for_later_comparisons(bench, pytester):
+    commit(pytester.path)
+    (pytester.path / "kept").mkdir()
+    for _ in range(2):  # in between, what the first one kept does not make the checkout dirty
+        assert bench(*select("tiny"), "--seeds", "1", "--against-cache", "kept").ret == 0
+    (file,) = pytester.path.glob("kept/*.jsonl")
+    (line,) = file.read_text().splitlines()
+    assert file.stem == git(pytester.path, "rev-parse", "HEAD").strip()
+    (pytester.path / "test_bench.py").write_text(GATE + "\n")
+    assert bench(*select("tiny"), "--seeds", "2", "--against-cache", "kept").ret == 0
+    assert file.read_text().splitlines() == [line]
+
+
+def test_runs_that_failed_or_are_of_another_recipe_are_not_kept(tmp_path):
+    kept = {"against_cache": tmp_path / "kept", "metrics": ("macro_auc",)}
+    options = SimpleNamespace(results=tmp_path, **kept)
+    clean = environment(commit="c" * 40, dirty=False)
+    fails = {"status": "diverged", "message": "not finite"}
+    runs = [record(0, environment=clean), record(1, None, environment=clean, **fails)]
+    runs.append(record(2, environment=clean, cell=dataclasses.replace(CELL, is_search=True)))
+    (tmp_path / "records.jsonl").write_text("\n".join(run.to_json() for run in runs))
+    assert keep_for_comparisons(options) == []
+    (file,) = (tmp_path / "kept").glob(f"{'c' * 40}-*.jsonl")
+    assert [json.loads(line)["seed"] for line in file.read_text().splitlines()] == [0]
+    options.against_cache = file
+    (said,) = keep_for_comparisons(options)
+    assert said.startswith("--against-cache: runs not kept: ")
 
 
 def test_cached_runs_of_an_older_version_are_left_out_and_said(cached):

@@ -229,7 +229,7 @@ def slow_down(run_away, clock, seconds):
 
 
 def test_runs_that_groups_of_cells_need_are_computed_there_too(elsewhere, pytester, monkeypatch):
-    def settle(plan, judge, judgements, records, read_records, train):
+    def settle(plan, judge, judgements, records, read_records, train, why_not):
         train([(plan.cells[0], 7)], [])
         return [], []
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from stn_core.datasets import load_dataset
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, write_baselines
 from stn_core.gate.judge import Judge
@@ -19,6 +20,7 @@ from stn_core.suite.group_runs import settle_groups
 from stn_core.suite.judging import judge_session
 from stn_core.suite.matrix import cell_groups
 from stn_core.suite.plan import Plan
+from stn_core.suite.time_limit import TimeLimit
 from tests.examples import baseline, environment, record
 from tests.gate.test_groups import CELLS, DATA_HASH, KEYS, LOOKS, NOISE, fresh_runs, stored_values
 
@@ -59,7 +61,13 @@ def settle(trainer, *, trains=True):
     assert {one.verdict for one in judgements} == {Verdict.PASS}
     train = trainer if trains else None
     groups, remarks = settle_groups(
-        PLAN, JUDGE, judgements, dict(trainer.runs), lambda: trainer.runs, train
+        PLAN,
+        JUDGE,
+        judgements,
+        dict(trainer.runs),
+        lambda: trainer.runs,
+        train,
+        "" if trains else "because",
     )
     assert judge_session(PLAN, JUDGE, trainer.runs, {}, {}) == judgements
     return groups, remarks
@@ -77,16 +85,16 @@ def test_a_group_that_leans_trains_its_members_until_it_is_settled():
 def test_a_leaning_group_passes_with_a_note_if_nothing_may_be_trained():
     (group,), remarks = settle(Trainer(), trains=False)
     assert group.verdict is Verdict.PASS
-    assert remarks == ["more seeds would settle these groups of cells: all"]
+    assert remarks == ["more seeds would settle these groups of cells: all (because)"]
 
 
 @pytest.mark.parametrize(
-    ("trainer", "why"), [(Trainer(fails=True), ": disk full"), (Trainer(brings=False), "")]
+    ("trainer", "why"), [(Trainer(fails=True), " (disk full)"), (Trainer(brings=False), "")]
 )
 def test_seeds_that_do_not_come_are_asked_for_once(trainer, why):
     (group,), remarks = settle(trainer)
     assert group.verdict is Verdict.PASS
-    assert remarks == [f"more seeds would settle these groups of cells{why}: all"]
+    assert remarks == [f"more seeds would settle these groups of cells: all{why}"]
     assert len(trainer.asked) == 1
 
 
@@ -106,23 +114,29 @@ def test_groups_are_of_the_whole_matrix_whatever_is_selected():
 CORE = [name for name in list_models() if model_info(name).core]
 
 
+def store_core_models(path, **changes):
+    """Baselines of the core models on digits, and a function that runs one with some gain."""
+    noise = np.random.default_rng(5).normal(0, 0.006, (len(CORE), 40))
+    recipes = [get_budget("smoke").recipe_for("digits", model_info(name).family) for name in CORE]
+    cells = [Cell(name, "digits", "smoke", r) for name, r in zip(CORE, recipes, strict=True)]
+    stored = {
+        cell.key: baseline(list(0.95 + values[:20]), cell=cell, **changes)
+        for cell, values in zip(cells, noise, strict=True)
+    }
+    place = environment()
+    write_baselines(path, Baselines(stored, {place.key(): place.place()}))
+    fresh = {cell: 0.95 + 0.3 * values[20:] for cell, values in zip(cells, noise, strict=True)}
+    return fresh
+
+
 @pytest.fixture
 def judged_records(bench, pytester):
     """A session that judges records of the core models on digits, whose accuracy has changed."""
 
     def judge(gain, *arguments):
-        noise = np.random.default_rng(5).normal(0, 0.006, (len(CORE), 40))
-        stored, lines = {}, []
-        for name, values in zip(CORE, noise, strict=True):
-            recipe = get_budget("smoke").recipe_for("digits", model_info(name).family)
-            cell = Cell(name, "digits", "smoke", recipe)
-            stored[cell.key] = baseline(list(0.95 + values[:20]), cell=cell)
-            runs = [record(s, 0.95 + gain + 0.3 * values[20 + s], cell=cell) for s in range(14)]
-            lines += [run.to_json() for run in runs]
-        place = environment()
-        path = pytester.path / "baselines.json"
-        write_baselines(path, Baselines(stored, {place.key(): place.place()}))
-        (pytester.path / "runs.jsonl").write_text("\n".join(lines))
+        fresh = store_core_models(pytester.path / "baselines.json")
+        runs = [record(s, gain + fresh[cell][s], cell=cell) for cell in fresh for s in range(14)]
+        (pytester.path / "runs.jsonl").write_text("\n".join(run.to_json() for run in runs))
         selected = ["--dataset", "digits", "--from-records", "runs.jsonl", *arguments]
         return bench("-m", "core", *selected), max((pytester.path / "results").iterdir())
 
@@ -183,3 +197,64 @@ def test_a_selection_is_judged_at_the_level_of_the_whole_matrix(judged_records):
     everything, some = plans
     assert (everything["groups"], everything["rules"]) == (some["groups"], some["rules"])
     assert len(everything["cells"]) > len(some["cells"])
+
+
+def test_what_records_lack_is_said_and_not_trained(judged_records, pytester):
+    judged_records(-0.0065)
+    runs = (pytester.path / "runs.jsonl").read_text().splitlines()
+    few = [run for run in runs if json.loads(run)["seed"] < 2]
+    (pytester.path / "few.jsonl").write_text("\n".join(few))
+    judged, _ = judged_records(-0.0065, "--from-records", "few.jsonl")
+    line = "more seeds would settle these groups of cells: * (--from-records trains none)"
+    judged.stdout.fnmatch_lines([line])
+
+
+CLUSTER = """
+import json
+
+from stn_core.engines.away import Returned
+from stn_core.engines.cluster import Cluster
+from stn_core.training.run_cell import RunResult
+from tests.engines.fake_executor import FakeExecutor
+from tests.examples import record
+
+def compute(task):
+    with open("fresh.json") as file:
+        accuracy = json.load(file)[task.cell.model][task.seed]
+    return Returned(RunResult(record(task.seed, accuracy, task.cell, data_hash=task.data_hash)), {})
+
+def pytest_stn_engine(config, surroundings):
+    return Cluster(FakeExecutor(compute))
+"""
+
+
+@pytest.fixture
+def trained_elsewhere(bench, pytester):
+    """A session of the core models on digits, whose runs on a cluster lost some accuracy."""
+    hashes = {"data_hash": load_dataset("digits").hash}
+    fresh = store_core_models(pytester.path / "baselines.json", **hashes)
+    values = {cell.model: list(runs - 0.0065) for cell, runs in fresh.items()}
+    (pytester.path / "fresh.json").write_text(json.dumps(values))
+    pytester.makeconftest(CLUSTER)
+    return lambda *arguments: bench("-m", "core", "--dataset", "digits", *arguments)
+
+
+GROUP_FAILS = ["groups of cells need * more runs", "REGRESSED (group) *", "9 cells, *: 9 PASS*"]
+
+
+def test_the_seeds_that_a_group_needs_are_trained_where_the_others_were(trained_elsewhere):
+    failed = trained_elsewhere()
+    assert failed.ret == 1
+    failed.stdout.fnmatch_lines(GROUP_FAILS)
+
+
+def test_a_session_of_limited_time_trains_for_groups_as_long_as_there_is_time(
+    trained_elsewhere, monkeypatch
+):
+    with monkeypatch.context() as patched:
+        patched.setattr(TimeLimit, "allows_all", lambda self, cells, workers: False)
+        late = trained_elsewhere("--minutes", "600")
+    assert late.ret == 0
+    continues = "* (--minutes 600: --resume last continues)"
+    late.stdout.fnmatch_lines([f"more seeds would settle these groups of cells: {continues}"])
+    trained_elsewhere("--minutes", "600", "--resume", "last").stdout.fnmatch_lines(GROUP_FAILS)

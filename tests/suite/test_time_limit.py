@@ -2,14 +2,17 @@
 
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.gate.judgement import SeedsNeeded
 from stn_core.suite import time_limit
 from stn_core.suite.command_line import START_TIME_FORMAT
 from stn_core.suite.option_values import read_minutes
 from stn_core.suite.time_limit import TimeLimit
+from stn_core.suite.trainer import Trainer, _PendingCell
 from tests.examples import CELL, record
 from tests.suite.sessions import select
 
@@ -46,6 +49,27 @@ def test_measured_times_take_precedence_over_stored_ones_and_other_cells(limit):
     assert unknown.allows(CELL)
     unknown.note(record(train_seconds=100.0, model="another"))
     assert not unknown.allows(CELL)
+
+
+def test_runs_that_several_processes_share_start_if_all_end_in_time(limit):
+    minute = limit(1, stored=25)
+    assert minute.allows_all([CELL] * 4, workers=2)
+    assert not minute.allows_all([CELL] * 5, workers=2)
+
+
+@pytest.mark.parametrize(("seeds", "trained"), [((0,), [0]), ((1, 2), [])])
+def test_with_a_commit_to_compare_with_there_is_time_for_both_sides(limit, seeds, trained):
+    """Two runs of 25 s fit into a minute, and three do not."""
+    reference = SimpleNamespace(runs_to_train=lambda cell, seeds: len(seeds))
+    engine, minute = SimpleNamespace(workers=1), limit(1, stored=25)
+    context = SimpleNamespace(time_limit=minute, reference=reference, engine=engine)
+    trainer = Trainer(context)
+    started = []
+    trainer._submit = lambda cell, seed: started.append(seed)
+    pending = _PendingCell(CELL, [])
+    trainer._train(pending, SeedsNeeded(CELL.key, seeds, 3, reference_seeds=seeds))
+    assert started == trained
+    assert (pending.judgement is None) is bool(trained)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "soon"])
