@@ -25,7 +25,8 @@ for name in ("fork", "geteuid", "getuid", "killpg", "mkfifo", "register_at_fork"
     if hasattr(os, name):
         delattr(os, name)
 for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2"):
-    delattr(signal, name)
+    if hasattr(signal, name):
+        delattr(signal, name)
 sys.platform = "win32"
 import_everything()
 """
