@@ -54,7 +54,7 @@ class Processes:
             raise EngineError("a process that trained died: killed, or out of memory?") from None
 
     def beats(self) -> Sequence[Beat]:
-        """None: these runs report no progress."""
+        """None: a callback reports progress in the session's folder."""
         return ()
 
     def cancel(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stn_core.session.beats import Beat, furthest_first
@@ -39,6 +39,7 @@ class Outlook:
         self._workers = max(workers, 1)
         self._seconds: dict[str, list[float]] = collections.defaultdict(list)
         self._ended: frozenset[str] = frozenset()
+        self._totals: dict[str, int] = {}
 
     def run_ended(self, key: str, seconds: float) -> None:
         """A run of a cell is over, after so many seconds."""
@@ -50,13 +51,23 @@ class Outlook:
         if key in self._cells:
             self._ended |= {key}  # a new set: another thread may be reading the old one
 
+    def expect_more(self, keys: Iterable[str]) -> None:
+        """More runs are to be trained of cells that have their verdicts.
+
+        Args:
+            keys: the cell of each run.
+        """
+        more = collections.Counter(key for key in keys if key in self._cells)
+        totals = {key: len(self._seconds[key]) + runs for key, runs in more.items()}
+        self._totals = self._totals | totals  # as above
+
     @property
     def runs_ended(self) -> int:
         """How many runs are over."""
         return sum(map(len, self._seconds.values()))
 
     def runs_left(self) -> dict[str, float]:
-        """How many runs are likely to be left of each cell that has no verdict.
+        """How many runs are likely to be left of each cell that has no verdict or was asked again.
 
         A cell is assumed to need as many times its fewest as the cells that ended did.
         """
@@ -65,8 +76,10 @@ class Outlook:
         more = max(needed / fewest, 1.0) if fewest else 1.0
         left = {}
         for key, cell in self._cells.items():
-            if key not in self._ended:
-                total = min(cell.fewest * more, cell.most)
+            total = min(cell.fewest * more, cell.most)
+            if key in self._ended:
+                total = self._totals.get(key, 0)
+            if key not in self._ended or key in self._totals:
                 left[key] = max(total - len(self._seconds[key]), 0.0)
         return left
 
@@ -114,7 +127,8 @@ class Outlook:
         Args:
             beats: of the runs that are under way.
         """
-        beats = [beat for beat in beats if beat.key in self._cells.keys() - self._ended]
+        left_over = self._ended - self._totals.keys()
+        beats = [beat for beat in beats if beat.key in self._cells.keys() - left_over]
         done = self.runs_ended
         total = done + round(sum(self.runs_left().values()))
         parts = [

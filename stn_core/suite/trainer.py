@@ -232,7 +232,7 @@ class Trainer:
         """Train the seeds that groups of cells need beyond their members' verdicts.
 
         This happens after the last test, where the session trains or in as many processes as there
-        were workers, without callbacks.
+        were workers, with no callback but the one that reports progress.
 
         Args:
             runs: cells, each with a seed.
@@ -272,9 +272,11 @@ class Trainer:
         context = self._context
         assert context.plan
         try:
+            context.watching.expect_more(cell.key for cell, _ in runs)
+            progress = () if engine.is_elsewhere else (self._progress,)
             for cell, seed in runs:
                 data_hash = context.plan.data_hashes[cell.dataset]
-                engine.submit(Task(cell, seed, context.settings, data_hash=data_hash))
+                engine.submit(Task(cell, seed, context.settings, progress, data_hash=data_hash))
             for _ in runs:
                 result = engine.next_outcome().result
                 if result:
@@ -305,6 +307,13 @@ class Trainer:
             if pending.judgement is None and pending.needed:
                 pending.judgement = pending.needed.closed(verdict, message)
 
+    @property
+    def _progress(self) -> Callback:
+        """The callback that tells the session's first process how far a run is."""
+        from stn_core.training.callbacks import TellProgress
+
+        return TellProgress(str(self._context.store.beats_folder))
+
     @functools.cached_property
     def _callbacks(self) -> tuple[Callback, ...]:
         """The callbacks of every run: those of the command line, then those of hooks."""
@@ -312,7 +321,7 @@ class Trainer:
 
         options, config = self._context.options, self._context.config
         store = self._context.store
-        chosen: list[Callback] = [library.TellProgress(str(store.beats_folder))]
+        chosen: list[Callback] = [self._progress]
         chosen.append(library.KeepArtifacts(str(store.artifacts_folder)))
         if options.tensorboard:
             chosen.append(library.WriteTensorBoard(str(store.tensorboard_folder)))

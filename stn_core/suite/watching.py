@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,6 +27,7 @@ class Watching:
         self._context = context
         self._outlook: Outlook | None = None
         self._line: LiveLine | None = None
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start showing progress, once the plan is known."""
@@ -58,12 +61,16 @@ class Watching:
 
     def _text(self) -> str:
         assert self._outlook
-        for record in self._records.new():
-            self._outlook.run_ended(record.key, record.train_seconds + record.evaluate_seconds)
+        self._count_new_runs(self._outlook)
         beats = read_beats(self._context.store.beats_folder)
         if self._context.has_engine:
             beats += self._context.engine.beats()
         return self._outlook.line(beats)
+
+    def _count_new_runs(self, outlook: Outlook) -> None:
+        with self._lock:  # the line's thread does so too
+            for record in self._records.new():
+                outlook.run_ended(record.key, record.train_seconds + record.evaluate_seconds)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -81,9 +88,22 @@ class Watching:
             self._line.stop()
             self._line = None
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Stop at the end of the session."""
-        self._stop()
+    def expect_more(self, keys: Iterable[str]) -> None:
+        """Count runs of cells that have their verdicts, for groups of cells.
+
+        Args:
+            keys: the cell of each run.
+        """
         if self._outlook:
-            discard_beats(self._context.store.beats_folder)
+            self._count_new_runs(self._outlook)
+            self._outlook.expect_more(keys)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
+        """Stop when the session is judged, for which more may have been trained."""
+        try:
+            return (yield)
+        finally:
+            self._stop()
+            if self._outlook:
+                discard_beats(self._context.store.beats_folder)

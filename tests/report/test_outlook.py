@@ -83,3 +83,19 @@ def test_no_time_is_left_after_the_last_cell():
 )
 def test_times_in_words(seconds, text):
     assert time_text(seconds) == f"about {text}"
+
+
+def test_runs_that_groups_ask_for_after_the_verdicts_are_counted_and_shown():
+    seen = outlook()
+    for key in KEYS:
+        seen.run_ended(key, 1.0)
+        seen.cell_ended(key)
+    late = [Beat(KEYS[0], 1, 2, 4), Beat(KEYS[3], 0, 4, 4)]
+    assert seen.line(late) == "4 of 4 cells · 4 of about 4 runs"
+    seen.expect_more([KEYS[0], KEYS[0], KEYS[1], "smoke/digits/other"])
+    assert seen.line(late) == (
+        "4 of 4 cells · 4 of about 7 runs · 1 running (digits-a seed 1, epoch 2/4)"
+        " · about 10 s left"
+    )
+    seen.run_ended(KEYS[1], 1.0)
+    assert seen.runs_left() == {KEYS[0]: 2, KEYS[1]: 0}

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from stn_core.suite import live_line
+from stn_core.suite import live_line, reporting, watching
 from stn_core.suite.live_line import LiveLine
+from stn_core.training.callbacks import progress
 from tests.platforms import needs_posix_signals
 from tests.suite.sessions import command, exactly
 
@@ -148,3 +149,31 @@ def test_a_session_on_a_terminal_has_the_line_and_loses_it(bench, pytester, work
     typed.expect("2 cells, 2 runs: 2 NEW")
     typed.wait()
     assert not list(pytester.path.glob("results/*/running"))
+
+
+def test_runs_that_groups_of_cells_need_are_on_the_line(bench, monkeypatch):
+    def settle(plan, judge, judgements, records, read_records, train, why_not):
+        train([(plan.cells[0], 7)], [])
+        return [], []
+
+    lines = []
+
+    class Line(LiveLine):
+        def start(self):
+            monkeypatch.setattr(progress, "write_beat", self.note)
+
+        def stop(self):
+            lines.append("stopped")
+
+        def note(self, folder, beat):
+            write_beat(folder, beat)
+            lines.append(self._text())
+
+    write_beat = progress.write_beat
+    monkeypatch.setattr(watching, "LiveLine", Line)
+    monkeypatch.setattr(reporting, "settle_groups", settle)
+    assert bench("-k", exactly("tiny"), "--epochs", "1", "--seeds", "1").ret == 0
+    first, group, end = lines
+    assert first.endswith("running (digits-tiny seed 0, epoch 0/1)")
+    assert group.startswith("1 of 1 cells · 1 of about 2 runs · 1 running (digits-tiny seed 7, ")
+    assert end == "stopped"
