@@ -27,6 +27,8 @@ def plan_summary(context: SessionContext, plan: Plan) -> str:
     ratio, runs = measured_speed(_earlier_runs(context.options, plan.device), stored)
     seconds = {key: value * ratio for key, value in stored.items()}
     table = plan_table(plan.cells, left, seconds, context.workers)
+    if context.options.ray:
+        return f"{table} (stored times, one run after the other; the cluster was not asked)"
     if not runs:
         return f"{table} (stored times; this machine's are not known)"
     return f"{table} (at this machine's speed: {ratio:.2f} times the stored times, n = {runs})"
