@@ -2,25 +2,25 @@
 
 Ray schedules the runs and reports which process or machine died. `cluster` tries such a run again
 and counts the attempts: Ray's own count leaves out tasks that were killed for their memory. Ray's
-logs stay in Ray's files.
+logs stay in Ray's files. A machine that turns out to lack what the session needs gets no more runs.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-import os
 import queue
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
-from stn_core.engines.away import RefusedError, Returned, Surroundings, run_away
+from stn_core.engines.away import Returned, Surroundings
 from stn_core.engines.base import EngineError, Task
 from stn_core.engines.cluster import Ended
-from stn_core.engines.ray_board import TellBoard, make_board
+from stn_core.engines.ray_board import make_board
 from stn_core.engines.ray_joining import (
     ClusterRequest,
     first_line,
@@ -28,6 +28,7 @@ from stn_core.engines.ray_joining import (
     join_cluster,
     listens,
 )
+from stn_core.engines.ray_sent import make_compute, make_probe
 from stn_core.errors import UsageError, needs_extra
 from stn_core.session.beats import Beat
 from stn_core.training.callbacks.base import reason_of
@@ -35,6 +36,10 @@ from stn_core.training.callbacks.base import reason_of
 PROBE_SECONDS, CHECK_SECONDS, IDLE_SECONDS = 20, 5, 60
 """Seconds that the nodes have for their first answers, between two checks that the cluster is
 there, and to wait for a node on which a run fits."""
+
+_LOGGER = logging.getLogger(__name__)
+
+_NODE_LABEL = "ray.io/node-id"
 
 _DEATHS = {
     "OutOfMemoryError": "its node ran out of memory",
@@ -50,13 +55,21 @@ class RayExecutor:
     Args:
         request: which cluster, and what the session needs from it.
         surroundings: what every run needs.
+        tell: called with a line for each node that gets no more runs.
 
     Raises:
         UsageError: the cluster cannot be joined, or it or a node lacks what the session needs.
     """
 
-    def __init__(self, request: ClusterRequest, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        request: ClusterRequest,
+        surroundings: Surroundings,
+        tell: Callable[[str], None] = _LOGGER.warning,
+    ) -> None:
         self._request = request
+        self._tell = tell
+        self._refused: set[str] = set()
         self._ray = join_cluster(request)
         try:
             inside = self._ray.get_runtime_context().gcs_address
@@ -76,10 +89,10 @@ class RayExecutor:
         except BaseException:  # Ctrl-C, too, must not leave a cluster behind
             self._ray.shutdown()
             raise
-        self._ended: queue.SimpleQueue[tuple[int, Future[Returned]]] = queue.SimpleQueue()
-        self._references: dict[int, Any] = {}
+        self._ended: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
+        self._running: dict[int, tuple[Any, Task]] = {}
         self._pickled_by_value: set[str] = set()
-        self._remote = self._ray.remote(**self._resources(), max_retries=0)(_compute)
+        self._remote = self._ray.remote(**self._resources(), max_retries=0)(make_compute())
         here = self._ray.get_runtime_context().get_node_id()
         self._board = (
             self._ray.remote(num_cpus=0, max_restarts=-1)(make_board())
@@ -112,7 +125,8 @@ class RayExecutor:
         return ("cuda" if has_cards else "cpu") if kind == "auto" else kind
 
     def _nodes(self) -> list[dict[str, Any]]:
-        return [node for node in self._ray.nodes() if node["Alive"]]
+        alive = [node for node in self._ray.nodes() if node["Alive"]]
+        return [node for node in alive if node["NodeID"] not in self._refused]
 
     def _fitting_runs(self) -> int:
         """How many runs the nodes compute at once."""
@@ -157,21 +171,24 @@ class RayExecutor:
             request.data_root,
             request.image_size,
         )
-        probe = self._ray.remote(num_cpus=0, max_retries=0)(_make_probe())
+        probe = self._ray.remote(num_cpus=0, max_retries=0)(make_probe())
         capable = [n for n in self._nodes() if n["Resources"].get("CPU", 0) >= request.threads]
-        answers = [
+        answers = {
             probe.options(scheduling_strategy=self._on_node(node["NodeID"])).remote(
                 *asked, node["NodeManagerAddress"]
-            )
+            ): node["NodeID"]
             for node in capable
-        ]
+        }
         if not answers:
             return 1
-        ready, _ = self._ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
-        try:
-            said = self._ray.get(ready)
-        except Exception as error:  # whatever Ray raises if a node cannot even be asked
-            raise UsageError(f"--ray {request.address}: {first_line(error)}") from None
+        ready, _ = self._ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_SECONDS)
+        said = []
+        for answer in ready:
+            try:
+                said.append(self._ray.get(answer))
+            except Exception as error:  # whatever Ray raises if a node cannot even be asked
+                if answers[answer] in [node["NodeID"] for node in self._nodes()]:
+                    raise UsageError(f"--ray {request.address}: {first_line(error)}") from None
         if refusals := [refusal for refusal, _ in said if refusal]:
             raise UsageError(f"--ray {request.address}: {'; '.join(refusals)}")
         return min((per_card for _, per_card in said if per_card), default=1)
@@ -180,8 +197,17 @@ class RayExecutor:
         """Start a run."""
         for callback in task.callbacks:
             self._pickle_by_value(type(callback).__module__)
-        reference = self._remote.remote(number, task, self._surroundings, self._board)
-        self._references[number] = reference
+        options = {}
+        if self._refused:
+            options = {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._refused))})"}}
+        surroundings = self._surroundings
+        reference = self._remote.options(**options).remote(
+            (surroundings.imports, surroundings.folder, str(surroundings.code)),
+            # A node that lacks the package could not even take these as arguments.
+            self._ray.cloudpickle.dumps((number, task, surroundings)),
+            self._board,
+        )
+        self._running[number] = reference, task
         reference.future().add_done_callback(lambda done: self._ended.put((number, done)))
 
     def _pickle_by_value(self, module: str) -> None:
@@ -194,7 +220,7 @@ class RayExecutor:
         """The next run that has ended, None if none ends within that many seconds.
 
         Raises:
-            EngineError: the cluster is gone, or one of its nodes was refused.
+            EngineError: the cluster is gone, or each of its nodes was refused.
         """
         self._collect_beats()
         try:
@@ -202,16 +228,31 @@ class RayExecutor:
         except queue.Empty:
             self._check_cluster()
             return None
-        if self._references.pop(number, None) is None:
+        _, task = self._running.pop(number, (None, None))
+        if task is None:
             return None
         error = done.exception()
-        return self._explain(number, error) if error else Ended(number, done.result())
+        if error:
+            return self._explain(number, error)
+        answer = done.result()
+        if isinstance(answer, Returned):
+            return Ended(number, answer)
+        self._refuse(*answer)
+        self.start(number, task)
+        return None
+
+    def _refuse(self, node_id: str, why: str) -> None:
+        """Give a node no more runs: one that joined later, or that was slow to answer at first."""
+        if node_id in self._refused:
+            return
+        self._refused.add(node_id)
+        if not self._fitting_runs():
+            raise EngineError(f"--ray {self._request.address}: {why}")
+        self._tell(f"--ray {self._request.address}: {why}; it gets no more runs")
 
     def _explain(self, number: int, error: BaseException) -> Ended:
         """Why a run gave no result, and whether to try it again."""
         kind, cause = type(error).__name__, getattr(error, "cause", error)
-        if isinstance(cause, RefusedError):
-            raise EngineError(str(cause))
         if kind in _DEATHS:
             return Ended(number, death=_DEATHS[kind])
         if isinstance(error, self._ray.exceptions.RayTaskError):
@@ -244,68 +285,15 @@ class RayExecutor:
 
     def beats(self) -> Sequence[Beat]:
         """How far the runs are."""
-        return [beat for number, beat in self._told.items() if number in self._references]
+        return [beat for number, beat in self._told.items() if number in self._running]
 
     def cancel(self, numbers: Sequence[int]) -> None:
         """Stop runs that were started."""
         for number in numbers:
-            reference = self._references.pop(number, None)
+            reference, _ = self._running.pop(number, (None, None))
             if reference is not None and not self._is_gone:
                 self._ray.cancel(reference, force=True)
 
     def close(self) -> None:
         """Leave the cluster, which ends if it was started for this session."""
         self._ray.shutdown()
-
-
-def _compute(number: int, task: Task, surroundings: Surroundings, board: Any) -> Returned:
-    """Compute a run, on its node."""
-    with needs_extra("ray"):
-        import ray
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    device = assigned_device(task.settings.device, ray.get_gpu_ids(), visible)
-    task = replace(task, settings=replace(task.settings, device=device))
-    node = ray.util.get_node_ip_address()
-    return run_away(task, surroundings, node, [TellBoard(board, number)])
-
-
-def assigned_device(kind: str, cards: Sequence[int | str], visible: str | None) -> str:
-    """The device of a run, as torch numbers it in the run's process.
-
-    Args:
-        kind: "cpu" or "cuda".
-        cards: the ones that Ray gave to the run, by their names on the node.
-        visible: CUDA_VISIBLE_DEVICES, None if all cards are visible.
-    """
-    if kind != "cuda":
-        return kind
-    names = visible.split(",") if visible else []
-    card = str(cards[0])
-    return f"cuda:{names.index(card) if card in names else card}"
-
-
-def _make_probe() -> Any:
-    """A function that also runs on a node that lacks the package."""
-
-    def look(
-        imports: tuple[str, ...],
-        folder: str,
-        code: str,
-        datasets: tuple[str, ...],
-        data_root: str | None,
-        image_size: tuple[int, int] | None,
-        node: str,
-    ) -> tuple[str, int]:
-        import importlib.metadata
-
-        try:
-            from stn_core.engines.away import inspect_node
-        except ImportError as error:
-            try:
-                there = f"stn_core {importlib.metadata.version('stn-core')}"
-            except importlib.metadata.PackageNotFoundError:
-                there = "no stn_core"
-            return f"node {node} has {there} ({error}); this session has {code}", 0
-        return inspect_node(imports, folder, code, datasets, data_root, image_size, node)
-
-    return look

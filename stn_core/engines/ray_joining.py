@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import signal
@@ -30,6 +31,17 @@ _HTTP2_PREFACE = (
 
 CONNECT_SECONDS = 5
 """How long to wait for an address to accept a connection."""
+
+JOIN_SECONDS = 20
+"""How long joining a cluster may take; a cluster that is started here takes as long as it needs."""
+
+_PATIENCE = {
+    "RAY_NUM_REDIS_GET_RETRIES": "5",
+    "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3",
+    "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "3",
+}
+"""Ray's attempts, a second apart, to join a cluster that answers with an error, and seconds of the
+first and of later ones from outside. By default they take 20 and 30 s, also with a wrong token."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,9 @@ def join_cluster(request: ClusterRequest) -> Any:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # it listens on all addresses
         options |= {"include_dashboard": False, "object_store_memory": LOCAL_STORE_BYTES}
+    else:
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
     if request.working_dir:
         options["runtime_env"] = {"working_dir": str(request.working_dir)}
     with needs_extra("ray"):
@@ -78,8 +93,14 @@ def join_cluster(request: ClusterRequest) -> Any:
     on_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with _silent_descriptor():
+        limit = math.inf if request.address == "local" else JOIN_SECONDS
+        with _silent_descriptor(), _interrupted_after(limit):
             ray.init(address=request.address, **options)
+    except _TooLateError:
+        raise UsageError(
+            f"--ray {request.address}: something listens there, but Ray did not join it within"
+            f" {JOIN_SECONDS} s: is it the right port, on a machine that is not too busy?"
+        ) from None
     except Exception as error:  # Ray raises half a dozen classes
         raise UsageError(_why_not_joined(request.address, error)) from None
     finally:
@@ -100,6 +121,34 @@ def _silent_descriptor() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nothing)
+
+
+class _TooLateError(BaseException):
+    """Joining took too long; no Exception, or Ray would catch it and try again."""
+
+
+@contextlib.contextmanager
+def _interrupted_after(seconds: float) -> Iterator[None]:
+    """Interrupt what the main thread waits for; in other threads and on Windows, nothing can.
+
+    Raises:
+        _TooLateError: it took longer.
+    """
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    if math.isinf(seconds) or not on_main_thread or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise _TooLateError
+
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
 
 
 def _check_version(version: str) -> None:
@@ -134,7 +183,8 @@ def _why_not_joined(address: str, error: Exception) -> str:
     elif address == "auto" and isinstance(error, ConnectionError):
         line = "no cluster runs here; start one with 'ray start --head', or use --ray local"
     elif isinstance(error, ConnectionError):
-        line = "something listens there, but Ray could not join it: is it Ray, with the same token"
+        line = "something listens there, but Ray could not join it: is it the right port of Ray"
+        line += " (10001 needs ray://), with the same token"
         line += f" (RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE', 'not set')})?"
     return f"--ray {address}: {line}"
 

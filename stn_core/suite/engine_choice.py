@@ -45,4 +45,4 @@ def choose_engine(context: SessionContext) -> Engine:
         datasets=options.datasets,
         image_size=options.image_size,
     )
-    return Cluster(RayExecutor(request, surroundings))
+    return Cluster(RayExecutor(request, surroundings, tell=lambda line: context.tell([line])))

@@ -4,7 +4,8 @@
 
 It writes a line of JSON when it is up, and one in answer to each line that it reads: "worker" kills
 the process of a run that is under way, "node" kills a node with a run, "head" what all the others
-depend on. When its input ends it ends, with all that it started.
+depend on; "add stranger" adds a node without the package, "stranger" kills it. When its input ends,
+it ends all that it started.
 """
 
 from __future__ import annotations
@@ -16,9 +17,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 NODES = 3
 STORE_BYTES = 80 * 2**20
+HOW: dict[str, Any] = {
+    "object_store_memory": STORE_BYTES,
+    "include_dashboard": False,
+    "node_ip_address": "127.0.0.1",
+}
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -52,7 +59,7 @@ def running(raylets: set[int]) -> list[tuple[int, int]]:
     return [
         (process, parent)
         for process, parent, command in processes()
-        if parent in raylets and "_compute" in command
+        if parent in raylets and command.startswith("ray::") and "compute" in command
     ]
 
 
@@ -63,18 +70,18 @@ def main(folder: Path) -> None:
 
     cluster = Cluster()
     try:
-        nodes = [
-            cluster.add_node(
-                num_cpus=1,
-                object_store_memory=STORE_BYTES,
-                include_dashboard=False,
-                node_ip_address="127.0.0.1",
-            )
-            for _ in range(NODES)
-        ]
+        nodes = [cluster.add_node(num_cpus=1, **HOW) for _ in range(NODES)]
         raylets = {n.all_processes["raylet"][0].process.pid: n for n in nodes}
         say(address=cluster.address)
         for line in sys.stdin:
+            if line.strip() == "add stranger":
+                stranger = add_stranger(cluster, folder)
+                say(added="stranger")
+                continue
+            if line.strip() == "stranger":
+                cluster.remove_node(stranger, allow_graceful=False)
+                say(killed="stranger")
+                continue
             head = nodes[0].all_processes
             if line.strip() == "head":
                 os.kill(head["gcs_server"][0].process.pid, signal.SIGKILL)
@@ -90,6 +97,15 @@ def main(folder: Path) -> None:
         sys.stdin.read()
     finally:
         end(cluster)
+
+
+def add_stranger(cluster: Any, folder: Path) -> Any:
+    """Add a node on which the package cannot be imported."""
+    shadow = folder / "shadow" / "stn_core.py"
+    shadow.parent.mkdir()
+    shadow.write_text("raise ModuleNotFoundError('No module named stn_core')")
+    path = {"PYTHONPATH": str(shadow.parent)}
+    return cluster.add_node(num_cpus=1, **HOW, env_vars=path)
 
 
 def wait_for_a_run(raylets: set[int]) -> tuple[int, int]:

@@ -2,75 +2,34 @@
 
     pytest tests/engines/test_ray_cluster.py -m nightly
 
-It takes about a minute on a quiet machine, and a gigabyte of memory.
+It takes some minutes and a gigabyte of memory.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.engines import loopback_cluster
+from tests.engines.project_on_ray import CONFTEST, MORE_MODELS
 from tests.platforms import needs_posix_signals
 from tests.suite.sessions import GATE, MODELS, command, exactly, tables
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'stn-core[ray]'")
 pytestmark = [pytest.mark.nightly, needs_posix_signals]
 
-MORE_MODELS = """
-class Sleepy(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images):
-        import time
-        time.sleep(0.01)
-        return self.network(images)
-
-@register_model
-def sleepy(in_shape, num_classes):
-    return Sleepy(tiny(in_shape, num_classes))
-
-@register_model
-def drowsy(in_shape, num_classes):
-    return Sleepy(small(in_shape, num_classes))
-"""
-CONFTEST = """
-from dataclasses import dataclass
-from pathlib import Path
-
-from stn_core.suite.plugin import results_folder
-from stn_core.training.callbacks import Callback, Watcher
-
-@dataclass(frozen=True)
-class Diary(Callback):
-    folder: str
-
-    def watch(self, run):
-        return Writer(Path(self.folder), run)
-
-class Writer(Watcher):
-    def __init__(self, folder, run):
-        self.folder, self.run = folder, run
-
-    def end(self):
-        self.folder.mkdir(exist_ok=True)
-        (self.folder / self.run.record.run_name).write_text(self.run.record.status)
-
-def pytest_stn_callbacks(config):
-    return [Diary(str(results_folder(config) / "diary"))]
-"""
 CELLS = ("tiny", "small", "sleepy", "drowsy", "tiny_that_warns", "fragile")
 SESSION = ("-k", exactly(*CELLS), "--no-identical", "--save-models")
 
@@ -98,10 +57,16 @@ class Loopback:
         raise AssertionError("the cluster ended")
 
     def kill(self, what: str) -> None:
+        assert self._ask(what) == {"killed": what}
+
+    def add_stranger(self) -> None:
+        assert self._ask("add stranger") == {"added": "stranger"}
+
+    def _ask(self, what: str) -> dict[str, str]:
         assert self._process.stdin
         self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
-        assert self._answer() == {"killed": what}
+        return self._answer()
 
     def end(self) -> None:
         assert self._process.stdin
@@ -161,11 +126,15 @@ def alone(project: Path) -> Path:
 
 
 def start(
-    cluster: Loopback, project: Path, *arguments: str, **environment: str
+    cluster: Loopback,
+    project: Path,
+    *arguments: str,
+    cells: Sequence[str] = SESSION,
+    **environment: str,
 ) -> subprocess.Popen[str]:
     given = () if "--ray" in arguments else ("--ray", cluster.address)
     return subprocess.Popen(
-        command(*SESSION, *given, *arguments),
+        command(*cells, *given, *arguments),
         cwd=project,
         env=cluster.environment(**environment),
         stdout=subprocess.PIPE,
@@ -182,10 +151,14 @@ def records(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines if line.endswith("}\n")]
 
 
-def wait_for_records(session: subprocess.Popen[str], folder: Path, count: int) -> None:
-    while len(records(folder)) < count:
+def wait_until(true: Callable[[], bool], session: subprocess.Popen[str]) -> None:
+    while not true():
         assert session.poll() is None, session.communicate()[0]
         time.sleep(0.02)
+
+
+def wait_for_records(session: subprocess.Popen[str], folder: Path, count: int) -> None:
+    wait_until(lambda: len(records(folder)) >= count, session)
 
 
 def runs(folder: Path) -> list[tuple[object, ...]]:
@@ -248,6 +221,7 @@ def test_an_interrupted_session_is_resumed(cluster: Loopback, project: Path, alo
         (("--device", "cuda"), {}, "a run needs 1 CPU and a GPU, and no node offers that"),
         ((), {"RAY_AUTH_TOKEN_PATH": "", "RAY_AUTH_TOKEN": "wrong" * 10}, "the same token"),
         (("--ray", "127.0.0.1:1"), {}, "nothing listens there; start a cluster with"),
+        (("--ray", "ray://{address}"), {}, "is it the right port of Ray (10001 needs ray://)"),
     ],
 )
 def test_a_cluster_that_cannot_serve_is_a_one_line_error_in_time(
@@ -257,15 +231,68 @@ def test_a_cluster_that_cannot_serve_is_a_one_line_error_in_time(
     environment: dict[str, str],
     line: str,
 ) -> None:
-    session = start(cluster, project, "--results-dir", "refused", *arguments, **environment)
-    said, _ = session.communicate(timeout=60)
+    given = [each.format(address=cluster.address) for each in arguments]
+    session = start(cluster, project, "--results-dir", "refused", *given, **environment)
+    said, _ = session.communicate(timeout=30)
     assert session.returncode == pytest.ExitCode.INTERRUPTED
     told = [each for each in said.splitlines() if line in each]
-    assert told[0].startswith("--ray 127.0.0.1:"), said
-    assert "rpc_client" not in said
-    assert "gcs_client" not in said
+    assert told[0].startswith(("--ray 127.0.0.1:", "--ray ray://127.0.0.1:")), said
+    assert not {"rpc_client", "gcs_client"} & set(re.findall(r"\w+", said))
     assert "Traceback" not in said
     assert not (project / "refused").exists()
+
+
+def test_selection_and_files_are_those_of_any_session(cluster: Loopback, project: Path) -> None:
+    cells = ("-k", exactly("tiny", "small", "fragile", "moody", "cnn"), "-m", "not core")
+    cells = (*cells, "--seeds", "1", "--epochs", "1", "--results-dir", "usual")
+    cache = ("-p", "cacheprovider")
+    more = (*cache, "--junitxml", "junit.xml", "--tensorboard", "--save-models")
+    first = start(cluster, project, *more, cells=cells)
+    said, _ = first.communicate(timeout=120)
+    assert first.returncode == 1, said
+    assert "2 failed, 2 passed, " in said
+    (folder,) = (project / "usual").iterdir()
+    assert {run["model"] for run in records(folder)} == {"tiny", "small", "fragile", "moody"}
+    cases = ElementTree.parse(project / "junit.xml").findall(".//testcase")
+    failed = {str(one.get("name")): one.find("failure") is not None for one in cases}
+    assert failed == {
+        f"test_accuracy[digits-{name}]": name in {"fragile", "moody"}
+        for name in ("tiny", "small", "fragile", "moody")
+    }
+    good = {"digits-tiny-0", "digits-small-0"}
+    assert {path.stem for path in folder.glob("models/*.safetensors")} == good
+    assert {path.parent.name for path in folder.glob("tensorboard/**/events.out.*")} >= good
+
+    again = start(cluster, project, *cache, "--lf", "--maxfail", "1", cells=cells)
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 1, said
+    assert "stopping after 1 failures" in said
+    assert "1 failed, " in said
+    assert "passed" not in said
+    (latest,) = set((project / "usual").iterdir()) - {folder}
+    assert {run["model"] for run in records(latest)} <= {"fragile", "moody"}
+
+
+def test_a_node_without_the_package_that_joins_later_gets_no_runs(
+    cluster: Loopback, project: Path
+) -> None:
+    cells = ("-k", exactly("patient"), "--seeds", "4", "--results-dir", "joined")
+    session = start(cluster, project, cells=cells)
+    plan = "joined/*/session.json"  # it is written when the nodes have been checked
+    wait_until(lambda: any(project.glob(plan)), session)
+    cluster.add_stranger()
+    assert session.stdout
+    told = []
+    while not told or "it gets no more runs" not in told[-1]:
+        told.append(session.stdout.readline())
+        assert told[-1], told
+    (project / "go").touch()
+    said, _ = session.communicate(timeout=120)
+    cluster.kill("stranger")
+    assert session.returncode == 0, said
+    assert len(records(project / "joined")) == 4
+    assert "(No module named stn_core); this session has stn_core " in told[-1]
+    assert "it gets no more runs" not in said
 
 
 def test_a_cluster_that_disappears_ends_the_session(cluster: Loopback, project: Path) -> None:

@@ -6,20 +6,24 @@ import builtins
 import contextlib
 import os
 import platform
+import signal
 import socket
 import socketserver
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from stn_core.engines import ray_joining
 from stn_core.engines.away import Code, inspect_node
-from stn_core.engines.on_ray import _make_probe, assigned_device
 from stn_core.engines.ray_joining import ClusterRequest, join_cluster
+from stn_core.engines.ray_node import assigned_device
+from stn_core.engines.ray_sent import make_compute, make_probe
 from stn_core.errors import UsageError
+from tests.platforms import needs_posix_signals
 
 
 @pytest.fixture
@@ -73,6 +77,27 @@ def listening(answer: bytes | None) -> Iterator[int]:
         yield server.server_address[1]
         server.shutdown()
         thread.join()
+
+
+@needs_posix_signals
+def test_a_cluster_that_is_not_joined_in_time_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def never(**_: object) -> None:
+        while True:
+            with contextlib.suppress(Exception):  # as Ray's attempts do
+                time.sleep(60)
+
+    monkeypatch.setattr(ray, "init", never)
+    monkeypatch.setattr(ray_joining, "JOIN_SECONDS", 0.05)
+    for name in ray_joining._PATIENCE:
+        monkeypatch.setenv(name, "1")
+    handler, settings = signal.getsignal(signal.SIGALRM), bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    with listening(settings) as port, pytest.raises(UsageError) as told:
+        join_cluster(ClusterRequest(f"127.0.0.1:{port}", "cpu"))
+    assert "something listens there, but Ray did not join it within 0.05 s: " in str(told.value)
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 @pytest.mark.parametrize("address", ["host", "host:", ":1", "host:port", "ray://x", "a:123456"])
@@ -139,11 +164,24 @@ def test_a_node_without_the_package_says_so(monkeypatch: pytest.MonkeyPatch) -> 
             raise ModuleNotFoundError("No module named 'stn_core'")
         return real(name, *arguments)  # type: ignore[arg-type]
 
-    look = _make_probe()
+    look = make_probe()
     monkeypatch.setattr(builtins, "__import__", lacking)
     refusal, _ = look((), "", "stn_core 1", (), None, None, "a")
     assert refusal.startswith("node a has stn_core ")
     assert refusal.endswith("(No module named 'stn_core'); this session has stn_core 1")
+
+
+def test_a_run_on_a_node_with_other_code_gives_the_node_and_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = SimpleNamespace(get_node_id=lambda: "f00")
+    util = SimpleNamespace(get_node_ip_address=lambda: "a")
+    ray = SimpleNamespace(util=util, get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    node_id, why = make_compute()(((), "", "other"), b"not to be read", None)
+    assert node_id == "f00"
+    assert why.startswith("node a has stn_core ")
+    assert why.endswith("; this session has other: install the same on every node")
 
 
 def test_native_output_is_silenced_while_a_cluster_is_joined(
