@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +38,13 @@ JOIN_SECONDS = 20
 
 _PATIENCE = {
     "RAY_NUM_REDIS_GET_RETRIES": "5",
+    "RAY_py_gcs_connect_timeout_s": "10",
     "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3",
     "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "3",
 }
-"""Ray's attempts, a second apart, to join a cluster that answers with an error, and seconds of the
-first and of later ones from outside. By default they take 20 and 30 s, also with a wrong token."""
+"""How long Ray tries to join. From inside a cluster: its attempts, a second apart, and the seconds
+that each waits for an answer, which cannot be interrupted. From outside: the seconds of the first
+attempt, and of later ones. By default, a wrong token takes 20 or 30 s."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def join_cluster(request: ClusterRequest) -> Any:
     before = signal.getsignal(signal.SIGTERM)
     try:
         limit = math.inf if request.address == "local" else JOIN_SECONDS
-        with _silent_descriptor(), _interrupted_after(limit):
+        with _silent_descriptor(), warnings.catch_warnings(), _interrupted_after(limit):
+            warnings.simplefilter("ignore")
             ray.init(address=request.address, **options)
     except _TooLateError:
         raise UsageError(
