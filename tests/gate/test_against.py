@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from stn_core.gate.against import AgainstJudge
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.groups import judge_groups
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
+from stn_core.gate.metrics import Metric
 from stn_core.gate.rules import Rules
 from stn_core.gate.speed_change import speed_change
 from stn_core.session.metrics import MetricInfo
@@ -95,6 +97,27 @@ def test_a_large_change_is_found_and_a_small_one_is_not(drop):
     unchanged = Comparison().verdict(runs_of(0.8 + SPREAD[0, 0]), commits)
     assert unchanged.verdict is Verdict.PASS
     assert unchanged.detectable_points > 0.3
+
+
+def test_a_cell_s_own_floor_counts_against_a_commit_too():
+    commits = runs_of(0.8 + SPREAD[1, 0], commits_run)
+    for pattern, verdict in (("digits/*", Verdict.PASS), ("mnist/*", Verdict.REGRESSED)):
+        comparison = Comparison(rules=dataclasses.replace(RULES, min_drops={pattern: 20.0}))
+        assert comparison.verdict(runs_of(0.72 + SPREAD[0, 0]), commits).verdict is verdict
+
+
+def test_what_a_comparison_detects_is_what_all_its_seeds_would():
+    """Student's limit and its power at the last look, whatever the look that ended it."""
+    comparison = Comparison()
+    commits = runs_of(0.8 + SPREAD[1, 0], commits_run)
+    passed = comparison.verdict(runs_of(0.8 + SPREAD[0, 0]), commits)
+    assert len(passed.records) < RULES.side_looks[-1]
+    sides = comparison.references[CELL.key], passed.records
+    stick = comparison.judge.other_side(CELL).yardstick(Metric.ACCURACY, sides)
+    error = stick.deviation * np.sqrt(2 / RULES.side_looks[-1])
+    rise = error * scipy.stats.t.isf([RULES.level, 0.05], stick.degrees).sum()
+    points = 100 * np.exp(stick.mean) * np.expm1(rise)
+    assert passed.detectable_points == pytest.approx(points)
 
 
 def test_stored_values_are_used_if_the_commit_repeats_a_stored_run():

@@ -24,6 +24,13 @@ def test_reading_gives_what_was_written(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_accuracies_are_stored_unrounded(tmp_path):
+    """Any whole number of right images can be told from the next, however many images there are."""
+    accuracies = [24_681 / 26_032, 24_682 / 26_032]
+    write_baselines(tmp_path / "baselines.json", stored(accuracies))
+    assert read_baselines(tmp_path / "baselines.json").cells[KEY].accuracies == accuracies
+
+
 def test_only_the_cells_that_ran_are_replaced(tmp_path):
     other = "quick/mnist/cnn"
     before = Baselines({**stored().cells, other: stored().cells[KEY]}, stored().environments)

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.digests import PassedRun
+from stn_core.gate.group_members import Member
 from stn_core.gate.groups import LEAST_CELLS, groups_of_tags, judge_groups
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
+from stn_core.gate.metrics import Metric
 from stn_core.gate.rules import Rules
+from stn_core.gate.statistics import log_error
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
 LOOKS = (1, 2, 4, 8)
@@ -86,6 +89,23 @@ def test_a_cell_that_breaks_down_is_not_the_failure_of_its_group():
     (group,), cells = judge(fresh_runs(drop=np.where(np.arange(9) == 4, 0.5, 0.0)))
     assert [one.verdict for one in cells].count(Verdict.REGRESSED) == 1
     assert group.verdict is Verdict.PASS
+
+
+def test_a_cell_that_leaps_does_not_hide_the_loss_of_its_group():
+    drops = np.where(np.arange(9) == 4, -0.033, 0.009)
+    (group,), cells = judge(fresh_runs(drops), rules=dataclasses.replace(RULES, looks=(8,)))
+    assert cells[4].verdict is Verdict.IMPROVED
+    assert group.verdict is Verdict.REGRESSED
+
+
+def test_a_seed_stored_in_two_environments_counts_with_the_mean_of_both():
+    here, there = stored_values()[0], stored_values(NOISE - 0.02)[0]
+    there = [dataclasses.replace(run, environment="elsewhere") for run in there.runs]
+    both = dataclasses.replace(here, runs=(*here.runs, *there))
+    asked = Judge(RULES, Baselines({KEYS[0]: both}, {}), "smoke", "cpu")
+    member = Member.of(asked, CELLS[0], fresh_runs()[KEYS[0]])
+    values = log_error([here.accuracies, [run.accuracy for run in there]], here.test_images)
+    assert list(member.stored[Metric.ACCURACY].values()) == pytest.approx(list(values.mean(0)))
 
 
 def test_a_sure_drop_below_the_floor_passes():

@@ -1,9 +1,15 @@
-"""The metrics that can fail a cell have a finite scale."""
+"""The metrics that can fail a cell: their scales and their floors."""
+
+import dataclasses
 
 import numpy as np
+import pytest
 
-from stn_core.gate.metrics import Metric
+from stn_core.gate.metrics import Metric, RegisteredMetric
+from stn_core.session.metrics import PLAIN, MetricInfo
 from tests.examples import baseline
+
+PLAIN_METRIC = MetricInfo("error", higher_is_better=False, floor=0.1, scale=PLAIN)
 
 
 def test_every_metric_has_a_spread_even_where_the_runs_have_none():
@@ -11,3 +17,11 @@ def test_every_metric_has_a_spread_even_where_the_runs_have_none():
     for metric in Metric:
         assert metric.least_deviation(perfect.runs, 500) > 0
         assert np.isfinite(metric.badness(perfect.runs, 500)).all()
+
+
+@pytest.mark.parametrize("metric", [Metric.LOSS, Metric.SPEED, RegisteredMetric(PLAIN_METRIC)])
+def test_the_floor_of_a_group_is_half_of_a_cell_s(metric):
+    (run,) = baseline([0.9]).runs
+    stored = metric.badness([dataclasses.replace(run, metrics={"error": 0.5})], 500)
+    fresh = stored + metric.least_rise(float(stored[0]), 0.3) / 2
+    assert metric.change(stored, fresh) == pytest.approx(metric.least_group_change(0.3))

@@ -42,6 +42,13 @@ def test_the_last_pattern_that_matches_says_how_large_a_drop_must_be():
     assert verdict(0.03, min_drops={"digits/stn": 8.0}).verdict is Verdict.PASS
 
 
+@pytest.mark.parametrize("seeds", range(1, 15))
+def test_a_comparison_looks_at_all_the_seeds_that_it_may_train(seeds):
+    looks = Rules(tuple(range(seeds)), (seeds,), 1).side_looks
+    assert looks[-1] == min(seeds, 10)
+    assert list(looks) == sorted(set(looks))
+
+
 def test_a_budget_with_limits_that_are_not_points_is_refused():
     with pytest.raises(UsageError, match=r"min_drops of '\*' is 100, not 0 to 100 points"):
         Budget("mine", ("digits",), (3,), 5, Recipe(), min_drops={"*": 100})

@@ -74,6 +74,16 @@ def test_a_dataset_that_still_exists_is_not_missing(tmp_path):
     assert list(missed("smoke/pictures/cnn")) == ["smoke/pictures/cnn"]
 
 
+@pytest.mark.parametrize("measured", [0, 3])
+def test_cells_that_were_never_measured_are_dealt_evenly_among_the_shards(measured):
+    models = [f"model_{number}" for number in range(9)]
+    cells = [Cell(model, "digits", "smoke", Recipe()) for model in models]
+    stored = Baselines({cell.key: baseline([0.9, 0.9]) for cell in cells[:measured]}, {})
+    shards = [share(cells, stored, "cpu", (number, 3)) for number in (1, 2, 3)]
+    assert sorted(cell.model for shard in shards for cell in shard) == models
+    assert [len(shard) for shard in shards] == [3, 3, 3]
+
+
 def test_shards_are_dealt_by_the_times_of_their_own_device():
     cells = [Cell(model, "digits", "smoke", Recipe()) for model in ("a", "b", "c")]
     seconds = {"a": (9.0, 1.0), "b": (1.0, 9.0), "c": (1.0, 1.0)}  # on a CPU, on a card
