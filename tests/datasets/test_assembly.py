@@ -59,6 +59,22 @@ def test_the_background_is_the_median_of_the_border() -> None:
     assert border_median(images) == (7.0, 9.0)
 
 
+@pytest.mark.parametrize("count", range(1, 6))
+def test_the_background_is_numpys_median(count: int) -> None:
+    """Of few values, so that the middle often lies between two different ones."""
+    for seed in range(20):
+        images = split(count, seed, (2, 3, 4)).images // 64
+        border = images[..., torch.tensor([[1, 1, 1, 1], [1, 0, 0, 1], [1, 1, 1, 1]]).bool()]
+        expected = np.median(border.numpy(), axis=(0, 2))
+        assert border_median(images) == tuple(expected)
+
+
+def test_test_images_are_distorted_otherwise_than_validation_images() -> None:
+    same = replace(sources(), test=sources().val)
+    dataset = assemble_distorted("noise", same, RTS, val_copies=2, test_copies=2)
+    assert not torch.equal(dataset.val.images, dataset.test.images)
+
+
 def test_the_normalised_background_is_what_normalisation_makes_of_it() -> None:
     dataset = replace(
         assemble("noise", sources()), background=(51.0, 0.0), mean=(0.1, 0.5), std=(0.5, 0.25)

@@ -7,13 +7,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from stn_core import RunSettings, create_model, create_warp, load_dataset, run_cell
+from stn_core.datasets import Split
+from stn_core.layers.spatial_transformer import WarpedImages
 from stn_core.models.normaliser import Normaliser
 from stn_core.session.artifacts import artifacts_path, read_artifacts
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.artifact_collection import (
+    MOST_THETAS,
     collect_artifacts,
     finite_difference_determinant,
 )
@@ -84,6 +88,40 @@ def run_of(name, epochs=2):
     run.model = create_model(name, digits.image_shape, 10)
     run.normalise = Normaliser.of(digits, cpu)
     return run
+
+
+class Mirrors(nn.Module):
+    """Shows images mirrored; its theta is the value of their first pixel, and so are its logits."""
+
+    def transform(self, images):
+        grid = torch.zeros(len(images), *images.shape[-2:], 2)
+        return WarpedImages(images.flip(-1), grid, images[:, 0, 0, :1])
+
+    def forward(self, images):
+        return images[:, 0, 0, :1] * torch.tensor([1.0, -1.0])
+
+
+def test_what_is_kept_of_a_warp_belongs_to_the_images_beside_it():
+    """With more validation images than are kept, of which the labels are the first pixels."""
+    drawn = np.random.default_rng(0)
+    pixels = torch.from_numpy(drawn.integers(0, 256, (1203, 1, 4, 5), dtype=np.uint8))
+    labels = torch.from_numpy(drawn.integers(0, 10, 1203))
+    pixels[:, 0, 0, 0] = 20 * labels
+    run = run_of("stn")
+    both = Split(pixels, labels)
+    run.dataset = dataclasses.replace(run.dataset, val=both, test=both)
+    run.model = Mirrors()
+    run.evaluation = evaluate(run.model, pixels, labels, run.normalise)
+    film = Film(run)
+    film.take(0)
+    kept = collect_artifacts(run, film.frames)
+    _, ranks = np.unique(kept.warps.theta, return_inverse=True)
+    assert len(kept.warps.theta_labels) == MOST_THETAS
+    assert np.array_equal(ranks.ravel(), kept.warps.theta_labels)
+    mistakes = kept.mistakes
+    assert not np.array_equal(mistakes.worst_images, mistakes.first_images)
+    assert np.array_equal(mistakes.worst_warped, np.flip(mistakes.worst_images, -1))
+    assert np.array_equal(mistakes.first_warped, np.flip(mistakes.first_images, -1))
 
 
 def test_an_interrupted_training_keeps_its_film(kept, tmp_path):

@@ -32,6 +32,23 @@ def test_metrics_are_sklearns(evaluation):
     assert evaluation.confusion() == expected.tolist()
 
 
+@given(evaluations(), st.integers(1, 20))
+def test_calibration_is_a_histogram_of_confidence(evaluation, bins):
+    chances = evaluation.logits.double().softmax(1).numpy()
+    confidence = chances.max(1)
+    right = (chances.argmax(1) == evaluation.labels.numpy()).astype(float)
+    counts, sums, hits = (
+        np.histogram(confidence, bins, range=(0, 1), weights=weights)[0]
+        for weights in (None, confidence, right)
+    )
+    there = counts > 0
+    found = evaluation.calibration(bins)
+    assert [entry["count"] for entry in found] == counts[there].tolist()
+    for name, total in (("confidence", sums), ("accuracy", hits)):
+        means = total[there] / counts[there]
+        assert [entry[name] for entry in found] == pytest.approx(means.tolist())
+
+
 @pytest.mark.parametrize(("classes", "is_kept"), [(256, True), (257, False)])
 def test_the_confusion_of_very_many_classes_is_not_kept(classes, is_kept):
     evaluation = Evaluation(torch.eye(3, classes), torch.tensor([0, 1, 0]))

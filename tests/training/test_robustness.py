@@ -90,6 +90,18 @@ def test_a_prediction_that_changes_with_the_image_is_not_invariant():
     assert (moved.accuracy, moved.consistency) == (0.0, 0.5)
 
 
+def test_an_amount_counts_with_the_mean_over_all_its_poses():
+    model, split = Bright(), Split(images(), torch.tensor([0, 1, 0, 1, 1]))
+    found = list(robustness(model, split, lambda image: image.float(), BACKGROUND))
+    unchanged = model(split.images.float()).argmax(1)
+    amounts = [(change, amount) for change in CHANGES for amount in change.amounts]
+    for one, (change, amount) in zip(found, amounts, strict=True):
+        shown = [posed(split.images, pose, BACKGROUND).float() for pose in change.poses(amount)]
+        named = torch.stack([model(picture).argmax(1) for picture in shown])
+        assert one.consistency == pytest.approx(float((named == unchanged).double().mean()))
+        assert one.accuracy == pytest.approx(float((named == split.labels).double().mean()))
+
+
 @pytest.mark.parametrize(
     "transform",
     [

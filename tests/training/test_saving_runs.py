@@ -1,18 +1,21 @@
 """The model that a run saves is the one that was measured; a run that failed saves none."""
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from stn_core.models import create_model
 from stn_core.models.saved_models import read_saved_model
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
-from stn_core.training.callbacks import SaveModels
+from stn_core.training.callbacks import Run, SaveModels
 from stn_core.training.evaluation import evaluate
 from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell, run_seed
 from tests.backgrounds import backgrounds_of
+from tests.examples import record
 from tests.liveness import assert_depends_on_its_input
 from tests.training.test_run_cell import RECIPE, unchanging
 
@@ -58,6 +61,16 @@ SHARED = (
     "test_accuracy",
 )
 """What a record and the configuration of a saved model both say of their run."""
+
+
+def test_class_names_are_saved_in_the_order_of_the_labels(tmp_path):
+    names = ("shirt", "ankle boot", "7", "dress", "coat", "bag", "10", "top", "sandal", "a shoe")
+    digits = dataclasses.replace(cached_dataset("digits", None, False), class_names=names)
+    run = Run(record(), digits, torch.device("cpu"))
+    run.model = create_model(run.record.model, digits.image_shape, len(names))
+    SaveModels(str(tmp_path)).watch(run).end()
+    (path,) = tmp_path.iterdir()
+    assert read_saved_model(path).configuration.class_names == names
 
 
 @pytest.mark.parametrize(("final", "accuracy"), [(False, type(None)), (True, float)])
