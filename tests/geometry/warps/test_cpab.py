@@ -253,6 +253,13 @@ def test_fields_that_are_too_steep_are_scaled_down_and_then_flow_as_any(velocity
     assert (torch.linalg.det(sides) <= 0).double().mean() < 1e-3
 
 
+@pytest.mark.parametrize("cells", [(1, 1), (2, 8), (8, 2)])
+def test_the_steps_suffice_for_the_side_with_more_cells(cells):
+    cells_x, cells_y = cells
+    steps = create_warp("cpab", cells_x=cells_x, cells_y=cells_y).steps
+    assert steps == create_warp("cpab", cells_x=max(cells), cells_y=max(cells)).steps
+
+
 def test_more_steps_err_less():
     warp = create_warp("cpab")
     theta, xy = random_theta(warp, 0.5, batch=8), random_points(8, 100)
