@@ -107,6 +107,8 @@ def test_an_import_from_outside_the_core_names_the_extra_that_installs_it(path: 
             continue
         if top in ("pytest", "_pytest", "xdist"):  # only a session of pytest's imports these
             continue
+        if (path.stem, top) == ("ray_sent", "ray"):  # only Ray runs it, and may find no needs_extra
+            continue
         assert extra, f"{module} is imported outside of `with needs_extra(...)`"
         provided = brought_by(frozenset(installs(extra) | CORE))
         assert distributions()[top] & provided, f"{module} is not in the extra {extra}"
