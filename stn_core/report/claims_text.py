@@ -160,15 +160,17 @@ def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
 
 
 def most_telling(judged: Sequence[JudgedClaim]) -> Sequence[tuple[JudgedClaim, str, Finding]]:
-    """Decided claims, those that do not hold first; each with the way and its finding."""
-    rows = [
-        (one, way, finding)
-        for finding in (Finding.DOES_NOT_HOLD, Finding.HOLDS)
-        for way in WAYS
-        for one in judged
-        if one.finding(way) is finding
-    ]
-    return rows[:MOST_TELLING]
+    """Decided claims, those that do not hold first; each with the way and its finding.
+
+    A claim of which both ways find the same is listed once, by the first of them.
+    """
+    rows: dict[tuple[str, Finding], tuple[JudgedClaim, str, Finding]] = {}
+    for finding in (Finding.DOES_NOT_HOLD, Finding.HOLDS):
+        for way in WAYS:
+            for one in judged:
+                if one.finding(way) is finding:
+                    rows.setdefault((one.claim.id, finding), (one, way, finding))
+    return list(rows.values())[:MOST_TELLING]
 
 
 def claims_excerpt(judged: Sequence[JudgedClaim]) -> str:

@@ -12,7 +12,12 @@ from stn_core.gate.baselines import Baselines, baseline_of
 from stn_core.gate.contrasts import Direction, Finding
 from stn_core.report.claims import check_names, read_claims
 from stn_core.report.claims_page import write_claims_page
-from stn_core.report.claims_text import claims_document, claims_table, tally_line
+from stn_core.report.claims_text import (
+    claims_document,
+    claims_excerpt,
+    claims_table,
+    tally_line,
+)
 from stn_core.report.judged_claims import judge_claims
 from stn_core.report.stored_cells import stored_cells
 from tests.examples import record
@@ -52,6 +57,7 @@ def judged(tmp_path: Path, records, text: str = CLAIM):
 
 
 HIGH = [0.97, 0.971, 0.972, 0.969, 0.97]
+MIDDLE = [0.95, 0.951, 0.952, 0.949, 0.95]
 LOW = [0.90, 0.901, 0.902, 0.899, 0.90]
 
 
@@ -255,6 +261,15 @@ def test_table_document_and_page_tell_the_same_verdict(tmp_path):
     assert "A is better." in page
     assert "stn claims claims.toml" in page
     assert page.count("<svg") == 1
+
+
+@pytest.mark.parametrize(("as_published", "rows"), [(HIGH, 1), (LOW, 2)])
+def test_a_claim_with_the_same_finding_in_both_ways_is_listed_once(tmp_path, as_published, rows):
+    text = CLAIM.replace('trained = "smoke"', 'published = "predecessor"\ntrained = "smoke"')
+    found = [*runs("a", HIGH), *runs("b", MIDDLE)]
+    found += runs("a", as_published, budget="predecessor")
+    found += runs("b", MIDDLE, budget="predecessor")
+    assert claims_excerpt(judged(tmp_path, found, text)).count("A is better.") == rows
 
 
 def measured(model: str, metric: str, values: list[float]):
