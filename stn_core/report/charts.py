@@ -81,7 +81,10 @@ def accuracy_chart(rows: Sequence[Accuracies], measured_on: str) -> Figure:
             offset = (number - (len(sessions) - 1) / 2) * 0.6 / len(sessions)
             prefix = f"{session}: " if len(sessions) > 1 else ""
             colour = _SESSION_COLOURS[number % len(_SESSION_COLOURS)]
-            _seeds(axes, row.groups.get(session, ()), place + offset, colour, prefix)
+            if values := row.groups.get(session):
+                percent = [100 * value for value in values]
+                interval = bounded_interval(percent)
+                _seeds(axes, percent, interval, place + offset, colour, prefix)
         _reference(axes, row, place)
     axes.set_yticks(range(len(rows)), [row.model for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -104,12 +107,8 @@ def metric_chart(samples: Mapping[str, Sequence[float]], label: str) -> Figure:
     """
     figure, axes = new_figure(WIDTH, 0.8 + 0.32 * len(samples))
     for place, values in enumerate(samples.values()):
-        axes.plot(values, [place] * len(values), ".", color=COLOURS[0], alpha=0.6)
         mean, half = mean_interval(values)
-        axes.errorbar(
-            mean, place, xerr=None if math.isnan(half) else half, fmt="|", color=COLOURS[1],
-            capsize=3, markersize=11,
-        )  # fmt: skip
+        _seeds(axes, values, (mean, mean - half, mean + half), place, COLOURS[0])
     axes.set_yticks(range(len(samples)), list(samples))
     axes.set_ylim(len(samples) - 0.4, -0.6)
     axes.set_xlabel(label)
@@ -117,13 +116,18 @@ def metric_chart(samples: Mapping[str, Sequence[float]], label: str) -> Figure:
     return figure
 
 
-def _seeds(axes: Axes, values: Sequence[float], place: float, colour: str, prefix: str) -> None:
-    if not values:
-        return
-    percent = 100 * np.array(values)
-    jitter = np.resize([-0.08, 0.0, 0.08], len(percent))  # so that equal values show
-    axes.plot(percent, place + jitter, ".", color=colour, alpha=0.6, label=f"{prefix}a seed")
-    mean, low, high = bounded_interval(percent)
+def _seeds(
+    axes: Axes,
+    values: Sequence[float],
+    interval: tuple[float, float, float],
+    place: float,
+    colour: str,
+    prefix: str = "",
+) -> None:
+    """Dots, and their mean with the ends of its interval unless these are nan."""
+    jitter = np.resize([-0.08, 0.0, 0.08], len(values))  # so that equal values show
+    axes.plot(values, place + jitter, ".", color=colour, alpha=0.6, label=f"{prefix}a seed")
+    mean, low, high = interval
     if math.isnan(low):
         return
     axes.errorbar(
