@@ -170,30 +170,37 @@ def _epochs(
     contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
     """A run that never reaches the target counts as one epoch more than it had."""
-    if not all(side.records for side in sides):
-        return unknown(contrast, other, "no learning curves are stored")
-    ours, theirs = (
-        [_epochs_to(record, contrast.target) for record in side.records] for side in sides
-    )
-    spreads = (_spread(ours, EPOCH_DEVIATION), _spread(theirs, EPOCH_DEVIATION))
-    return _measured(contrast, other, (ours, theirs), spreads, level)
+    samples = [[_epochs_to(run, contrast.target) for run in side.records] for side in sides]
+    return _of_curves(contrast, other, samples, EPOCH_DEVIATION, level)
 
 
 def _train_loss(
     contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
     """The mean loss of the epoch whose weights were kept, on the training images."""
-    if not all(side.records for side in sides):
+    samples = [[_log_train_loss(run) for run in side.records] for side in sides]
+    return _of_curves(contrast, other, samples, TRAIN_LOSS_DEVIATION, level, _percent, math.exp)
+
+
+def _log_train_loss(record: RunRecord) -> float:
+    return math.log(max(record.validation[record.kept_epoch - 1]["train_loss"], 1e-6))
+
+
+def _of_curves(
+    contrast: Contrast,
+    other: str,
+    samples: Sequence[Sequence[float]],
+    least: float,
+    level: float,
+    unit: Callable[[float], float] = float,
+    shown: Callable[[float], float] = float,
+) -> JudgedDifference:
+    """The difference of what learning curves say, with deviations of at least `least`."""
+    ours, theirs = samples
+    if not ours or not theirs:
         return unknown(contrast, other, "no learning curves are stored")
-    ours, theirs = (
-        [math.log(max(_kept_train_loss(record), 1e-6)) for record in side.records] for side in sides
-    )
-    spreads = (_spread(ours, TRAIN_LOSS_DEVIATION), _spread(theirs, TRAIN_LOSS_DEVIATION))
-    return _measured(contrast, other, (ours, theirs), spreads, level, _percent, math.exp)
-
-
-def _kept_train_loss(record: RunRecord) -> float:
-    return record.validation[record.kept_epoch - 1]["train_loss"]
+    spreads = (_spread(ours, least), _spread(theirs, least))
+    return _measured(contrast, other, (ours, theirs), spreads, level, unit, shown)
 
 
 def _spread(values: Sequence[float], least: float) -> Spread | None:

@@ -19,7 +19,7 @@ from stn_core.report.claims_text import (
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
 from stn_core.report.stored_cells import stored_cells
 from stn_core.session.budgets import get_budget, list_budgets
-from stn_core.session.cells import split_key
+from stn_core.session.cells import Cell, split_key
 from stn_core.session.evidence import read_evidence
 
 
@@ -59,14 +59,22 @@ def _suits(model: str, dataset: str) -> bool:
     return model_info(model).suits(dataset)
 
 
-def shipped_recipe(key: str) -> str:
-    """The hash of the recipe that a cell has now, "" if there is no such cell."""
+def shipped_cell(budget: str, dataset: str, model: str) -> Cell:
+    """A cell with the recipe that its budget has now.
+
+    Raises:
+        UsageError: there is no such budget or model.
+    """
     from stn_core.models import model_info
 
-    name = split_key(key)
+    recipe = get_budget(budget).recipe_for(dataset, model_info(model).family, model)
+    return Cell(model, dataset, budget, recipe)
+
+
+def shipped_recipe(key: str) -> str:
+    """The hash of the recipe that a cell has now, "" if there is no such cell."""
     try:
-        family = model_info(name.model).family
-        return get_budget(name.budget).recipe_for(name.dataset, family, name.model).hash()
+        return shipped_cell(*split_key(key)).recipe.hash()
     except UsageError:
         return ""
 

@@ -21,11 +21,16 @@ from stn_core.report.claims import FROM_RECORDS, ON_REQUEST, Claim, read_claims
 from stn_core.report.claims_text import claims_table, tally_line
 from stn_core.report.judged_claims import JudgedClaim, judge_claims
 from stn_core.report.stored_cells import Stored, is_quiet, stored_cells
-from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.evidence import add_evidence, read_evidence
 from stn_core.session.file_names import EVIDENCE_FILE, file_stem
-from stn_core.suite.claims import ClaimEntry, claim_entries, shipped_recipe, write_claims
+from stn_core.suite.claims import (
+    ClaimEntry,
+    claim_entries,
+    shipped_cell,
+    shipped_recipe,
+    write_claims,
+)
 from stn_core.suite.command_line import CommandLine
 from stn_core.suite.process_context import context_of
 from stn_core.suite.session_options import CLAIMS_CONTINUE, import_users_modules
@@ -107,7 +112,7 @@ def _differences(claim: Claim) -> Iterator[tuple[Side, ...]]:
     for budget in claim.budgets.values():
         for contrast in claim.contrasts:
             sides = [
-                Side(_cell(budget, contrast.dataset, model), contrast.metric)
+                Side(shipped_cell(budget, contrast.dataset, model), contrast.metric)
                 for model in contrast.models
             ]
             if not contrast.than:  # a number is what it is compared with
@@ -130,13 +135,6 @@ def _too_busy(claim: Claim) -> str:
         f"nothing trained: other processes keep {load} busy, and training times need a quiet"
         " machine, without -n"
     )
-
-
-def _cell(budget: str, dataset: str, model: str) -> Cell:
-    from stn_core.models import model_info
-
-    recipe = get_budget(budget).recipe_for(dataset, model_info(model).family, model)
-    return Cell(model, dataset, budget, recipe)
 
 
 class ClaimsSession:
