@@ -8,7 +8,7 @@ import functools
 import math
 import re
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from stn_core.datasets import check_dataset, is_dataset, list_datasets
@@ -224,14 +224,13 @@ def budget_matrix(cells: Sequence[Cell], baselines: Baselines, budget: str) -> s
     return known | own | {cell.key for cell in cells}
 
 
-def cell_groups(cells: Sequence[Cell], baselines: Baselines, budget: str) -> Groups:
-    """The groups of the budget's whole matrix, whatever a session selects of it.
+def cell_groups(matrix: Collection[str]) -> Groups:
+    """The groups of a whole matrix.
 
     Every cell belongs to "all" and to its dataset and, by its model, to the family, to the model's
     tags, and to "transformer" if the model has one that starts at the identity.
     """
-    tags = {key: _tags(key) for key in budget_matrix(cells, baselines, budget)}
-    return groups_of_tags(tags)
+    return groups_of_tags({key: _tags(key) for key in matrix})
 
 
 def _tags(key: str) -> list[str]:
@@ -245,15 +244,14 @@ def _tags(key: str) -> list[str]:
     return tags
 
 
-def small_groups(cells: Sequence[Cell], baselines: Baselines, budget: str) -> list[str]:
-    """A line for every tag of the session's models that too few cells of the whole matrix have.
+def small_groups(cells: Sequence[Cell], matrix: Collection[str]) -> list[str]:
+    """A line for every tag of a session's models that too few cells of the whole matrix have.
 
-    Tags are what a project adds groups by; that most datasets and families have few cells is
-    nothing to say.
+    Only tags are checked, because a project adds groups by them; most datasets and families have
+    few cells.
     """
     asked = {tag for cell in cells for tag in model_info(cell.model).tags}
-    whole = budget_matrix(cells, baselines, budget)
-    counts = collections.Counter(tag for key in whole for tag in dict.fromkeys(_tags(key)))
+    counts = collections.Counter(tag for key in matrix for tag in dict.fromkeys(_tags(key)))
     return [
         f"tag {tag!r}: {counted(counts[tag], 'cell')}; cells are judged as a group from"
         f" {LEAST_CELLS} on"

@@ -92,10 +92,10 @@ class Planning:
                 _ = context.engine  # which notes the settings of torch that every run starts from
         if options.resumes and not context.only_plans:
             check_folder(options.results)
-        groups = matrix.cell_groups(cells, context.stored, options.budget)
-        notes += matrix.small_groups(cells, context.stored, options.budget)
-        against, lacking = self._compared_commit(cells, notes)
         whole = matrix.budget_matrix(cells, context.stored, options.budget)
+        groups = matrix.cell_groups(whole)
+        notes += matrix.small_groups(cells, whole)
+        against, lacking = self._compared_commit(cells, notes)
         return Plan(
             cells=tuple(cells),
             rules=_rules(options, matrix_size=len(whole), group_count=len(groups)),

@@ -18,7 +18,7 @@ from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.suite.group_runs import settle_groups
 from stn_core.suite.judging import judge_session
-from stn_core.suite.matrix import cell_groups
+from stn_core.suite.matrix import budget_matrix, cell_groups
 from stn_core.suite.plan import Plan
 from stn_core.suite.time_limit import TimeLimit
 from tests.examples import baseline, environment, record
@@ -100,9 +100,9 @@ def test_seeds_that_do_not_come_are_asked_for_once(trainer, why):
 
 def test_groups_are_of_the_whole_matrix_whatever_is_selected():
     stored = Baselines({"smoke/digits/gone": baseline([0.9, 0.8])}, {})
-    groups = cell_groups([], stored, "smoke")
+    groups = cell_groups(budget_matrix([], stored, "smoke"))
     planned = Cell("stn", "digits", "smoke", get_budget("smoke").recipe_for("digits", "stn"))
-    assert cell_groups([planned], stored, "smoke") == groups
+    assert cell_groups(budget_matrix([planned], stored, "smoke")) == groups
     assert "smoke/digits/gone" in groups["dataset digits"]
     for key in groups["transformer"]:
         assert model_info(key.split("/")[2]).starts_at_identity

@@ -13,6 +13,7 @@ from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.suite.matrix import (
+    budget_matrix,
     cell_groups,
     plan_cells,
     share,
@@ -150,15 +151,17 @@ NAMES = ("one", "two", "three")
 
 def test_a_projects_group_of_too_few_cells_is_said(monkeypatch):
     monkeypatch.setattr(registry._MODELS, "_entries", dict(registry._MODELS._entries))
-    for name in ("one", "two", "three"):
+    for name in NAMES:
         register_model(name=name, fits="acme*", tags="acme nets")(
             lambda in_shape, num_classes: None
         )
     stored = Baselines({}, {})
     cells = [Cell(name, "acme", "smoke", Recipe()) for name in NAMES]
-    (line,) = small_groups(cells, stored, "smoke")
+    matrix = budget_matrix(cells, stored, "smoke")
+    (line,) = small_groups(cells, matrix)
     assert line == "tag 'acme nets': 3 cells; cells are judged as a group from 4 on"
-    assert "acme nets" not in cell_groups(cells, stored, "smoke")
+    assert "acme nets" not in cell_groups(matrix)
     more = [*cells, Cell("one", "acme_2", "smoke", Recipe())]
-    assert small_groups(more, stored, "smoke") == []
-    assert len(cell_groups(more, stored, "smoke")["acme nets"]) == 4
+    matrix = budget_matrix(more, stored, "smoke")
+    assert small_groups(more, matrix) == []
+    assert len(cell_groups(matrix)["acme nets"]) == 4
