@@ -34,7 +34,7 @@ CONNECT_SECONDS = 5
 """How long to wait for an address to accept a connection."""
 
 JOIN_SECONDS = 20
-"""How long joining a cluster may take; a cluster that is started here takes as long as it needs."""
+"""How long joining a cluster may take, unless it is started here or sent a folder first."""
 
 _PATIENCE = {
     "RAY_NUM_REDIS_GET_RETRIES": "5",
@@ -96,9 +96,10 @@ def join_cluster(request: ClusterRequest) -> Any:
     on_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        limit = math.inf if request.address == "local" else JOIN_SECONDS
+        takes_long = request.address == "local" or request.working_dir
+        limit = math.inf if takes_long else JOIN_SECONDS
         with _silent_descriptor(), warnings.catch_warnings(), _interrupted_after(limit):
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # of a connection that failed, which the line says
             ray.init(address=request.address, **options)
     except _TooLateError:
         raise UsageError(
@@ -151,8 +152,9 @@ def _interrupted_after(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 def _check_version(version: str) -> None:
