@@ -146,10 +146,7 @@ def check_unchanged(folder: Path, read: Plan, known: Plan) -> None:
     Raises:
         UsageError: somebody replaced it meanwhile.
     """
-    as_read, as_known = (
-        json.loads(json.dumps(_planned(one), default=str)) for one in (read, known)
-    )
-    if as_read != as_known:
+    if _as_in_a_file(read) != _as_in_a_file(known):
         raise UsageError(f"{folder / PLAN_FILE} was changed while the session was running")
 
 

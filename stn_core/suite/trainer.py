@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -80,9 +79,11 @@ class Trainer:
         self._start_waiting_cells()
 
     def _start_waiting_cells(self) -> None:
-        workers = self._context.engine.workers if self._context.time_limit else math.inf
-        while self._waiting_cells and len(self._runs_in_training()) < workers:
-            self._started(next(iter(self._waiting_cells.values())))
+        context = self._context
+        for cell in list(self._waiting_cells.values()):
+            if context.time_limit and len(self._runs_in_training()) >= context.engine.workers:
+                return
+            self._started(cell)
 
     def _runs_in_training(self) -> list[Cell]:
         """The cell of every run that the engine has accepted and that has not ended."""
