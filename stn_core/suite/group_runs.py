@@ -24,7 +24,7 @@ def settle_groups(
     judgements: Sequence[Judgement],
     records: Records,
     read_records: Callable[[], Records],
-    train: Train | None,
+    train: Train,
     why_not: str = "",
 ) -> tuple[list[GroupJudgement], list[str]]:
     """Judge the plan's groups, after training what their members still need.
@@ -35,9 +35,9 @@ def settle_groups(
         judgements: of its cells, which do not change.
         records: the ones the cells were judged by, by cell.
         read_records: reads them again after more have been trained.
-        train: trains more seeds, some of them with the code of the commit to compare with; None if
-            nothing may be trained. If it cannot train all of them, it raises.
-        why_not: why nothing may be trained.
+        train: trains more seeds, some of them with the code of the commit to compare with. If it
+            cannot train all of them, it raises.
+        why_not: why nothing may be trained, "" if it may.
 
     Returns:
         The verdicts, and sentences about groups that more seeds would settle.
@@ -49,7 +49,7 @@ def settle_groups(
         groups = judge_groups(judge, plan.groups, plan.cells, judgements, records)
         # A seed that was asked for and failed would fail again.
         new = [task for task in _missing_runs(groups) if task not in asked_before]
-        if not new or train is None or why:
+        if not new or why:
             break
         asked_before.update(new)
         own, others = (

@@ -194,7 +194,7 @@ class Reporting:
             self._judgements,
             by_key,
             lambda: self._read_records(plan)[0],
-            None if why_not else context.trainer.train_for_groups,
+            context.trainer.train_for_groups,
             why_not,
         )
         context.close_engine()

@@ -59,14 +59,13 @@ class Trainer:
 def settle(trainer, *, trains=True):
     judgements = judge_session(PLAN, JUDGE, trainer.runs, {}, {})
     assert {one.verdict for one in judgements} == {Verdict.PASS}
-    train = trainer if trains else None
     groups, remarks = settle_groups(
         PLAN,
         JUDGE,
         judgements,
         dict(trainer.runs),
         lambda: trainer.runs,
-        train,
+        trainer,
         "" if trains else "because",
     )
     assert judge_session(PLAN, JUDGE, trainer.runs, {}, {}) == judgements
@@ -83,7 +82,9 @@ def test_a_group_that_leans_trains_its_members_until_it_is_settled():
 
 
 def test_a_leaning_group_passes_with_a_note_if_nothing_may_be_trained():
-    (group,), remarks = settle(Trainer(), trains=False)
+    trainer = Trainer()
+    (group,), remarks = settle(trainer, trains=False)
+    assert trainer.asked == []
     assert group.verdict is Verdict.PASS
     assert remarks == ["more seeds would settle these groups of cells: all (because)"]
 
