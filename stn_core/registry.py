@@ -19,10 +19,10 @@ def check_name(kind: str, name: str) -> None:
         name: as it was given, or read from a file.
 
     Raises:
-        UsageError: it is no text, is empty, or holds a slash or a control character.
+        UsageError: it is not text, is empty, or contains a slash or a control character.
     """
     if not isinstance(name, str):
-        raise UsageError(f"the {kind} {name!r} needs a name that is text")
+        raise UsageError(f"the name of a {kind} must be text, not {name!r}")
     if "/" in name:
         raise UsageError(f"the {kind} {name!r} needs a name without a slash")
     if not name or printable(name) != name:

@@ -50,7 +50,7 @@ def is_hidden(name: str) -> bool:
 
 
 def unread(folder: Path, read: Sequence[Path]) -> tuple[str, ...]:
-    """Entries that are not read, of the dataset's folder and of those within it that are.
+    """What was not read in a dataset's folder and in those of its subfolders that were.
 
     Args:
         folder: the dataset's.

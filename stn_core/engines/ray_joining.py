@@ -99,12 +99,12 @@ def join_cluster(request: ClusterRequest) -> Any:
         takes_long = request.address == "local" or request.working_dir
         limit = math.inf if takes_long else JOIN_SECONDS
         with _silent_descriptor(), warnings.catch_warnings(), _interrupted_after(limit):
-            warnings.simplefilter("ignore")  # of a connection that failed, which the line says
+            warnings.simplefilter("ignore")  # about a failed connection, which our line reports
             ray.init(address=request.address, **options)
     except _TooLateError:
         raise UsageError(
             f"--ray {request.address}: something listens there, but Ray did not join it within"
-            f" {JOIN_SECONDS} s: is it the right port, on a machine that is not too busy?"
+            f" {JOIN_SECONDS} s: check the port, or try again when the machine is less busy"
         ) from None
     except Exception as error:  # Ray raises half a dozen classes
         raise UsageError(_why_not_joined(request.address, error)) from None
@@ -196,7 +196,7 @@ def _why_not_joined(address: str, error: Exception) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of one of Ray's errors; of one raised in a task, what was raised there."""
+    """The first line of one of Ray's errors; if a task raised it, of what was raised there."""
     error = getattr(error, "cause", None) or error
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
 

@@ -1,6 +1,6 @@
-"""What a Ray cluster's nodes are sent, because they may lack this package or have another version.
+"""What is sent to the nodes of a Ray cluster, which may lack this package or have another version.
 
-The functions are made by others, so that Ray sends their code along.
+Each function is made inside another one, so that Ray sends its code along.
 """
 
 from __future__ import annotations

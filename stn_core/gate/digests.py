@@ -4,10 +4,10 @@ A continuous integration machine trains the main branch once and keeps its diges
 alters no number is then recognised there too, as long as the main branch passed against the same
 baseline.
 
-A cell that only this cache recognises may already be a little worse than its baseline. So the
-values of its runs are kept beside their digests, and stand for the cell in its groups. And digests
+A cell that only this cache recognises may already be a little worse than its baseline. So its
+groups are judged with the values of its runs, which are kept beside their digests, and digests
 count only in a session all of whose cells passed together before. Otherwise a change that costs
-every cell a little would pass: cell by cell, one session after the other.
+every cell a little could pass cell by cell, one session after the other.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
 
     Args:
         path: the file.
-        judgements: of all the cells of a session that passed; with all good runs of each, those
-            among them that a group of cells asked for.
+        judgements: of all the cells of a session that passed; with all good runs of each,
+            including those that a group of cells asked for.
     """
     passed = [
         (judgement, judgement.baseline.fingerprint)
@@ -186,7 +186,7 @@ def _renewed(older: Digests, newer: Digests) -> Digests:
 
     A cell that left none in the newer session, because it improved or was skipped, loses the older
     ones of that session's environments: they never passed together with the newer ones of others.
-    A cell whose code has changed since loses them too: all runs of a cell are of one code.
+    A cell that has changed since loses its older ones too: all runs of a cell are of the same code.
     """
     environments = {environment for environment, *_ in newer}
     shared = [place for place in newer if place in older]

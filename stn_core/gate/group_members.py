@@ -86,7 +86,7 @@ class Member:
 def passed_before(
     judge: Judge, cell: Cell, records: Sequence[RunRecord]
 ) -> tuple[BaselineRun, ...]:
-    """The remembered runs of a cell that only the digest cache recognises; () of any other.
+    """The remembered runs of a cell that only the digest cache recognises; () for any other.
 
     Its code is that of these runs, but need not be that of its baseline.
 

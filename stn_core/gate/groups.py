@@ -85,9 +85,8 @@ def judge_groups(
     """The verdicts on all groups with two or more cells that were judged by their values.
 
     A cell that only the digest cache recognises was judged when it passed before, and may be worse
-    than its baseline by too little to fail. So it belongs to its groups with the runs remembered of
-    it, as soon as another cell of the group is judged: small changes of one cell after the other
-    add up.
+    than its baseline by too little to fail. So as soon as another cell of its group is judged, it
+    belongs to the group with its remembered runs: small changes of one cell after the other add up.
 
     If several groups have the same such cells, only the one with the fewest cells in all is judged.
 

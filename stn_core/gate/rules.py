@@ -39,7 +39,7 @@ class Rules:
         are_named: the user asked for exactly these seeds.
 
     Raises:
-        UsageError: seeds or looks make no sense.
+        UsageError: there are no seeds or repeated ones, or looks do not rise to their number.
     """
 
     seeds: tuple[Count, ...]
@@ -56,10 +56,10 @@ class Rules:
 
     def __post_init__(self) -> None:
         if len(set(self.seeds)) < max(len(self.seeds), 1):
-            raise UsageError(f"seeds must be one or more different ones, not {shown(self.seeds)}")
+            raise UsageError(f"seeds must be one or more, all different, not {shown(self.seeds)}")
         if not are_looks(self.looks) or self.looks[-1] != len(self.seeds):
             raise UsageError(
-                f"looks must be rising numbers up to that of the seeds, {len(self.seeds)}, not"
+                f"looks must rise to the number of seeds, {len(self.seeds)}, not"
                 f" {shown(self.looks)}"
             )
 

@@ -21,10 +21,10 @@ EPOCH_DEVIATION = 1 / math.sqrt(12)
 """The least standard deviation of a number of epochs: that of rounding to whole ones."""
 
 MISPLACED_DEVIATION = 0.025
-"""The same for misplaced pixels: a quarter of the smallest change that can fail the gate."""
+"""The least standard deviation of misplaced pixels: a quarter of the metric's ``floor``."""
 
 SHORTEST = 0.01
-"""The least training time, in seconds, whose logarithm is taken."""
+"""Shorter training times, in seconds, count as this one: logarithms are compared."""
 
 TRAIN_LOSS_DEVIATION = 0.02
 """The least standard deviation of the logarithm of a training loss."""

@@ -196,9 +196,9 @@ def _check_percentages(values: Mapping[str, Any]) -> None:
     if values["metric"] == "epochs" and "target" not in values:
         raise UsageError("target is missing: the validation accuracy to reach, in per cent")
     if values["metric"] != "epochs" and "target" in values:
-        raise UsageError("target goes with metric = 'epochs'")
+        raise UsageError("target is only for metric = 'epochs'")
     if values["metric"] != "accuracy" and "value" in values:
-        raise UsageError(f"{values['metric']} is not compared with a number, only accuracy is")
+        raise UsageError(f"only accuracy can be compared with a number, not {values['metric']}")
     for name, least in (("target", 0), ("value", -1)):
         if name in values and not least < values[name] <= 100:
             raise UsageError(f"{name} must be an accuracy in per cent, not {values[name]}")

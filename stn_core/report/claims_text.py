@@ -15,13 +15,13 @@ from stn_core.report.judged_claims import CONFIDENCE, JudgedClaim
 from stn_core.report.text_table import aligned_table, counted, difference_text
 
 WAYS_OF_TESTING = (
-    "Each claim is tested with models that were trained here, with several seeds each, in two ways:"
-    " as published, which follows the source (budget `predecessor`: plain SGD at 0.01, batches of"
-    " 64, a constant rate, 20 epochs on MNIST and 30 on Fashion-MNIST, 50 with batches of 32 on"
-    " CIFAR-10; if a source trained otherwise, the claim says so), and with our recipes, which were"
-    " tuned on validation images (budget `full`, or `quick` and `smoke`, which train for less; each"
-    " difference below names its budget). Validation images are always some of the training images,"
-    " and each run uses the test images once. A claim can hold in one way and fail in the other."
+    "Each claim is tested in two ways, with models trained here on several seeds. The first is as"
+    " published: budget `predecessor` follows the source, with plain SGD at 0.01, a constant rate,"
+    " and batches of 64 for 20 epochs on MNIST and 30 on Fashion-MNIST, or of 32 for 50 epochs on"
+    " CIFAR-10; where a source trained otherwise, the claim says so. The second is with our"
+    " recipes, which were tuned on validation images: budget `full`, or the shorter `quick` or"
+    " `smoke`. Validation images are taken from the training images, and each run uses the test"
+    " images once. A claim can hold in one way and fail in the other."
 )
 
 INTERVALS = (

@@ -52,7 +52,7 @@ class Outlook:
             self._ended |= {key}  # a new set: another thread may be reading the old one
 
     def expect_more(self, keys: Iterable[str]) -> None:
-        """More runs are to be trained of cells that have their verdicts.
+        """Expect more runs of cells that already have their verdicts.
 
         Args:
             keys: the cell of each run.
@@ -67,7 +67,7 @@ class Outlook:
         return sum(map(len, self._seconds.values()))
 
     def runs_left(self) -> dict[str, float]:
-        """How many runs are likely to be left of each cell that has no verdict or was asked again.
+        """How many runs are likely to be left of each cell without a verdict or with more to train.
 
         A cell is assumed to need as many times its fewest as the cells that ended did.
         """

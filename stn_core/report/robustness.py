@@ -97,7 +97,7 @@ def _area(run: pd.DataFrame, measure: Measure) -> float:
 
 
 def _area_text(areas: Sequence[float]) -> str:
-    """Their mean with its interval, which one seed does not have, and how many they are."""
+    """Their mean with its interval (one seed has none) and how many they are."""
     count = len(areas)
     interval = ""
     mean, half = mean_interval(areas)

@@ -20,7 +20,7 @@ FEWEST_SEEDS = 2
 """With fewer on either side, a difference has no interval."""
 
 QUIET_CORES = 0.1
-"""A run's training time counts if other processes kept no more cores busy on average."""
+"""A run's training time counts if other processes kept at most this many cores busy on average."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class StoredCell:
 
 
 def is_quiet(other_load: float | None) -> bool:
-    """Whether a machine on which others kept so many cores busy is quiet; not if it is unknown."""
+    """Whether a machine on which others kept this many cores busy is quiet; not if unknown."""
     return other_load is not None and other_load <= QUIET_CORES
 
 

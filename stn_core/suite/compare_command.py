@@ -60,7 +60,7 @@ def _compare(given: argparse.Namespace) -> int:
     if bool(given.models) == bool(given.b):
         raise UsageError("stn compare takes two sides, A and B, or one side and --models")
     if given.margin is not None and not (given.models and 0 < given.margin <= 100):
-        raise UsageError("--margin goes with --models, and is above 0 and at most 100 points")
+        raise UsageError("--margin needs --models and a number of points above 0 and up to 100")
     if given.models:
         return _compare_models(given)
     are_saved = {path.suffix == ".safetensors" for path in (given.a, given.b)}

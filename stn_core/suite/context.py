@@ -241,7 +241,7 @@ class SessionContext:
         if self.reference:
             if options.resumes:
                 self.reference.read()
-            # A digest that passed here need not be that of what is stored, so none is remembered.
+            # A remembered digest need not be that of a stored run, so none is used.
             return AgainstJudge(
                 plan.rules,
                 stored,

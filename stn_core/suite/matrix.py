@@ -238,7 +238,7 @@ def _tags(key: str) -> list[str]:
     tags = ["all", f"dataset {dataset}"]
     with contextlib.suppress(UsageError):  # a model that is gone has no other tags
         info = model_info(model)
-        # Of a tag and a family with the same cells, the tag names the group: somebody chose it.
+        # Tags come first: if a family has the same cells, the group gets the name that was chosen.
         tags += [*info.tags, f"family {info.family}"]
         tags += ["transformer"] * info.starts_at_identity
     return tags
@@ -253,8 +253,8 @@ def small_groups(cells: Sequence[Cell], matrix: Collection[str]) -> list[str]:
     asked = {tag for cell in cells for tag in model_info(cell.model).tags}
     counts = collections.Counter(tag for key in matrix for tag in dict.fromkeys(_tags(key)))
     return [
-        f"tag {tag!r}: {counted(counts[tag], 'cell')}; cells are judged as a group from"
-        f" {LEAST_CELLS} on"
+        f"tag {tag!r}: {counted(counts[tag], 'cell')}; a group is judged only if it has"
+        f" {LEAST_CELLS} or more"
         for tag in sorted(asked)
         if counts[tag] < LEAST_CELLS
     ]

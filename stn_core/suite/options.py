@@ -259,7 +259,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             "against-cache",
-            "a folder that keeps the runs of commits for --against; without it, this session's own",
+            "a folder that keeps the runs of --against, or without --against those of this session",
             read_path,
             "FOLDER",
             "STN_AGAINST_CACHE",

@@ -178,7 +178,7 @@ def _check_names(plan: Plan) -> None:
     """
     keys = [cell.key for cell in plan.cells]
     if len(set(keys)) < max(len(keys), 1):
-        raise UsageError("cells must be one or more different ones")
+        raise UsageError("cells must be one or more, all different")
     if len({cell.budget for cell in plan.cells}) > 1:
         raise UsageError("cells must be of one budget")
     for cell in plan.cells:

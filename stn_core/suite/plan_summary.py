@@ -28,7 +28,7 @@ def plan_summary(context: SessionContext, plan: Plan) -> str:
     seconds = {key: value * ratio for key, value in stored.items()}
     table = plan_table(plan.cells, left, seconds, context.workers)
     if context.options.ray:
-        return f"{table} (stored times, one run after the other; the cluster was not asked)"
+        return f"{table} (stored times, one run at a time; the cluster was not asked)"
     if not runs:
         return f"{table} (stored times; this machine's are not known)"
     return f"{table} (at this machine's speed: {ratio:.2f} times the stored times, n = {runs})"

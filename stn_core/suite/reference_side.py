@@ -221,7 +221,8 @@ def _cache_file(folder: Path, commit: str, metrics: Iterable[str]) -> Path:
 def keep_for_comparisons(options: SuiteOptions) -> list[str]:
     """Keep a session's runs where a later comparison with their commit looks for them.
 
-    Runs of uncommitted code are of no commit, and those of an overridden recipe are not compared.
+    Runs of uncommitted code belong to no commit, and those with an overridden recipe are not
+    compared.
 
     Args:
         options: of the session, which name a cache.

@@ -31,7 +31,7 @@ def pytest_load_initial_conftests(
         declare_options(parser, "")
     except argparse.ArgumentError as error:
         raise pytest.UsageError(clash_line(error)) from None
-    # As pytest does with the other options, so that no value is mistaken for a test's path.
+    # pytest parsed the arguments before these names existed, and took their values for test paths.
     known = parser.parse_known_args(args, copy.copy(early_config.option))
     known.confcutdir = early_config.known_args_namespace.confcutdir
     early_config.known_args_namespace = known

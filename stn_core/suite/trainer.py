@@ -72,8 +72,8 @@ class Trainer:
     def submit(self, cells: Iterable[Cell]) -> None:
         """Start training the first seeds of cells, before their tests run.
 
-        If the session's time is limited, a cell waits until a worker is free: what an engine has
-        accepted, it runs.
+        If the session's time is limited, a cell waits until a worker is free: an engine runs
+        whatever it has accepted.
         """
         self._waiting_cells = {cell.key: cell for cell in cells}
         self._start_waiting_cells()

@@ -31,9 +31,9 @@ class Turns:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Submit the first seeds of every cell; nothing stays submitted, whatever ends the loop.
+        """Submit the first seeds of every cell; nothing stays submitted, however the loop ends.
 
-        After a loop that went to its end, groups of cells may still need the engine.
+        If it ends normally, the engine stays open: groups of cells may still need it.
         """
         if not self._context.has_engine:
             return (yield)

@@ -85,7 +85,7 @@ def test_a_claim_is_what_its_entry_says(tmp_path):
         (('expected = "higher"', 'expected = "higher"\nsize = -1'), "size must be 0 or more"),
         (('metric = "accuracy"', 'metric = "epochs"'), "target is missing"),
         (('metric = "accuracy"', 'metric = "epochs"\ntarget = 970'), "target must be an accuracy"),
-        (('than = ["b"]', 'than = ["b"]\ntarget = 90'), "target goes with metric = 'epochs'"),
+        (('than = ["b"]', 'than = ["b"]\ntarget = 90'), "target is only for metric = 'epochs'"),
         (('than = ["b"]', 'than = ["b", "a"]'), "a model is compared with itself: a, b, a"),
         (('than = ["b"]', 'than = ["b", "b"]'), "a model is compared with itself: a, b, b"),
         (('than = ["b"]', "value = 101"), "value must be an accuracy in per cent, not 101"),
@@ -95,7 +95,7 @@ def test_a_claim_is_what_its_entry_says(tmp_path):
         (('"higher"', '"higher"\nsize = nan'), "size must be finite, not nan"),
         (
             ('"accuracy"\nmodel = "a"\nthan = ["b"]', '"loss"\nmodel = "a"\nvalue = 1.0'),
-            "loss is not",
+            "only accuracy can be compared with a number, not loss",
         ),
         (('"A is better."', '"A is\\nbetter."'), "sentence must be one line of printable text"),
     ],

@@ -203,14 +203,14 @@ WHOLE_PLAN = {
 @pytest.mark.parametrize(
     ("rules", "changes", "complaint"),
     [
-        ({"looks": []}, {}, "looks must be rising numbers up to that of the seeds, 3, not ()"),
-        ({"looks": [3, 1]}, {}, "looks must be rising numbers up to that of the seeds, 3, not (3,"),
-        ({"looks": [1, 2]}, {}, "looks must be rising numbers up to that of the seeds, 3, not (1,"),
+        ({"looks": []}, {}, "looks must rise to the number of seeds, 3, not ()"),
+        ({"looks": [3, 1]}, {}, "looks must rise to the number of seeds, 3, not (3, 1)"),
+        ({"looks": [1, 2]}, {}, "looks must rise to the number of seeds, 3, not (1, 2)"),
         ({"looks": "3"}, {}, "rules.looks must be a list, not '3'"),
-        ({"seeds": []}, {}, "seeds must be one or more different ones, not ()"),
-        ({"seeds": [0, 0, 0]}, {}, "seeds must be one or more different ones, not (0, 0, 0)"),
-        ({}, {"cells": []}, "cells must be one or more different ones"),
-        ({}, {"cells": 2 * WHOLE_PLAN["cells"]}, "cells must be one or more different ones"),
+        ({"seeds": []}, {}, "seeds must be one or more, all different, not ()"),
+        ({"seeds": [0, 0, 0]}, {}, "seeds must be one or more, all different, not (0, 0, 0)"),
+        ({}, {"cells": []}, "cells must be one or more, all different"),
+        ({}, {"cells": 2 * WHOLE_PLAN["cells"]}, "cells must be one or more, all different"),
         (
             {},
             {"cells": [{**CELL.to_dict(), "budget": name} for name in ("smoke", "full")]},

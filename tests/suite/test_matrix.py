@@ -159,7 +159,7 @@ def test_a_projects_group_of_too_few_cells_is_said(monkeypatch):
     cells = [Cell(name, "acme", "smoke", Recipe()) for name in NAMES]
     matrix = budget_matrix(cells, stored, "smoke")
     (line,) = small_groups(cells, matrix)
-    assert line == "tag 'acme nets': 3 cells; cells are judged as a group from 4 on"
+    assert line == "tag 'acme nets': 3 cells; a group is judged only if it has 4 or more"
     assert "acme nets" not in cell_groups(matrix)
     more = [*cells, Cell("one", "acme_2", "smoke", Recipe())]
     matrix = budget_matrix(more, stored, "smoke")
