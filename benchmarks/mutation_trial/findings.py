@@ -25,7 +25,7 @@ class Finding:
         by: the test, the key of the cell or the name of the group: what caught it, or the cell
             that lost most.
         verdict: of that cell or group.
-        points_lost: by that cell, None without a comparison; by a group's cells on average.
+        points_lost: by that cell, or by a group's cells on average; None without a comparison.
         seeds: runs of that cell, or of each cell of that group.
         mean_points_lost: by all the cells that the gate judged, on average.
         message: what the verdict says, why the gate is blind, or why the stage failed.

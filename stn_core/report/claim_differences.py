@@ -35,7 +35,7 @@ class JudgedDifference:
     """One difference of a claim.
 
     Args:
-        contrast: that it belongs to.
+        contrast: the one that it belongs to.
         other: the model that is compared with, or the published number as text.
         finding: what the values say.
         difference: with its interval, in the metric's unit; None if nothing is known.

@@ -162,7 +162,7 @@ def claims_document(judged: Sequence[JudgedClaim], command: str) -> str:
 def most_telling(judged: Sequence[JudgedClaim]) -> Sequence[tuple[JudgedClaim, str, Finding]]:
     """Decided claims, those that do not hold first; each with the way and its finding.
 
-    A claim of which both ways find the same is listed once, by the first of them.
+    A claim with the same finding in both ways is listed once, with the first way.
     """
     rows: dict[tuple[str, Finding], tuple[JudgedClaim, str, Finding]] = {}
     for finding in (Finding.DOES_NOT_HOLD, Finding.HOLDS):

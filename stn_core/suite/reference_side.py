@@ -131,7 +131,7 @@ class ReferenceSide:
 
     @property
     def _cache_file(self) -> Path | None:
-        """The file of the runs that were asked for the session's metrics."""
+        """The file of the runs of which the session's metrics were requested."""
         options = self._context.options
         if not options.against_cache:
             return None
@@ -208,10 +208,10 @@ class ReferenceSide:
 
 
 def _cache_file(folder: Path, commit: str, metrics: Iterable[str]) -> Path:
-    """The file of a commit's runs that were asked for these metrics.
+    """The file of a commit's runs of which these metrics were requested.
 
-    A run may lack one: the commit does not know it, or the model has no value of it. Only the file
-    tells such a run from one that was not asked.
+    A run may lack one: the commit does not know it, or the model has no value of it. Only the name
+    of the file says which were requested.
     """
     asked = ",".join(sorted(set(metrics)))
     suffix = f"-{hashlib.sha256(asked.encode()).hexdigest()[:12]}" if asked else ""

@@ -25,7 +25,7 @@ class OtherLoad:
         """How many cores other processes kept busy on average.
 
         Args:
-            during: how many seconds the load is asked for.
+            during: how many of the last seconds must have been measured.
 
         Returns:
             None if the system does not say, or if these seconds began before this object was made,

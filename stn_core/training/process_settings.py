@@ -38,7 +38,7 @@ class _Setting:
     Args:
         read: returns its value.
         write: sets it.
-        details: what a message says of two values besides the setting's name.
+        details: what a message says about the two values, after the setting's name.
     """
 
     read: Callable[[], Any]

@@ -219,7 +219,7 @@ def _release_memory(device: torch.device) -> None:
     """Free what the last run held: its model may be part of a cycle, or of an error's traceback.
 
     This looks at every object of the process, half a second for a million of them (2026-11). A
-    model that nothing holds any more is free without it.
+    model that nothing refers to any more is already free.
     """
     gc.collect()
     if device.type == "cuda":

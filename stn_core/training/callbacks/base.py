@@ -162,9 +162,9 @@ class Watchers:
         self._tell(Watcher.epoch, result)
 
     def end(self) -> None:
-        """Report the end of the run, and let go of its training."""
+        """Report the end of the run, and release its training."""
         self._tell(Watcher.end)
-        self._run.state_dict = dict  # or the run and its watchers would hold each other
+        self._run.state_dict = dict  # or the run and its watchers would keep each other alive
 
     def _tell(self, event: Callable[..., None], *arguments: EpochResult) -> None:
         for name, watcher in list(self._watchers.items()):
