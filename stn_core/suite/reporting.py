@@ -238,7 +238,7 @@ class Reporting:
             if summary:
                 table.append_step_summary(Path(summary), options.budget)
         except OSError as error:
-            place = error.filename or options.results  # which a full disk does not say
+            place = error.filename or options.results  # the error of a full disk names no file
             self._notes.append(f"tables not written to {place}: {error.strerror}")
         return table
 
@@ -315,7 +315,7 @@ class Reporting:
 
     def _results(self, table: ResultsTable, width: int) -> Iterator[str]:
         options = self._context.options
-        # Those that the session began with were compared, whatever became of their file.
+        # The session compares with what it read at its start, whatever has become of the file.
         has_baselines = self._context.stored.cells or not is_missing(options.baselines)
         yield table.answer
         yield from table.group_lines
@@ -339,7 +339,7 @@ class Reporting:
         yield f"{'tables' if options.from_records else 'records and tables'}: {options.results}"
 
     def _saved_models(self) -> str:
-        """How many of the good runs left a model; a full disk may have left none."""
+        """How many of the good runs have a saved model; on a full disk, perhaps none."""
         store = self._context.store
         good = [run for one in self._judgements for run in one.records if run.status == "ok"]
         saved = sum(map(store.has_model, good))

@@ -100,7 +100,7 @@ class Watching:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
-        """Stop when the session is judged, for which more may have been trained."""
+        """Stop once the session is judged: until then, groups of cells may train more."""
         try:
             return (yield)
         finally:
