@@ -19,7 +19,7 @@ def invented(task: Task) -> Returned:
 
 
 class FakeExecutor:
-    """Computes one run each time its outcome is asked for.
+    """Computes one run each time its outcome is asked for, until it is closed.
 
     Args:
         compute: a task's run.
@@ -48,10 +48,12 @@ class FakeExecutor:
         self.is_closed = False
 
     def start(self, number: int, task: Task) -> None:
+        assert not self.is_closed, "a run is started on a cluster that was left"
         self.out.append((number, task))
         self.started.append((task.cell.model, task.seed))
 
     def ended(self, seconds: float) -> Ended | None:
+        assert not self.is_closed, "a cluster that was left is waited for"
         assert self.out, "no task is out"
         if not self._left:
             raise EngineError("the cluster is gone: nobody answers")

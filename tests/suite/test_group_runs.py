@@ -205,7 +205,9 @@ def test_what_records_lack_is_said_and_not_trained(judged_records, pytester):
     runs = (pytester.path / "runs.jsonl").read_text().splitlines()
     few = [run for run in runs if json.loads(run)["seed"] < 2]
     (pytester.path / "few.jsonl").write_text("\n".join(few))
-    judged, _ = judged_records(-0.0065, "--from-records", "few.jsonl")
+    judged, folder = judged_records(-0.0065, "--from-records", "few.jsonl")
+    assert judged.ret == 1  # since two cells lack seeds, too
+    assert not (folder / "records.jsonl").exists()
     line = "more seeds would settle these groups of cells: * (--from-records trains none)"
     judged.stdout.fnmatch_lines([line])
 

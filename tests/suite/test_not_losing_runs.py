@@ -171,6 +171,7 @@ def test_tables_for_which_the_disk_is_too_full_are_named(bench, monkeypatch):
 
     monkeypatch.setattr("stn_core.suite.reporting.write_judgements", full)
     result = bench(*select("tiny"), "--seeds", "1")
+    assert result.ret == 0
     result.stdout.fnmatch_lines(["tables not written to *results*: No space left on device"])
     result.stdout.no_fnmatch_line("*None*")
 
