@@ -32,6 +32,11 @@ def add_a_hook_for_every_optimiser() -> None:
     optimisers.register_optimizer_step_pre_hook(lambda *arguments: None)
 
 
+def set_another_locale() -> None:
+    is_c = locale.setlocale(locale.LC_CTYPE) == "C"
+    locale.setlocale(locale.LC_CTYPE, "C.UTF-8" if is_c else "C")
+
+
 CHANGES: dict[str, Callable[[], object]] = {
     "current folder": lambda: os.chdir("/"),
     "file mode mask": lambda: os.umask(0o777),
@@ -42,15 +47,13 @@ CHANGES: dict[str, Callable[[], object]] = {
 }
 
 OF_THE_WHOLE_RUN: dict[str, Callable[[], object]] = {
-    "environment variables CUBLAS_WORKSPACE_CONFIG": lambda: os.environ.update(
-        CUBLAS_WORKSPACE_CONFIG=":16:8"
-    ),
+    "environment variables RUN_ID": lambda: os.environ.update(RUN_ID="7"),
     "environment variables PATH": lambda: os.environ.pop("PATH"),
-    "environment variables HOME, PATH": lambda: os.environ.update(PATH="/", HOME="/"),
+    "environment variables PATH, RUN_ID": lambda: os.environ.update(RUN_ID="7", PATH="/"),
     "sys.stdout and sys.stderr": lambda: setattr(sys, "stderr", io.StringIO()),
     "decimal context": lambda: setattr(decimal.getcontext(), "prec", 3),
     "garbage collector": gc.disable,
-    "locale": lambda: locale.setlocale(locale.LC_CTYPE, "C"),
+    "locale": set_another_locale,
     "level below which logging is disabled": lambda: logging.disable(logging.CRITICAL),
     "torch's print options": lambda: torch.set_printoptions(precision=1, sci_mode=True),
     "torch's repetition of warnings": lambda: torch.set_warn_always(True),
@@ -59,14 +62,16 @@ OF_THE_WHOLE_RUN: dict[str, Callable[[], object]] = {
 
 
 def state() -> list[object]:
+    """The settings that a run and its callbacks may not leave changed."""
     mask = os.umask(0o022)
     os.umask(mask)
-    handler = signal.getsignal(signal.SIGINT)
-    folder, numpys = Path.cwd(), (np.geterr(), np.get_printoptions())
+    folder, handler = Path.cwd(), signal.getsignal(signal.SIGINT)
+    numpys = [np.geterr(), np.get_printoptions()]
     return [folder, mask, handler, sys.getrecursionlimit(), *numpys, list(warnings.filters)]
 
 
 def surroundings() -> list[object]:
+    """The settings that a callback may change until its run ends."""
     context = decimal.getcontext()
     return [
         dict(os.environ),
@@ -88,23 +93,13 @@ def surroundings_of_before() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", CHANGES | OF_THE_WHOLE_RUN)
 def test_a_setting_that_a_run_changes_is_set_back_and_named(name: str) -> None:
-    before = state()
+    before = [*state(), *surroundings()]
     with isolated(0, torch.device("cpu"), 1) as changes:
-        CHANGES[name]()
-        assert state() != before
-    assert state() == before
-    assert changes == [name]
-
-
-@pytest.mark.parametrize("name", OF_THE_WHOLE_RUN)
-def test_what_surrounds_a_run_is_set_back_and_named(name: str) -> None:
-    before = surroundings()
-    with isolated(0, torch.device("cpu"), 1) as changes:
-        OF_THE_WHOLE_RUN[name]()
-        assert surroundings() != before
-    assert surroundings() == before
+        (CHANGES | OF_THE_WHOLE_RUN)[name]()
+        assert [*state(), *surroundings()] != before
+    assert [*state(), *surroundings()] == before
     assert changes == [name]
 
 
