@@ -22,7 +22,7 @@ from stn_core.training.artifact_collection import (
     finite_difference_determinant,
 )
 from stn_core.training.callbacks import KeepArtifacts, Run, SaveCheckpoints
-from stn_core.training.evaluation import Evaluation, evaluate
+from stn_core.training.evaluation import evaluate
 from stn_core.training.film import MOST_FRAMES, Film
 from stn_core.training.history import History
 from stn_core.training.run_cell import run_seed
@@ -200,27 +200,3 @@ def test_the_area_of_an_affine_warp_is_that_of_its_matrix(theta):
     matrix = theta.reshape(-1, 2, 3)[..., :2]
     expected = torch.linalg.det(matrix)[:, None, None].expand_as(det)
     torch.testing.assert_close(det, expected)  # differences of a linear map are exact but rounding
-
-
-def test_calibration_counts_every_prediction_by_its_confidence():
-    digits = load_dataset("digits")
-    normalise = Normaliser.of(digits, torch.device("cpu"))
-    model = create_model("cnn", digits.image_shape, 10)
-    evaluation = evaluate(model, digits.val.images, digits.val.labels, normalise)
-    bins = evaluation.calibration(bins=7)
-    confidence, predicted = evaluation.logits.double().softmax(1).max(1)
-    for entry in bins:
-        place = int(entry["confidence"] * 7)
-        inside = (confidence * 7).long().clamp(max=6) == place
-        right = (predicted == evaluation.labels)[inside].double().mean()
-        assert entry["count"] == inside.sum()
-        assert entry["accuracy"] == pytest.approx(float(right))
-    assert sum(entry["count"] for entry in bins) == len(digits.val)
-    assert evaluation.accuracy == pytest.approx(
-        sum(entry["count"] * entry["accuracy"] for entry in bins) / len(digits.val)
-    )
-
-
-def test_a_certain_prediction_falls_into_the_last_bin():
-    evaluation = Evaluation(torch.tensor([[1e4, 0.0]]), torch.tensor([0]))
-    assert evaluation.calibration() == [{"count": 1, "confidence": 1.0, "accuracy": 1.0}]

@@ -49,6 +49,29 @@ def test_calibration_is_a_histogram_of_confidence(evaluation, bins):
         assert [entry[name] for entry in found] == pytest.approx(means.tolist())
 
 
+def test_calibration_counts_every_prediction_by_its_confidence():
+    """Confidences from 0.02 to 0.99, so that every bin has some, with a third of them right."""
+    confidence = torch.linspace(0.02, 0.99, 98, dtype=torch.float64)
+    others = ((1 - confidence) / 99)[:, None].expand(-1, 99)
+    labels = torch.arange(98) % 3
+    evaluation = Evaluation(torch.cat([confidence[:, None], others], dim=1).log(), labels)
+    bins = evaluation.calibration(bins=7)
+    assert len(bins) == 7
+    for place, entry in enumerate(bins):
+        inside = (place / 7 <= confidence) & (confidence < (place + 1) / 7)
+        assert entry["count"] == inside.sum()
+        assert entry["confidence"] == pytest.approx(float(confidence[inside].mean()))
+        assert entry["accuracy"] == pytest.approx(float((labels == 0)[inside].double().mean()))
+    assert sum(entry["count"] for entry in bins) == 98
+
+
+def test_a_certain_prediction_falls_into_the_last_bin():
+    evaluation = Evaluation(torch.tensor([[1e4, 0.0], [3.0, 0.0]]), torch.tensor([0, 1]))
+    (entry,) = evaluation.calibration()
+    assert (entry["count"], entry["accuracy"]) == (2, 0.5)
+    assert entry["confidence"] == pytest.approx((1 + 1 / (1 + np.exp(-3))) / 2)
+
+
 @pytest.mark.parametrize(("classes", "is_kept"), [(256, True), (257, False)])
 def test_the_confusion_of_very_many_classes_is_not_kept(classes, is_kept):
     evaluation = Evaluation(torch.eye(3, classes), torch.tensor([0, 1, 0]))
