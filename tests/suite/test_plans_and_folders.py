@@ -45,7 +45,7 @@ def test_without_selected_cells_there_is_no_plan(bench):
 def test_a_plan_for_a_cluster_does_not_ask_it_and_says_so(bench):
     result = bench(*select("tiny"), "--seeds", "3", "--plan", "--ray", "127.0.0.1:1")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["1 cell, *1 worker* run after the other; the cluster was not *"])
+    result.stdout.fnmatch_lines(["1 cell, *1 worker* run at a time; the cluster was not *"])
 
 
 def test_a_plan_says_what_is_still_to_be_trained(bench, pytester):
