@@ -22,7 +22,7 @@ def check_name(kind: str, name: str) -> None:
         UsageError: it is not text, is empty, or contains a slash or a control character.
     """
     if not isinstance(name, str):
-        raise UsageError(f"the name of a {kind} must be text, not {name!r}")
+        raise UsageError(f"the {kind} {name!r} needs a name that is text")
     if "/" in name:
         raise UsageError(f"the {kind} {name!r} needs a name without a slash")
     if not name or printable(name) != name:
