@@ -5,7 +5,7 @@ import pytest
 from stn_core.gate.contrasts import Direction, Expectation
 from stn_core.gate.intervals import Difference
 from stn_core.report.claims_chart import claimed_range, claims_picture
-from tests.report.test_claims import CLAIM, HIGH, LOW, judged, runs
+from tests.report.claiming import CLAIM, HIGH, LOW, judged, runs
 
 
 @pytest.mark.parametrize(

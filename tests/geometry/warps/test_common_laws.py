@@ -212,7 +212,7 @@ def test_gradcheck_of_the_inverse(name):
     assert torch.autograd.gradcheck(warp.inverse_points, arguments, atol=tolerance)
 
 
-# CPAB's leave out what passing an edge adds: tests/geometry/warps/test_cpab.py has their own law.
+# CPAB's leave out what passing an edge adds: tests/geometry/warps/test_cpab_flow.py has their law.
 @pytest.mark.parametrize("name", [name for name in list_warps() if name != "cpab"])
 def test_second_derivatives_are_right(name):
     warp = make(name)

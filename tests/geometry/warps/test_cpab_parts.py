@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stn_core.geometry.warps import create_warp
-from tests.geometry.warps.test_cpab import random_points, random_theta
+from tests.geometry.warps.cpab_fields import random_points, random_theta
 
 
 @pytest.fixture

@@ -1,0 +1,188 @@
+"""What follows for a claim from stored values."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from stn_core.gate.baselines import Baselines, baseline_of
+from stn_core.gate.contrasts import Finding
+from stn_core.report.claims_text import (
+    claims_document,
+    claims_table,
+)
+from stn_core.report.judged_claims import judge_claims
+from stn_core.report.stored_cells import stored_cells
+from tests.examples import record
+from tests.report.claiming import CLAIM, HIGH, LOW, claims_of, judged, runs
+
+
+def test_runs_of_an_older_recipe_are_not_compared_with_those_of_the_present_one(tmp_path):
+    records = runs("a", HIGH) + runs("b", LOW, recipe_hash="before")
+    recipes = dict.fromkeys(("smoke/digits/a", "smoke/digits/b"), records[0].recipe_hash)
+    stored = stored_cells(Baselines({}, {}), records, recipes.__getitem__)
+    (one,) = judge_claims(claims_of(tmp_path).claims, stored)
+    assert one.finding("trained") is Finding.OPEN
+    assert "the runs of b have another recipe than smoke has now" in claims_table([one])
+    against_number = CLAIM.replace('"a"', '"b"').replace('than = ["b"]', "value = 50.0")
+    (one,) = judge_claims(claims_of(tmp_path, against_number).claims, stored)
+    assert "the runs of b have another recipe than smoke has now" in claims_table([one])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "finding"),
+    [
+        (HIGH, LOW, Finding.HOLDS),
+        (LOW, HIGH, Finding.DOES_NOT_HOLD),
+        (HIGH, HIGH, Finding.OPEN),
+        (HIGH, [], Finding.OPEN),
+        (HIGH[:1], LOW[:1], Finding.OPEN),
+    ],
+)
+def test_the_finding_follows_from_the_values(tmp_path, ours, theirs, finding):
+    (one,) = judged(tmp_path, runs("a", ours) + runs("b", theirs))
+    assert one.finding("trained") is finding
+    assert one.finding("published") is None
+
+
+def test_a_published_number_is_compared_with_the_mean(tmp_path):
+    text = CLAIM.replace('than = ["b"]', "value = 97.04").replace(
+        'expected = "higher"', 'expected = "equal"\nmargin = 1.0'
+    )
+    (one,) = judged(tmp_path, runs("a", HIGH), text)
+    ((difference,),) = one.ways.values()
+    assert one.finding("trained") is Finding.HOLDS
+    assert difference.difference.estimate == pytest.approx(0.0, abs=1e-9)
+
+
+def test_parameters_are_exact_and_losses_are_reported_in_per_cent(tmp_path):
+    records = [
+        *runs("a", HIGH, parameters=640, test_cross_entropy=0.17),
+        *runs("b", HIGH, parameters=1000, test_cross_entropy=0.2),
+    ]
+    fewer = CLAIM.replace('"accuracy"', '"parameters"').replace('"higher"', '"lower"\nsize = 36.0')
+    (one,) = judged(tmp_path, records, fewer)
+    assert one.finding("trained") is Finding.HOLDS
+    (one,) = judged(tmp_path, records, fewer.replace('"parameters"', '"loss"'))
+    ((difference,),) = one.ways.values()
+    assert difference.difference.estimate == pytest.approx(-15.0)
+
+
+def test_epochs_are_counted_until_the_target_is_reached(tmp_path):
+    def curve(*accuracies: float):
+        return [
+            {"epoch": epoch, "train_loss": 1.0, "loss": 1.0, "accuracy": accuracy}
+            for epoch, accuracy in enumerate(accuracies, start=1)
+        ]
+
+    text = CLAIM.replace('"accuracy"', '"epochs"\ntarget = 90.0').replace('"higher"', '"lower"')
+    records = [
+        *runs("a", HIGH, validation=curve(0.8, 0.91, 0.95, 0.95), kept_epoch=4),
+        *runs("b", HIGH, validation=curve(0.5, 0.6, 0.7, 0.8), kept_epoch=4),
+    ]
+    (one,) = judged(tmp_path, records, text)
+    ((difference,),) = one.ways.values()
+    assert difference.values == ((2.0,) * 5, (5.0,) * 5)
+    assert one.finding("trained") is Finding.HOLDS
+
+
+def test_other_data_are_never_compared(tmp_path):
+    records = runs("a", HIGH) + runs("b", LOW, data_hash="other")
+    (one,) = judged(tmp_path, records)
+    assert one.finding("trained") is Finding.OPEN
+    assert "different data" in claims_table([one])
+
+
+def measured(model: str, metric: str, values: list[float]):
+    records = runs(model, HIGH[: len(values)])
+    return [
+        dataclasses.replace(run, metrics={metric: value})
+        for run, value in zip(records, values, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected", "estimate"),
+    [("invariance", "higher", 10.0), ("misplaced_pixels", "lower", 0.1)],
+)
+def test_metrics_on_request_are_compared_in_their_unit(tmp_path, metric, expected, estimate):
+    text = CLAIM.replace('"accuracy"', f'"{metric}"').replace('"higher"', f'"{expected}"')
+    ours = measured("a", metric, [0.9, 0.901, 0.899])
+    theirs = measured("b", metric, [0.8, 0.801, 0.799])
+    (one,) = judged(tmp_path, ours + theirs, text)
+    ((difference,),) = one.ways.values()
+    assert difference.difference.estimate == pytest.approx(estimate)
+    holds = metric == "invariance"
+    assert one.finding("trained") is (Finding.HOLDS if holds else Finding.DOES_NOT_HOLD)
+    assert difference.seeds == (3, 3)
+
+
+def test_runs_that_were_not_measured_by_a_metric_do_not_count(tmp_path):
+    text = CLAIM.replace('"accuracy"', '"invariance"')
+    (one,) = judged(tmp_path, runs("a", HIGH) + measured("b", "invariance", [0.8, 0.9]), text)
+    assert one.finding("trained") is Finding.OPEN
+    assert "no stored runs of both models have invariance" in claims_document([one], "a command")
+
+
+def timed(model: str, seconds: list[float], **changes):
+    changes = {"other_load": 0.0} | changes
+    return [
+        dataclasses.replace(run, train_seconds=value)
+        for run, value in zip(runs(model, HIGH, **changes), seconds, strict=True)
+    ]
+
+
+TIMES = CLAIM.replace('"accuracy"', '"train_time"')
+SLOW, FAST = [30.0, 30.1, 29.9, 30.0, 30.2], [20.0, 20.1, 19.9, 20.0, 20.0]
+
+
+def test_training_times_of_a_quiet_machine_are_compared(tmp_path):
+    (one,) = judged(tmp_path, timed("a", SLOW) + timed("b", FAST), TIMES)
+    ((difference,),) = one.ways.values()
+    assert difference.difference.estimate == pytest.approx(50.0, abs=0.5)
+    assert one.finding("trained") is Finding.HOLDS
+    assert difference.values[0] == pytest.approx(SLOW)
+
+
+@pytest.mark.parametrize("load", [None, 0.5])
+def test_training_times_of_a_busy_machine_are_never_compared(tmp_path, load):
+    (one,) = judged(tmp_path, timed("a", SLOW, other_load=load) + timed("b", FAST), TIMES)
+    assert one.finding("trained") is Finding.OPEN
+    assert "no training times from a quiet machine" in claims_table([one])
+
+
+def test_training_times_of_different_machines_are_never_compared(tmp_path):
+    elsewhere = dataclasses.replace(record().environment, device_name="another processor")
+    mixed = timed("a", SLOW) + timed("b", FAST, environment=elsewhere)
+    (one,) = judged(tmp_path, mixed, TIMES)
+    assert one.finding("trained") is Finding.OPEN
+    assert "no training times from a quiet machine" in claims_table([one])
+
+
+def test_training_losses_are_those_of_the_epoch_that_was_kept(tmp_path):
+    def curve(*losses: float):
+        return [
+            {"epoch": epoch, "train_loss": loss, "loss": 1.0, "accuracy": 0.5}
+            for epoch, loss in enumerate(losses, start=1)
+        ]
+
+    text = CLAIM.replace('"accuracy"', '"train_loss"').replace('"higher"', '"lower"')
+    records = [
+        *runs("a", HIGH, validation=curve(0.4, 0.1, 0.9), kept_epoch=2),
+        *runs("b", HIGH, validation=curve(0.9, 0.4, 0.2), kept_epoch=3),
+    ]
+    (one,) = judged(tmp_path, records, text)
+    ((difference,),) = one.ways.values()
+    assert difference.difference.estimate == pytest.approx(-50.0)
+    assert one.finding("trained") is Finding.HOLDS
+
+
+def test_the_parameters_of_a_cell_may_be_told_by_a_record_of_another_budget(tmp_path):
+    cells = {f"smoke/digits/{model}": baseline_of(runs(model, HIGH)) for model in "ab"}
+    records = [*runs("a", HIGH[:1], parameters=900, budget="quick")]
+    records += runs("b", HIGH[:1], parameters=600, budget="quick")
+    text = CLAIM.replace('"accuracy"', '"parameters"')
+    stored = stored_cells(Baselines(cells, {}), records)
+    (one,) = judge_claims(claims_of(tmp_path, text).claims, stored)
+    assert "a - b: +50.0 %" in claims_table([one])
