@@ -1,6 +1,10 @@
-"""A project whose cells run on a cluster: models that take their time, and callbacks of its own."""
+"""A project whose cells run on a cluster: slow models, a short budget, callbacks of its own."""
 
 MORE_MODELS = """
+from stn_core import Budget, Recipe, register_budget
+
+register_budget(Budget("brief", ("digits",), (1, 3, 6), 2, Recipe(epochs=3, batch_size=64)))
+
 class Sleepy(nn.Module):
     def __init__(self, network):
         super().__init__()

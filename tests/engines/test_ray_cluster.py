@@ -31,7 +31,8 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'stn-core[r
 pytestmark = [pytest.mark.nightly, needs_posix_signals]
 
 CELLS = ("tiny", "small", "sleepy", "drowsy", "tiny_that_warns", "fragile")
-SESSION = ("-k", exactly(*CELLS), "--no-identical", "--save-models")
+BUDGET = ("--budget", "brief")
+SESSION = ("-k", exactly(*CELLS), *BUDGET, "--no-identical", "--save-models")
 
 
 class Loopback:
@@ -100,7 +101,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "conftest.py").write_text(CONFTEST)
     stored = exactly("tiny", "small", "sleepy")
     done = subprocess.run(
-        command("-k", stored, "--seeds", "2", "--update-baselines", "--results-dir", "first"),
+        command(
+            "-k", stored, *BUDGET, "--seeds", "2", "--update-baselines", "--results-dir", "first"
+        ),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -109,7 +112,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "baselines.json"
     content = json.loads(path.read_text())
     for name, points in (("tiny", 0.05), ("sleepy", 0.04)):
-        for run in content["cells"][f"smoke/digits/{name}"]["runs"]:
+        for run in content["cells"][f"brief/digits/{name}"]["runs"]:
             run["accuracy"] = min(run["accuracy"] + points, 1.0)
     path.write_text(json.dumps(content))
     return folder
@@ -189,7 +192,7 @@ def test_a_killed_run_and_a_killed_node_change_nothing(
     seeds = {name: sum(run[0] == name for run in runs(folder)) for name in CELLS}
     assert len(set(seeds.values())) > 1
     assert max(seeds.values()) > 3, seeds
-    assert "CRASHED  smoke/digits/fragile" in said
+    assert "CRASHED  brief/digits/fragile" in said
     assert session.returncode == 1
     assert "Traceback" not in said
 
@@ -200,7 +203,7 @@ def test_an_interrupted_session_is_resumed(cluster: Loopback, project: Path, alo
     session.send_signal(signal.SIGINT)
     said, _ = session.communicate(timeout=60)
     assert session.returncode == pytest.ExitCode.INTERRUPTED, said
-    assert "results, budget smoke" in said
+    assert "results, budget brief" in said
     assert "--resume last trains what is missing" in said
     (folder,) = (project / "again").iterdir()
     kept = {run for run in runs(folder) if run[0] != "fragile"}
@@ -303,5 +306,5 @@ def test_a_cluster_that_disappears_ends_the_session(cluster: Loopback, project: 
     said, _ = session.communicate(timeout=60)
     assert session.returncode == pytest.ExitCode.INTERRUPTED, said
     assert f"Interrupted: --ray {cluster.address}: the cluster is gone" in said
-    assert "results, budget smoke" in said
+    assert "results, budget brief" in said
     assert len(records(project / "gone")) >= 2

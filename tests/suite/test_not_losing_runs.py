@@ -245,7 +245,10 @@ def test_records_that_are_gone_at_the_end_are_missing(bench, pytester):
     [
         ("(folder / 'session.json').write_text('{')", "*session.json: not JSON: *"),
         ("(folder / 'session.json').write_text('[]')", "*session.json: expected an object*"),
-        (CHANGED_PLAN.format("plan['rules'].update(looks=[])"), "*session.json: looks must rise to *"),
+        (
+            CHANGED_PLAN.format("plan['rules'].update(looks=[])"),
+            "*session.json: looks must rise to *",
+        ),
         (
             CHANGED_PLAN.format("plan['rules'].update(seeds=[3])"),
             "*session.json was changed while the session was running",
