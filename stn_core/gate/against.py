@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stn_core.gate.baselines import CellBaseline, baseline_run
-from stn_core.gate.difference import decide_difference
-from stn_core.gate.judge import Judge, early_answer
-from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
+from stn_core.gate.difference import decide_difference, smallest_detectable_difference
+from stn_core.gate.judge import Judge
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
-from stn_core.gate.sequential import Decision, Outcome, smallest_detectable_rise
+from stn_core.gate.sequential import Decision
 from stn_core.gate.sides import OtherSide, StoredValues
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
@@ -111,24 +111,22 @@ class AgainstJudge(Judge):
             if early or len(references) < look:
                 return self._needed(cell, judgement, look)
             sides = references[:look], judgement.records[:look]
-            seen = replace(judgement, records=sides[1], baseline=_baseline(sides[0]))
+            least = self._least_seeds(look)
+            seen = replace(
+                judgement,
+                records=sides[1],
+                baseline=_baseline(sides[0]),
+                detectable_points=self._detectable_sides(other, sides, least),
+            )
             both = [baseline_run(run) for side in sides for run in side]
             decisions = {
-                metric: self._decide_sides(metric, other, sides)
+                metric: self._decide_sides(metric, other, sides, least)
                 for metric in self.rules.judged
                 if metric.is_known(both)
             }
-            outcomes = {decision.outcome for decision in decisions.values()}
-            shown = (
-                self._detectable_sides(other, sides, look) if self.rules.must_detect_points else 0.0
-            )
-            if Outcome.ROSE in outcomes:
+            if self._is_settled(seen, decisions):
                 break
-            if Outcome.UNCLEAR not in outcomes and shown <= (self.rules.must_detect_points or 0.0):
-                break
-        last = self.rules.side_looks[-1]
-        seen = replace(seen, detectable_points=self._detectable_sides(other, sides, last))
-        concluded = self._or_blind(self._conclude(cell, seen, decisions), shown)
+        concluded = self._or_blind(self._conclude(cell, seen, decisions))
         notes = filter(None, [concluded.message, self._recipe_note(cell, references[0])])
         return replace(concluded, message="; ".join(notes))
 
@@ -137,6 +135,7 @@ class AgainstJudge(Judge):
         metric: AnyMetric,
         other: OtherSide,
         sides: tuple[Sequence[RunRecord], Sequence[RunRecord]],
+        least_seeds: int,
     ) -> Decision:
         images = sides[0][0].test_images
         values = [metric.badness([baseline_run(run) for run in side], images) for side in sides]
@@ -152,17 +151,27 @@ class AgainstJudge(Judge):
             looks=self.rules.side_looks,
             level=self.rules.level,
             floor=metric.least_rise(mean, self.rules.min_drop(other.key)),
+            least_seeds=least_seeds,
         )
         return replace(decision, stored_mean=mean)
 
     def _detectable_sides(
-        self, other: OtherSide, sides: tuple[Sequence[RunRecord], Sequence[RunRecord]], look: int
+        self,
+        other: OtherSide,
+        sides: tuple[Sequence[RunRecord], Sequence[RunRecord]],
+        least_seeds: int,
     ) -> float:
-        """The smallest drop, in points, that this many seeds of both sides detect."""
+        """The smallest drop, in points, that the looks at both sides detect with 95 % power."""
         metric = Metric.ACCURACY
-        stick = replace(other.yardstick(metric, sides), runs=look)
-        floor = metric.least_rise(stick.mean, self.rules.min_drop(other.key))
-        rise = smallest_detectable_rise(stick, looks=(look,), level=self.rules.level, floor=floor)
+        stick = other.yardstick(metric, sides)
+        rise = smallest_detectable_difference(
+            stick.deviation,
+            stick.degrees,
+            looks=self.rules.side_looks,
+            level=self.rules.level,
+            floor=metric.least_rise(stick.mean, self.rules.min_drop(other.key)),
+            least_seeds=least_seeds,
+        )
         return self._in_points(stick.mean, rise)
 
     def _advise(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stn_core.gate.sequential import Decision, Outcome, spend
+from stn_core.gate.sequential import Decision, Outcome, rise_above, spend
 from stn_core.gate.statistics import FloatArray, moderated_deviations, t_isf, t_sf
 
 SIDE_LOOKS = (3, 6, 10)
@@ -36,6 +36,7 @@ def decide_difference(
     looks: Sequence[int],
     level: float,
     floor: float = 0.0,
+    least_seeds: int = 1,
 ) -> Decision:
     """Compare one side with the other, look by look; a pure replay.
 
@@ -45,6 +46,7 @@ def decide_difference(
         looks: rising numbers of seeds, each >= 2.
         level: probability of a false alarm over all looks together, in (0, 1).
         floor: a rise up to this is never a regression, and such a fall never an improvement.
+        least_seeds: looks at fewer seeds end the comparison only if the values rose or fell.
     """
     decision = Decision(Outcome.UNCLEAR, 0, looks[0], math.nan, math.nan, math.nan, math.nan)
     # Both sides have equally many seeds, so the share of information is the share of seeds.
@@ -58,7 +60,8 @@ def decide_difference(
         clear, low, high = (float(value) for value in quantile * error)
         clear = max(clear, floor)
         outcome = Outcome.ROSE if rise > clear else Outcome.FELL if rise < -clear else None
-        if outcome is None and (look == looks[-1] or -high < rise < low):
+        is_steady = look >= least_seeds and -high < rise < low
+        if outcome is None and (look == looks[-1] or is_steady):
             outcome = Outcome.STEADY
         later = [other for other in looks if other > look]
         decision = Decision(
@@ -73,6 +76,29 @@ def decide_difference(
         if outcome:
             break
     return decision
+
+
+def smallest_detectable_difference(
+    deviation: float,
+    degrees: float,
+    *,
+    looks: Sequence[int],
+    level: float,
+    floor: float = 0.0,
+    least_seeds: int = 1,
+) -> float:
+    """The smallest rise that `decide_difference` detects with `sequential.POWER`.
+
+    Args:
+        deviation: of one value, with its degrees of freedom; assumed to stay as they are.
+        looks, level, floor, least_seeds: as for `decide_difference`.
+    """
+    seeds = np.asarray(looks)
+    errors = deviation * np.sqrt(2 / seeds)
+    bars = np.where(seeds < least_seeds, -np.inf, t_isf(SIDE_FUTILITY / seeds, degrees) * errors)
+    last = spend(level, looks, math.inf)[-1]
+    bars[-1] = max(float(t_isf(last, degrees)) * errors[-1], floor)
+    return rise_above(bars, errors, degrees)
 
 
 def side_spread(

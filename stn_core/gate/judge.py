@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from stn_core.gate.baselines import BaselineRun, Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
-from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
+from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.reasons import advice, reasons, stale_reason
 from stn_core.gate.rules import Rules
@@ -168,40 +168,50 @@ class Judge:
             early = early_answer(judgement, seeds[:look])
             if early:
                 return early
+            least = self._least_seeds(look)
             seen = replace(judgement, records=judgement.records[:look])
-            decisions = self._decisions(seen)
-            outcomes = {decision.outcome for decision in decisions.values()}
-            shown = self._detectable_points(seen, (look,)) if self.rules.must_detect_points else 0.0
-            if Outcome.ROSE in outcomes:
+            seen = replace(seen, detectable_points=self._detectable_points(seen, least))
+            decisions = self._decisions(seen, least)
+            if self._is_settled(seen, decisions):
                 break
-            if Outcome.UNCLEAR not in outcomes and shown <= (self.rules.must_detect_points or 0.0):
-                break
-        seen = replace(
-            seen, detectable_points=self._detectable_points(seen), slowdown=self._slowdown(seen)
-        )
-        return self._or_blind(self._conclude(cell, seen, decisions), shown)
+        seen = replace(seen, slowdown=self._slowdown(seen))
+        return self._or_blind(self._conclude(cell, seen, decisions))
 
-    def _or_blind(self, judgement: Judgement, shown: float) -> Judgement:
-        """BLIND instead of PASS if a cell could not have shown the drop that it must.
+    def _least_seeds(self, look: int) -> int:
+        """How many seeds a test that this look may end needs to end as steady.
 
-        Args:
-            judgement: of the cell.
-            shown: the smallest drop, in points, that its runs would have detected.
+        If a drop must be detected, earlier looks would not have shown it, or the cell would have
+        been settled: what they saw does not end a test.
         """
-        must = self.rules.must_detect_points
-        if must is None or judgement.verdict is not Verdict.PASS or shown <= must:
+        return 1 if self.rules.must_detect_points is None else look
+
+    def _is_settled(self, judgement: Judgement, decisions: Mapping[AnyMetric, Decision]) -> bool:
+        """Whether a cell needs no more seeds than it has."""
+        outcomes = {decision.outcome for decision in decisions.values()}
+        is_clear = Outcome.UNCLEAR not in outcomes and not self._is_blind(judgement)
+        return Outcome.ROSE in outcomes or is_clear
+
+    def _is_blind(self, judgement: Judgement) -> bool:
+        """Whether a cell could not have shown the drop that it must."""
+        must, shown = self.rules.must_detect_points, judgement.detectable_points
+        return must is not None and shown is not None and shown > must
+
+    def _or_blind(self, judgement: Judgement) -> Judgement:
+        """BLIND instead of PASS if a cell could not have shown the drop that it must."""
+        if judgement.verdict is not Verdict.PASS or not self._is_blind(judgement):
             return judgement
         message = (
-            f"{len(judgement.records)} seeds would not have shown a drop of {must:g} points;"
-            f" the smallest is {shown:.1f}; measure more baseline seeds, or train longer"
+            f"{len(judgement.records)} seeds would not have shown a drop of"
+            f" {self.rules.must_detect_points:g} points; the smallest is"
+            f" {judgement.detectable_points:.1f}; measure more baseline seeds, or train longer"
         )
         return replace(judgement, verdict=Verdict.BLIND, message=message)
 
-    def _decisions(self, judgement: Judgement) -> dict[AnyMetric, Decision]:
+    def _decisions(self, judgement: Judgement, least_seeds: int) -> dict[AnyMetric, Decision]:
         """The decision on each metric that can fail a cell."""
         runs = [baseline_run(record) for record in judgement.records]
         decisions = {
-            metric: self._decide(metric, judgement)
+            metric: self._decide(metric, judgement, least_seeds)
             for metric in self.rules.judged
             if judgement.key in self._yardsticks[metric] and metric.is_known(runs)
         }
@@ -246,7 +256,7 @@ class Judge:
         """What to do about an improvement, "" if there is nothing to do."""
         return advice(cell, judgement, better)
 
-    def _decide(self, metric: AnyMetric, judgement: Judgement) -> Decision:
+    def _decide(self, metric: AnyMetric, judgement: Judgement, least_seeds: int) -> Decision:
         assert judgement.baseline
         runs = [baseline_run(record) for record in judgement.records]
         yardstick = self._yardsticks[metric][judgement.key]
@@ -256,6 +266,7 @@ class Judge:
             looks=self.rules.looks,
             level=self.rules.level,
             floor=metric.least_rise(yardstick.mean, self.rules.min_drop(judgement.key)),
+            least_seeds=least_seeds,
         )
 
     def _speed(self, judgement: Judgement, looks: Sequence[int]) -> Decision | None:
@@ -275,14 +286,15 @@ class Judge:
             floor=Metric.SPEED.least_rise(yardstick.mean, self.rules.min_drop(judgement.key)),
         )
 
-    def _detectable_points(self, judgement: Judgement, looks: Sequence[int] | None = None) -> float:
-        """The smallest drop that these looks, by default the session's, detect with 95 % power."""
+    def _detectable_points(self, judgement: Judgement, least_seeds: int = 1) -> float:
+        """The smallest drop that the session's looks detect with 95 % power."""
         yardstick = self._yardsticks[Metric.ACCURACY][judgement.key]
         rise = smallest_detectable_rise(
             yardstick,
-            looks=looks or self.rules.looks,
+            looks=self.rules.looks,
             level=self.rules.level,
             floor=Metric.ACCURACY.least_rise(yardstick.mean, self.rules.min_drop(judgement.key)),
+            least_seeds=least_seeds,
         )
         return self._in_points(yardstick.mean, rise)
 
@@ -334,16 +346,3 @@ def _not_judged(
     parts = [f"{', '.join(without)}: no stored values"] if without else []
     parts += [f"{', '.join(lost)}: these runs have no values"] if lost else []
     return f"not judged by {', nor by '.join(parts)}" if parts else ""
-
-
-def early_answer(judgement: Judgement, asked: Sequence[int]) -> Judgement | SeedsNeeded | None:
-    """The answer as long as a requested seed failed or is missing; None once all succeeded."""
-    runs = {record.seed: record for record in judgement.records}
-    for record in (runs[seed] for seed in asked if seed in runs):
-        if record.status != "ok":
-            verdict, reason = Verdict(record.status.upper()), f"seed {record.seed}: "
-            return replace(judgement, verdict=verdict, message=reason + record.message)
-    missing = tuple(seed for seed in asked if seed not in runs)
-    if not missing:
-        return None
-    return SeedsNeeded(judgement.key, missing, len(asked), judgement.records, judgement.baseline)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -133,6 +133,19 @@ class SeedsNeeded:
             message = "a run of the commit that is compared with did not come back"
         message = message or f"{done} of {self.planned} planned runs came back"
         return Judgement(self.key, verdict, message, self.records, self.baseline)
+
+
+def early_answer(judgement: Judgement, asked: Sequence[int]) -> Judgement | SeedsNeeded | None:
+    """The answer as long as a requested seed failed or is missing; None once all succeeded."""
+    runs = {record.seed: record for record in judgement.records}
+    for record in (runs[seed] for seed in asked if seed in runs):
+        if record.status != "ok":
+            verdict, reason = Verdict(record.status.upper()), f"seed {record.seed}: "
+            return replace(judgement, verdict=verdict, message=reason + record.message)
+    missing = tuple(seed for seed in asked if seed not in runs)
+    if not missing:
+        return None
+    return SeedsNeeded(judgement.key, missing, len(asked), judgement.records, judgement.baseline)
 
 
 def accuracy_text(accuracies: Sequence[float]) -> str:

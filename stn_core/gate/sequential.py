@@ -36,6 +36,9 @@ FUTILITY_OF_GAINS = 0.025
 """The same for a fall, which needs stronger evidence to be judged again: a gain is good to know
 but fails nothing. It costs 0.04 seeds for a cell without a change."""
 
+POWER = 0.95
+"""The probability with which a smallest detectable rise is detected."""
+
 
 def spend(level: float, looks: Sequence[int], baseline_runs: float) -> tuple[float, ...]:
     """What each look spends of a level: level * fraction ** rho, minus what is already spent.
@@ -82,20 +85,21 @@ def limits(
     floor: npt.ArrayLike = 0.0,
     futility: float = FUTILITY,
     futility_of_gains: float = FUTILITY_OF_GAINS,
+    least_seeds: int = 1,
 ) -> Limits:
     """The limits of cells whose baselines have the same number of runs.
 
     Args:
         deviation, degrees, floor: as for `decide`, any shapes that broadcast.
         runs: in each baseline.
-        looks, level, futility, futility_of_gains: as for `decide`.
+        looks, level, futility, futility_of_gains, least_seeds: as for `decide`.
     """
     freedom = np.asarray(degrees, dtype=np.float64)[..., None]
     error = np.asarray(deviation, dtype=np.float64)[..., None] * _errors_of_rise(looks, runs)
     least = np.asarray(floor, dtype=np.float64)[..., None]
     clear = np.maximum(t_isf(spend(level, looks, runs), freedom) * error, least)
     seeds = np.asarray(looks)
-    steady = t_isf(futility / seeds, freedom) * error
+    steady = np.where(seeds < least_seeds, -np.inf, t_isf(futility / seeds, freedom) * error)
     promising = -t_isf(futility_of_gains / seeds, freedom) * error
     steady[..., -1], promising[..., -1] = np.inf, -np.inf
     return Limits(rose=clear, fell=-clear, steady=steady, promising=promising)
@@ -147,6 +151,7 @@ def decide(
     floor: float = 0.0,
     futility: float = FUTILITY,
     futility_of_gains: float = FUTILITY_OF_GAINS,
+    least_seeds: int = 1,
 ) -> Decision:
     """Compare fresh values with a yardstick, look by look.
 
@@ -160,6 +165,7 @@ def decide(
         floor: a mean rise up to this is never a regression (and a fall no improvement), >= 0.
         futility: after n seeds, a p of a rise above futility / n ends the test,
         futility_of_gains: unless the p of a fall is below futility_of_gains / n.
+        least_seeds: looks at fewer values end the test only if they rose or fell.
     """
     reached = [look for look in looks if look <= len(values)]
     if not reached:
@@ -174,6 +180,7 @@ def decide(
         floor=floor,
         futility=futility,
         futility_of_gains=futility_of_gains,
+        least_seeds=least_seeds,
     )
     stop, outcome = settle(rises, bounds)
     last = min(int(stop), len(reached) - 1)
@@ -222,9 +229,22 @@ def smallest_detectable_rise(
     looks: Sequence[int],
     level: float,
     floor: float = 0.0,
-    power: float = 0.95,
+    least_seeds: int = 1,
 ) -> float:
-    """The smallest rise of a cell's mean badness that `decide` detects with this power.
+    """The smallest rise of a cell's mean badness that `decide` detects with `POWER`.
+
+    Args:
+        yardstick, looks, level, floor, least_seeds: as for `decide`.
+    """
+    spread = (yardstick.deviation, yardstick.degrees, yardstick.runs)
+    bounds = limits(*spread, looks=looks, level=level, floor=floor, least_seeds=least_seeds)
+    bars = np.append(bounds.steady[:-1], bounds.rose[-1])
+    errors = yardstick.deviation * _errors_of_rise(looks, yardstick.runs)
+    return rise_above(bars, errors, yardstick.degrees)
+
+
+def rise_above(bars: FloatArray, errors: FloatArray, degrees: float) -> float:
+    """The smallest rise whose measured means are above all of these bars with `POWER`.
 
     An upper bound, so it never promises too much: a rise is missed if an early look ends as steady
     or the last one stays below its limit, and the probabilities of these events are added up. Each
@@ -232,19 +252,16 @@ def smallest_detectable_rise(
     the limits.
 
     Args:
-        yardstick, looks, level, floor: as for `decide`.
-        power: in [0.5, 1).
+        bars: (looks,), below which the test ends as steady; -inf for a look that cannot end so.
+        errors: (looks,), standard errors of the measured rise.
+        degrees: of freedom, of the deviation.
     """
-    spread = (yardstick.deviation, yardstick.degrees, yardstick.runs)
-    bounds = limits(*spread, looks=looks, level=level, floor=floor)
-    bars = np.append(bounds.steady[:-1], bounds.rose[-1])
-    errors = yardstick.deviation * _errors_of_rise(looks, yardstick.runs)
 
     def miss(rise: float) -> float:
-        return float(np.sum(t_sf((rise - bars) / errors, yardstick.degrees)))
+        return float(np.sum(t_sf((rise - bars) / errors, degrees)))
 
     low = float(np.max(bars))
     # There every probability is at most half its share of what may be missed.
-    share = (1 - power) / (2 * len(looks))
-    high = low + float(np.max(errors) * t_isf(share, yardstick.degrees))
-    return float(scipy.optimize.brentq(lambda rise: miss(rise) - (1 - power), low, high))
+    share = (1 - POWER) / (2 * len(bars))
+    high = low + float(np.max(errors) * t_isf(share, degrees))
+    return float(scipy.optimize.brentq(lambda rise: miss(rise) - (1 - POWER), low, high))

@@ -8,6 +8,7 @@ import scipy.stats
 
 from stn_core.gate.against import AgainstJudge
 from stn_core.gate.baselines import Baselines
+from stn_core.gate.difference import smallest_detectable_difference
 from stn_core.gate.groups import judge_groups
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.metrics import Metric
@@ -106,18 +107,35 @@ def test_a_cell_s_own_floor_counts_against_a_commit_too():
         assert comparison.verdict(runs_of(0.72 + SPREAD[0, 0]), commits).verdict is verdict
 
 
-def test_what_a_comparison_detects_is_what_all_its_seeds_would():
-    """Student's limit and its power at the last look, whatever the look that ended it."""
+def test_what_a_comparison_detects_is_what_its_looks_would_if_the_spread_stayed():
+    """Not less than Student's limit and its power at the last look: an early one may miss it."""
     comparison = Comparison()
     commits = runs_of(0.8 + SPREAD[1, 0], commits_run)
     passed = comparison.verdict(runs_of(0.8 + SPREAD[0, 0]), commits)
     assert len(passed.records) < RULES.side_looks[-1]
     sides = comparison.references[CELL.key], passed.records
     stick = comparison.judge.other_side(CELL).yardstick(Metric.ACCURACY, sides)
+    rise = smallest_detectable_difference(
+        stick.deviation, stick.degrees, looks=RULES.side_looks, level=RULES.level
+    )
+    assert passed.detectable_points == pytest.approx(100 * np.exp(stick.mean) * np.expm1(rise))
     error = stick.deviation * np.sqrt(2 / RULES.side_looks[-1])
-    rise = error * scipy.stats.t.isf([RULES.level, 0.05], stick.degrees).sum()
-    points = 100 * np.exp(stick.mean) * np.expm1(rise)
-    assert passed.detectable_points == pytest.approx(points)
+    assert rise > error * scipy.stats.t.isf([RULES.level, 0.05], stick.degrees).sum()
+
+
+def test_the_seeds_that_show_whether_a_drop_would_be_seen_count_in_a_comparison():
+    """The first three are as good as the commit's; they would end the comparison otherwise."""
+
+    def worse_from_the_fourth(seed):
+        return record(seed, 0.8 + SPREAD[0, 0, seed] - 0.06 * (seed >= 3))
+
+    commits = runs_of(0.8 + SPREAD[1, 0], commits_run)
+    stored = baseline(list(0.8 + SPREAD[1, 1]))
+    usual = Comparison(stored).verdict(worse_from_the_fourth, commits)
+    assert usual.verdict is Verdict.PASS
+    rules = dataclasses.replace(RULES, must_detect_points=usual.detectable_points / 1.2)
+    asked = Comparison(stored, rules=rules).verdict(worse_from_the_fourth, commits)
+    assert asked.verdict is Verdict.REGRESSED
 
 
 def test_stored_values_are_used_if_the_commit_repeats_a_stored_run():

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stn_core.gate.difference import SIDE_LOOKS, decide_difference, side_spread
+from stn_core.gate.difference import (
+    SIDE_LOOKS,
+    decide_difference,
+    side_spread,
+    smallest_detectable_difference,
+)
 from stn_core.gate.sequential import Outcome
 from tests.gate.simulation import STORED, Matrix, real_pool
 from tests.nightly import mostly_nightly
@@ -65,6 +70,33 @@ def test_the_floor_holds_however_sure_a_difference_is():
     assert decide_difference(lambda look: (0.2, 0.01, 4.0), 3, **sure).outcome is Outcome.ROSE
     kept = decide_difference(lambda look: (0.2, 0.01, 4.0), 3, floor=0.3, **sure)
     assert kept.outcome is Outcome.STEADY
+
+
+@pytest.mark.parametrize("least_seeds", [1, 6, 10])
+def test_the_smallest_detectable_difference_is_detected(least_seeds):
+    """4,000 cells whose true deviation is as uncertain as its degrees of freedom say."""
+    rules = {"looks": SIDE_LOOKS, "level": LEVEL, "least_seeds": least_seeds}
+    rise = smallest_detectable_difference(1.0, 30.0, **rules)
+    rng = np.random.default_rng(8)
+    found = 0
+    for truth in np.sqrt(30.0 / rng.chisquare(30.0, 4000)):
+        gaps = rise + truth * np.sqrt(2) * rng.normal(size=SIDE_LOOKS[-1])
+        decision = decide_difference(
+            lambda look, gaps=gaps: (gaps[:look].mean(), 1.0, 30.0), len(gaps), **rules
+        )
+        found += decision.outcome is Outcome.ROSE
+    # 0.95 in 4,000 is uncertain by 0.0034; a bound, it may find more, but little.
+    assert 0.943 < found / 4000 < 0.97
+
+
+def test_a_look_at_too_few_seeds_ends_no_comparison_as_steady():
+    def measure(look):
+        return (0.0 if look == 3 else 3.0), 1.0, 30.0
+
+    rules = {"looks": SIDE_LOOKS, "level": LEVEL}
+    assert decide_difference(measure, 10, **rules).outcome is Outcome.STEADY
+    later = decide_difference(measure, 10, **rules, least_seeds=6)
+    assert (later.outcome, later.looked_at) == (Outcome.ROSE, 6)
 
 
 def test_stored_values_inform_the_spread_and_not_the_mean():

@@ -1,6 +1,7 @@
 """Limits that a project sets: the smallest drop of some cells, and the drop that must be seen."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -21,13 +22,20 @@ STORED = Baselines({CELL.key: baseline(list(0.95 + SPREAD[0]))}, {})
 RULES = Rules(seeds=tuple(range(14)), looks=(1, 2, 4, 8, 14), matrix_size=9)
 
 
-def verdict(drop=0.0, **rules):
-    """What comes of a cell that brings every seed that it is asked for."""
+def verdict(drop=0.0, drop_of=None, **rules):
+    """What comes of a cell that brings every seed that it is asked for.
+
+    Args:
+        drop: in accuracy, of every seed.
+        drop_of: gives that of one seed instead.
+        rules: that differ from `RULES`.
+    """
+    drop_of = drop_of or (lambda seed: drop)
     judge = Judge(dataclasses.replace(RULES, **rules), STORED, "smoke", "cpu")
     records = []
     answer = judge.judge(CELL, records, DATA_HASH)
     while isinstance(answer, SeedsNeeded):
-        records += [record(seed, 0.95 - drop + SPREAD[1, seed]) for seed in answer.seeds]
+        records += [record(seed, 0.95 - drop_of(seed) + SPREAD[1, seed]) for seed in answer.seeds]
         answer = judge.judge(CELL, records, DATA_HASH)
     return answer
 
@@ -57,8 +65,9 @@ def test_a_budget_with_limits_that_are_not_points_is_refused():
 def test_a_cell_that_could_not_have_shown_a_drop_gets_more_seeds_or_is_blind():
     usual = verdict()
     assert usual.verdict is Verdict.PASS
-    seen = verdict(must_detect_points=4.0)
+    seen = verdict(must_detect_points=2.0)
     assert seen.verdict is Verdict.PASS
+    assert seen.detectable_points <= 2.0 < usual.detectable_points
     assert len(seen.records) > len(usual.records)
     blind = verdict(must_detect_points=0.5)
     assert blind.verdict is Verdict.BLIND
@@ -66,6 +75,19 @@ def test_a_cell_that_could_not_have_shown_a_drop_gets_more_seeds_or_is_blind():
     assert len(blind.records) == RULES.looks[-1]
     assert "would not have shown a drop of 0.5 points" in blind.message
     assert verdict(0.06, must_detect_points=0.5).verdict is Verdict.REGRESSED
+
+
+def test_the_runs_that_show_whether_a_drop_would_be_seen_count_in_the_verdict():
+    """The first run is as good as stored ones, and would end the test if nothing must be seen."""
+    judged = functools.partial(verdict, drop_of=lambda seed: 0.0 if seed == 0 else 0.06)
+    assert judged().verdict is Verdict.PASS
+    assert judged(must_detect_points=2.0).verdict is Verdict.REGRESSED
+
+
+@pytest.mark.parametrize("points", [1.6, 1.78, 1.9, 2.2, 4.0])
+def test_a_cell_that_passes_detects_the_drop_that_must_be_seen(points):
+    seen = verdict(must_detect_points=points)
+    assert (seen.verdict is Verdict.PASS) == (seen.detectable_points <= points)
 
 
 RECALL = MetricInfo("worst_class_recall", floor=0.01)

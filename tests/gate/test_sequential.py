@@ -64,6 +64,15 @@ def test_steadiness_needs_more_evidence_with_every_seed():
     assert bounds.steady[-1] == np.inf
 
 
+def test_a_look_at_too_few_values_ends_no_test_as_steady():
+    values = [CELL.mean] * 3 + [CELL.mean + 2] * 7
+    assert decide(CELL, values, **USUAL).outcome is Outcome.STEADY
+    later = decide(CELL, values, **USUAL, least_seeds=6)
+    assert (later.outcome, later.looked_at) == (Outcome.ROSE, 6)
+    clear = decide(CELL, [CELL.mean + 2] * 3, **USUAL, least_seeds=6)
+    assert (clear.outcome, clear.looked_at) == (Outcome.ROSE, 3)
+
+
 @given(values=st.lists(badness, min_size=10, max_size=10), floor=st.floats(0, 0.5))
 def test_all_looks_end(values, floor):
     decision = decide(CELL, values, **USUAL, floor=floor)
@@ -132,18 +141,20 @@ def test_many_cells_at_once_are_decided_as_one_by_one(rises, deviation, floor):
 
 
 @pytest.mark.parametrize("looks", [get_budget("smoke").looks, LOOKS, (1,), (3,), (2, 20)])
-@pytest.mark.parametrize("floor", [0.0, 0.4])
-def test_the_smallest_detectable_rise_is_detected(looks, floor):
+@pytest.mark.parametrize(("floor", "least_seeds"), [(0.0, 1), (0.4, 1), (0.0, 4), (0.0, 99)])
+def test_the_smallest_detectable_rise_is_detected(looks, floor, least_seeds):
     """Deviation and baseline as uncertain as the yardstick says; 20,000 cells."""
-    rise = smallest_detectable_rise(CELL, looks=looks, level=LEVEL, floor=floor)
-    found = {share: _power(share * rise, looks, floor) for share in (0.85, 1.0)}
+    rules = {"looks": looks, "level": LEVEL, "floor": floor, "least_seeds": least_seeds}
+    rise = smallest_detectable_rise(CELL, **rules)
+    found = {share: _power(share * rise, rules) for share in (0.85, 1.0)}
     # 0.95 in 20,000 is uncertain by 0.0015; a bound, it may find more, but little.
     assert 0.945 < found[1.0] < 0.97
     assert found[0.85] < 0.92
 
 
-def _power(rise, looks, floor):
+def _power(rise, rules):
     """How often a rise is found, the truth as uncertain as the measured deviation leaves it."""
+    looks = rules["looks"]
     rng = np.random.default_rng(5)
     cells = 20_000
     truth = CELL.deviation * np.sqrt(CELL.degrees / rng.chisquare(CELL.degrees, cells))
@@ -151,7 +162,7 @@ def _power(rise, looks, floor):
     baseline = draws[:, -1] / math.sqrt(CELL.runs)
     sums = np.cumsum(draws[:, :-1], axis=1)
     means = np.stack([sums[:, look - 1] / look for look in looks], axis=-1)
-    bounds = limits(CELL.deviation, CELL.degrees, CELL.runs, looks=looks, level=LEVEL, floor=floor)
+    bounds = limits(CELL.deviation, CELL.degrees, CELL.runs, **rules)
     _, outcomes = settle(rise + means - baseline[:, None], bounds)
     return np.mean(outcomes == 1)
 
