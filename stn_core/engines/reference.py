@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -108,7 +109,8 @@ class Reference:
         if self._process:
             assert self._process.stdin
             assert self._process.stdout
-            self._process.stdin.close()
+            with contextlib.suppress(OSError):  # a question that a dead process never read
+                self._process.stdin.close()
             self._process.kill()
             self._process.wait()
             self._process.stdout.close()
