@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stn_core.errors import needs_extra
 
-with needs_extra("suite"):
+if TYPE_CHECKING:
     from filelock import FileLock
 
 
@@ -43,11 +45,22 @@ class Agreement:
 
     def __init__(self, session_id: str) -> None:
         self._path = Path(tempfile.gettempdir()) / f"stn_core-{session_id}.json"
-        self._lock = FileLock(self._path.with_suffix(".lock"))
+
+    @functools.cached_property
+    def _lock(self) -> FileLock:
+        with needs_extra("suite"):
+            from filelock import FileLock
+
+        return FileLock(self._path.with_suffix(".lock"))
+
+    @property
+    def exists(self) -> bool:
+        """Whether a process has planned; asked in every project that uses xdist."""
+        return self._path.exists()
 
     def read(self) -> Agreed | None:
         """What was agreed on, None if nothing has been yet."""
-        if not self._path.exists():
+        if not self.exists:
             return None
         with self._lock:
             return Agreed(**json.loads(self._path.read_text(encoding="utf-8")))
@@ -55,7 +68,7 @@ class Agreement:
     def decide(self, make: Callable[[], Agreed]) -> Agreed:
         """What was agreed on; the first caller decides it."""
         with self._lock:
-            if not self._path.exists():
+            if not self.exists:
                 self._write(make())
             return Agreed(**json.loads(self._path.read_text(encoding="utf-8")))
 

@@ -140,23 +140,27 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """Let the first process learn from its workers that there are cells."""
-    from stn_core.suite.process_context import join_workers
+    from stn_core.suite.agreement import Agreement
+    from stn_core.suite.command_line import XDIST_SESSION
 
-    join_workers(node.config)
+    # Without cells, nothing is loaded that only the extra "suite" installs.
+    if _is_used() or Agreement(node.config.stash[XDIST_SESSION]).exists:
+        from stn_core.suite.process_context import join_workers
+
+        join_workers(node.config)
+
+
+def _is_used() -> bool:
+    """Whether anything has asked this process for its part of a session with cells."""
+    return "stn_core.suite.context" in sys.modules
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove what xdist's processes told each other."""
-    from stn_core.suite.command_line import XDIST_SESSION
+    """Release what this process holds of its session."""
+    if _is_used():
+        from stn_core.suite.process_context import leave_session
 
-    if "stn_core.suite.context" in sys.modules:
-        from stn_core.suite.process_context import release_results
-
-        release_results(config)
-    if XDIST_SESSION in config.stash:
-        from stn_core.suite.process_context import leave_workers
-
-        leave_workers(config)
+        leave_session(config)
 
 
 @pytest.hookimpl(trylast=True)

@@ -38,14 +38,15 @@ def join_workers(config: pytest.Config) -> None:
             scheduler.maxschedchunk = 1  # cells are long, so no worker may hoard them
 
 
-def leave_workers(config: pytest.Config) -> None:
-    """Remove what the processes of a session agreed on, after the last worker has ended."""
-    agreement = context_of(config).agreement if _CONTEXT in config.stash else None
-    if agreement and not context_of(config).is_worker:
-        agreement.discard()
+def leave_session(config: pytest.Config) -> None:
+    """Release the results folder, so that the session can be resumed.
 
-
-def release_results(config: pytest.Config) -> None:
-    """Release the results folder at the end of a process, so that the session can be resumed."""
-    if _CONTEXT in config.stash:
-        context_of(config).release_results()
+    The first process also removes what xdist's processes agreed on, after the last worker has
+    ended.
+    """
+    if _CONTEXT not in config.stash:
+        return
+    context = context_of(config)
+    context.release_results()
+    if context.agreement and not context.is_worker:
+        context.agreement.discard()

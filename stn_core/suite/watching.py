@@ -44,7 +44,8 @@ class Watching:
             reporter,
             self._text,
             is_quiet=config.option.verbose < 0,
-            is_drawn=config.option.capture != "no",  # it would mix with what tests print
+            # Without capture it would mix with what tests print.
+            is_drawn=config.getoption("capture", "no") != "no",
         )
         self._line.start()
 

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
-from tests.suite.sessions import GATE, exactly, git
+from tests.suite.sessions import GATE, exactly, git, select
 
 pytest_plugins = ["pytester"]
 
@@ -22,7 +22,7 @@ def loaded_after(code, *arguments):
     return set(done.stderr.decode().split())
 
 
-HEAVY = {"torch", "pandas", "scipy", "numpy", "filelock", "matplotlib"}
+HEAVY = {"torch", "pandas", "scipy", "numpy", "filelock", "matplotlib", "msgspec"}
 
 
 def test_importing_the_plugin_loads_pytest_alone():
@@ -32,10 +32,13 @@ def test_importing_the_plugin_loads_pytest_alone():
     assert foreign == {"stn_core", "stn_core.suite", "stn_core.suite.plugin"}
 
 
-def test_a_session_without_cells_loads_no_more(tmp_path):
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "workers"])
+def test_a_session_without_cells_loads_no_more(tmp_path, workers):
+    """Not even what is missing where only the core of the package is installed."""
     (tmp_path / "test_ours.py").write_text("def test_ours(): pass\n")
     run = "import pytest; assert not pytest.main(sys.argv[1:])"
-    loaded = loaded_after(run, "-q", "-p", "no:randomly", str(tmp_path), "--rootdir", str(tmp_path))
+    place = (str(tmp_path), "--rootdir", str(tmp_path))
+    loaded = loaded_after(run, "-q", "-p", "no:randomly", *place, *workers)
     assert "stn_core.suite.plugin" in loaded  # by its entry point
     assert not loaded & HEAVY
     rooms = {name.split(".")[1] for name in loaded if name.startswith("stn_core.")}
@@ -173,6 +176,12 @@ def test_short_names_are_there_in_whatever_order_the_plugins_come(pytester, orde
     assert config.getoption("--stn-seeds") == config.getoption("--seeds") == (3, 5)
     assert config.getoption("--lr") == 0.5
     assert config.getoption("stn_set") == [("epochs", 2)]
+
+
+@pytest.mark.parametrize("left_out", ["capture", "terminal", "setuponly"])
+def test_a_session_runs_without_a_plugin_of_pytests_own(bench, pytester, left_out):
+    assert bench(*select("tiny"), "--seeds", "1", "-p", f"no:{left_out}").ret == 0
+    assert [path.name for path in pytester.path.glob("results/*/judgements.json")]
 
 
 def test_other_tests_keep_their_places(pytester, run_here):
