@@ -19,6 +19,7 @@ from stn_core.suite.options import OPTIONS, PREFIX
 START_TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 XDIST_SESSION = pytest.StashKey[str]()
 """xdist's name for the session, in its first process."""
+_START_TIME = pytest.StashKey[str]()
 
 
 class CommandLine:
@@ -122,6 +123,8 @@ def check_words(config: pytest.Config) -> None:
 
 
 def start_time(config: pytest.Config) -> str:
-    """When the session began, as its results folder is called; the same in a worker."""
+    """When the session began, as its results folder is called; the same in all its processes."""
     told: str | None = getattr(config, "workerinput", {}).get("stn_start_time")
-    return told or datetime.datetime.now().strftime(START_TIME_FORMAT)
+    return told or config.stash.setdefault(
+        _START_TIME, datetime.datetime.now().strftime(START_TIME_FORMAT)
+    )

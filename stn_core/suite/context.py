@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from stn_core.suite.watching import Watching
     from stn_core.training.run_cell import RunSettings
 
+_TRAINS_NOTHING = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly")
+"""pytest's options that run no test; --setup-plan implies the last one."""
+
 
 def worker_number(worker_input: Mapping[str, Any]) -> int:
     """Which of xdist's workers this process is; 0 without workers."""
@@ -120,8 +123,7 @@ class SessionContext:
     @property
     def only_plans(self) -> bool:
         """Whether nothing is to be trained, judged or written."""
-        collects_only: bool = self.config.option.collectonly
-        return collects_only
+        return any(self.config.getoption(name, None) for name in _TRAINS_NOTHING)
 
     @functools.cached_property
     def agreement(self) -> Agreement | None:

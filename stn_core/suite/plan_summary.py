@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from stn_core.errors import UsageError
 from stn_core.report.plan_table import measured_speed, plan_table
 from stn_core.session.folder import session_folders
 from stn_core.session.records import RunRecord
@@ -44,8 +46,9 @@ def _earlier_runs(options: SuiteOptions, device: str) -> list[RunRecord]:
 
     here = describe_environment(torch.device(device), options.threads)
     for folder in session_folders(options.results.parent):
-        runs, _ = SessionStore(folder).own_records()
-        same = [run for run in runs if run.environment.is_like(here)]
-        if same:
-            return same
+        with contextlib.suppress(UsageError):  # its records cannot be read: an older one's can
+            runs, _ = SessionStore(folder).own_records()
+            same = [run for run in runs if run.environment.is_like(here)]
+            if same:
+                return same
     return []

@@ -55,10 +55,11 @@ def pytest_load_initial_conftests() -> Generator[None, Any, Any]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options that were given; a mistake ends the session here, in one line."""
-    from stn_core.suite.command_line import CommandLine
+    from stn_core.suite.command_line import CommandLine, start_time
     from stn_core.suite.options import CORE_MARKER
     from stn_core.suite.spelling import respelled
 
+    start_time(config)  # from which --minutes count
     if not _has_marker(config, "core"):
         config.addinivalue_line("markers", CORE_MARKER)
 
@@ -89,13 +90,15 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """`-n auto`: as many workers as there are cores and as fit in the cards' memory.
 
-    Only if the plugin is used; other sessions get xdist's own answer.
+    Only if the plugin is used; other sessions get xdist's own answer, as does whoever set xdist's
+    variable.
     """
     from stn_core.errors import UsageError
     from stn_core.suite.command_line import CommandLine
 
     given = CommandLine(config)
-    if not (given.given or any(name.startswith("stn_core.") for name in config.option.plugins)):
+    is_used = given.given or any(name.startswith("stn_core.") for name in config.option.plugins)
+    if not is_used or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None
     try:
         device, threads = given["device"] or "auto", given["threads"] or 1

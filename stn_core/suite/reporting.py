@@ -303,7 +303,7 @@ class Reporting:
             from stn_core.suite.matrix import unknown_words
 
             context.tell(unknown_words(keyword, context.options))
-        if context.only_plans and context.plan and context.plan.cells:
+        if context.config.option.collectonly and context.plan and context.plan.cells:
             terminalreporter.section(f"plan, budget {context.options.budget}")
             context.tell([*context.plan.notes, plan_summary(context, context.plan)])
         if self._table and self._judgements:

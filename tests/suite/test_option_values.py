@@ -130,3 +130,8 @@ def test_unusable_cards_are_not_counted(monkeypatch):
 
 def test_auto_is_left_to_xdist_unless_the_plugin_is_used():
     assert pytest_xdist_auto_num_workers(FakeConfig("acme")) is None
+
+
+def test_auto_is_left_to_xdist_if_its_own_variable_says_how_many(monkeypatch):
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "3")
+    assert pytest_xdist_auto_num_workers(FakeConfig("stn_core.suite.plugin")) is None

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.session.folder import claim_folder
+from stn_core.suite.command_line import start_time
 from stn_core.suite.plugin import session_options
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import contents, folders, select
@@ -33,6 +34,23 @@ def test_a_plan_trains_nothing_and_leaves_nothing(bench, pytester, arguments):
         ]
     )
     assert not list(pytester.path.glob("results/*"))
+
+
+@pytest.mark.parametrize("only", ["fixtures", "fixtures-per-test", "setup-only", "setup-plan"])
+def test_pytests_options_that_run_no_test_train_nothing_and_leave_nothing(bench, pytester, only):
+    result = bench(*select("tiny"), f"--{only}")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*train_and_judge*"])
+    result.stdout.no_fnmatch_line("*budget smoke*")
+    assert not list(pytester.path.glob("results/*"))
+
+
+def test_a_plan_does_without_an_earlier_session_that_cannot_be_read(bench, pytester):
+    records = pytester.path / "results" / "earlier" / "records.jsonl"
+    records.mkdir(parents=True)  # so that nobody can read it, not even root
+    result = bench(*select("tiny"), "--plan")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["1 cell, *(stored times; this machine's are not known)"])
 
 
 def test_without_selected_cells_there_is_no_plan(bench):
@@ -71,6 +89,14 @@ def test_the_last_session_is_the_one_that_ran_last(pytester):
     (pytester.path / "results" / "records only" / "records.jsonl").touch()
     config = pytester.parseconfigure("-p", "stn_core.suite.short_options", "--resume", "last")
     assert session_options(config).results.name == "2026-01-01"
+
+
+def test_a_session_has_one_start_however_late_it_is_asked_for(pytester, monkeypatch):
+    config = pytester.parseconfigure("-p", "stn_core.suite.plugin")
+    later = datetime.datetime(2126, 1, 2)
+    clock = SimpleNamespace(datetime=SimpleNamespace(now=lambda: later))
+    monkeypatch.setattr("stn_core.suite.command_line.datetime", clock)
+    assert not start_time(config).startswith("2126")
 
 
 @pytest.fixture
