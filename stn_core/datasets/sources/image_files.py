@@ -33,6 +33,9 @@ _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
 """Of the EXIF orientations those that change height and width."""
 
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+"""Tags of a TIFF."""
+
 
 @dataclass(frozen=True)
 class ImageLayout:
@@ -49,12 +52,19 @@ def image_layout(path: Path) -> ImageLayout:
         UsageError: there is no such file, or it is no image.
     """
     with _opened(path) as file:
-        width, height = file.size
+        width, height = _stored_size(file)
         if file.getexif().get(_ORIENTATION) in _LYING:
             width, height = height, width
         palette = file.palette.mode if file.mode == "P" and file.palette else ""
         is_grey = file.mode in _GREY_MODES or (bool(palette) and _is_grey_palette(file))
         return ImageLayout((height, width), not is_grey)
+
+
+def _stored_size(file: Image.Image) -> tuple[int, int]:
+    """Width and height as the file stores the pixels; of a TIFF, Pillow's are those upright."""
+    tags = getattr(file, "tag_v2", {}) if file.format == "TIFF" else {}
+    width, height = file.size
+    return tags.get(_TIFF_WIDTH, width), tags.get(_TIFF_HEIGHT, height)
 
 
 def _is_grey_palette(file: Image.Image) -> bool:
@@ -119,12 +129,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # Pillow would wait for a writer
             raise UsageError(f"{path} is not a regular file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we say it ourselves
-            file = Image.open(path)
-        with file:
-            _check_header(path, file)
-            yield file
+        # Not by its path: then Pillow maps the pixels, and garbles a TIFF that is on its side.
+        with path.open("rb") as stream:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we say it
+                file = Image.open(stream)
+            with file:
+                _check_header(path, file)
+                yield file
     except UsageError:
         raise
     except FileNotFoundError:

@@ -42,6 +42,9 @@ NOT_DECODED = ("BUFR", "EMF", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF")
 DECODING_VERSION = 1
 """Of how an image file becomes an image; part of the hash and of a kept copy's name."""
 
+LAYOUTS_VERSION = 2
+"""Of how the headers are read; part of the name of their kept copy."""
+
 Files = Sequence[tuple[Path, str]]
 """Image files with the name of their class, in order."""
 
@@ -109,7 +112,7 @@ class ImageFolder:
         layouts = decoded_once(
             "layouts",
             paths,
-            f"layouts {DECODING_VERSION}, Pillow {PIL.__version__}",
+            f"layouts {LAYOUTS_VERSION}, Pillow {PIL.__version__}",
             lambda: {"layouts": _layouts(paths)},
         )["layouts"]
         sound = [(h, w, channels) for h, w, channels in layouts.tolist() if channels]

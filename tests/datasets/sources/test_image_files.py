@@ -93,12 +93,25 @@ def test_a_transparent_colour_of_a_palette_shows_the_background(tmp_path: Path) 
     assert np.array_equal(image[0], np.where(np.eye(HEIGHT, WIDTH), 30, 7))
 
 
-def test_an_image_is_turned_upright(path: Path) -> None:
-    turned = noise().T  # as a camera held sideways stores it
-    exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: to be turned by 90 degrees clockwise
-    Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif)
-    assert np.array_equal(read_image(path, GREY, BLACK[:1])[0], np.rot90(turned, -1))
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_an_image_is_turned_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    upright = noise()
+    stored = {  # as EXIF defines it: what is done to the stored picture to see it upright
+        1: upright,
+        2: upright[:, ::-1],
+        3: np.rot90(upright, 2),
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    path, exif = tmp_path / f"image.{suffix}", Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    assert image_layout(path).size_hw == (HEIGHT, WIDTH)
+    assert np.array_equal(read_image(path, GREY, BLACK[:1])[0], upright)
 
 
 def test_another_size_needs_resize(path: Path) -> None:
