@@ -51,17 +51,17 @@ def _in_table(folder: Path, table: Path) -> Files:
     """The test images with their classes; Kaggle's table names them by a path."""
     try:
         text = table.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise cannot_be_read(table, error) from error
-    rows = list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in text else ","))
-    try:
+        rows = list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in text else ","))
         listed = [
             (folder / Path(row.get("Filename") or row["Path"]).name, _class_name(row["ClassId"]))
             for row in rows
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise cannot_be_read(table, error) from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UsageError(
-            f"{table} is not a table of GTSRB's test images; it needs Filename and ClassId"
+            f"{table} is not a table of GTSRB's test images; it is UTF-8 text with"
+            " Filename and ClassId"
         ) from error
     missing = [path.name for path, _ in listed if not is_file(path)]
     if missing or not listed:

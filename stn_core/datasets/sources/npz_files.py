@@ -199,7 +199,8 @@ class Member:
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, tuple[Member, Member]]:
     """Images and labels by split, under whichever names the archive has them."""
-    spelt = {name.lower(): name for name in _names(archive)}
+    arrays = [name for name in archive.namelist() if name.endswith(".npy")]
+    spelt = {name.lower(): name for name in map(_name, arrays)}
     found = {}
     for split, choices in ARRAYS.items():
         there = [pair for pair in choices if any(name in spelt for name in pair)]
@@ -216,7 +217,12 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, tuple[Member, Me
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
-    return [Path(name).stem for name in archive.namelist()]
+    return [_name(each) for each in archive.namelist()]
+
+
+def _name(member: str) -> str:
+    """What numpy calls an array; one in a folder of the archive has the folder in its name."""
+    return member.removesuffix(".npy")
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:

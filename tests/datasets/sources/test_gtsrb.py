@@ -89,15 +89,18 @@ def test_torchvision_reads_the_same_of_the_same_tree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("Name;Class\na.png;1", "is not a table of GTSRB's test images"),
-        ("Filename;ClassId\nnone.png;1", "1 of its images are not in "),
+        (b"Name;Class\na.png;1", "is not a table of GTSRB's test images"),
+        (b"Filename;ClassId\nnone.png;1", "1 of its images are not in "),
+        ("Filename;ClassId\na.png;1".encode("utf-16"), "it is UTF-8 text with Filename and "),
+        (b'Filename;ClassId\n"' + 200_000 * b"a", "is not a table of GTSRB's test images"),
     ],
+    ids=["names", "missing", "encoding", "quotes"],
 )
-def test_a_wrong_table_is_one_line(tmp_path: Path, table: str, said: str) -> None:
+def test_a_wrong_table_is_one_line(tmp_path: Path, table: bytes, said: str) -> None:
     folder = tmp_path / "gtsrb"
     write_folder(folder / "Train", {"0": 12, "1": 12})
     (folder / "Test").mkdir()
-    (folder / "Test.csv").write_text(table)
+    (folder / "Test.csv").write_bytes(table)
     assert said in complaint(tmp_path, "gtsrb")
 
 

@@ -183,6 +183,22 @@ def test_a_missing_array_is_named_with_what_is_there(tmp_path: Path, array: str)
     assert "images" in message
 
 
+@pytest.mark.parametrize("member", ["data/x_train.npy", "x_train", "x_train.txt"])
+def test_a_member_that_is_no_array_of_that_name_is_not_taken_for_it(
+    tmp_path: Path, member: str
+) -> None:
+    path = saved(tmp_path, arrays())
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    contents[member] = contents.pop("x_train.npy")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    message = complaint(tmp_path, check_dataset)
+    assert "no array x_train; the file holds " in message
+    assert member.removesuffix(".npy") in message
+
+
 def test_too_few_images_to_validate_are_refused(tmp_path: Path) -> None:
     made = arrays()
     saved(tmp_path, {**made, "x_train": made["x_train"][:9], "y_train": made["y_train"][:9]})
