@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,9 +21,16 @@ from torch import Tensor, nn
 
 from stn_core.errors import UsageError, needs_extra, unknown_name
 from stn_core.models.registry import ImageShape, Library, ModelInfo, register_library
+from stn_core.models.weights_loading import load_weights
 
 _AUXILIARY = ("googlenet", "inception_v3")
 """torchvision's models that return extra logits in training unless an option forbids it."""
+
+_AUXILIARY_WEIGHTS = ("AuxLogits.", "aux1.", "aux2.")
+"""How the names of weights begin that only give these extra logits."""
+
+_OLD_DENSE_LAYER = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(\d\.)")
+"""How torchvision's files of DenseNets name what is ``denselayer1.norm1.`` by now."""
 
 _FROM_THE_DATASET = ("in_chans", "img_size", "input_size", "image_size", "num_classes")
 """Arguments that the images and classes decide, so they are not options."""
@@ -126,10 +134,14 @@ def _torchvision_file(name: str) -> Path:
 
 def _load_all_that_fits(model: nn.Module, path: Path) -> None:
     """Load weights, except the classifier's if it has another number of classes."""
-    found: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    loaded: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    found = {_OLD_DENSE_LAYER.sub(r"\1\2", name): value for name, value in loaded.items()}
     own = model.state_dict()
-    fitting = {name: value for name, value in found.items() if own[name].shape == value.shape}
-    model.load_state_dict({**own, **fitting})
+    unknown = [n for n in found if n not in own and not n.startswith(_AUXILIARY_WEIGHTS)]
+    if unknown:
+        raise UsageError(f"{path} does not hold its weights (not {unknown[0]})")
+    fitting = {n: value for n, value in found.items() if n in own and own[n].shape == value.shape}
+    load_weights(model, {**own, **fitting})
 
 
 def _look_at(model: nn.Module, channels: int) -> None:

@@ -14,7 +14,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> None:
 
     A forward pass may replace a buffer with a tensor of another shape, such as the batch's size;
     such a buffer gets its old shape back. One whose elements share memory, as after `expand`, gets
-    memory for each.
+    memory for each. The state counts as one of the model's own version: a file does not hold the
+    versions of its modules, which some of them ask for.
 
     Raises:
         RuntimeError: it is the state of another architecture.
@@ -26,7 +27,10 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> None:
                 stored.shape != buffer.shape or _shares_memory(buffer)
             ):
                 setattr(module, name, torch.empty_like(stored, device=buffer.device))
-    model.load_state_dict(state)
+    versioned = model.state_dict()
+    versioned.clear()
+    versioned.update(state)
+    model.load_state_dict(versioned)
 
 
 def _shares_memory(tensor: Tensor) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision.models
-from torch import nn
+from torch import Tensor, nn
 
 from stn_core.errors import UsageError
 from stn_core.models import create_model, is_registered, libraries, model_info, model_name
@@ -112,7 +114,7 @@ def test_without_the_library_the_extra_is_named_and_the_rest_goes_on(
     assert not is_registered("test_resnet")
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, "torchvision:mnasnet0_5"])
 def test_a_saved_model_is_the_same_again(name: str, tmp_path: Path) -> None:
     model = create_model(name, GREY, 7).eval()
     save_model(tmp_path / "a.safetensors", model, configuration_of(name, GREY, 7))
@@ -147,6 +149,43 @@ def test_torchvisions_weights_are_read_from_its_cache(
     images = torch.randn(2, *GREY)
     again = load_model(tmp_path / "a.safetensors")
     assert torch.equal(again(images), model.eval()(images))
+
+
+def in_old_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As torchvision's files of DenseNets spell them: denselayer1.norm.1.weight."""
+    return {re.sub(r"(denselayer\d+\.\w+)(\d)\.", r"\1.\2.", k): v for k, v in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "spelt"),
+    [
+        ("densenet121", in_old_names),
+        ("googlenet", dict),  # its file holds what gives extra logits in training
+        ("mnasnet0_5", dict),  # asks for the version of the module whose weights it loads
+    ],
+)
+def test_weights_that_torchvision_loads_in_a_way_of_its_own_are_read(
+    name: str,
+    spelt: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    quick = {"init_weights": False} if name == "googlenet" else {}
+    theirs = torchvision.models.get_model(name, weights=None, **quick).state_dict()
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    path = tmp_path / "checkpoints" / Path(weights.url).name
+    path.parent.mkdir()
+    torch.save(spelt(theirs), path)
+    chosen = f"torchvision:{name}[{'init_weights=false,' if quick else ''}pretrained=true]"
+    state = create_model(chosen, (3, 64, 64), 7).state_dict()
+    head = ("fc.", "classifier.")
+    for key, value in state.items():
+        if not (key.startswith(head) and value.shape[:1] == (7,)):
+            assert torch.equal(value, theirs[key]), key
+    torch.save({**theirs, "stranger": torch.zeros(1)}, path)
+    with pytest.raises(UsageError, match=r"does not hold its weights \(not stranger\)"):
+        create_model(chosen, (3, 64, 64), 7)
 
 
 def test_timms_weights_are_read_from_its_cache(
