@@ -61,7 +61,7 @@ class Expectation:
             if self.direction is Direction.LOWER:
                 low, high = -high, -low
             within = low > 0 and high >= self.size
-            outside = high < max(self.size, 0.0)
+            outside = high <= 0 or high < self.size
         if within:
             return Finding.HOLDS
         return Finding.DOES_NOT_HOLD if outside else Finding.OPEN

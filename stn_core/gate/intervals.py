@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_core.errors import needs_extra
-from stn_core.gate.statistics import FloatArray, Values, moderated_deviations
+from stn_core.gate.statistics import DEGREES_KEPT, FloatArray, Values, moderated_deviations
 
 with needs_extra("suite"):
     import scipy  # its parts load when they are first used
@@ -56,17 +56,19 @@ class Spread:
         runs: how many values, >= 1.
         floors: least credible standard deviations, > 0, of a shape that broadcasts.
         borrowed: degrees of freedom added by other samples; see `moderated_spreads`.
+        kept: the share of the sample's own degrees that counts.
     """
 
     variances: npt.ArrayLike
     runs: int
     floors: npt.ArrayLike
     borrowed: float = 0.0
+    kept: float = 1.0
 
     @property
     def degrees(self) -> float:
         """Of freedom, behind each variance."""
-        return self.runs - 1 + self.borrowed
+        return self.kept * (self.runs - 1) + self.borrowed
 
     @property
     def credible(self) -> FloatArray:
@@ -115,7 +117,13 @@ def moderated_spreads(
     degrees = np.array([len(values) - 1 for values in samples.values()], dtype=np.float64)
     deviations, freedom = moderated_deviations(variances, degrees, np.ones_like(least))
     return {
-        name: Spread(float((deviation * floor) ** 2), len(values), floor, float(known - own))
+        name: Spread(
+            variances=float((deviation * floor) ** 2),
+            runs=len(values),
+            floors=floor,
+            borrowed=float(known - DEGREES_KEPT * own),
+            kept=DEGREES_KEPT,
+        )
         if len(values) >= MODERATED_FROM
         else _spread(values, floor)
         for (name, values), deviation, floor, known, own in zip(

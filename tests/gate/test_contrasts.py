@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from stn_core.gate.contrasts import (
     Direction,
@@ -16,7 +17,8 @@ from stn_core.gate.contrasts import (
     joint_finding,
     seeds_to_decide,
 )
-from stn_core.gate.intervals import Difference, Spread, difference_of_means
+from stn_core.gate.intervals import Difference, Spread, difference_of_means, moderated_spreads
+from stn_core.gate.statistics import DEGREES_KEPT
 
 HIGHER, LOWER, EQUAL = Direction.HIGHER, Direction.LOWER, Direction.EQUAL
 ends = st.floats(-50, 50)
@@ -28,6 +30,8 @@ ends = st.floats(-50, 50)
         (Expectation(HIGHER), (0.1, 0.5), Finding.HOLDS),
         (Expectation(HIGHER), (-0.1, 0.5), Finding.OPEN),
         (Expectation(HIGHER), (-0.5, -0.1), Finding.DOES_NOT_HOLD),
+        (Expectation(HIGHER), (-0.5, 0.0), Finding.DOES_NOT_HOLD),
+        (Expectation(LOWER), (0.0, 0.0), Finding.DOES_NOT_HOLD),
         (Expectation(HIGHER, size=2.0), (0.1, 3.0), Finding.HOLDS),
         (Expectation(HIGHER, size=2.0), (0.1, 1.9), Finding.DOES_NOT_HOLD),
         (Expectation(HIGHER, size=2.0), (-0.1, 2.1), Finding.OPEN),
@@ -86,6 +90,30 @@ def test_the_seeds_needed_settle_a_claim_and_one_fewer_does_not(estimate):
 
     assert finding(wanted) is not Finding.OPEN
     assert finding(wanted - 1) is Finding.OPEN
+
+
+@pytest.mark.parametrize("estimate", [0.5, 2.0, 20.0])
+def test_the_seeds_needed_of_moderated_spreads_settle_a_claim_and_one_fewer_does_not(estimate):
+    """Cells whose spreads differ so much that they borrow less than a fifth of their degrees."""
+    rng = np.random.default_rng(0)
+    values = {str(n): rng.normal(0, math.exp(s), 20) for n, s in enumerate(rng.normal(0, 1.2, 12))}
+    found = moderated_spreads(values, dict.fromkeys(values, 0.05))
+    spreads = (found["0"], found["1"])
+    borrowed = spreads[0].degrees - DEGREES_KEPT * 19
+    assert 0 < borrowed < (1 - DEGREES_KEPT) * 19
+    wanted = seeds_to_decide(estimate, spreads, Expectation(HIGHER), 0.001)
+    assert wanted is not None
+
+    def half(runs):
+        """Welch's, the larger variance counting for both if it is the common one at least."""
+        degrees = DEGREES_KEPT * (runs - 1) + borrowed
+        variances = [float(spread.credible) for spread in spreads]
+        parts = np.maximum(variances, np.mean(variances)) / runs
+        freedom = parts.sum() ** 2 * degrees / np.square(parts).sum()
+        return stats.t.isf(0.0005, freedom) * math.sqrt(parts.sum())
+
+    assert half(wanted) < estimate
+    assert wanted == 2 or half(wanted - 1) >= estimate
 
 
 def test_a_direction_is_never_settled_if_the_difference_is_zero():
