@@ -99,7 +99,10 @@ def _way(one: JudgedClaim, way: str, draw: FigureFolder) -> dict[str, Any]:
 
 
 def samples_of(differences: Sequence[JudgedDifference]) -> dict[str, tuple[float, ...]]:
-    """The values of every cell that a claim is about, by name, in the first contrast's metric."""
+    """The values of every cell that a claim is about, in the first contrast's metric.
+
+    By model; with its dataset if that is not the first contrast's.
+    """
     samples: dict[str, tuple[float, ...]] = {}
     shown = differences[0].contrast
     if shown.metric not in _AXES:
@@ -108,7 +111,8 @@ def samples_of(differences: Sequence[JudgedDifference]) -> dict[str, tuple[float
         if one.contrast.metric == shown.metric:
             for model, values in zip((one.contrast.model, one.other), one.values, strict=True):
                 if values:
-                    name = model if one.contrast.dataset == shown.dataset else one.contrast.dataset
+                    dataset = one.contrast.dataset
+                    name = model if dataset == shown.dataset else f"{model}, {dataset}"
                     samples.setdefault(name, values)
     return samples
 

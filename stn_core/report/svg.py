@@ -150,7 +150,7 @@ def for_page(svg: str, title: str) -> str:
         f'<svg role="img" aria-label="{title}" viewBox="0 0 {width:g} {height:g}"'
         f' style="max-width:{width / 0.75:.0f}px"'
     )
-    body = re.sub(r"^<svg[^>]*", opening, svg, count=1)
+    body = re.sub(r"^<svg[^>]*", lambda _: opening, svg, count=1)
     return _PNG.sub(_as_webp, body.replace(_INK, "currentColor"))
 
 

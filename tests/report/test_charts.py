@@ -48,6 +48,12 @@ def test_the_interval_of_a_mean_is_students(values):
     assert mean + half == pytest.approx(high, abs=1e-9)
 
 
+def test_a_figure_s_title_may_hold_any_characters():
+    with drawing_style():
+        svg = to_svg(new_figure(2, 2)[0], "any")
+    assert r'aria-label="\d and \g&lt;0&gt;"' in for_page(svg, r"\d and \g&lt;0&gt;")
+
+
 def test_a_single_value_has_no_interval():
     mean, half = mean_interval([0.25])
     assert mean == 0.25

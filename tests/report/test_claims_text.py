@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
-from stn_core.report.claims_page import write_claims_page
+from stn_core.report.claims_page import samples_of, write_claims_page
 from stn_core.report.claims_text import (
     claims_document,
     claims_excerpt,
@@ -39,3 +42,21 @@ def test_a_claim_with_the_same_finding_in_both_ways_is_listed_once(tmp_path, as_
     found += runs("a", as_published, budget="predecessor")
     found += runs("b", MIDDLE, budget="predecessor")
     assert claims_excerpt(judged(tmp_path, found, text)).count("A is better.") == rows
+
+
+def test_the_page_shows_every_model_on_every_dataset_of_a_claim(tmp_path):
+    text = CLAIM.replace('dataset = "digits"\n', "")
+    text += "contrasts = [{ dataset = 'digits' }, { dataset = 'mnist' }]\n"
+    found = [*runs("a", HIGH), *runs("b", LOW)]
+    found += [dataclasses.replace(run, dataset="mnist", test_accuracy=0.9) for run in found]
+    (one,) = judged(tmp_path, found, text)
+    samples = samples_of(one.ways["trained"])
+    assert list(samples) == ["a", "b", "a, mnist", "b, mnist"]
+    assert samples["b"] == pytest.approx(100 * np.array(LOW))
+
+
+def test_a_claim_s_id_may_hold_any_characters(tmp_path):
+    text = CLAIM.replace('"better"', r"'\d & \g<0>'")
+    found = judged(tmp_path, runs("a", HIGH) + runs("b", LOW), text)
+    write_claims_page(found, tmp_path / "claims.html", "stn claims claims.toml")
+    assert r'aria-label="\d &amp; \g&lt;0&gt;, with' in (tmp_path / "claims.html").read_text()
