@@ -67,12 +67,18 @@ class CellHistory:
         return change.mapped(lambda share: 100 * share)
 
 
-def histories(sessions: Sequence[Source], baselines: Source | None) -> list[CellHistory]:
+def histories(
+    sessions: Sequence[Source], baselines: Source | None
+) -> tuple[list[CellHistory], list[str]]:
     """Every cell of the sessions, sorted, in the order of the sessions.
 
     Args:
         sessions: as the user gave them, the oldest first.
         baselines: the stored ones, None without any.
+
+    Returns:
+        The cells, and a message for every baseline that was measured on other data than its cell's
+        last session, and is left out.
     """
     stored = {(cell.key, cell.device): cell for cell in baselines.cells} if baselines else {}
     found: dict[tuple[str, str], list[tuple[str, CellRuns]]] = {}
@@ -80,21 +86,30 @@ def histories(sessions: Sequence[Source], baselines: Source | None) -> list[Cell
         for cell in source.cells:
             name = ", ".join(source.commits) or source.path.name
             found.setdefault((cell.key, cell.device), []).append((name, cell))
-    return [
-        CellHistory(
-            key=place[0],
-            device=place[1],
-            sessions=tuple(name for name, _ in runs),
-            accuracies=tuple(cell.accuracies for _, cell in runs),
-            baseline=stored[place].accuracies if place in stored else [],
-            test_images=runs[-1][1].test_images,
+    cells = []
+    left_out = []
+    for (key, device), runs in sorted(found.items()):
+        last, baseline = runs[-1][1], stored.get((key, device))
+        if baseline and baseline.data_hash != last.data_hash:
+            left_out.append(f"{key}: its baseline was measured on other data, left out")
+            baseline = None
+        cells.append(
+            CellHistory(
+                key=key,
+                device=device,
+                sessions=tuple(name for name, _ in runs),
+                accuracies=tuple(cell.accuracies for _, cell in runs),
+                baseline=baseline.accuracies if baseline else [],
+                test_images=last.test_images,
+            )
         )
-        for place, runs in sorted(found.items())
-    ]
+    return cells, left_out
 
 
 def history_answer(cells: Sequence[CellHistory]) -> str:
     """What has drifted, in one sentence."""
+    if not any(cell.baseline for cell in cells):
+        return "No cell has a baseline to compare with."
     drifted: dict[int, list[str]] = {-1: [], 1: []}
     for cell in cells:
         if cell.drift and cell.drift.sign:
@@ -156,7 +171,7 @@ def write_history(
 
     Args:
         cells: one or more.
-        lines: where the sessions and the baseline come from.
+        lines: where the sessions and the baseline come from, and what is left out.
         page: the file to write.
         figures: the folder where each figure goes as a file too; None for none.
 

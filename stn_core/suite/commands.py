@@ -224,11 +224,12 @@ def _history(given: argparse.Namespace) -> int:
     sessions = [read_source(folder) for folder in given.results]
     baselines = None if is_missing(given.baselines) else read_source(given.baselines)
     sources = [*sessions, *([baselines] if baselines else [])]
-    complain([line for source in sources for line in source.complaints])
-    cells = histories(sessions, baselines)
+    cells, left_out = histories(sessions, baselines)
+    complain([*(line for source in sources for line in source.complaints), *left_out])
     print("\n".join([history_answer(cells), "", history_text(cells), ""]))
     page = given.out / HISTORY_FILE
-    write_history(cells, [source.line for source in sources], page, given.out / FIGURES_FOLDER)
+    lines = [*(source.line for source in sources), *left_out]
+    write_history(cells, lines, page, given.out / FIGURES_FOLDER)
     show_path(page)
     return 0
 

@@ -1,5 +1,7 @@
 """Cells over the commits of several sessions: slow drift adds up against the baseline."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -50,5 +52,19 @@ def test_without_drift_and_without_a_baseline_nothing_is_claimed(
     )
     nothing = ["--out", str(tmp_path)]
     assert main(["history", sessions[2], *nothing]) == 0
-    assert "No cell differs from its baseline" in capsys.readouterr().out
+    assert "No cell has a baseline to compare with." in capsys.readouterr().out
     assert main(["history", str(tmp_path / "nowhere.jsonl"), *nothing]) == 1
+
+
+def test_a_baseline_of_other_data_is_left_out_and_named(sessions, tmp_path, capsys):
+    other = dataclasses.replace(baseline([0.95, 0.96]), data_hash="0" * 8)
+    place = environment()
+    environments = {place.key(): place.place()}
+    write_baselines(tmp_path / "other.json", Baselines({CELL.key: other}, environments))
+    arguments = ["history", *sessions, "--baselines", str(tmp_path / "other.json")]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    message = "smoke/digits/stn: its baseline was measured on other data, left out"
+    assert "No cell has a baseline to compare with." in printed.out
+    assert message in printed.err
+    assert message in (tmp_path / "history.html").read_text()
