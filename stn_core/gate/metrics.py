@@ -124,11 +124,22 @@ class RegisteredMetric:
         return bool(runs) and all(self.value in run.metrics for run in runs)
 
     def badness(self, runs: Sequence[BaselineRun], test_images: int) -> NDArray[np.float64]:
-        """The runs' values on the scale."""
+        """The runs' values on the scale; errors as of `check`."""
+        self.check(runs)
         values = np.array([run.metrics[self.value] for run in runs], dtype=np.float64)
         if self.info.is_share:
             return log_error(values, test_images)
         return -values if self.info.higher_is_better else values
+
+    def check(self, runs: Sequence[BaselineRun], where: str = "") -> None:
+        """Check that the runs were measured when the metric had the scale that it has now.
+
+        Raises:
+            UsageError: a value is not on the scale; the line begins with `where`.
+        """
+        for run in runs:
+            if self.value in run.metrics:
+                self.info.check(run.metrics[self.value], where)
 
     def least_deviation(self, runs: Sequence[BaselineRun], test_images: int) -> float:
         """The least credible standard deviation of these runs over seeds."""

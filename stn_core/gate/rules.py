@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from stn_core.errors import UsageError
+from stn_core.gate.baselines import Baselines
 from stn_core.gate.difference import SIDE_LOOKS
 from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, AnyMetric, RegisteredMetric
 from stn_core.gate.statistics import CELLS_FALSE_ALARM_RATE, GROUPS_FALSE_ALARM_RATE
@@ -83,6 +84,17 @@ class Rules:
     def side_looks(self) -> tuple[int, ...]:
         """Numbers of seeds of both sides after which a cell is compared with another commit."""
         return tuple(sorted({min(look, self.looks[-1]) for look in SIDE_LOOKS}))
+
+    def check_stored(self, baselines: Baselines, budget: str) -> None:
+        """Check that the metrics had the scales that they have now when a budget was measured.
+
+        Raises:
+            UsageError: a stored value is not on the scale of its metric.
+        """
+        for metric in map(RegisteredMetric, self.metrics):
+            for key, cell in baselines.cells.items():
+                if split_key(key).budget == budget:
+                    metric.check(cell.runs, f"the baseline of {key}: ")
 
     def min_drop(self, key: str) -> float:
         """The smallest drop of a cell, in points, that can fail."""

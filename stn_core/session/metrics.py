@@ -9,6 +9,9 @@ from stn_core.registry import check_name
 
 SHARE, PLAIN = "share", "plain"
 
+ROUNDING = 1e-6
+"""By how much a share may be outside of 0 to 1."""
+
 
 @dataclass(frozen=True)
 class MetricInfo:
@@ -39,6 +42,18 @@ class MetricInfo:
             )
         if self.is_share and not self.higher_is_better:
             raise UsageError(f"the metric {self.name!r}: the best share is 1; use scale={PLAIN!r}")
+
+    def check(self, value: float, where: str = "") -> None:
+        """Check that a measured value is on the metric's scale.
+
+        Raises:
+            UsageError: it is not; the line begins with `where`.
+        """
+        if self.is_share and not -ROUNDING <= value <= 1 + ROUNDING:
+            raise UsageError(
+                f"{where}the metric {self.name} is {value:g}, not a share from 0 to 1; register it"
+                f" with scale={PLAIN!r}"
+            )
 
     @property
     def is_share(self) -> bool:

@@ -96,9 +96,12 @@ class Planning:
         groups = matrix.cell_groups(whole)
         notes += matrix.small_groups(cells, whole)
         against, lacking = self._compared_commit(cells, notes)
+        rules = _rules(options, matrix_size=len(whole), group_count=len(groups))
+        if not options.update_baselines:
+            rules.check_stored(context.stored, options.budget)
         return Plan(
             cells=tuple(cells),
-            rules=_rules(options, matrix_size=len(whole), group_count=len(groups)),
+            rules=rules,
             device=device,
             code=None if options.from_records else self._code(),
             data_hashes=data_hashes,

@@ -118,7 +118,7 @@ def measure(
         trained: the model and the images.
 
     Raises:
-        UsageError: there is no such metric, or its value is not finite.
+        UsageError: there is no such metric, or its value is not finite or not a share.
     """
     values = {}
     for name in names:
@@ -130,6 +130,7 @@ def measure(
         value = float(found)
         if not math.isfinite(value):
             raise UsageError(f"the metric {name} is {value}, not a finite number")
+        entry.info.check(value)
         values[name] = value
     return values
 

@@ -128,16 +128,23 @@ def test_metrics_on_changed_images_are_recorded_and_leave_the_digest_as_it_is(
         assert 0.5 < asked.metrics["misplaced_pixels"] < 3.0
 
 
-def test_a_metric_that_is_not_finite_crashes_the_run_in_one_line():
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (float("nan"), "the metric nothing is nan, not a finite number"),
+        (2.5, "the metric nothing is 2.5, not a share from 0 to 1; register it with scale='plain'"),
+    ],
+)
+def test_a_metric_that_is_not_on_its_scale_crashes_the_run_in_one_line(value, complaint):
     @register_metric(floor=0.01)
     def nothing(logits, labels):
-        return float("nan")
+        return value
 
     (crashed,) = run_cell(
         Cell("cnn", "few_digits", "smoke", Recipe(epochs=1)), [0], RunSettings(metrics=("nothing",))
     )
     assert crashed.status == "crashed"
-    assert "the metric nothing is nan, not a finite number" in crashed.message
+    assert complaint in crashed.message
     with pytest.raises(UsageError, match="nothing"):
         register_metric()(nothing)
 
