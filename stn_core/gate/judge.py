@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from stn_core.gate.baselines import BaselineRun, Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
-from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, early_answer
+from stn_core.gate.judgement import NO_BASELINE, Judgement, SeedsNeeded, Verdict, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.reasons import advice, reasons, stale_reason
 from stn_core.gate.rules import Rules
@@ -87,7 +87,7 @@ class Judge:
         if stale:
             return replace(blank, verdict=Verdict.STALE, message=stale)
         if baseline is None:
-            message = "the recipe is overridden" if cell.is_search else "no baseline"
+            message = "the recipe is overridden" if cell.is_search else NO_BASELINE
             return early_answer(blank, seeds[: self.rules.runs_without_baseline]) or replace(
                 blank, verdict=Verdict.NEW, message=message
             )

@@ -11,6 +11,9 @@ import numpy as np
 from stn_core.gate.baselines import CellBaseline
 from stn_core.session.records import RunRecord
 
+NO_BASELINE = "no baseline"
+"""The message of a cell that is NEW because nothing is stored for it."""
+
 
 class Verdict(enum.StrEnum):
     """The verdicts on a cell, as the table shows them."""

@@ -56,8 +56,8 @@ cells (n = 20 each, 2026-11-20)."""
 def sampling_deviation(accuracy: float, test_images: int) -> float:
     """The least standard deviation of an accuracy over seeds, sqrt(error / (2 n)).
 
-    Measured on many networks: half the binomial variance, because two trained networks agree on
-    most images. An accuracy of 0 or 1 counts as half an image away from it.
+    Measured on many networks: half the binomial variance of few errors, because two trained
+    networks agree on most images. An accuracy of 1 counts as half an image below it.
 
     Args:
         accuracy: in [0, 1].

@@ -23,6 +23,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.finished_session import Shown
 from stn_core.report.mosaics import film_strip, gallery, warp_figure
 from stn_core.report.results_table import ResultsTable
+from stn_core.report.text_table import counted
 from stn_core.session.artifacts import Mistakes, WarpPictures
 from stn_core.session.cells import split_key
 from stn_core.session.file_names import file_stem
@@ -76,15 +77,15 @@ class CellSection:
         return any(figure.kind == "warps" for figure in self.figures)
 
 
-def anchors(session: str, table: ResultsTable) -> dict[str, str]:
+def anchors(number: int, table: ResultsTable) -> dict[str, str]:
     """An id that no other cell of the page has, by key, for each cell that has records.
 
     Args:
-        session: its name, which no other session of the page has.
+        number: of the session on the page.
         table: of the session.
     """
     return {
-        row.judgement.key: "cell-" + re.sub(r"[^\w-]", "-", f"{session}-{n}-{row.judgement.key}")
+        row.judgement.key: "cell-" + re.sub(r"[^\w-]", "-", f"{number}-{n}-{row.judgement.key}")
         for n, row in enumerate(table.rows)
         if row.judgement.records
     }
@@ -231,7 +232,8 @@ def _confusion(
         for true, predicted in pairs
         if wrong[true, predicted]
     )
-    text = f"Counts of {len(matrices)} runs, and per cent of the true class. Most often: {worst}."
+    runs = counted(len(matrices), "run")
+    text = f"Counts of {runs}, and per cent of the true class. Most often: {worst}."
     yield Figure("Confusion matrix", text if worst else "No mistake.", Markup(svg))
 
 

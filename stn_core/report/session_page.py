@@ -68,7 +68,8 @@ def write_report(
     complaints += [complaint for session in sessions for complaint in session.complaints]
     comparisons, incomparable = _comparisons(sessions)
     complaints += incomparable
-    results = [_results(session, table if len(sessions) == 1 else None) for session in sessions]
+    known = table if len(sessions) == 1 else None
+    results = [_results(number, session, known) for number, session in enumerate(sessions, start=1)]
     places = dataset_tasks(sessions)
     sections, undrawn = draw_sections(
         [*places, *_tasks(results, draw)], figures, on_progress or (lambda done, count: None)
@@ -79,12 +80,12 @@ def write_report(
     return tuple(complaints)
 
 
-def _results(session: Session, table: ResultsTable | None) -> _Results:
+def _results(number: int, session: Session, table: ResultsTable | None) -> _Results:
     if table is None:
         looks = session.asked.looks
         seeds = max((len(judgement.records) for judgement in session.judgements), default=0)
         table = results_table(session.judgements, looks[-1] if looks else seeds, session.groups)
-    return _Results(session, table, anchors(session.name, table))
+    return _Results(session, table, anchors(number, table))
 
 
 def _tasks(results: Sequence[_Results], draw: Sequence[str]) -> list[CellTask]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.gate.judgement import NO_BASELINE, Judgement, Verdict
 from stn_core.report.text_table import counted, first_few
 from stn_core.session.cells import split_key
 
@@ -60,7 +60,7 @@ def remarks(judgements: Iterable[Judgement]) -> list[str]:
     """A line for every verdict that needs an explanation; cells with the same one share it."""
     cells: dict[tuple[bool, str, str], list[str]] = {}
     for one in sorted(judgements, key=lambda judgement: judgement.key):
-        if one.message and one.message != "no baseline":
+        if one.message and one.message != NO_BASELINE:
             kind = (one.verdict.passes, str(one.verdict), one.message)
             cells.setdefault(kind, []).append(one.key)
     return [
@@ -84,7 +84,7 @@ def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
     skipped = sum(max(most_seeds - len(one.records), 0) for one in judged)
     if skipped:
         lines[0] += f"; {counted(skipped, 'run')} skipped (stopped early)"
-    unjudged = sum(one.verdict is Verdict.NEW and not one.on_validation for one in judgements)
+    unjudged = sum(one.message == NO_BASELINE for one in judgements)
     if unjudged:
         verbs = "has no baseline and was" if unjudged == 1 else "have no baseline and were"
         lines.append(f"{counted(unjudged, 'cell')} {verbs} not judged")

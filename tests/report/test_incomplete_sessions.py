@@ -82,6 +82,7 @@ def test_an_interrupted_session_is_shown_and_not_judged(fresh):
     reader, _, missing = report(fresh, out=fresh)
     assert "no verdicts" in missing[0]
     assert "not judged: the session did not end" in reader.text
+    assert "no baseline" not in reader.text  # which is not known of it
 
 
 def test_a_name_that_no_xml_may_hold_is_shown_without_it(fresh):

@@ -228,6 +228,13 @@ def test_two_sessions_of_one_name_can_be_told_apart(folder, tmp_path):
     assert figures == sum(tag == "svg" for tag, _ in reader.elements)
 
 
+@pytest.mark.usefixtures("pictures_left_out")
+def test_sessions_whose_names_differ_only_in_a_mark_have_cells_of_their_own(tmp_path):
+    sessions = [write_session(tmp_path / name, [a_run(0), a_run(1)]) for name in ("a.b", "a-b")]
+    ids = report(*sessions, out=tmp_path)[0].all("id")
+    assert len(ids) == len(set(ids))
+
+
 # What is missing or damaged ---------------------------------------------------------------------
 
 
