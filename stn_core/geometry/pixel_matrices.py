@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stn_core.errors import UsageError, one_line, unknown_name
 from stn_core.geometry.option_values import size_in_pixels
+from stn_core.geometry.precision import working_dtype
 from stn_core.geometry.warps.matrices import inverse_3x3, matrix_product
 
 # Where the centre of the first pixel lies, and whether a matrix takes the input to the output.
@@ -55,7 +56,7 @@ def to_pixel_matrix(
         convention: ``"opencv"``, ``"skimage"`` or ``"torchvision"``.
 
     Returns:
-        A matrix of the shape given.
+        A matrix of the shape given, float32 or wider.
 
     Raises:
         UsageError: another shape, no sizes, or an unknown convention.
@@ -90,9 +91,9 @@ def from_pixel_matrix(
         convention: as in ``to_pixel_matrix``.
 
     Returns:
-        A matrix of the shape given, in normalised coordinates, OUTPUT to INPUT. One of 2x3,
-        flattened, is theta of ``affine``; for one of 3x3 ``parameters_of`` of ``homography`` gives
-        theta.
+        A matrix of the shape given, float32 or wider, in normalised coordinates, OUTPUT to INPUT.
+        One of 2x3, flattened, is theta of ``affine``; for one of 3x3 ``parameters_of`` of
+        ``homography`` gives theta.
 
     Raises:
         UsageError: as ``to_pixel_matrix``.
@@ -127,7 +128,8 @@ def _to_pixels(size_hw: tuple[int, int], first_centre: float) -> Tensor:
 def _as_square(matrix: Any) -> tuple[Tensor, int]:
     """The matrix as (..., 3, 3), and how many rows were given."""
     given = matrix if isinstance(matrix, Tensor) else _as_tensor(matrix)
-    given = given if given.is_floating_point() else given.double()
+    # In half precision a pixel of a photograph, its two thousandth say, has no exact coordinate.
+    given = given.to(working_dtype(given)) if given.is_floating_point() else given.double()
     rows = given.shape[-2] if given.ndim > 1 else 0
     if given.shape[-1:] != (3,) or rows not in (2, 3):
         raise UsageError(f"a matrix is (..., 2, 3) or (..., 3, 3), not {tuple(given.shape)}")

@@ -101,10 +101,14 @@ def warp_image(
 
 
 def _theta_of(theta: NDArray[Any]) -> Tensor:
-    """Parameters copied into a tensor: an array may be read-only or have negative strides."""
+    """Parameters copied into a tensor: an array may be read-only or have negative strides.
+
+    Torch has no numbers of more than 64 bits, and none in the other byte order.
+    """
     if theta.dtype.kind not in "fiu":
         raise UsageError(f"theta must hold numbers; got an array of {theta.dtype}")
-    return torch.from_numpy(np.array(theta, order="C"))
+    dtype = np.float64 if theta.dtype.itemsize > 8 else theta.dtype.newbyteorder("=")
+    return torch.from_numpy(np.array(theta, dtype, order="C"))
 
 
 def _pixels_of(image: NDArray[np.uint8]) -> Tensor:

@@ -129,6 +129,15 @@ def test_whole_numbers_and_backward_views_are_matrices_too(convert):
     assert torch.equal(convert(backward, (4, 7), convention="opencv"), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("convert", [to_pixel_matrix, from_pixel_matrix])
+def test_low_precision_is_widened(convert, dtype):
+    given = torch.tensor([[1, 0, 0.5], [0, 1, 0.25]], dtype=dtype)
+    converted = convert(given, (3000, 4001), convention="opencv")
+    assert converted.dtype == torch.float32
+    assert torch.equal(converted, convert(given.float(), (3000, 4001), convention="opencv"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

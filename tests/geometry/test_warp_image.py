@@ -127,6 +127,14 @@ def test_arrays_may_be_read_only_and_run_backwards():
     assert np.array_equal(warp_image(image, "affine", theta[::-1]), expected)
 
 
+@pytest.mark.parametrize("dtype", [">f8", ">i2", np.longdouble, np.uint64, np.float16])
+def test_theta_may_be_an_array_of_any_numbers(dtype):
+    theta = np.array([1, 0, 1, 0, 2, 0])
+    expected = warp_image(photograph(6, 9), "affine", theta.astype(float)).astype(int)
+    warped = warp_image(photograph(6, 9), "affine", theta.astype(dtype))
+    assert np.abs(warped - expected).max() <= 1  # float32 and float64 round a half apart
+
+
 def test_arrays_with_negative_strides_work_and_overshoots_are_clipped():
     image = photograph(6, 9, 3)
     flipped = image[::-1, :, ::-1]  # a view with negative strides, as from OpenCV's colours
