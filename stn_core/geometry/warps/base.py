@@ -230,11 +230,15 @@ class Warp(nn.Module):
         raise NotImplementedError(f"the warp {self.name!r} does not define _jacobian_determinant")
 
     def _inverse(self, theta: Tensor) -> Tensor:
+        if self.closed_under_inversion:
+            raise NotImplementedError(f"the warp {self.name!r} does not define _inverse")
         raise UsageError(
             f"the inverse of a {self.name!r} warp is not one of the same family; use inverse_points"
         )
 
     def _inverse_points(self, theta: Tensor, xy: Tensor) -> Tensor:
+        if not self.closed_under_inversion:
+            raise NotImplementedError(f"the warp {self.name!r} does not define _inverse_points")
         return self._points(self._inverse(theta), xy)
 
     def _compose(self, theta_a: Tensor, theta_b: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from stn_core.geometry.warps import (
     register_warp,
     warp_for,
 )
+from stn_core.geometry.warps.affine import MatrixWarp
 
 
 def test_every_listed_warp_can_be_built_and_knows_its_name():
@@ -146,3 +147,22 @@ def test_a_name_is_registered_once():
 
     with pytest.raises(UsageError, match="the warp 'affine' is registered already"):
         register_warp(Impostor)
+
+
+@pytest.mark.parametrize(
+    ("closed", "method", "missing"),
+    [
+        (True, "inverse", "_inverse"),
+        (True, "inverse_points", "_inverse"),
+        (False, "inverse_points", "_inverse_points"),
+    ],
+)
+def test_a_family_without_an_inverse_says_what_it_has_to_define(closed, method, missing):
+    class Shear(MatrixWarp):
+        name = "shear"
+        num_params = 1
+        closed_under_inversion = closed
+
+    arguments = (torch.zeros(1, 1), torch.zeros(3, 2))[: 2 if method == "inverse_points" else 1]
+    with pytest.raises(NotImplementedError, match=f"'shear' does not define {missing}$"):
+        getattr(Shear(), method)(*arguments)
