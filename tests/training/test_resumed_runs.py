@@ -14,6 +14,7 @@ from torch import nn
 
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
+from stn_core.training import loop
 from stn_core.training.callbacks import SaveCheckpoints
 from stn_core.training.checkpoint import Checkpoint
 from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell
@@ -75,6 +76,24 @@ def test_every_seed_has_a_checkpoint_of_its_own(saving, undisturbed):
     assert len(files(saving)) == 2
     records = run_cell(CHECKPOINTED, [5, 4], COMMITTED, callbacks=[saving])
     assert unchanging(records[1]) == undisturbed
+    assert files(saving) == []
+
+
+def test_a_second_folder_of_checkpoints_without_one_hides_none(saving, undisturbed, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving, interrupt_after(1)])
+    another = SaveCheckpoints(str(Path(saving.folder, "another")), seconds=0)
+    trained = []
+    train_epoch = loop.train_epoch
+
+    def counted(*arguments):
+        trained.append(1)
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(loop, "train_epoch", counted)
+    (record,) = run_cell(CHECKPOINTED, [4], COMMITTED, callbacks=[saving, another])
+    assert unchanging(record) == undisturbed
+    assert len(trained) == len(record.validation) - 1
     assert files(saving) == []
 
 

@@ -54,7 +54,9 @@ class _CheckpointSaver(Watcher):
     def start(self) -> None:
         path = self._settings.path_of(self._run.record)
         self._file = Checkpoint(path, _owner(self._run), self._settings.seconds)
-        self._run.resumed_from = self._file.load()
+        found = self._file.load()
+        if found is not None:  # else one that saves elsewhere may have found its own
+            self._run.resumed_from = found
 
     def epoch(self, result: EpochResult) -> None:
         self._file.maybe_save(self._run.state_dict)
