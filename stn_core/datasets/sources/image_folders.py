@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,7 +227,8 @@ def _image_files(folder: Path) -> list[Path]:
 def _refuse_two_spellings(folder: Path, names: Sequence[str]) -> None:
     by_sound: dict[str, str] = {}
     for name in names:
-        other = by_sound.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
+        letters = unicodedata.normalize("NFKC", name).casefold()  # accents are spelt in two ways
+        other = by_sound.setdefault(" ".join(letters.replace("_", " ").split()), name)
         if other != name:
             raise UsageError(
                 f"{folder}: {other!r} and {name!r} look like one class; give it one folder"

@@ -17,12 +17,14 @@ from stn_core.datasets.sources.pixels import image_shape
 from stn_core.errors import UsageError, needs_extra
 
 SVHN = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
-AFFNIST = {
-    "train": ("training", "training_and_validation"),
-    "val": ("validation",),
-    "test": ("test",),
-}
-"""What a split is called: NAME.mat, or the numbered files of NAME_batches."""
+AFFNIST = (
+    {"train": "training", "val": "validation", "test": "test"},
+    {"train": "training_and_validation", "test": "test"},
+)
+"""What the splits are called: NAME.mat, or the numbered files of NAME_batches.
+
+Beside ``training_and_validation``, ``validation`` would validate with images that are trained on.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,21 +92,21 @@ def find_mat_set(folder: Path) -> MatSet | None:
     if all(is_file(paths[0]) for paths in svhn.values()):
         return MatSet(folder, svhn)
     for place in (folder, folder / "transformed"):
-        files = {split: _affnist_files(place, names) for split, names in AFFNIST.items()}
-        if files["train"] and files["test"]:
-            return MatSet(place, {split: paths for split, paths in files.items() if paths})
+        for names in AFFNIST:
+            files = {split: _affnist_files(place, name) for split, name in names.items()}
+            if files["train"] and files["test"]:
+                return MatSet(place, {split: paths for split, paths in files.items() if paths})
     return None
 
 
-def _affnist_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
-    for name in names:
-        single, batches = folder / f"{name}.mat", folder / f"{name}_batches"
-        if is_file(single):
-            return (single,)
-        if is_folder(batches):
-            numbered = [path for path in batches.glob("*.mat") if path.stem.isdigit()]
-            return tuple(sorted(numbered, key=lambda path: int(path.stem)))
-    return ()
+def _affnist_files(folder: Path, name: str) -> tuple[Path, ...]:
+    single, batches = folder / f"{name}.mat", folder / f"{name}_batches"
+    if is_file(single):
+        return (single,)
+    if not is_folder(batches):
+        return ()
+    numbered = [path for path in batches.glob("*.mat") if path.stem.isdecimal()]
+    return tuple(sorted(numbered, key=lambda path: int(path.stem)))
 
 
 def _asked(path: Path, function: str, **options: Any) -> Any:

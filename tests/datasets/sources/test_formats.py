@@ -281,6 +281,24 @@ def test_affnists_training_images_may_come_with_those_for_validation(tmp_path: P
     assert "6 of train set aside for val" in load_dataset("affnist", tmp_path).notes
 
 
+def test_affnist_never_validates_with_images_that_it_trains_on(tmp_path: Path) -> None:
+    folder = tmp_path / "affnist"
+    folder.mkdir()
+    both = images(TRAIN, 0, 9), labels(TRAIN, 0, 10)
+    parts = {
+        "training_and_validation": both,
+        "validation": (both[0][:VAL], both[1][:VAL]),
+        "test": (images(TEST, 1, 9), labels(TEST, 1, 10)),
+    }
+    for name, (pixels, numbers) in parts.items():
+        data = {"image": pixels.T, "label_int": numbers[None]}
+        scipy.io.savemat(folder / f"{name}.mat", {"affNISTdata": data})
+    dataset = load_dataset("affnist", tmp_path)
+    trained = {image.numpy().tobytes() for image in dataset.train.images}
+    assert not any(image.numpy().tobytes() in trained for image in dataset.val.images)
+    assert dataset.notes.endswith("not read: validation.mat")
+
+
 def test_a_damaged_mat_file_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "svhn"
     folder.mkdir()

@@ -217,6 +217,10 @@ def _two_spellings(folder: Path) -> None:
     write_folder(folder, {"A": 2}, seed=7)
 
 
+def _two_spellings_of_an_accent(folder: Path) -> None:
+    write_folder(folder, dict.fromkeys(("caf\u00e9", "cafe\u0301"), 2), seed=7)
+
+
 def _only_loose_images(folder: Path) -> None:
     for number, path in enumerate(sorted(folder.rglob("*.png"))):
         path.rename(folder / f"{number}.png")
@@ -241,6 +245,7 @@ def _test_without_labels(folder: Path) -> None:
         (_leave_one_class, "holds one class only, a; at least two are needed"),
         (_empty_class, "c holds no image; fill it or remove it"),
         (_two_spellings, "'A' and 'a' look like one class; give it one folder"),
+        (_two_spellings_of_an_accent, "look like one class; give it one folder"),
         (_only_loose_images, "holds no images in folders of classes, as CLASS/image.png"),
         (_no_train, "holds val and test, but no train"),
         (_test_without_labels, "its images have no labels; move it elsewhere, and a tenth"),
