@@ -264,9 +264,15 @@ class SessionContext:
         options = self.options
         if options.ray and options.device != "auto":
             return options.device.partition(":")[0]
-        if not (self.only_plans or options.from_records) and self.engine.device:
+        if self._trains and self.engine.device:
             return self.engine.device
         return str(resolve_device(options.device, worker_number(self.worker_input)))
+
+    @property
+    def _trains(self) -> bool:
+        """Whether this process has an engine; xdist's first process leaves the tests to others."""
+        has_workers = XDIST_SESSION in self.config.stash
+        return not (self.only_plans or self.options.from_records or has_workers)
 
     @property
     def device_type(self) -> str:

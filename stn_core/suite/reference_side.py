@@ -60,6 +60,7 @@ class ReferenceSide:
         if self._engine is None:
             from stn_core.engines.reference import Reference
             from stn_core.suite.command_line import CommandLine
+            from stn_core.suite.session_options import import_users_modules
             from stn_core.suite.worktree import (
                 add_worktree,
                 reference_code,
@@ -68,6 +69,7 @@ class ReferenceSide:
             )
 
             context = self._context
+            import_users_modules(context.config)  # xdist's first process has done without them
             repository = repository_of(context.config.rootpath)
             worktree = worktree_of(context.options.results, self.commit)
             add_worktree(repository, worktree, self.commit)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.suite.process_context import context_of
 from stn_core.suite.reference_side import ReferenceSide, keep_for_comparisons
 from stn_core.suite.worktree import find_commit, reference_code
 from tests.examples import CELL, DATA_HASH, environment, record
@@ -215,6 +216,20 @@ def test_code_that_does_not_come_from_the_checkout_is_refused(tmp_path):
         reference_code("main", "c0ffee", tmp_path / "worktree", elsewhere, (), elsewhere)
     with pytest.raises(UsageError, match="none of the session's code lies in"):
         reference_code("main", "c0ffee", tmp_path / "worktree", tmp_path / "b", (), tmp_path)
+
+
+def test_the_commits_code_is_found_where_the_users_modules_are_not_imported_yet(pytester):
+    """As in the first process of several, which asks for runs when the tests are over."""
+    pytester.makepyfile(acme_of_a_worker="")
+    commit(pytester.path)
+    asked = ("--stn-against", "HEAD", "--stn-import", "acme_of_a_worker")
+    config = pytester.parseconfigure("-p", "stn_core.suite.plugin", *asked)
+    reference = context_of(config).reference
+    assert reference
+    try:
+        assert reference.engine.code.own == ("acme_of_a_worker",)
+    finally:
+        reference.close()
 
 
 def test_a_src_layout_and_files_are_looked_for_in_the_worktree(tmp_path, monkeypatch):

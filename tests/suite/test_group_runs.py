@@ -16,10 +16,12 @@ from stn_core.models import list_models, model_info
 from stn_core.report.session_page import write_report
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
+from stn_core.suite.command_line import XDIST_SESSION
 from stn_core.suite.group_runs import settle_groups
 from stn_core.suite.judging import judge_session
 from stn_core.suite.matrix import budget_matrix, cell_groups
 from stn_core.suite.plan import Plan
+from stn_core.suite.process_context import context_of
 from stn_core.suite.time_limit import TimeLimit
 from tests.examples import baseline, environment, record
 from tests.gate.test_groups import CELLS, DATA_HASH, KEYS, LOOKS, NOISE, fresh_runs, stored_values
@@ -240,6 +242,15 @@ def trained_elsewhere(bench, pytester):
     (pytester.path / "fresh.json").write_text(json.dumps(values))
     pytester.makeconftest(CLUSTER)
     return lambda *arguments: bench("-m", "core", "--dataset", "digits", *arguments)
+
+
+def test_the_first_process_of_several_trains_nothing_itself(pytester):
+    """Its runs are computed in processes that import the user's modules, however often it asks."""
+    config = pytester.parseconfigure("-p", "stn_core.suite.plugin", "--stn-device", "cpu")
+    config.stash[XDIST_SESSION] = "a session of xdist's"
+    context = context_of(config)
+    assert context.settings.device == "cpu"
+    assert not context.has_engine
 
 
 GROUP_FAILS = ["groups of cells need * more runs", "REGRESSED (group) *", "9 cells, *: 9 PASS*"]
