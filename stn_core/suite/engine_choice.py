@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stn_core.errors import UsageError
 from stn_core.suite.command_line import CommandLine
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def choose_engine(context: SessionContext) -> Engine:
         context: the context of this process.
 
     Raises:
-        UsageError: the cluster cannot be joined.
+        UsageError: the cluster cannot be joined, or the project's engine needs no workers of xdist.
     """
     from stn_core.engines import InProcess
 
@@ -29,6 +30,12 @@ def choose_engine(context: SessionContext) -> Engine:
 
     surroundings = Surroundings.here(options.imports, CommandLine(config).folder("import"))
     own: Engine | None = config.hook.pytest_stn_engine(config=config, surroundings=surroundings)
+    if own and own.is_elsewhere and context.is_worker:
+        own.close()  # else each worker would submit all cells to it
+        raise UsageError(
+            "the project's engine (pytest_stn_engine) computes several runs at once; leave out -n,"
+            " which spreads them over processes"
+        )
     if own or not options.ray:
         return own or InProcess()
     from stn_core.engines.cluster import Cluster

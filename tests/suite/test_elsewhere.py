@@ -264,6 +264,14 @@ def compute(task, surroundings):
     assert not result.parseoutcomes().keys() & {"passed", "failed"}
 
 
+@pytest.mark.nightly
+def test_workers_do_not_submit_the_same_cells_each(elsewhere, pytester):
+    result = elsewhere("", *THREE, "-n", "2")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*pytest_stn_engine* leave out -n, *"])
+    assert not list(pytester.path.glob("results/*/records.jsonl"))
+
+
 def test_ray_and_workers_cannot_be_combined(bench):
     result = bench(*select("tiny"), "--ray", "auto", "-n", "2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
