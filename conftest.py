@@ -15,7 +15,7 @@ def device(pytestconfig: pytest.Config):
     """
     from stn_core.errors import UsageError
     from stn_core.suite.command_line import CommandLine
-    from stn_core.suite.context import worker_number
+    from stn_core.suite.engine_choice import worker_number
     from stn_core.training.devices import resolve_device
 
     worker = worker_number(getattr(pytestconfig, "workerinput", {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,13 +41,11 @@ if TYPE_CHECKING:
     from stn_core.suite.watching import Watching
     from stn_core.training.run_cell import RunSettings
 
+_HELD: list[BaseFileLock] = []
+"""Locks that last as long as this process: one that nothing refers to is released."""
+
 _TRAINS_NOTHING = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly")
 """pytest's options that run no test; --setup-plan implies the last one."""
-
-
-def worker_number(worker_input: Mapping[str, Any]) -> int:
-    """Which of xdist's workers this process is; 0 without workers."""
-    return int(worker_input.get("workerid", "gw0").removeprefix("gw"))
 
 
 class SessionContext:
@@ -134,8 +132,8 @@ class SessionContext:
 
     def claim_results(self) -> None:
         """Make the folder that only this session writes into, once for all its processes, and hold
-        it; under xdist, the worker that decides holds it until it ends. Before that, its name is
-        only a proposal: another session of the same second may take it.
+        it; under xdist, the worker that decides does. Before that, its name is only a proposal:
+        another session of the same second may take it.
 
         Raises:
             UsageError: it cannot be made, or another session is running in the one to resume.
@@ -146,12 +144,18 @@ class SessionContext:
             self._adopt(self._decide())
 
     def release_results(self) -> None:
-        """Release the folder, so that the session can be resumed, and the compared commit."""
+        """Release the folder, so that the session can be resumed, and the compared commit.
+
+        A worker's tests may be over long before those of others. So it holds the folder until its
+        process ends, which xdist keeps until the session is judged.
+        """
         if "reference" in vars(self) and self.reference:
             self.reference.close()
         if self.made_folder and not self.is_worker:  # whose workers have ended
             discard_locks(self.options.results)
-        if self._lock:
+        if self._lock and self.is_worker:
+            _HELD.append(self._lock)
+        elif self._lock:
             self._lock.release()
 
     def _decide(self) -> Agreed:
@@ -259,20 +263,9 @@ class SessionContext:
     @functools.cached_property
     def device(self) -> str:
         """Where runs are computed: "cpu", "cuda:1"; on other machines only the type counts."""
-        from stn_core.training.devices import resolve_device
+        from stn_core.suite.engine_choice import choose_device
 
-        options = self.options
-        if options.ray and options.device != "auto":
-            return options.device.partition(":")[0]
-        if self._trains and self.engine.device:
-            return self.engine.device
-        return str(resolve_device(options.device, worker_number(self.worker_input)))
-
-    @property
-    def _trains(self) -> bool:
-        """Whether this process has an engine; xdist's first process leaves the tests to others."""
-        has_workers = XDIST_SESSION in self.config.stash
-        return not (self.only_plans or self.options.from_records or has_workers)
+        return choose_device(self)
 
     @property
     def device_type(self) -> str:

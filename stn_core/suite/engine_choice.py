@@ -1,11 +1,12 @@
-"""Choosing the engine: a project's own, a Ray cluster, or the session's processes."""
+"""Choosing the engine (a project's own, a Ray cluster, or the session's processes) and device."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from stn_core.errors import UsageError
-from stn_core.suite.command_line import CommandLine
+from stn_core.suite.command_line import XDIST_SESSION, CommandLine
 
 if TYPE_CHECKING:
     from stn_core.engines import Engine
@@ -53,3 +54,31 @@ def choose_engine(context: SessionContext) -> Engine:
         image_size=options.image_size,
     )
     return Cluster(RayExecutor(request, surroundings, tell=lambda line: context.tell([line])))
+
+
+def choose_device(context: SessionContext) -> str:
+    """Where a process computes: "cpu", "cuda:1"; on other machines only the type counts.
+
+    xdist's first process makes no engine to find out: it leaves the tests to others.
+
+    Args:
+        context: the context of this process.
+
+    Raises:
+        UsageError: there is no such device, or the cluster cannot be joined.
+    """
+    from stn_core.training.devices import resolve_device
+
+    options = context.options
+    if options.ray and options.device != "auto":
+        return options.device.partition(":")[0]
+    has_workers = XDIST_SESSION in context.config.stash
+    trains = not (context.only_plans or options.from_records or has_workers)
+    if trains and context.engine.device:
+        return context.engine.device
+    return str(resolve_device(options.device, worker_number(context.worker_input)))
+
+
+def worker_number(worker_input: Mapping[str, Any]) -> int:
+    """Which of xdist's workers this process is; 0 without workers."""
+    return int(worker_input.get("workerid", "gw0").removeprefix("gw"))

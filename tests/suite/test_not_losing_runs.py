@@ -106,6 +106,35 @@ def test_a_session_that_is_running_is_not_resumed(bench, pytester, workers):
     assert bench(*select("tiny"), "--seeds", "2", "--resume", "last").ret == 0
 
 
+RESUMED_AS_IT_IS_JUDGED = """
+import pathlib, time
+import pytest
+from stn_core.errors import UsageError
+from stn_core.session.folder import hold_folder
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):
+        time.sleep(1.0)  # the workers have run all their tests
+        (folder,) = pathlib.Path("results").iterdir()
+        with pytest.raises(UsageError, match="another session is running in it"):
+            hold_folder(folder)
+        print("it is held")
+"""
+
+
+@pytest.mark.nightly
+def test_a_session_is_running_until_it_is_judged_though_its_workers_have_no_more_tests(
+    bench, pytester
+):
+    pytester.makeconftest(RESUMED_AS_IT_IS_JUDGED)
+    session = (*select("tiny"), "--seeds", "1", "-n", "1")
+    first = bench(*session, "-s")
+    assert first.ret == 0
+    first.stdout.fnmatch_lines(["*it is held"])
+    assert bench(*session, "--resume", "last").ret == 0
+
+
 def test_a_run_that_failed_is_run_again(bench, pytester):
     failed = bench(*select("moody"), "--seeds", "1")
     failed.stdout.fnmatch_lines(["CRASHED  smoke/digits/moody: seed 0: *in a mood"])

@@ -200,7 +200,7 @@ from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.callbacks import SaveCheckpoints
 from stn_core.training.checkpoint import Checkpoint
-from stn_core.suite.context import worker_number
+from stn_core.suite.engine_choice import worker_number
 from stn_core.training import loop
 from tests.training.few_digits import register_few_digits
 

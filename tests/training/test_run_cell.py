@@ -11,7 +11,7 @@ from torch import nn
 from stn_core.errors import UsageError
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
-from stn_core.suite.context import worker_number
+from stn_core.suite.engine_choice import worker_number
 from stn_core.training import run_cell as running
 from stn_core.training.devices import resolve_device
 from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell
