@@ -12,6 +12,7 @@ from typing import Any
 
 from stn_core.atomic_files import write_output
 from stn_core.errors import UsageError, printable
+from stn_core.gate.difference import SIDE_LOOKS
 from stn_core.gate.judgement import Judgement
 from stn_core.report.cell_section import CellSection, CellTask, anchors
 from stn_core.report.comparison import CellComparison, compare_sources
@@ -82,10 +83,16 @@ def write_report(
 
 def _results(number: int, session: Session, table: ResultsTable | None) -> _Results:
     if table is None:
-        looks = session.asked.looks
-        seeds = max((len(judgement.records) for judgement in session.judgements), default=0)
-        table = results_table(session.judgements, looks[-1] if looks else seeds, session.groups)
+        table = results_table(session.judgements, _most_seeds(session), session.groups)
     return _Results(session, table, anchors(number, table))
+
+
+def _most_seeds(session: Session) -> int:
+    """How many seeds a cell could have used; if that is unknown, the most that one did use."""
+    asked = session.asked
+    if not asked.looks:
+        return max((len(judgement.records) for judgement in session.judgements), default=0)
+    return min(asked.looks[-1], SIDE_LOOKS[-1]) if asked.against else asked.looks[-1]
 
 
 def _tasks(results: Sequence[_Results], draw: Sequence[str]) -> list[CellTask]:

@@ -27,6 +27,7 @@ class Asked:
         environment: the variables that set options.
         from_records: files of records that it was given, as `SessionStore` takes them.
         looks: numbers of seeds after which a cell is judged.
+        against: the commit that cells were compared with, as the user named it.
         baselines: the file that judged it.
         notes: how a user's own files became datasets, and which models were left out.
         left_out: why cells were left out of the matrix, by key.
@@ -36,6 +37,7 @@ class Asked:
     environment: dict[str, str] = field(default_factory=dict)
     from_records: list[str] = field(default_factory=list)
     looks: list[int] = field(default_factory=list)
+    against: str | None = None
     baselines: str = "baselines.json"
     notes: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)

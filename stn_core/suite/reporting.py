@@ -230,7 +230,8 @@ class Reporting:
 
     def _write_tables(self, plan: Plan) -> ResultsTable:
         options = self._context.options
-        table = self._table = results_table(self._judgements, plan.rules.looks[-1], self._groups)
+        looks = plan.rules.side_looks if plan.against else plan.rules.looks
+        table = self._table = results_table(self._judgements, looks[-1], self._groups)
         try:
             write_judgements(options.results / JUDGEMENTS_FILE, self._judgements, self._groups)
             table.write(options.results)

@@ -108,7 +108,7 @@ def test_the_filter_keeps_the_rows_with_every_word(page):
     assert column(page, "model") in (["stn", "stn_coordboth"], ["stn_coordboth", "stn"])
     search.fill("digits coordboth")
     assert column(page, "model") == ["stn_coordboth"]
-    assert page.get_by_role("status").inner_text() == "1 of 3 cells"
+    assert page.get_by_role("status").inner_text() == "1 of 3 rows"
     search.fill("")
     assert len(column(page, "model")) == 3
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html.parser
+import json
 import re
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from stn_core.report.finished_session import read_session
 from stn_core.report.results_table import results_table
 from stn_core.report.session_page import write_report
 from stn_core.session.artifacts import artifacts_path, write_artifacts
-from stn_core.session.file_names import ARTIFACTS_FOLDER
+from stn_core.session.file_names import ARTIFACTS_FOLDER, PLAN_FILE
 from stn_core.suite.commands import main
-from tests.examples import artifacts, environment, record
+from tests.examples import artifacts, baseline, environment, record
 from tests.report.folders import a_run, write_session
 
 MODELS = ("stn", "cnn")
@@ -236,6 +237,21 @@ def test_sessions_whose_names_differ_only_in_a_mark_have_cells_of_their_own(tmp_
 
 
 # What is missing or damaged ---------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("pictures_left_out")
+@pytest.mark.parametrize(("against", "skipped"), [("", 11), ("main", 7)])
+def test_a_comparison_with_a_commit_skips_no_more_seeds_than_it_could_train(
+    tmp_path, against, skipped
+):
+    """A cell is compared with a baseline after up to 14 seeds, with a commit after up to 10."""
+    runs = [a_run(seed) for seed in range(3)]
+    passed = Judgement(runs[0].key, Verdict.PASS, records=tuple(runs), baseline=baseline([0.9]))
+    folder = write_session(tmp_path / "session", runs, judgements=[passed], pictures=False)
+    plan = {"looks": [1, 2, 4, 8, 14], "against": against, "options": {"against": against or None}}
+    (folder / PLAN_FILE).write_text(json.dumps(plan))
+    reader, _, _ = report(folder, out=tmp_path)
+    assert f"; {skipped} runs skipped (stopped early)" in reader.text
 
 
 # Two sides compared -----------------------------------------------------------------------------

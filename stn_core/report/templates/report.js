@@ -41,7 +41,7 @@ function makeFilterable(section) {
       row.hidden = !words.every((word) => text.includes(word));
     });
     count.textContent = words.length
-      ? `${rows.filter((row) => !row.hidden).length} of ${rows.length} cells`
+      ? `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`
       : "";
   });
 }
