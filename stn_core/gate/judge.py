@@ -12,11 +12,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from stn_core.gate.baselines import BaselineRun, Baselines, CellBaseline, baseline_run
+from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
 from stn_core.gate.judgement import NO_BASELINE, Judgement, SeedsNeeded, Verdict, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
-from stn_core.gate.reasons import advice, reasons, stale_reason
+from stn_core.gate.reasons import advice, not_judged, reasons, stale_reason
 from stn_core.gate.rules import Rules
 from stn_core.gate.sequential import Decision, Outcome, decide, smallest_detectable_rise
 from stn_core.gate.sides import OtherSide
@@ -96,8 +96,8 @@ class Judge:
         if early:
             return early
         if settling and self._repeats(cell.key, baseline, runs[:settling]):
-            note = _not_judged(self.rules.judged, baseline.runs, runs[:settling])
-            return self._judge_speed(replace(blank, records=runs[:settling], message=note))
+            settled = replace(blank, records=runs[:settling])
+            return self._judge_speed(replace(settled, message=self._not_judged(cell, settled)))
         return self._judge_values(cell, blank)
 
     def seeds_left(self, cell: Cell, records: Sequence[RunRecord]) -> tuple[int, int]:
@@ -244,11 +244,20 @@ class Judge:
             and (metric is not Metric.ACCURACY or gained >= self.rules.min_drop(judgement.key))
         }
         if not better:
-            stored = judgement.baseline.runs if judgement.baseline else ()
-            note = _not_judged(self.rules.judged, stored, judgement.records)
+            note = self._not_judged(cell, judgement)
             return replace(judgement, verdict=Verdict.PASS, message=note)
         parts = filter(None, [reasons(improved, better), self._advise(cell, improved, better)])
         return replace(improved, message="; ".join(parts))
+
+    def _not_judged(self, cell: Cell, judgement: Judgement) -> str:
+        """Which metrics could not fail a cell, and why; "" if all could."""
+        stored = judgement.baseline.runs if judgement.baseline else ()
+        notes = [not_judged(self.rules.judged, stored, judgement.records)]
+        # Against a commit, the speed of all cells together is judged.
+        if self.rules.gates_speed and self.other_side(cell) is None:
+            timed = self._speed(judgement, self.rules.looks)
+            notes += [] if timed else ["not judged by speed: no times of one device on both sides"]
+        return "; ".join(filter(None, notes))
 
     def _advise(
         self, cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision]
@@ -334,15 +343,3 @@ def _measure(metric: AnyMetric, cells: Mapping[str, CellBaseline]) -> dict[str, 
         {key: metric.badness(cell.runs, cell.test_images) for key, cell in cells.items()},
         {key: metric.least_deviation(cell.runs, cell.test_images) for key, cell in cells.items()},
     )
-
-
-def _not_judged(
-    metrics: Sequence[AnyMetric], stored: Sequence[BaselineRun], records: Sequence[RunRecord]
-) -> str:
-    """Which metrics could not fail a cell, and why; "" if all could."""
-    runs = [baseline_run(record) for record in records]
-    without = [m.value for m in metrics if not m.is_known(stored)]
-    lost = [m.value for m in metrics if m.is_known(stored) and not m.is_known(runs)]
-    parts = [f"{', '.join(without)}: no stored values"] if without else []
-    parts += [f"{', '.join(lost)}: these runs have no values"] if lost else []
-    return f"not judged by {', nor by '.join(parts)}" if parts else ""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from stn_core.gate.baselines import CellBaseline
+from stn_core.gate.baselines import BaselineRun, CellBaseline, baseline_run
 from stn_core.gate.judgement import Judgement
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.sequential import Decision, Outcome
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
+from stn_core.session.records import RunRecord
 
 _ACCEPT = "measure it again with --update-baselines"
 
@@ -56,6 +57,18 @@ def advice(cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision
         f"{doubt}accept with fresh seeds: pytest benchmarks --budget {cell.budget} --dataset"
         f" {cell.dataset} {select} --seeds {first}-{last} --update-baselines"
     )
+
+
+def not_judged(
+    metrics: Sequence[AnyMetric], stored: Sequence[BaselineRun], records: Sequence[RunRecord]
+) -> str:
+    """Which metrics could not fail a cell, and why; "" if all could."""
+    runs = [baseline_run(record) for record in records]
+    without = [m.value for m in metrics if not m.is_known(stored)]
+    lost = [m.value for m in metrics if m.is_known(stored) and not m.is_known(runs)]
+    parts = [f"{', '.join(without)}: no stored values"] if without else []
+    parts += [f"{', '.join(lost)}: these runs have no values"] if lost else []
+    return f"not judged by {', nor by '.join(parts)}" if parts else ""
 
 
 def stale_reason(cell: Cell, data_hash: str, baseline: CellBaseline | None) -> str:

@@ -122,3 +122,25 @@ def test_speed_is_advice_unless_it_is_judged():
     assert failed.verdict is Verdict.REGRESSED
     assert failed.message == "training took 2.00 times as long as stored"
     assert judge(runs(0.95, 0.95, 0.95), stored, rules=strict).verdict is Verdict.IDENTICAL
+
+
+def test_a_cell_whose_speed_cannot_be_judged_says_so():
+    """On a machine of another kind than the stored runs, and on machines of two kinds."""
+    strict = dataclasses.replace(RULES, gates_speed=True)
+    note = "not judged by speed: no times of one device on both sides"
+    here, elsewhere = (
+        runs(0.95, 0.95, 0.95, environment=environment(device_name=name), digest=f"on {name}")
+        for name in (environment().device_name, "another")
+    )
+    assert judge(here, rules=strict).message == ""
+    assert judge(elsewhere, rules=strict).message == note
+    assert judge([*here[:2], elsewhere[2]], rules=strict).message == note
+    assert judge(elsewhere, rules=RULES).message == ""
+    remembered = {
+        (run.environment.key(), CELL.key, STORED.fingerprint, run.seed): dataclasses.replace(
+            PASSED, digest=run.digest
+        )
+        for run in elsewhere
+    }
+    identical = judge(elsewhere, rules=strict, digests=remembered)
+    assert (identical.verdict, identical.message) == (Verdict.IDENTICAL, note)
