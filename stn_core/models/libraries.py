@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stn_core.errors import UsageError, needs_extra, unknown_name
 from stn_core.models.registry import ImageShape, Library, ModelInfo, register_library
-from stn_core.models.weights_loading import load_weights
+from stn_core.models.weights_loading import load_weights, read_weights
 
 _AUXILIARY = ("googlenet", "inception_v3")
 """torchvision's models that return extra logits in training unless an option forbids it."""
@@ -134,12 +134,12 @@ def _torchvision_file(name: str) -> Path:
 
 def _load_all_that_fits(model: nn.Module, path: Path) -> None:
     """Load weights, except the classifier's if it has another number of classes."""
-    loaded: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    loaded = read_weights(path)
     found = {_OLD_DENSE_LAYER.sub(r"\1\2", name): value for name, value in loaded.items()}
     own = model.state_dict()
     unknown = [n for n in found if n not in own and not n.startswith(_AUXILIARY_WEIGHTS)]
     if unknown:
-        raise UsageError(f"{path} does not hold its weights (not {unknown[0]})")
+        raise UsageError(f"{path} does not hold this network's weights (not {unknown[0]})")
     fitting = {n: value for n, value in found.items() if n in own and own[n].shape == value.shape}
     load_weights(model, {**own, **fitting})
 
@@ -180,7 +180,9 @@ def _checked(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
             model = make(name, in_shape, num_classes, **options)
         except UsageError:
             raise
-        except (TypeError, ValueError, AssertionError, RuntimeError, LookupError, OSError) as error:
+        except (
+            Exception
+        ) as error:  # of an option or a damaged file: each model has errors of its own
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise UsageError(f"it cannot be made for images of {in_shape}: {reason}") from error
         _check_takes(model, in_shape)
@@ -197,8 +199,8 @@ def _check_takes(model: nn.Module, in_shape: ImageShape) -> None:
             copy.deepcopy(model).to("meta").eval()(torch.empty(2, *in_shape, device="meta"))
     except NotImplementedError:  # torch's, for operations without a meta kernel
         return  # the images cannot be checked here; the first batch shows what is wrong
-    except (RuntimeError, ValueError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # as where it is made
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UsageError(f"it does not take images of {in_shape}: {reason}") from error
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from stn_core.errors import UsageError, needs_extra
@@ -17,6 +15,7 @@ from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models.backbone import LOCALISATION, check_size, localisation, smallest_side
 from stn_core.models.registry import Background, ImageShape, register_model
 from stn_core.models.transformed import TransformedClassifier
+from stn_core.models.weights_loading import read_weights
 
 RESNEXT = "Xie et al. 2017, arXiv 1611.05431"
 PHOTOGRAPHS = ("birds*", "cifar10")
@@ -74,12 +73,12 @@ def _are_blocks(blocks: object) -> bool:
 def _load_all_but_the_head(network: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise UsageError(f"weights: there is no file {path}")
+    found = read_weights(path)
+    state = {name: value for name, value in found.items() if not name.startswith("fc.")}
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
         missing = network.load_state_dict(state, strict=False)
-    except (OSError, EOFError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
-        reason = (str(error).split("\n") or [""])[-1].strip() or type(error).__name__
+    except RuntimeError as error:  # a weight of another shape
+        reason = str(error).split("\n")[-1].strip()
         raise UsageError(f"{path} does not hold this network's weights ({reason})") from error
     strangers = [*missing.unexpected_keys, *(k for k in missing.missing_keys if k[:3] != "fc.")]
     if strangers:

@@ -1,12 +1,32 @@
-"""Loading weights into a model that may have replaced its buffers."""
+"""Weights: read from a file of torch's, and loaded into a model that may have replaced buffers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from stn_core.errors import UsageError
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors by name that ``torch.save`` wrote into a file; no code in it is run.
+
+    Raises:
+        UsageError: it is damaged or holds something else; names the file.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        named = isinstance(found, Mapping) and all(isinstance(name, str) for name in found)
+        if not named or not all(isinstance(value, Tensor) for value in found.values()):
+            raise ValueError("it holds something else than tensors by name")
+        return dict(found)
+    except Exception as error:  # torch promises no narrower class for a damaged file
+        reason = (str(error).split("\n") or [""])[-1].strip() or type(error).__name__
+        raise UsageError(f"{path} does not hold this network's weights ({reason})") from error
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Any]) -> None:

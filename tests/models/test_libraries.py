@@ -90,6 +90,7 @@ def test_options_are_the_librarys_and_part_of_the_name() -> None:
         ("timm:test_resnet[checkpoint_path=x]", "cannot be made for images of .*FileNotFound"),
         ("timm:deit_tiny_patch16_224", "patches of 16x16 do not divide images of 28x35"),
         ("timm:test_resnet[wide=2]", "cannot be made for images of .*unexpected keyword.*wide"),
+        ("timm:test_vit[patch_size=0]", r"images of \(1, 28, 35\): .*zero"),
         ("torchvision:alexnet", "does not take images of .*too small"),
         ("torchvision:vit_b_16", "takes square images, not 28x35"),
     ],
@@ -137,6 +138,9 @@ def test_torchvisions_weights_are_read_from_its_cache(
     (tmp_path / "checkpoints").mkdir()
     torch.save(theirs.state_dict(), tmp_path / "checkpoints" / Path(weights.url).name)
     model = create_model(name, GREY, 7)
+    (tmp_path / "checkpoints" / Path(weights.url).name).write_bytes(b"torn")
+    with pytest.raises(UsageError, match=r"\.pth does not hold this network's weights"):
+        create_model(name, GREY, 7)
     state = theirs.state_dict()
     first = "features.0.0.weight"
     torch.testing.assert_close(model.state_dict()[first], state[first].sum(1, keepdim=True))
@@ -184,7 +188,7 @@ def test_weights_that_torchvision_loads_in_a_way_of_its_own_are_read(
         if not (key.startswith(head) and value.shape[:1] == (7,)):
             assert torch.equal(value, theirs[key]), key
     torch.save({**theirs, "stranger": torch.zeros(1)}, path)
-    with pytest.raises(UsageError, match=r"does not hold its weights \(not stranger\)"):
+    with pytest.raises(UsageError, match=r"does not hold this network's weights \(not stranger\)"):
         create_model(chosen, (3, 64, 64), 7)
 
 
@@ -198,8 +202,11 @@ def test_timms_weights_are_read_from_its_cache(
     with pytest.raises(UsageError, match=r"timm/test_resnet.* is not at hand; nothing is fetched"):
         create_model(name, (3, 32, 32), 7)
     theirs: nn.Module = timm.create_model("test_resnet")
-    safetensors.torch.save_model(theirs, str(path))
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(path))
+    path.write_bytes(b"torn")
+    with pytest.raises(UsageError, match=r"cannot be made for images of .*deserializing header"):
+        create_model(name, (3, 32, 32), 7)
+    safetensors.torch.save_model(theirs, str(path))
     model = create_model(name, (3, 32, 32), 7)
     state = theirs.state_dict()
     assert all(

@@ -38,13 +38,14 @@ def test_weights_that_do_not_fit_are_one_line_that_names_the_file(tmp_path: Path
     path = tmp_path / "weights.pth"
     with pytest.raises(UsageError, match=r"weights: there is no file .*weights\.pth"):
         create_model("resnext", (3, 32, 32), 7, weights=path, blocks=SMALL)
-    for content in (b"", b"no weights"):
+    for content in (b"", b"no weights", b"\x80\x02}q\x00(X\x01"):
         path.write_bytes(content)
         with pytest.raises(UsageError, match=r"weights\.pth does not hold this network's weights"):
             create_model("resnext", (3, 32, 32), 7, weights=path, blocks=SMALL)
-    torch.save([1, 2], path)
-    with pytest.raises(UsageError, match=r"weights\.pth does not hold this network's weights"):
-        create_model("resnext", (3, 32, 32), 7, weights=path, blocks=SMALL)
+    for found in ([1, 2], {"conv1.weight": 3}, {1: torch.zeros(2)}):
+        torch.save(found, path)
+        with pytest.raises(UsageError, match=r"weights\.pth does not hold this network's weights"):
+            create_model("resnext", (3, 32, 32), 7, weights=path, blocks=SMALL)
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
     with pytest.raises(UsageError, match=r"weights\.pth .*\(not bn1\.weight\)"):
         create_model("resnext", (3, 32, 32), 7, weights=path, blocks=SMALL)
