@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stn_core.gate.baselines import CellBaseline, baseline_run
-from stn_core.gate.difference import decide_difference, smallest_detectable_difference
+from stn_core.gate.difference import (
+    decide_difference,
+    smallest_detectable_difference,
+    spread_of,
+)
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.sequential import Decision
-from stn_core.gate.sides import OtherSide, StoredValues
+from stn_core.gate.sides import OtherSide, StoredSpreads
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 
@@ -75,13 +79,13 @@ class AgainstJudge(Judge):
         return self._trained_side(cell)
 
     def _trained_side(self, cell: Cell) -> OtherSide:
-        return OtherSide(cell.key, self._reference_runs(cell), self._stored_values)
+        return OtherSide(cell.key, self._reference_runs(cell), self._stored_spreads)
 
     @functools.cached_property
-    def _stored_values(self) -> StoredValues:
+    def _stored_spreads(self) -> StoredSpreads:
         return {
             metric: {
-                key: metric.badness(cell.runs, cell.test_images)
+                key: spread_of(metric.badness(cell.runs, cell.test_images))
                 for key, cell in self._stored.items()
                 if len(cell.runs) > 1 and metric.is_known(cell.runs)
             }

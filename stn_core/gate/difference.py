@@ -28,6 +28,9 @@ Measured = tuple[float, float, float]
 """The rise from one side's mean to the other's, the standard deviation of one value, and its
 degrees of freedom."""
 
+OverSeeds = tuple[float, float]
+"""The variance of a cell's values over seeds, and its degrees of freedom."""
+
 
 def decide_difference(
     measure: Callable[[int], Measured],
@@ -101,11 +104,14 @@ def smallest_detectable_difference(
     return rise_above(bars, errors, degrees)
 
 
+def spread_of(values: FloatArray) -> OverSeeds:
+    """The spread of some values; (0, 0) for one."""
+    variance = float(np.var(values, ddof=1)) if len(values) > 1 else 0.0
+    return variance, len(values) - 1.0
+
+
 def side_spread(
-    sides: Sequence[FloatArray],
-    floor: float,
-    own: FloatArray | None,
-    others: Sequence[FloatArray],
+    sides: Sequence[FloatArray], floor: float, own: OverSeeds | None, others: Sequence[OverSeeds]
 ) -> tuple[float, float]:
     """The standard deviation over seeds of one cell's values, and its degrees of freedom.
 
@@ -115,14 +121,13 @@ def side_spread(
     Args:
         sides: badness of each side, two values or more.
         floor: the least credible standard deviation, > 0.
-        own: stored values of this cell, None if there are none.
-        others: stored values of other cells, two or more of each.
+        own: of stored values of this cell, None if there are none.
+        others: of stored values of other cells, two or more of each.
     """
-    pooled = [*sides, *([own] if own is not None else [])]
-    degrees = float(sum(len(values) - 1 for values in pooled))
-    squares = float(sum(np.var(values) * len(values) for values in pooled))
-    variances = np.array([squares / degrees, *(np.var(values, ddof=1) for values in others)])
-    freedom = np.array([degrees, *(len(values) - 1.0 for values in others)])
+    pooled = [*map(spread_of, sides), *([own] if own else [])]
+    degrees = sum(freedom for _, freedom in pooled)
+    variance = sum(variance * freedom for variance, freedom in pooled) / degrees
+    variances, freedom = np.array([(variance, degrees), *others]).T
     floors = np.concatenate([[floor], np.sqrt(variances[1:])])
     deviations, kept = moderated_deviations(variances, freedom, np.maximum(floors, 1e-9))
     return float(deviations[0]), float(np.broadcast_to(kept, freedom.shape)[0])

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from stn_core.gate.baselines import baseline_run
-from stn_core.gate.difference import side_spread
+from stn_core.gate.difference import OverSeeds, side_spread
 from stn_core.gate.metrics import AnyMetric
-from stn_core.gate.statistics import FloatArray, Yardstick
+from stn_core.gate.statistics import Yardstick
 from stn_core.session.records import RunRecord
 
-StoredValues = Mapping[AnyMetric, Mapping[str, FloatArray]]
-"""Badness of the stored runs by metric and cell, for cells with two or more runs."""
+StoredSpreads = Mapping[AnyMetric, Mapping[str, OverSeeds]]
+"""Of the badness of stored runs by metric and cell, for cells with two or more runs."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class OtherSide:
     Args:
         key: the cell's.
         runs: the commit's good runs, in the order of the seeds.
-        stored: values that inform the spread over seeds, and never the mean.
+        stored: spreads that inform that of this cell.
     """
 
     key: str
     runs: tuple[RunRecord, ...]
-    stored: StoredValues
+    stored: StoredSpreads
 
     def yardstick(self, metric: AnyMetric, sides: Sequence[Sequence[RunRecord]]) -> Yardstick:
         """The yardstick of the fresh runs: the commit's mean, and the spread of both sides.

@@ -9,6 +9,7 @@ from stn_core.gate.difference import (
     decide_difference,
     side_spread,
     smallest_detectable_difference,
+    spread_of,
 )
 from stn_core.gate.sequential import Outcome
 from tests.gate.simulation import STORED, Matrix, real_pool
@@ -28,8 +29,8 @@ def outcomes(rng, sessions, level=LEVEL, drop=0.0, stored=False):
         for cell in range(MATRIX.cells):
             floor = MATRIX.pool.floors[0, cell]
             one, other = sides[:, 0, cell], sides[:, 1, cell] + drop * kept_deviation(cell)
-            own = kept[:, cell] if stored else None
-            others = list(np.delete(kept, cell, axis=1).T) if stored else []
+            own = spread_of(kept[:, cell]) if stored else None
+            others = [spread_of(one) for one in np.delete(kept, cell, axis=1).T] if stored else []
 
             def measure(look, one=one, other=other, floor=floor, own=own, others=others):
                 pair = [one[:look], other[:look]]
@@ -104,9 +105,12 @@ def test_stored_values_inform_the_spread_and_not_the_mean():
     sides = [rng.normal(0, 1, 3), rng.normal(0, 1, 3)]
     near, far = rng.normal(0, 1, 20), rng.normal(50, 1, 20)
     alone = side_spread(sides, 0.1, None, [])
-    assert side_spread(sides, 0.1, far, [])[0] == pytest.approx(
-        side_spread(sides, 0.1, far - 50, [])[0]
+    assert side_spread(sides, 0.1, spread_of(far), [])[0] == pytest.approx(
+        side_spread(sides, 0.1, spread_of(far - 50), [])[0]
     )
+    squares = [(values - values.mean()) ** 2 for values in (*sides, near)]
+    pooled = np.sqrt(np.concatenate(squares).sum() / (2 + 2 + 19))
+    assert side_spread(sides, 0.1, spread_of(near), [])[0] == pytest.approx(pooled)
     assert alone[1] == pytest.approx(0.8 * 4)
-    assert side_spread(sides, 0.1, near, [])[1] == pytest.approx(0.8 * 23)
-    assert side_spread(sides, 9.0, near, [])[0] == pytest.approx(9.0)
+    assert side_spread(sides, 0.1, spread_of(near), [])[1] == pytest.approx(0.8 * 23)
+    assert side_spread(sides, 9.0, spread_of(near), [])[0] == pytest.approx(9.0)
