@@ -55,7 +55,7 @@ class GroupJudgement:
         name: of the group.
         verdict: PASS, IMPROVED or REGRESSED.
         message: why, in one sentence; "" if it passes.
-        members: keys of the cells that were judged together.
+        members: keys of the cells that were judged together; none if it is about speed.
         seeds: how many seeds of each decided.
         seeds_needed: by key, seeds that must run before there is a verdict.
         reference_seeds_needed: those that must run with the code of the compared commit.

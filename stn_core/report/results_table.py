@@ -308,8 +308,8 @@ def _text(value: float, form: str) -> str:
 
 
 def _groups_answer(groups: Sequence[GroupJudgement]) -> str:
-    """What is added to the answer if cells dropped together, else ""."""
-    failing = [one.name for one in groups if not one.verdict.passes]
-    if not failing:
-        return ""
-    return f" Cells dropped together: {first_few([f'group {name}' for name in failing])}."
+    """What is added to the answer if cells dropped together or train more slowly, else ""."""
+    failing = [one for one in groups if not one.verdict.passes]
+    dropped = [f"group {one.name}" for one in failing if one.members]
+    said = f" Cells dropped together: {first_few(dropped)}." if dropped else ""
+    return f"{said} Training is slower." if len(failing) > len(dropped) else said

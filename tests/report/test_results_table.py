@@ -5,7 +5,9 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.gate.speed_change import SpeedChange
 from stn_core.report.results_table import all_accuracies, results_table
 from stn_core.report.session_words import answer, remarks, tally
 from tests.examples import baseline, record
@@ -117,6 +119,21 @@ def test_the_answer_is_one_sentence(verdicts, sentence):
         for n, verdict in enumerate(verdicts)
     ]
     assert answer(judgements) == sentence
+
+
+def test_the_answer_says_whether_cells_dropped_together_or_train_more_slowly():
+    dropped = GroupJudgement("all", Verdict.REGRESSED, "0.4 points lost", members=("a/b/c",))
+    slower = SpeedChange(1.5, 1.3, 1.7, cells=4).failure("main")
+    passing = GroupJudgement("passes", Verdict.PASS, members=("a/b/c",))
+
+    def said(*groups):
+        whole, usual = (results_table(SESSION, 3, some).answer for some in (groups, ()))
+        return whole.removeprefix(usual)
+
+    assert said(passing) == ""
+    assert said(passing, dropped) == " Cells dropped together: group all."
+    assert said(slower) == " Training is slower."
+    assert said(dropped, slower) == " Cells dropped together: group all. Training is slower."
 
 
 def test_the_answer_stays_short_even_with_a_long_message():
