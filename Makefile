@@ -28,7 +28,7 @@ test: $(INSTALLED)  ## the property tests, shuffled; ARGS=--randomly-seed=N repe
 	$(BIN)/pytest tests -n 2 --dist worksteal -p randomly $(ARGS)
 
 nightly: $(INSTALLED)  ## the tests that take longer than make test has
-	$(BIN)/pytest tests -m nightly -n 2 --dist loadscope $(ARGS)
+	$(BIN)/pytest tests -m nightly -n 2 --dist loadscope --durations 15 $(ARGS)
 
 lint: $(INSTALLED)  ## ruff, mypy, shell scripts, and the schemas of workflows, containers, clusters
 	$(BIN)/ruff check .
