@@ -47,13 +47,14 @@ def isolated(
 
 @contextlib.contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
-    """Run a block of a callback, then undo its changes to random generators and settings.
+    """Run a block of a callback, then undo its changes to generators, settings and threads.
 
     What it may change until the run ends stays as it left it.
     """
-    settings = TorchSettings.now()
+    settings, threads = TorchSettings.now(), torch.get_num_threads()
     with process_settings_kept(with_surroundings=False), generators_kept(device):
         try:
             yield
         finally:
             settings.restore()
+            torch.set_num_threads(threads)

@@ -140,6 +140,7 @@ class MeddlingWatcher(Watcher):
         random.random()
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(2)
 
     def epoch(self, result: EpochResult) -> None:
         self.start()

@@ -107,16 +107,18 @@ def test_every_generator_is_seeded_and_put_back(seed: int) -> None:
     assert draws() == first
 
 
-def test_undisturbed_restores_generators_and_settings() -> None:
-    states, settings = generator_states(CPU), TorchSettings.now()
+def test_undisturbed_restores_generators_settings_and_threads() -> None:
+    states, settings, threads = generator_states(CPU), TorchSettings.now(), torch.get_num_threads()
     expected = draws()
     restore_generators(states, CPU)
     with contextlib.suppress(ZeroDivisionError), undisturbed(CPU):
         draws()
         torch.set_grad_enabled(False)
+        torch.set_num_threads(threads + 1)
         raise ZeroDivisionError
     assert draws() == expected
     assert TorchSettings.now() == settings
+    assert torch.get_num_threads() == threads
 
 
 def test_settings_that_change_results_are_unusual_and_the_defaults_are_not() -> None:
