@@ -73,6 +73,14 @@ class CommandLine:
         return bool(asked) or hasattr(self._config, "workerinput")
 
     @property
+    def keeps_order(self) -> bool:
+        """Whether tests must run as they were collected, the same in the next session.
+
+        --stepwise continues at the test that failed last, and leaves out what comes before it.
+        """
+        return bool(self._config.getoption("stepwise", False))
+
+    @property
     def asks_for_claims(self) -> bool:
         """Whether -m selects the claims."""
         return bool(re.search(r"(?<!not )\bclaims\b", self._config.getoption("-m")))

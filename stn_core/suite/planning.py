@@ -21,6 +21,7 @@ from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell, split_key
 from stn_core.session.file_names import EMPTY_SHARD_FILE
 from stn_core.suite.checkout import git_failure
+from stn_core.suite.command_line import CommandLine
 from stn_core.suite.judging import describe_records, judge_untrained
 from stn_core.suite.options import CORE_MARKER
 from stn_core.suite.plan import Plan, check_folder, check_resumed, read_plan, write_plan
@@ -214,7 +215,8 @@ class Planning:
             if not items and not context.only_plans:  # more shards than cells
                 (context.options.results / EMPTY_SHARD_FILE).touch()
             config.hook.pytest_deselected(items=others)
-        self._order_cells(items)
+        if not CommandLine(config).keeps_order:
+            self._order_cells(items)
 
     def _order_cells(self, items: list[pytest.Item]) -> None:
         """Cells that fail without training come first, then those that take longest.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.skipping import evaluate_skip_marks
 
+from stn_core.suite.command_line import CommandLine
+
 if TYPE_CHECKING:
     from stn_core.session.cells import Cell
     from stn_core.suite.context import SessionContext
@@ -92,7 +94,7 @@ class Turns:
             expected: the test that pytest expects at that place.
         """
         items, trainer = session.items, self._context.trainer
-        if not self._cell_of(expected):
+        if not self._cell_of(expected) or CommandLine(session.config).keeps_order:
             return
         while not trainer.stopped_by:
             ready = [at for at in range(place, len(items)) if self._is_ready(items[at])]

@@ -6,6 +6,11 @@ import textwrap
 
 import pytest
 
+from stn_core.datasets import load_dataset
+from stn_core.gate.baselines import Baselines, write_baselines
+from stn_core.session.budgets import get_budget
+from stn_core.session.cells import Cell
+from tests.examples import baseline, environment
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import GATE, exactly, git, select
 
@@ -200,6 +205,35 @@ def test_other_tests_keep_their_places(pytester, run_here):
     places = [place for place, test in enumerate(tests) if "accuracy" in test]
     assert places == list(range(3, 3 + len(places)))
     assert len(places) > 9
+
+
+FAILS_ONCE = """
+import pathlib
+
+def test_once(cell):
+    assert cell.model != "stn" or pathlib.Path("mended").exists()
+"""
+
+
+def test_stepwise_leaves_out_no_cell_that_has_not_run(pytester, run_here):
+    """It leaves out what is collected before the last failure, in whatever order tests run."""
+    pytester.makepyfile(test_bench=FAILS_ONCE)
+    # Where it has no baseline, a cell comes before those that have one.
+    recipe = get_budget("smoke").recipe_for("digits", "cnn", "cnn")
+    cell, data_hash = Cell("cnn", "digits", "smoke", recipe), load_dataset("digits").hash
+    stored = {cell.key: baseline([0.9, 0.9], cell=cell, data_hash=data_hash)}
+    place = environment()
+    file = pytester.path / "baselines.json"
+    write_baselines(file, Baselines(stored, {place.key(): place.place()}))
+    gate = ("-p", "stn_core.suite.plugin", "--stn-device", "cpu", "--stn-no-report", "-v")
+    gate += ("--stepwise", "-k", exactly("cnn", "stn"))
+    passed = set()
+    for outcome in ("FAILED", "PASSED"):
+        lines = run_here(*gate).outlines
+        passed |= {line.split()[0] for line in lines if "PASSED" in line}
+        assert any(f"digits-stn] {outcome}" in line for line in lines)
+        (pytester.path / "mended").touch()
+    assert len(passed) == 2
 
 
 SKIPPING = {
