@@ -110,6 +110,14 @@ def test_a_baseline_is_removed_only_on_request(bench, pytester):
     bench(*select("small"), *update).stdout.fnmatch_lines(["MISSING  smoke/*--drop-vanished"])
     assert set(json.loads(path.read_text())["cells"]) == kept | departed
 
+    broken = pytester.makepyfile(test_broken="import a_module_that_registers_small_and_is_gone")
+    before = (pytester.path / "baselines.json").read_bytes()
+    refused = bench("--drop-vanished")
+    assert refused.ret == pytest.ExitCode.INTERRUPTED
+    refused.stdout.fnmatch_lines(["nothing dropped from *baselines.json: the collection failed*"])
+    assert (pytester.path / "baselines.json").read_bytes() == before
+    broken.unlink()
+
     dropped = bench("--drop-vanished")
     assert dropped.ret == 0
     dropped.stdout.fnmatch_lines(
