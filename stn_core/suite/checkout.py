@@ -31,7 +31,8 @@ def describe_checkout(folder: Path, written: Iterable[Path] = ()) -> tuple[str |
         UsageError: `STN_COMMIT` is needed and is not a commit.
     """
     commit = _git(folder, "rev-parse", "HEAD")
-    top = folder.resolve()
+    # All of it: the project's folder may be one of several in its checkout.
+    top = (folder / (_git(folder, "rev-parse", "--show-cdup") or "")).resolve()
     resolved = [path.resolve() for path in written]
     inside = [path for path in resolved if path != top and path.is_relative_to(top)]
     exclusions = [f":(exclude){path.relative_to(top).as_posix()}" for path in inside]

@@ -4,6 +4,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.suite.checkout import describe_checkout
+from tests.suite.sessions import commit
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -31,3 +32,20 @@ def test_a_checkout_knows_better_than_the_environment(tmp_path, monkeypatch, pyt
     monkeypatch.setenv("STN_COMMIT", COMMIT)
     if before[0] is not None:  # the tests may run outside of a checkout
         assert describe_checkout(pytestconfig.rootpath)[0] == before[0]
+
+
+def test_a_change_anywhere_in_the_checkout_counts_but_what_the_session_writes(tmp_path):
+    project, library = tmp_path / "project", tmp_path / "library"
+    for folder in (project, library):
+        folder.mkdir()
+        (folder / "code.py").touch()
+    commit(tmp_path)
+    results = project / "results"
+    for written in (results, tmp_path / "shared"):
+        written.mkdir()
+        (written / "file").touch()
+    own = [results, tmp_path / "shared"]
+    assert describe_checkout(project, own)[1] is False
+    assert describe_checkout(project, own[:1])[1] is True
+    (library / "code.py").write_text("SLOPE = 2")
+    assert describe_checkout(project, own)[1] is True
