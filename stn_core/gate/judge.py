@@ -200,8 +200,9 @@ class Judge:
         """BLIND instead of PASS if a cell could not have shown the drop that it must."""
         if judgement.verdict is not Verdict.PASS or not self._is_blind(judgement):
             return judgement
+        seeds = len(judgement.records)
         message = (
-            f"{len(judgement.records)} seeds would not have shown a drop of"
+            f"{seeds} seed{'s' * (seeds != 1)} would not have shown a drop of"
             f" {self.rules.must_detect_points:g} points; the smallest is"
             f" {judgement.detectable_points:.1f}; measure more baseline seeds, or train longer"
         )

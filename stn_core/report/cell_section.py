@@ -300,10 +300,11 @@ def _geometry(warps: WarpPictures) -> str:
     """How the warps change areas, in a few sentences."""
     outside = 100 * warps.outside
     finite = warps.least_det[np.isfinite(warps.least_det)]
+    folds = int(np.sum(warps.folded > 0))
     said = (
         f"Over {len(outside)} validation images {outside.mean():.1f} % of the warped image"
         f" (at most {outside.max():.1f} %) was read from outside the frame;"
-        f" {int(np.sum(warps.folded > 0))} warps fold."
+        f" {counted(folds, 'warp')} fold{'s' * (folds == 1)}."
     )
     if len(finite):
         said += (
@@ -311,7 +312,7 @@ def _geometry(warps: WarpPictures) -> str:
             f" {finite.min():.2f} in the worst."
         )
     if len(finite) < len(outside):
-        said += f" {len(outside) - len(finite)} warps are not finite."
+        said += f" Not finite: {counted(len(outside) - len(finite), 'warp')}."
     return (
         f"{said} Orange: the sampling grid. Last row, from -2 to 2:"
         " red shrinks the input, blue enlarges it, black folds it."

@@ -10,6 +10,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.judgement_files import read_group_judgements, read_judgements
+from stn_core.report.text_table import counted
 from stn_core.session.answers import answers_like_the_last
 from stn_core.session.artifacts import Artifacts
 from stn_core.session.file_names import JUDGEMENTS_FILE
@@ -99,7 +100,7 @@ def _beside_the_verdicts(
     others = sum(
         (record.key, record.seed) not in judged and record.key not in members for record in records
     )
-    return [f"{others} records without a verdict are not shown"] if others else []
+    return [f"not shown: {counted(others, 'record')} without a verdict"] if others else []
 
 
 def _unjudged(records: Iterable[RunRecord]) -> tuple[list[Judgement], list[str]]:

@@ -20,7 +20,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.mosaics import gallery
 from stn_core.report.page import render
 from stn_core.report.svg import drawing_style
-from stn_core.report.text_table import aligned_table, difference_text
+from stn_core.report.text_table import aligned_table, counted, difference_text
 
 with needs_extra("report"):
     from markupsafe import Markup
@@ -102,7 +102,7 @@ def paired_lines(pair: PairedModels) -> list[str]:
             f" test loss {side.cross_entropy:.4f}"
         )
     lines.append(
-        f"{counts.only_first} images are right only in A, {counts.only_second} only in B;"
+        f"right only in A: {counted(counts.only_first, 'image')}, only in B: {counts.only_second};"
         " the intervals are of these two files: other seeds of the same models may differ by more"
     )
     return [printable(line) for line in lines]

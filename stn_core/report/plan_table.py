@@ -49,7 +49,7 @@ def plan_table(
         f" of training on {counted(workers, 'worker')}"
     )
     unknown = len(cells) - len(times)
-    beside = f", plus {unknown} that were never measured" if unknown else ""
+    beside = f", plus {unknown} never measured" if unknown else ""
     return f"{aligned_table(rows, 'simple')}\n\n{total}{beside}"
 
 

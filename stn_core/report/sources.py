@@ -10,6 +10,7 @@ from typing import Any
 
 from stn_core.errors import UsageError, is_missing, printable
 from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
+from stn_core.report.text_table import counted
 from stn_core.session.answers import answers_like_the_last
 from stn_core.session.cells import CellKey, split_key
 from stn_core.session.file_names import RECORDS_FILE
@@ -72,7 +73,7 @@ class Source:
     def line(self) -> str:
         """The source in one line."""
         runs = sum(len(cell.runs) for cell in self.cells)
-        parts = [f"{self.path}: {len(self.cells)} cells", f"{runs} runs"]
+        parts = [f"{self.path}: {counted(len(self.cells), 'cell')}", counted(runs, "run")]
         if len(self.commits) > 3:
             parts.append(f"{len(self.commits)} commits")
         elif self.commits:

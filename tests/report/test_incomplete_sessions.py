@@ -149,7 +149,7 @@ def test_an_interrupted_session_never_mixes_devices(fresh):
 def test_records_that_nobody_judged_are_reported(fresh):
     append_record(fresh / RECORDS_FILE, a_run(5))
     _, _, missing = report(fresh, out=fresh)
-    assert missing == ("1 records without a verdict are not shown",)
+    assert missing == ("not shown: 1 record without a verdict",)
 
 
 @pytest.mark.nightly

@@ -17,9 +17,7 @@ def test_a_plan_says_how_long_it_takes():
     first, second, _, total = lines.splitlines()[2:]
     assert first.split() == ["digits", "stn", "2", "1", "to", "10", "2.0", "0.0", "to", "0.3"]
     assert second.split() == ["digits", "new", "2", "3", "unknown"]
-    assert total == (
-        "2 cells, 0.0 to 0.3 minutes of training on 1 worker, plus 1 that were never measured"
-    )
+    assert total == ("2 cells, 0.0 to 0.3 minutes of training on 1 worker, plus 1 never measured")
     assert plan_table([new], left, seconds).splitlines()[-1].startswith("1 cell, ")
     shared = plan_table([CELL], {CELL.key: (60, 120)}, seconds, workers=4).splitlines()[-1]
     assert shared == "1 cell, 0.5 to 1.0 minutes of training on 4 workers"

@@ -47,7 +47,7 @@ def test_baselines_are_cells_too(tmp_path):
     source = read_source(path)
     (cell,) = source.cells
     assert (cell.key, cell.accuracies) == (CELL.key, [0.7, 0.8])
-    assert source.line == f"{path}: 1 cells, 2 runs, commit c0ffee"
+    assert source.line == f"{path}: 1 cell, 2 runs, commit c0ffee"
     assert source.complaints == ()
 
 

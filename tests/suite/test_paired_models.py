@@ -6,6 +6,7 @@ import pytest
 
 from stn_core.datasets import load_dataset
 from stn_core.models.saved_models import read_saved_model, save_model
+from stn_core.report.text_table import counted
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.suite.commands import main
@@ -44,7 +45,7 @@ def test_a_worse_second_model_is_reported_counted_and_fails(saved, tmp_path, cap
     points = 100 * (only[1] - only[0]) / len(images.labels)
     said = capsys.readouterr().out
     assert said.startswith(f"A better: B - A is {points:+.2f} [")
-    assert f"{only[0]} images are right only in A, {only[1]} only in B" in said
+    assert f"right only in A: {counted(only[0], 'image')}, only in B: {only[1]};" in said
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
     assert page.count("<svg") >= 3  # two confusion matrices, and what A alone gets right
     assert "Right only in A" in page
