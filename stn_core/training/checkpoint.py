@@ -99,7 +99,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         OSError, ValueError, SafetensorError: it cannot be read, or is not as written.
     """
     tensors, values = read_tensors(path)
-    return values["owner"], _decode(values["state"], tensors)
+    try:
+        return dict(values["owner"]), _decode(values["state"], tensors)
+    except (LookupError, TypeError) as error:
+        raise ValueError("it holds something else than a checkpoint") from error
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from stn_core.atomic_files import read_tensors
+from stn_core.atomic_files import read_tensors, write_tensors
 from stn_core.datasets import Split, load_dataset
 from stn_core.models.normaliser import Normaliser
 from stn_core.session.cells import Cell
@@ -225,11 +225,14 @@ def test_a_folder_or_another_kind_of_file_in_its_place_is_not_loaded(saved, capl
 
     save_file({"weights": torch.zeros(2)}, saved.path)
     assert saved.load() is None
+    for document in ({"version": 1, "configuration": {}}, None, {"owner": 3, "state": {}}):
+        write_tensors(saved.path, {"weights": torch.zeros(2)}, document)  # as a saved model is
+        assert saved.load() is None
     saved.path.unlink()
     saved.path.mkdir()
     assert saved.load() is None
     discard(saved.path)
-    assert len(caplog.messages) == 3
+    assert len(caplog.messages) == 6
 
 
 @pytest.mark.parametrize(
