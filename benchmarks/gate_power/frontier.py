@@ -156,9 +156,9 @@ def picture(own: Sequence[Point], patient: Sequence[Point], others: Sequence[Poi
             name = "as it is" if point is own[0] else point.name
             place = {"xytext": (5, -9), "textcoords": "offset points"}
             axes.annotate(name, _place(point), fontsize=7, **place)
-        axes.set(xscale="log", xlabel="sessions that fail without a change, %", xlim=(0.2, 400))
+        axes.set(xscale="log", xlabel="sessions that fail without a change, %", xlim=(0.2, 600))
         axes.set_ylabel("drops of two deviations in one cell found, %")
-        axes.legend(loc="lower left", fontsize=7)
+        axes.legend(loc="center left", fontsize=7)
         figure.savefig(PICTURE, metadata={"Date": None})
         pyplot.close(figure)
 

@@ -8,11 +8,10 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.gate_power.draws import Drawn
+from stn_core.gate.statistics import IMAGES_ADDED
 from tests.gate.simulation import STORED
 
 PERMUTATIONS = 999
-IMAGES = 360
-"""Test images of a cell of the pool, for gates that count them."""
 
 Gate = Callable[[Drawn, np.random.Generator], np.ndarray]
 """Which cells alarm, (sessions, cells)."""
@@ -69,12 +68,15 @@ def tolerance(seeds: int, deviations: float) -> Gate:
 
 def two_proportions(drawn: Drawn, rng: np.random.Generator) -> np.ndarray:
     """evalgate's: the images that one run gets wrong against those of one stored run, at 5 %."""
-    centre = 0.05  # a share of errors as the pool's cells have it; the pool holds differences alone
-    wrong = IMAGES * centre * np.exp(drawn.fresh[0, 0])
-    then = IMAGES * centre * np.exp(drawn.stored[0, 0])
-    pooled = (wrong + then) / (2 * IMAGES)
-    error = np.sqrt(pooled * (1 - pooled) * 2 / IMAGES)
-    return (wrong - then) / IMAGES / error > stats.norm.isf(0.05)
+    pool, columns = drawn.matrix.pool, drawn.matrix.columns
+    images, centre = pool.test_images[columns], pool.means[0, columns]
+    wrong, then = (
+        np.clip(np.exp(centre + badness) - IMAGES_ADDED / images, 0, 1)
+        for badness in (drawn.fresh[0, 0], drawn.stored[0, 0])
+    )
+    pooled = (wrong + then) / 2
+    error = np.sqrt(pooled * (1 - pooled) * 2 / images)
+    return wrong - then > stats.norm.isf(0.05) * error
 
 
 PEERS: dict[str, tuple[Gate, int]] = {

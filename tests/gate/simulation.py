@@ -65,11 +65,15 @@ class Pool:
         values: badness less each cell's mean, accuracy then loss, (2, rows, cells).
         floors: least deviations, (2, cells).
         keys: of the cells.
+        means: of the badness that the values are counted from, (2, cells).
+        test_images: (cells,).
     """
 
     values: np.ndarray
     floors: np.ndarray
     keys: tuple[str, ...]
+    means: np.ndarray
+    test_images: np.ndarray
 
     @property
     def deviations(self) -> np.ndarray:
@@ -84,7 +88,9 @@ def real_pool() -> Pool:
     known = [(float(np.mean(c["accuracy"])), c["test_images"]) for c in cells.values()]
     floors = [[log_error_floor(*cell) for cell in known], [log_loss_floor(*cell) for cell in known]]
     values = np.array([errors, losses]).swapaxes(1, 2)
-    return Pool(values - values.mean(axis=1, keepdims=True), np.array(floors), tuple(cells))
+    means = values.mean(axis=1)
+    images = np.array([cell["test_images"] for cell in cells.values()])
+    return Pool(values - means[:, None], np.array(floors), tuple(cells), means, images)
 
 
 def normal_pool(rows: int = 2000) -> Pool:
@@ -95,7 +101,7 @@ def normal_pool(rows: int = 2000) -> Pool:
         np.zeros(2 * cells), np.cov(together, rowvar=False), rows, method="eigh"
     )
     values = np.stack([drawn[:, :cells], drawn[:, cells:]])
-    return Pool(values - values.mean(axis=1, keepdims=True), real.floors, real.keys)
+    return replace(real, values=values - values.mean(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)

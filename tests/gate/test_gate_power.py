@@ -1,15 +1,22 @@
 """The rules of other gates in benchmarks/gate_power, against independent implementations."""
 
+import gzip
 import itertools
+import json
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from benchmarks.gate_power.draws import Drawn, one_cell
-from benchmarks.gate_power.peers import benjamini_hochberg, permutation_test, reference_test
+from benchmarks.gate_power.peers import (
+    benjamini_hochberg,
+    permutation_test,
+    reference_test,
+    two_proportions,
+)
 from benchmarks.gate_power.tables import matrix_sizes
-from tests.gate.simulation import OWN, STORED, Matrix, real_pool
+from tests.gate.simulation import OWN, POOL, STORED, Matrix, real_pool
 
 SEEDS = 3
 
@@ -51,6 +58,22 @@ def test_the_reference_test_is_welchs(drawn):
         degrees = error**4 / (parts[0] ** 2 / (SEEDS - 1) + parts[1] ** 2 / (STORED - 1))
         chance = stats.t.sf((fresh.mean() - stored.mean()) / error, degrees)
         assert alarms[session, cell] == (chance < 0.05)
+
+
+def test_two_proportions_are_of_the_images_that_each_cell_is_tested_on():
+    """The chi-square test of the counts of two real runs: twice its p is that of one side."""
+    pool = real_pool()
+    drawn = Drawn(Matrix(pool), pool.values[:, :1], pool.values[:, 1:, None].swapaxes(1, 2))
+    alarms = two_proportions(drawn, np.random.default_rng(0))
+    with gzip.open(POOL, "rt", encoding="utf-8") as file:
+        cells = list(json.load(file)["cells"].values())
+    for run, column in itertools.product(range(59), range(18)):
+        images = cells[column]["test_images"]
+        then, now = (round(images * (1 - cells[column]["accuracy"][n])) for n in (0, run + 1))
+        table = [[now, images - now], [then, images - then]]
+        chance = stats.chi2_contingency(table, correction=False).pvalue / 2
+        assert alarms[run, column] == (now > then and chance < 0.05)
+    assert 0 < alarms.sum() < alarms.size
 
 
 def test_more_level_never_fails_fewer_sessions():
