@@ -37,7 +37,8 @@ class Outlook:
     def __init__(self, cells: Mapping[str, Expected], workers: int) -> None:
         self._cells = cells
         self._workers = max(workers, 1)
-        self._seconds: dict[str, list[float]] = collections.defaultdict(list)
+        # With every key from the start: a thread that iterates must not meet a new one.
+        self._seconds: dict[str, list[float]] = {key: [] for key in cells}
         self._ended: frozenset[str] = frozenset()
         self._totals: dict[str, int] = {}
 
@@ -88,20 +89,27 @@ class Outlook:
 
         The times of other cells show how this machine compares with the stored times.
         """
-        own = self._seconds[key]
+        return self._run_seconds(key, self._pace())
+
+    def _pace(self) -> tuple[float | None, float | None]:
+        """The median of this machine's times over the stored ones, and the mean of its times."""
+        known = [(key, seconds) for key, took in self._seconds.items() for seconds in took]
+        if not known:
+            return None, None
+        ratios = [
+            seconds / stored
+            for key, seconds in known
+            if 0 < (stored := self._cells[key].stored_seconds) < math.inf
+        ]
+        ratio = statistics.median(ratios) if ratios else None
+        return ratio, statistics.fmean(seconds for _, seconds in known)
+
+    def _run_seconds(self, key: str, pace: tuple[float | None, float | None]) -> float | None:
+        own, stored = self._seconds[key], self._cells[key].stored_seconds
         if own:
             return statistics.mean(own)
-        stored = self._cells[key].stored_seconds
-        ratios = [
-            seconds / self._cells[other].stored_seconds
-            for other, took in self._seconds.items()
-            for seconds in took
-            if 0 < self._cells[other].stored_seconds < math.inf
-        ]
-        if ratios and math.isfinite(stored):
-            return stored * statistics.median(ratios)
-        known = [seconds for took in self._seconds.values() for seconds in took]
-        return statistics.mean(known) if known else None
+        ratio, mean = pace
+        return stored * ratio if ratio is not None and math.isfinite(stored) else mean
 
     def seconds_left(self, beats: Sequence[Beat] = ()) -> float | None:
         """How long the session is still likely to take, None until a run is over.
@@ -111,13 +119,14 @@ class Outlook:
         """
         if not self.runs_ended:
             return None
-        left = self.runs_left()
-        work = {key: runs * (self.run_seconds(key) or 0.0) for key, runs in left.items()}
+        left, pace = self.runs_left(), self._pace()
+        seconds = {key: self._run_seconds(key, pace) or 0.0 for key in left}
+        work = {key: runs * seconds[key] for key, runs in left.items()}
         for beat in beats:
             if beat.key in work:
-                done = (self.run_seconds(beat.key) or 0.0) * beat.epoch / max(beat.epochs, 1)
+                done = seconds[beat.key] * beat.epoch / max(beat.epochs, 1)
                 work[beat.key] = max(work[beat.key] - done, 0.0)
-        longest = max((self.run_seconds(key) or 0.0 for key in left if left[key]), default=0.0)
+        longest = max((seconds[key] for key in left if left[key]), default=0.0)
         total = sum(work.values())
         return max(total / self._workers, min(longest, total))
 
