@@ -32,7 +32,8 @@ def find_gtsrb(folder: Path, image_size: tuple[int, int] | None) -> ImageFolder 
     tables = [place / name for place in places for name in TABLES if is_file(place / name)]
     if not tables:
         return None
-    return ImageFolder(folder, image_size, lambda: _listed(train, test, tables[0]))
+    table = tables[0]
+    return ImageFolder(folder, image_size, lambda: _listed(train, test, table), tables=(table,))
 
 
 def _listed(train: Path, test: Path, table: Path) -> dict[str, Files]:

@@ -58,11 +58,13 @@ class ImageFolder:
         folder: the dataset's.
         image_size: (height, width) that images are resized to; None: what they all have.
         listed: finds the image files of each split.
+        tables: other files that say which classes the images are of.
     """
 
     folder: Path
     image_size: tuple[int, int] | None
     listed: Callable[[], Mapping[str, Files]]
+    tables: tuple[Path, ...] = ()
 
     def shape(self) -> Shape:
         """(C, H, W), from the headers of the image files.
@@ -101,10 +103,10 @@ class ImageFolder:
             self.folder,
             splits,
             class_names,
-            files=tuple(paths),
+            files=(*paths, *self.tables),
             reading=f"folders {DECODING_VERSION}, Pillow {PIL.__version__}",
             said=_said(shape, self.image_size, decoded["deep"]),
-            unused=unread(self.folder, paths),
+            unused=unread(self.folder, [*paths, *self.tables]),
             digest=digest.hexdigest(),
         )
         return load_found(name, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,20 @@ def test_its_test_set_has_the_classes_of_the_table(
     assert [image.tobytes() for image in dataset.test.images.numpy()] == made
     assert dataset.test.labels.tolist() == [0, 1, 0, 1, 0, 1]
     assert len(dataset.train) + len(dataset.val) == 24
+
+
+def test_a_corrected_table_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stn_core.datasets.sources.found.KEPT_FROM", 1)
+    folder = tmp_path / "gtsrb"
+    write_folder(folder / "Train", {"0": 12, "1": 12})
+    table = folder / "Test.csv"
+    write_test(folder / "Test", table, *KAGGLES)
+    dataset = load_dataset("gtsrb", tmp_path)
+    assert dataset.test.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert "not read" not in dataset.notes
+    table.write_text(table.read_text().replace("14,0,", "14,1,"))
+    os.utime(table, ns=(1, 1))  # a clock may be too coarse to tell the two apart
+    assert load_dataset("gtsrb", tmp_path).test.labels.tolist() == 6 * [1]
 
 
 def test_torchvision_reads_the_same_of_the_same_tree(tmp_path: Path) -> None:
