@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 from stn_core.gate.baselines import BaselineRun, CellBaseline, baseline_run
@@ -52,10 +54,11 @@ def advice(cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision
     looked_at = stored + [record.seed for record in judgement.records]
     first = 100 * (1 + max(looked_at) // 100)
     last = first - 1 + max(len(stored), get_budget(cell.budget).baseline_seeds)
-    select = f"--model '{cell.model}'" if "[" in cell.model else f"-k '{cell.id}]'"
+    is_plain = re.fullmatch(r"[\w.:-]+", cell.id)  # what -k takes for one name
+    select = f"-k '{cell.id}]'" if is_plain else f"--model {shlex.quote(cell.model)}"
     return (
-        f"{doubt}accept with fresh seeds: pytest benchmarks --budget {cell.budget} --dataset"
-        f" {cell.dataset} {select} --seeds {first}-{last} --update-baselines"
+        f"{doubt}accept with fresh seeds: pytest benchmarks --budget {shlex.quote(cell.budget)}"
+        f" --dataset {shlex.quote(cell.dataset)} {select} --seeds {first}-{last} --update-baselines"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -161,7 +162,7 @@ def _facts(task: CellTask) -> tuple[tuple[str, str], ...]:
     if judgement.message:
         facts.append(("verdict", judgement.message))
     if not task.is_drawn:
-        facts.append(("pictures", f"not drawn; --draw {cell.id} draws them"))
+        facts.append(("pictures", f"not drawn; --draw {shlex.quote(cell.id)} draws them"))
     elif task.shown:
         facts.append(("pictures", f"of seed {task.shown.record.seed}"))
     return tuple(facts)

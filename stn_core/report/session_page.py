@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +161,7 @@ def _pairs(session: Session) -> tuple[dict[str, list[ModelPair]], list[str]]:
     models = collections.Counter(split_key(j.key).place for j in session.judgements if j.records)
     count = sum(math.comb(number, 2) for number in models.values())
     if count > MOST_PAIRS:
-        command = f"stn compare {session.folder} --models all"
+        command = f"stn compare {shlex.quote(str(session.folder))} --models all"
         return {}, [f"{count:,} pairs of models are not compared here; {command} compares them"]
     records = [record for judgement in session.judgements for record in judgement.records]
     try:

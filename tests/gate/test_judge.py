@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.metrics import MIN_DROP_POINTS, MIN_LOSS_RISE
+from stn_core.gate.reasons import advice
 from stn_core.session.recipe import Recipe
 from tests.examples import CELL, baseline, environment, record
-from tests.gate.judging import RULES, THREE, judge, runs
+from tests.gate.judging import RULES, STORED, THREE, judge, runs
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,23 @@ def test_halved_errors_are_called_suspicious():
     assert "--seeds 100-119 --update-baselines" in better.message
     again = baseline([0.60, 0.61] * 30, first_seed=100)
     seen = [record(seed, 0.66) for seed in (100, 101, 102)]
-    advice = judge(seen, again, rules=dataclasses.replace(RULES, settles_identical=False)).message
-    assert "--seeds 200-259 --update-baselines" in advice
+    accept = judge(seen, again, rules=dataclasses.replace(RULES, settles_identical=False)).message
+    assert "--seeds 200-259 --update-baselines" in accept
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "options"),
+    [
+        ("digits", "stn", "--dataset digits -k 'digits-stn]'"),
+        ("digits", "stn[warp=tps]", "--dataset digits --model 'stn[warp=tps]'"),
+        ("my digits", "stn", "--dataset 'my digits' --model stn"),
+        ("it's", "stn", """--dataset 'it'"'"'s' --model stn"""),
+    ],
+)
+def test_the_command_that_accepts_an_improvement_is_one_for_a_shell(dataset, model, options):
+    cell = dataclasses.replace(CELL, dataset=dataset, model=model)
+    said = advice(cell, Judgement(cell.key, Verdict.IMPROVED, baseline=STORED), {})
+    assert f"pytest benchmarks --budget smoke {options} --seeds 100-119 " in said
 
 
 def test_clear_cells_stop_early_and_unclear_ones_need_more_seeds():

@@ -13,6 +13,7 @@ from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.report import section_drawing
 from stn_core.report.cell_section import CellTask
 from stn_core.report.dataset_section import dataset_tasks
+from stn_core.report.figures import FigureFolder
 from stn_core.report.finished_session import read_session
 from stn_core.report.results_table import results_table
 from stn_core.report.section_drawing import (
@@ -66,6 +67,13 @@ def test_named_cells_are_drawn_too():
 def test_a_cell_without_records_has_nothing_to_draw():
     table = results_table([Judgement("smoke/digits/m", Verdict.MISSING)], 3)
     assert cells_to_draw(table, ["all"]) == frozenset()
+
+
+def test_the_option_that_draws_a_cell_is_one_for_a_shell():
+    run = a_run(model="stn[warp=tps]")
+    judgement = Judgement(run.key, Verdict.PASS, records=(run,))
+    section = CellTask("", "a", judgement, None, is_drawn=False).draw(FigureFolder(None))
+    assert ("pictures", "not drawn; --draw 'digits-stn[warp=tps]' draws them") in section.facts
 
 
 def test_a_log_gets_a_line_for_every_tenth():
