@@ -41,10 +41,12 @@ NOT_DECODED = ("BUFR", "EMF", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF")
 """Formats whose suffix Pillow registers, but whose pixels it cannot read on every system."""
 
 DECODING_VERSION = 1
-"""Of how an image file becomes an image; part of the hash and of a kept copy's name."""
+"""Of how an image file becomes an image; part of the hash."""
 
-LAYOUTS_VERSION = 2
-"""Of how the headers are read; part of the name of their kept copy."""
+KEPT_VERSION = 2
+"""Of how headers and pixels are read; part of the names of their kept copies.
+
+It also changes where files that were misread are read right: the hash is of what they hold."""
 
 Files = Sequence[tuple[Path, str]]
 """Image files with the name of their class, in order."""
@@ -88,7 +90,7 @@ class ImageFolder:
         decoded = decoded_once(
             name if name.isascii() else "images",
             paths,
-            f"folders {DECODING_VERSION}, Pillow {PIL.__version__}, {shape}",
+            f"folders {KEPT_VERSION}, Pillow {PIL.__version__}, {shape}",
             lambda: _decode_all(paths, shape),
         )
         images, start, splits = decoded["images"].numpy(), 0, {}
@@ -104,7 +106,7 @@ class ImageFolder:
             splits,
             class_names,
             files=(*paths, *self.tables),
-            reading=f"folders {DECODING_VERSION}, Pillow {PIL.__version__}",
+            reading=f"folders {KEPT_VERSION}, Pillow {PIL.__version__}",
             said=_said(shape, self.image_size, decoded["deep"]),
             unused=unread(self.folder, [*paths, *self.tables]),
             digest=digest.hexdigest(),
@@ -115,7 +117,7 @@ class ImageFolder:
         layouts = decoded_once(
             "layouts",
             paths,
-            f"layouts {LAYOUTS_VERSION}, Pillow {PIL.__version__}",
+            f"layouts {KEPT_VERSION}, Pillow {PIL.__version__}",
             lambda: {"layouts": _layouts(paths)},
         )["layouts"]
         sound = [(h, w, channels) for h, w, channels in layouts.tolist() if channels]
