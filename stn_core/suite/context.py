@@ -149,7 +149,7 @@ class SessionContext:
         A worker's tests may be over long before those of others. So it holds the folder until its
         process ends, which xdist keeps until the session is judged.
         """
-        if "reference" in vars(self) and self.reference:
+        if "options" in vars(self) and self.reference:
             self.reference.close()
         if self.made_folder and not self.is_worker:  # whose workers have ended
             discard_locks(self.options.results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -91,12 +92,13 @@ class ReferenceSide:
 
         if self._engine:
             self._engine.close()
-        if "commit" not in vars(self):
-            return
         context = self._context
-        worktree = worktree_of(context.options.results, self.commit)
-        if not context.is_worker and worktree.exists():
-            remove_worktree(repository_of(context.config.rootpath), worktree)
+        if context.is_worker:
+            return
+        with contextlib.suppress(UsageError):  # there is no such commit
+            worktree = worktree_of(context.options.results, self.commit)
+            if worktree.exists():  # its workers may have made it, and then found no test to run
+                remove_worktree(repository_of(context.config.rootpath), worktree)
 
     def read(self) -> None:
         """Read again what all processes of the session have stored so far."""

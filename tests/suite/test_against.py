@@ -57,6 +57,13 @@ def test_unchanged_code_is_identical_and_worse_code_fails(compare, repository):
     assert refused.ret != 0
 
 
+@pytest.mark.nightly
+def test_workers_that_find_nothing_to_run_leave_no_files_of_the_commit(compare, repository):
+    nothing = compare("--stn-against", "HEAD", "-n", "1", "-k", "no_such_model")
+    assert nothing.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
 @pytest.fixture
 def cached(tmp_path):
     """A function that reads a cache of these lines: a side, and the file."""
