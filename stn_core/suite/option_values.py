@@ -20,6 +20,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
     Raises:
         UsageError: the text is none of these, names a seed twice, or names none.
     """
+    wrong = UsageError(f"expected a count or a list such as 5, 10-14 or 0,3,7, not {text!r}")
     seeds: list[int] = []
     if re.fullmatch(r"\d+", text):
         seeds = list(range(min(int(text), MOST_SEEDS + 1)))
@@ -27,9 +28,11 @@ def read_seeds(text: str) -> tuple[int, ...]:
         for part in _parts(text):
             first, _, last = part.partition("-")
             end = min(int(last or first), int(first) + MOST_SEEDS)
+            if end < int(first):
+                raise wrong
             seeds += range(int(first), end + 1)
     if not 0 < len(seeds) <= MOST_SEEDS or len(set(seeds)) < len(seeds):
-        raise UsageError(f"expected a count or a list such as 5, 10-14 or 0,3,7, not {text!r}")
+        raise wrong
     return tuple(seeds)
 
 

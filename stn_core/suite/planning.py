@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Sequence
@@ -177,22 +178,21 @@ class Planning:
             raise UsageError(f"--update-baselines: git fails in {folder}: {says}")
 
     def _load_datasets(self) -> dict[str, Dataset]:
-        options = self._context.options
-        root = options.data_root
-        if not (root and options.download):
-            return self._loaded()
-        Path(root).mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(root) / ".download.lock"):  # xdist's workers download one at a time
-            return self._loaded()
-
-    def _loaded(self) -> dict[str, Dataset]:
         from stn_core.training.run_cell import cached_dataset
 
         options = self._context.options
-        return {
-            name: cached_dataset(name, options.data_root, options.download, options.image_size)
-            for name in options.datasets
-        }
+        root, size = options.data_root, options.image_size
+        with contextlib.ExitStack() as held:
+            if root and options.download:
+                try:
+                    Path(root).mkdir(parents=True, exist_ok=True)
+                    # xdist's workers download one at a time.
+                    held.enter_context(FileLock(Path(root) / ".download.lock"))
+                except OSError as error:
+                    line = f"--download: cannot write into {root}: {error.strerror}"
+                    raise UsageError(line) from None
+            names = options.datasets
+            return {name: cached_dataset(name, root, options.download, size) for name in names}
 
     def _code(self) -> tuple[str, str | None, bool | None]:
         """The code that trains here; with --resume only its own records count."""

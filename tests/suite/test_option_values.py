@@ -31,7 +31,8 @@ def test_seeds(text, seeds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "-1", "a", "3,3", "1-3,2", "5-3", "1.5", ",", "9" * 12, "1-" + "9" * 12]
+    "text",
+    ["", "0", "-1", "a", "3,3", "1-3,2", "5-3", "5-3,7", "1.5", ",", "9" * 12, "1-" + "9" * 12],
 )
 def test_seeds_that_make_no_sense(text):
     with pytest.raises(UsageError, match="expected a count"):

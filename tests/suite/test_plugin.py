@@ -260,6 +260,7 @@ def test_ctrl_c_keeps_and_shows_what_is_finished(bench, pytester):
         (["--epochs", "2", "--update-baselines"], "--update-baselines takes the shipped*"),
         (["--dataset", "digitz"], "unknown dataset 'digitz'; did you mean digits*"),
         (["--dataset", "mnist"], "*--download*"),
+        (["--download", "--data-root", "test_bench.py"], "--download: cannot write into *"),
         (["--device", "cuda"], "*use --device cpu"),
         (["-k", "digits-stm"], "unknown model or dataset 'stm'; did you mean stn*"),
         (["--import", "no_such_module"], "--import no_such_module: ModuleNotFoundError*"),
