@@ -12,7 +12,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest.skipping import evaluate_skip_marks
+from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
 from stn_core.suite.command_line import CommandLine
 
@@ -131,7 +131,8 @@ def _will_run(item: pytest.Item) -> bool:
     """Whether a test will ask for its cell's verdict, as far as is known before it runs."""
     if "train_and_judge" not in getattr(item, "fixturenames", ()):
         return False
-    try:
-        return evaluate_skip_marks(item) is None  # pytest has no public way to ask
+    try:  # pytest has no public way to ask
+        is_skipped, xfail = bool(evaluate_skip_marks(item)), evaluate_xfail_marks(item)
     except pytest.fail.Exception:  # its condition cannot be evaluated: the test says so
         return False
+    return not is_skipped and (xfail is None or xfail.run or item.config.option.runxfail)

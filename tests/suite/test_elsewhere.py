@@ -241,11 +241,14 @@ def test_runs_that_groups_of_cells_need_are_computed_there_too(elsewhere, pytest
     assert 7 in {seed for _, seed, _ in runs(folders(pytester)[0])}
 
 
-def test_skipped_tests_are_not_submitted(elsewhere, pytester):
-    pytester.makepyfile(test_bench=GATE.replace("def test", "@pytest.mark.skip\ndef test"))
+@pytest.mark.parametrize(
+    ("mark", "outcome"), [("skip", "skipped"), ("xfail(run=False)", "xfailed")]
+)
+def test_skipped_tests_are_not_submitted(elsewhere, pytester, mark, outcome):
+    pytester.makepyfile(test_bench=GATE.replace("def test", f"@pytest.mark.{mark}\ndef test"))
     started = "\ndef pytest_unconfigure(config):\n    print('started:', executors[0].started)\n"
     result = elsewhere("", *THREE, "--seeds", "1", "-s", more=started)
-    assert result.parseoutcomes()["skipped"] == 3
+    assert result.parseoutcomes()[outcome] == 3
     result.stdout.fnmatch_lines(["started: []"])
 
 
