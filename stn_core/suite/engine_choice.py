@@ -20,7 +20,7 @@ def choose_engine(context: SessionContext) -> Engine:
         context: the context of this process.
 
     Raises:
-        UsageError: the cluster cannot be joined, or the project's engine needs no workers of xdist.
+        UsageError: the cluster cannot be joined, or the project's engine does not fit the session.
     """
     from stn_core.engines import InProcess
 
@@ -31,12 +31,13 @@ def choose_engine(context: SessionContext) -> Engine:
 
     surroundings = Surroundings.here(options.imports, CommandLine(config).folder("import"))
     own: Engine | None = config.hook.pytest_stn_engine(config=config, surroundings=surroundings)
-    if own and own.is_elsewhere and context.is_worker:
-        own.close()  # else each worker would submit all cells to it
-        raise UsageError(
-            "the project's engine (pytest_stn_engine) computes several runs at once; leave out -n,"
-            " which spreads them over processes"
-        )
+    if own and own.is_elsewhere and (context.is_worker or options.against):
+        own.close()
+        other = "--against, which compares with what it trains here"
+        if context.is_worker:  # each would submit all cells
+            other = "-n, which spreads the runs over processes"
+        line = f"the project's engine (pytest_stn_engine) computes elsewhere: leave out {other}"
+        raise UsageError(line)
     if own or not options.ray:
         return own or InProcess()
     from stn_core.engines.cluster import Cluster

@@ -267,11 +267,19 @@ def compute(task, surroundings):
     assert not result.parseoutcomes().keys() & {"passed", "failed"}
 
 
-@pytest.mark.nightly
-def test_workers_do_not_submit_the_same_cells_each(elsewhere, pytester):
-    result = elsewhere("", *THREE, "-n", "2")
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--against", "HEAD"), "--against, which compares *"),
+        pytest.param(
+            ("-n", "2"), "-n, which spreads *", marks=pytest.mark.nightly
+        ),  # and each worker would submit all cells
+    ],
+)
+def test_an_engine_elsewhere_is_refused_what_would_train_here(elsewhere, pytester, arguments, why):
+    result = elsewhere("", *THREE[:2], *arguments)
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*pytest_stn_engine* leave out -n, *"])
+    result.stdout.fnmatch_lines([f"the project's engine (pytest_stn_engine) *: leave out {why}"])
     assert not list(pytester.path.glob("results/*/records.jsonl"))
 
 
