@@ -169,7 +169,10 @@ def _parameters(
 def _epochs(
     contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
-    """A run that never reaches the target counts as one epoch more than it had."""
+    """A run that never reaches the target counts as one epoch more than its recipe allows.
+
+    Not than it had: a run that stopped early would seem to have reached the target soon.
+    """
     samples = [[_epochs_to(run, contrast.target) for run in side.records] for side in sides]
     return _of_curves(contrast, other, samples, EPOCH_DEVIATION, level)
 
@@ -212,7 +215,7 @@ def _spread(values: Sequence[float], least: float) -> Spread | None:
 
 def _epochs_to(record: RunRecord, target: float) -> float:
     reached = [entry["epoch"] for entry in record.validation if 100 * entry["accuracy"] >= target]
-    return float(min(reached, default=len(record.validation) + 1))
+    return float(min(reached, default=record.recipe["epochs"] + 1))
 
 
 def _on_request(

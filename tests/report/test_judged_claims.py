@@ -69,7 +69,8 @@ def test_parameters_are_exact_and_losses_are_reported_in_per_cent(tmp_path):
     assert difference.difference.estimate == pytest.approx(-15.0)
 
 
-def test_epochs_are_counted_until_the_target_is_reached(tmp_path):
+@pytest.mark.parametrize("later", [(0.7, 0.8), ()], ids=["all epochs", "stopped early"])
+def test_epochs_are_counted_until_the_target_is_reached(tmp_path, later):
     def curve(*accuracies: float):
         return [
             {"epoch": epoch, "train_loss": 1.0, "loss": 1.0, "accuracy": accuracy}
@@ -77,9 +78,10 @@ def test_epochs_are_counted_until_the_target_is_reached(tmp_path):
         ]
 
     text = CLAIM.replace('"accuracy"', '"epochs"\ntarget = 90.0').replace('"higher"', '"lower"')
+    four = {**record().recipe, "epochs": 4}
     records = [
-        *runs("a", HIGH, validation=curve(0.8, 0.91, 0.95, 0.95), kept_epoch=4),
-        *runs("b", HIGH, validation=curve(0.5, 0.6, 0.7, 0.8), kept_epoch=4),
+        *runs("a", HIGH, validation=curve(0.8, 0.91, 0.95, 0.95), kept_epoch=4, recipe=four),
+        *runs("b", HIGH, validation=curve(0.5, 0.6, *later), kept_epoch=2, recipe=four),
     ]
     (one,) = judged(tmp_path, records, text)
     ((difference,),) = one.ways.values()
