@@ -19,7 +19,7 @@ from stn_core.gate.intervals import Difference, difference_of_means
 from stn_core.gate.judgement import accuracy_text
 from stn_core.gate.statistics import sampling_deviation
 from stn_core.report.cell_section import Figure as Drawing
-from stn_core.report.charts import mean_interval
+from stn_core.report.charts import bounded_interval
 from stn_core.report.figures import FigureFolder
 from stn_core.report.page import render
 from stn_core.report.sources import CellRuns, Source
@@ -149,16 +149,16 @@ def history_chart(cell: CellHistory) -> Figure:
     """Each session's mean with its 95 % interval, over a band for the baseline's."""
     figure, axes = new_figure(WIDTH, 2.4)
     if cell.baseline:
-        mean, half = mean_interval(100 * np.array(cell.baseline))
-        half = 0.0 if np.isnan(half) else half
-        axes.axhspan(mean - half, mean + half, color=COLOURS[7], alpha=0.25, linewidth=0)
+        mean, low, high = bounded_interval(100 * np.array(cell.baseline))
+        if not np.isnan(low):  # as of a single value
+            axes.axhspan(low, high, color=COLOURS[7], alpha=0.25, linewidth=0)
         axes.axhline(mean, color=COLOURS[7], linewidth=1, label="baseline")
         axes.legend(loc="best", frameon=False)
     places = np.arange(len(cell.sessions))
-    intervals = [mean_interval(100 * np.array(values)) for values in cell.accuracies]
-    means = [mean for mean, _ in intervals]
-    halves = [0.0 if np.isnan(half) else half for _, half in intervals]
-    axes.errorbar(places, means, yerr=halves, marker="o", capsize=3, color=COLOURS[0])
+    intervals = [bounded_interval(100 * np.array(values)) for values in cell.accuracies]
+    means, lows, highs = np.array(intervals).T
+    ends = np.nan_to_num([means - lows, highs - means])  # 0 for a single value
+    axes.errorbar(places, means, yerr=ends, marker="o", capsize=3, color=COLOURS[0])
     axes.set_xticks(places, [printable(name) for name in cell.sessions], rotation=30, ha="right")
     axes.set_ylabel("test accuracy, %")
     return figure

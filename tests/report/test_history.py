@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from stn_core.gate.baselines import Baselines, write_baselines
+from stn_core.report.history import CellHistory, history_chart
+from stn_core.report.svg import drawing_style
 from stn_core.session.records import append_record
 from stn_core.suite.commands import main
 from tests.examples import CELL, baseline, environment, record
@@ -68,3 +70,14 @@ def test_a_baseline_of_other_data_is_left_out_and_named(sessions, tmp_path, caps
     assert "No cell has a baseline to compare with." in printed.out
     assert message in printed.err
     assert message in (tmp_path / "history.html").read_text()
+
+
+def test_no_interval_leaves_0_to_100_per_cent():
+    """Two values close to 100 %, whose interval alone would reach to 106."""
+    near = [0.99, 1.0]
+    cell = CellHistory("a/b/c", "cpu", ("one", "two"), (near, [0.98]), near, test_images=100)
+    with drawing_style():
+        (axes,) = history_chart(cell).axes
+    low, high = axes.dataLim.intervaly
+    assert high == 100.0
+    assert 90 < low < 99
