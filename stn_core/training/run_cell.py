@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import math
+import operator
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -96,7 +97,7 @@ def run_cell(
 
     Args:
         cell: what to run.
-        seeds: whole numbers >= 0.
+        seeds: whole numbers >= 0, also numpy's.
         settings: where; a CPU with one thread and no data root by default.
         on_record: called with each record the moment its seed is done.
         callbacks: called during each run; see `stn_core.training.callbacks`.
@@ -127,6 +128,7 @@ def run_seed(
     The arguments are those of `run_cell`, and the settings of torch to start from (by default the
     current ones). The caller calls `tell_kept` once the record is kept.
     """
+    seed = operator.index(seed)  # a record holds Python's numbers, and random.seed takes them alone
     dataset = cached_dataset(
         cell.dataset, settings.data_root, settings.download, settings.image_size
     )

@@ -4,6 +4,7 @@ import dataclasses
 import pickle
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -71,7 +72,8 @@ def test_nothing_global_is_touched():
 
 
 def test_a_record_is_complete_and_plain():
-    (record,) = run_cell(CELL, [0])
+    (record,) = run_cell(CELL, np.arange(1))
+    assert type(record.seed) is int
     assert pickle.loads(pickle.dumps(record)) == record
     assert record.status == "ok"
     assert record.parameters == 28_860
