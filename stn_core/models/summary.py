@@ -44,15 +44,20 @@ def summarize_model(
     elif options:
         raise UsageError(f"options go with a model's name, not with a model: {', '.join(options)}")
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.get_default_dtype())
+    modes = {module: module.training for module in model.modules()}
     try:
-        return summary(
-            model,
-            input_size=(1, *in_shape),
-            dtypes=[dtype],
-            col_names=("output_size", "num_params"),
-            depth=4,
-            verbose=0,
-            mode="eval",
-        )
+        with torch.random.fork_rng(devices=[]):  # it draws an image
+            return summary(
+                model,
+                input_size=(1, *in_shape),
+                dtypes=[dtype],
+                col_names=("output_size", "num_params"),
+                depth=4,
+                verbose=0,
+                mode="eval",
+            )
     except RuntimeError as error:
         raise UsageError(f"the model does not accept images of {tuple(in_shape)}") from error
+    finally:
+        for module, mode in modes.items():  # torchinfo gives all of them the mode of the whole
+            module.training = mode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from stn_core.errors import UsageError
 from stn_core.models import create_model, summarize_model
@@ -41,3 +42,14 @@ def test_a_model_of_other_images_or_of_another_precision() -> None:
     with pytest.raises(UsageError, match=r"the model does not accept images of \(1, 28, 28\)"):
         summarize_model(model)
     assert summarize_model(model.double(), (3, 32, 32)).total_params == 31_340
+
+
+def test_the_model_and_the_random_numbers_are_left_as_they_were() -> None:
+    model = create_model("cnn", (1, 28, 28), 10)
+    frozen = model.get_submodule("features").eval()
+    torch.manual_seed(1)
+    summarize_model(model)
+    drawn = torch.rand(())
+    assert (model.training, frozen.training) == (True, False)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(()), drawn)
