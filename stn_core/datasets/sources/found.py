@@ -153,9 +153,11 @@ def _divide(found: Found, labels: Mapping[str, Tensor]) -> _Division:
     missing = [split for split in ("test", "val") if split not in labels]
     for split in missing:
         if len(chosen) < MIN_TRAIN_IMAGES:
+            left = "" if len(chosen) == len(train) else f", {len(chosen)} without those for test"
             raise UsageError(
-                f"{found.path}: {found.splits['train'].images.name} holds {len(chosen)} images; "
-                f"at least {MIN_TRAIN_IMAGES} are needed, a tenth of which is used for validation"
+                f"{found.path}: {found.splits['train'].images.name} holds {len(train)} images"
+                f"{left}; at least {MIN_TRAIN_IMAGES} are needed, a tenth of which is used for"
+                " validation"
             )
         rest, carved = validation_indices(train[chosen])
         rest, carved, lost = keep_every_class(train[chosen], rest, carved)

@@ -261,6 +261,12 @@ def test_a_defect_of_a_folder_is_one_line(
     assert str(tmp_path / "mine") in message
 
 
+def test_too_few_images_to_divide_are_counted(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", {"a": 5, "b": 5})
+    said = "holds 10 images, 9 without those for test; at least 10 are needed"
+    assert said in complaint(tmp_path, "mine")
+
+
 def test_a_class_that_only_the_test_folder_has_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path / "mine" / "train", {"a": 12, "b": 12})
     write_folder(tmp_path / "mine" / "test", {"a": 2, "c": 2}, seed=3)
