@@ -124,6 +124,7 @@ def _available_cores() -> int:
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker what it cannot know: what the user typed, and when."""
     from stn_core.errors import UsageError
+    from stn_core.suite.agreement import Agreement
     from stn_core.suite.command_line import (
         XDIST_SESSION,
         check_words,
@@ -135,7 +136,10 @@ def pytest_configure_node(node: Any) -> None:
         check_words(node.config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-    node.config.stash[XDIST_SESSION] = node.workerinput["testrunuid"]
+    name = node.workerinput["testrunuid"]
+    if XDIST_SESSION not in node.config.stash:  # no worker runs yet
+        Agreement(name).discard()  # of a session that --testrunuid called so too, and was killed
+    node.config.stash[XDIST_SESSION] = name
     node.workerinput["stn_options_by_hand"] = options_by_hand(node.config)
     node.workerinput["stn_start_time"] = start_time(node.config)
 

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core.session.folder import claim_folder
+from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.command_line import start_time
-from stn_core.suite.plugin import session_options
+from stn_core.suite.plugin import pytest_configure_node, session_options
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import contents, folders, select
 
@@ -97,6 +98,17 @@ def test_a_session_has_one_start_however_late_it_is_asked_for(pytester, monkeypa
     clock = SimpleNamespace(datetime=SimpleNamespace(now=lambda: later))
     monkeypatch.setattr("stn_core.suite.command_line.datetime", clock)
     assert not start_time(config).startswith("2126")
+
+
+def test_a_session_does_not_join_a_killed_one_of_the_same_xdist_name(pytester):
+    config = pytester.parseconfig("-p", "stn_core.suite.plugin")
+    agreement = Agreement(f"twice-{pytester.path.name}")
+    for is_first in (True, False):  # with the second worker, the session's own must stay
+        agreement.decide(lambda: Agreed("results/killed", False, None, None))
+        input_of_worker = {"testrunuid": f"twice-{pytester.path.name}"}
+        pytest_configure_node(SimpleNamespace(config=config, workerinput=input_of_worker))
+        assert agreement.exists is not is_first
+    agreement.discard()
 
 
 @pytest.fixture
