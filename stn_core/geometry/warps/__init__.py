@@ -26,7 +26,11 @@ def register_warp(family: type[Warp]) -> type[Warp]:
             num_params = 1
 
             def matrix(self, theta):
-                return torch.eye(2, 3) + theta[..., None] * torch.tensor([[0.0, 1, 0], [0, 0, 0]])
+                unchanged = theta.new_tensor([[1.0, 0, 0], [0, 1, 0]])
+                return unchanged + theta[..., None] * theta.new_tensor([[0.0, 1, 0], [0, 0, 0]])
+
+            def _inverse(self, theta):
+                return -theta
 
     >>> register_warp(Affine)
     Traceback (most recent call last):

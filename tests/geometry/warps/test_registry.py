@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import numpy as np
 import pytest
@@ -166,3 +167,15 @@ def test_a_family_without_an_inverse_says_what_it_has_to_define(closed, method, 
     arguments = (torch.zeros(1, 1), torch.zeros(3, 2))[: 2 if method == "inverse_points" else 1]
     with pytest.raises(NotImplementedError, match=f"'shear' does not define {missing}$"):
         getattr(Shear(), method)(*arguments)
+
+
+def test_the_family_that_the_documentation_makes_has_an_inverse_and_follows_its_theta():
+    _, _, rest = register_warp.__doc__.partition("::\n")
+    names = {"register_warp": lambda family: family, "MatrixWarp": MatrixWarp, "torch": torch}
+    exec(textwrap.dedent(rest.partition(">>>")[0]), names)
+    warp = names["Shear"]()
+    theta, xy = torch.tensor([[0.5], [-2.0]], dtype=torch.float64), torch.rand(5, 2).double()
+    moved = warp.points(theta, xy)
+    assert torch.equal(moved[0, :, 0], xy[:, 0] + xy[:, 1] / 2)
+    torch.testing.assert_close(warp.inverse_points(theta, moved), xy.expand(2, -1, -1))
+    assert warp.grid(theta.to("meta"), (3, 5)).is_meta
