@@ -23,7 +23,7 @@ def resolve_device(name: str, worker: int = 0) -> torch.device:
     """The device behind a name on this machine.
 
     Args:
-        name: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
+        name: "auto" (a CUDA card if there is one), "cpu", "cuda", "cuda:1" or "mps".
         worker: which of several processes asks; with "auto" and "cuda" they take the cards in turn.
 
     Raises:
