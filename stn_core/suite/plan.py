@@ -15,7 +15,7 @@ from stn_core.gate.groups import Groups
 from stn_core.gate.rules import Rules
 from stn_core.schema import checked, json_object, shown
 from stn_core.session.cells import Cell, split_key
-from stn_core.session.file_names import PLAN_FILE
+from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
 from stn_core.session.plan import read_plan_file, write_plan_file
 from stn_core.suite.session_options import SuiteOptions
 
@@ -59,13 +59,15 @@ class Plan:
 
 
 def check_folder(folder: Path) -> None:
-    """Check that the folder of an earlier session can be written to.
+    """Check that the folder of an earlier session can be written to, and its records read.
 
     Raises:
-        UsageError: it cannot be written to.
+        UsageError: one of both is not possible.
     """
     try:
-        (folder / PLAN_FILE).open("a").close()  # leaves the time of an existing plan as it is
+        for file in (folder / PLAN_FILE, folder / RECORDS_FILE):
+            if file.exists():
+                file.open("a+").close()  # leaves the time of an existing file as it is
     except OSError as error:
         raise UsageError(f"cannot write results to {folder}: {error.strerror}") from None
 

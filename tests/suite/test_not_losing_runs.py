@@ -314,6 +314,15 @@ def test_a_plan_that_cannot_be_written_is_one_line(bench, monkeypatch):
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
+def test_a_session_whose_records_cannot_be_read_is_not_resumed(bench, pytester):
+    plan = pytester.path / "results" / "earlier" / "session.json"
+    (plan.parent / "records.jsonl").mkdir(parents=True)  # so that nobody can, not even root
+    plan.write_text("{}")
+    refused = bench(*select("tiny"), "--resume", "last")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stdout.fnmatch_lines(["cannot write results to *earlier: Is a directory"])
+
+
 def test_a_session_of_another_budget_is_not_resumed(bench, pytester):
     plan = pytester.path / "results" / "earlier" / "session.json"
     plan.parent.mkdir(parents=True)
