@@ -90,7 +90,7 @@ def smallest_detectable_difference(
     floor: float = 0.0,
     least_seeds: int = 1,
 ) -> float:
-    """The smallest rise that `decide_difference` detects with `sequential.POWER`.
+    """The smallest rise that `decide_difference` detects with probability `sequential.POWER`.
 
     Args:
         deviation: of one value, with its degrees of freedom; assumed to stay as they are.

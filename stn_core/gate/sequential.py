@@ -231,7 +231,7 @@ def smallest_detectable_rise(
     floor: float = 0.0,
     least_seeds: int = 1,
 ) -> float:
-    """The smallest rise of a cell's mean badness that `decide` detects with `POWER`.
+    """The smallest rise of a cell's mean badness that `decide` detects with probability `POWER`.
 
     Args:
         yardstick, looks, level, floor, least_seeds: as for `decide`.
@@ -244,7 +244,7 @@ def smallest_detectable_rise(
 
 
 def rise_above(bars: FloatArray, errors: FloatArray, degrees: float) -> float:
-    """The smallest rise whose measured means are above all of these bars with `POWER`.
+    """The smallest rise whose measured means are above all of these bars with probability `POWER`.
 
     An upper bound, so it never promises too much: a rise is missed if an early look ends as steady
     or the last one stays below its limit, and the probabilities of these events are added up. Each

@@ -128,7 +128,7 @@ def _to_pixels(size_hw: tuple[int, int], first_centre: float) -> Tensor:
 def _as_square(matrix: Any) -> tuple[Tensor, int]:
     """The matrix as (..., 3, 3), and how many rows were given."""
     given = matrix if isinstance(matrix, Tensor) else _as_tensor(matrix)
-    # In half precision a pixel of a photograph, its two thousandth say, has no exact coordinate.
+    # Half precision cannot hold the coordinates of all pixels of a photograph.
     given = given.to(working_dtype(given)) if given.is_floating_point() else given.double()
     rows = given.shape[-2] if given.ndim > 1 else 0
     if given.shape[-1:] != (3,) or rows not in (2, 3):

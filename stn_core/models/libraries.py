@@ -180,9 +180,7 @@ def _checked(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
             model = make(name, in_shape, num_classes, **options)
         except UsageError:
             raise
-        except (
-            Exception
-        ) as error:  # of an option or a damaged file: each model has errors of its own
+        except Exception as error:  # an option or a damaged file: each model has its own errors
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise UsageError(f"it cannot be made for images of {in_shape}: {reason}") from error
         _check_takes(model, in_shape)
@@ -199,7 +197,7 @@ def _check_takes(model: nn.Module, in_shape: ImageShape) -> None:
             copy.deepcopy(model).to("meta").eval()(torch.empty(2, *in_shape, device="meta"))
     except NotImplementedError:  # torch's, for operations without a meta kernel
         return  # the images cannot be checked here; the first batch shows what is wrong
-    except Exception as error:  # as where it is made
+    except Exception as error:  # as above, when it is built
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UsageError(f"it does not take images of {in_shape}: {reason}") from error
 

@@ -46,7 +46,7 @@ def summarize_model(
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.get_default_dtype())
     modes = {module: module.training for module in model.modules()}
     try:
-        with torch.random.fork_rng(devices=[]):  # it draws an image
+        with torch.random.fork_rng(devices=[]):  # torchinfo draws a random image
             return summary(
                 model,
                 input_size=(1, *in_shape),
@@ -59,5 +59,8 @@ def summarize_model(
     except RuntimeError as error:
         raise UsageError(f"the model does not accept images of {tuple(in_shape)}") from error
     finally:
-        for module, mode in modes.items():  # torchinfo gives all of them the mode of the whole
+        for (
+            module,
+            mode,
+        ) in modes.items():  # torchinfo sets all of them to the mode of the whole model
             module.training = mode

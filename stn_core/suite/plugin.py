@@ -90,8 +90,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """`-n auto`: as many workers as there are cores and as fit in the cards' memory.
 
-    Only if the plugin is used; other sessions get xdist's own answer, as does whoever set xdist's
-    variable.
+    Only if the plugin is used and xdist's own variable is not set; otherwise xdist answers.
     """
     from stn_core.errors import UsageError
     from stn_core.suite.command_line import CommandLine

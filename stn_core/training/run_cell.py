@@ -128,7 +128,7 @@ def run_seed(
     The arguments are those of `run_cell`, and the settings of torch to start from (by default the
     current ones). The caller calls `tell_kept` once the record is kept.
     """
-    seed = operator.index(seed)  # a record holds Python's numbers, and random.seed takes them alone
+    seed = operator.index(seed)  # records and random.seed take only Python's integers
     dataset = cached_dataset(
         cell.dataset, settings.data_root, settings.download, settings.image_size
     )

@@ -61,8 +61,8 @@ def _in_table(folder: Path, table: Path) -> Files:
         raise cannot_be_read(table, error) from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UsageError(
-            f"{table} is not a table of GTSRB's test images; it is UTF-8 text with"
-            " Filename and ClassId"
+            f"{table} is not a table of GTSRB's test images; it must be UTF-8 text"
+            " with the columns Filename and ClassId"
         ) from error
     missing = [path.name for path, _ in listed if not is_file(path)]
     if missing or not listed:

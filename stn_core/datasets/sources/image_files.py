@@ -61,7 +61,7 @@ def image_layout(path: Path) -> ImageLayout:
 
 
 def _stored_size(file: Image.Image) -> tuple[int, int]:
-    """Width and height as the file stores the pixels; of a TIFF, Pillow's are those upright."""
+    """Width and height as the file stores the pixels; Pillow gives an upright TIFF's."""
     tags = getattr(file, "tag_v2", {}) if file.format == "TIFF" else {}
     width, height = file.size
     return tags.get(_TIFF_WIDTH, width), tags.get(_TIFF_HEIGHT, height)
@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # Pillow would wait for a writer
             raise UsageError(f"{path} is not a regular file")
-        # Not by its path: then Pillow maps the pixels, and garbles a TIFF that is on its side.
+        # Given a path, Pillow would map the pixels, and garble a TIFF that is on its side.
         with path.open("rb") as stream:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we say it

@@ -46,7 +46,8 @@ DECODING_VERSION = 1
 KEPT_VERSION = 2
 """Of how headers and pixels are read; part of the names of their kept copies.
 
-It also changes where files that were misread are read right: the hash is of what they hold."""
+It also changes when files that were misread are read correctly; the hash covers what they hold.
+"""
 
 Files = Sequence[tuple[Path, str]]
 """Image files with the name of their class, in order."""

@@ -106,7 +106,7 @@ def test_torchvision_reads_the_same_of_the_same_tree(tmp_path: Path) -> None:
     [
         (b"Name;Class\na.png;1", "is not a table of GTSRB's test images"),
         (b"Filename;ClassId\nnone.png;1", "1 of its images are not in "),
-        ("Filename;ClassId\na.png;1".encode("utf-16"), "it is UTF-8 text with Filename and "),
+        ("Filename;ClassId\na.png;1".encode("utf-16"), "it must be UTF-8 text with the columns "),
         (b'Filename;ClassId\n"' + 200_000 * b"a", "is not a table of GTSRB's test images"),
     ],
     ids=["names", "missing", "encoding", "quotes"],
