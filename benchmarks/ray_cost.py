@@ -3,9 +3,9 @@
     python -m benchmarks.ray_cost efficiency
     python -m benchmarks.ray_cost driver
 
-from the repository's root, on a quiet machine. ``efficiency`` trains equal runs in one process, and
-then on a cluster of two one-core workers. In ``driver``, 16 workers sleep instead of training: it
-measures how busy the process is that hands out tasks and keeps records, and how late a record
+from the repository's root, on a quiet machine. ``efficiency`` trains equal runs in one process, in
+two, and on a cluster of two one-core workers. In ``driver``, 16 workers sleep instead of training:
+it measures how busy the process is that hands out tasks and keeps records, and how late a record
 comes. Both start a cluster on loopback, with a token, and stop it again.
 """
 
@@ -25,6 +25,7 @@ from typing import Any
 from stn_core.engines import Engine, InProcess, Task, on_ray
 from stn_core.engines.away import Returned, Surroundings
 from stn_core.engines.cluster import Cluster
+from stn_core.engines.processes import Processes
 from stn_core.engines.ray_joining import ClusterRequest
 from stn_core.session.beats import Beat
 from stn_core.session.budgets import get_budget
@@ -45,6 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     efficiency.add_argument("--runs", type=int, default=12)
     efficiency.add_argument("--epochs", type=int, default=16, help="of a run (default: 16)")
     efficiency.add_argument("--workers", type=int, default=2)
+    efficiency.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     efficiency.set_defaults(measure=measure_efficiency)
     driver = measures.add_parser("driver")
     driver.add_argument("--tasks", type=int, default=2000)
@@ -98,19 +100,37 @@ def seconds_of(engine: Engine, tasks: Sequence[Task]) -> tuple[float, float]:
 
 
 def measure_efficiency(given: argparse.Namespace) -> Iterator[str]:
-    """One process against several workers, both after a run that pays the imports."""
+    """Equal runs in one process, in several, and on as many workers of a cluster, in turn.
+
+    Each engine first computes a run per worker, which pays for the imports. The several processes
+    show what the machine loses when all of its cores are busy, the cluster what Ray adds to that.
+    """
     cell = cell_of(given.epochs)
     tasks = [Task(cell, seed, RunSettings()) for seed in range(given.runs)]
-    one = InProcess()
-    seconds_of(one, tasks[:1])
-    alone, _ = seconds_of(one, tasks)
-    yield f"one process: {alone:.1f} s for {given.runs} runs, {alone / given.runs:.2f} s each"
-    with on_cluster(given.workers) as engine:
-        seconds_of(engine, tasks[: given.workers])
-        together, driver = seconds_of(engine, tasks)
-    efficiency = alone / (given.workers * together)
-    yield f"{given.workers} workers: {together:.1f} s, efficiency {efficiency:.2f}"
-    yield f"the driver used {100 * driver / together:.1f} % of a core"
+    shares: dict[str, list[float]] = {"processes": [], "workers on Ray": []}
+    for _ in range(given.rounds):
+        took = {}
+        for name, workers, engine in (
+            ("process", 1, contextlib.closing(InProcess())),
+            ("processes", given.workers, contextlib.closing(Processes(given.workers))),
+            ("workers on Ray", given.workers, on_cluster(given.workers)),
+        ):
+            with engine as computes:
+                seconds_of(computes, tasks[:workers])
+                took[name], used = seconds_of(computes, tasks)
+            line = f"{workers} {name}: {took[name]:.1f} s"
+            if name in shares:
+                shares[name].append(took["process"] / (workers * took[name]))
+                line += f", efficiency {shares[name][-1]:.2f}"
+                line += f"; the driver used {100 * used / took[name]:.1f} % of a core"
+            yield line
+    for name, found in shares.items():
+        yield f"{given.workers} {name}: efficiency {statistics.median(found):.2f} (median)"
+    ratios = [
+        ray / local
+        for local, ray in zip(shares["processes"], shares["workers on Ray"], strict=True)
+    ]
+    yield f"on Ray / in processes: {', '.join(f'{ratio:.2f}' for ratio in sorted(ratios))}"
 
 
 def sleeping(
