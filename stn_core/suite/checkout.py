@@ -78,10 +78,15 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def ask_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-    """Git's answer, in English; None if there is no git."""
+    """Git's answer, in English; None if there is no git.
+
+    In a hook such as pre-commit, git names its index in a variable. Another folder's index would be
+    taken for it, and `git worktree add` would even overwrite it.
+    """
     command = ["git", "-C", str(folder), *arguments]
-    english = {**os.environ, "LC_ALL": "C"}
+    environment = {name: value for name, value in os.environ.items() if name != "GIT_INDEX_FILE"}
+    environment["LC_ALL"] = "C"
     try:
-        return subprocess.run(command, capture_output=True, text=True, env=english)
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
     except OSError:
         return None

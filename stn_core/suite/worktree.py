@@ -54,27 +54,44 @@ def worktree_of(session: Path, commit: str) -> Path:
 def add_worktree(repository: Path, worktree: Path, commit: str) -> None:
     """Check a commit out, once for all processes of a session.
 
+    A session that was killed meanwhile left only a part of the files: they are checked out again.
+
     Raises:
         UsageError: git fails.
     """
+    complete = _mark_of(worktree)
     with FileLock(f"{worktree}.lock"):
-        if (worktree / ".git").exists():
+        if complete.exists() and (worktree / ".git").exists():
             return
+        _remove_files(repository, worktree)
         _git(repository, "worktree", "prune")  # remove what killed sessions left
-        how = ("--quiet", "--force", "--detach")
+        # Twice forced: a worktree that git was killed in stays locked.
+        how = ("--quiet", "--force", "--force", "--detach")
         answer = ask_git(repository, "worktree", "add", *how, str(worktree), commit)
         if answer is None or answer.returncode:
             says = answer.stderr.strip().splitlines() if answer else []
             reason = says[-1] if says else "git fails"
             raise UsageError(f"--against: cannot check out {commit[:12]}: {reason}")
+        complete.touch()
 
 
 def remove_worktree(repository: Path, worktree: Path) -> None:
     """Remove a commit's files."""
-    _git(repository, "worktree", "remove", "--force", str(worktree))
-    shutil.rmtree(worktree, ignore_errors=True)
+    _remove_files(repository, worktree)
     with contextlib.suppress(OSError):
         Path(f"{worktree}.lock").unlink()
+
+
+def _mark_of(worktree: Path) -> Path:
+    """The file that exists while all of a commit's files are there."""
+    return Path(f"{worktree}.complete")
+
+
+def _remove_files(repository: Path, worktree: Path) -> None:
+    _mark_of(worktree).unlink(missing_ok=True)
+    if worktree.exists():
+        _git(repository, "worktree", "remove", "--force", "--force", str(worktree))
+        shutil.rmtree(worktree, ignore_errors=True)
 
 
 def reference_code(

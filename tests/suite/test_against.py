@@ -11,7 +11,12 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.suite.process_context import context_of
 from stn_core.suite.reference_side import ReferenceSide, keep_for_comparisons
-from stn_core.suite.worktree import find_commit, reference_code
+from stn_core.suite.worktree import (
+    add_worktree,
+    find_commit,
+    reference_code,
+    remove_worktree,
+)
 from tests.examples import CELL, DATA_HASH, environment, record
 from tests.suite.sessions import GATE, commit, git, select
 from tests.suite.test_other_repository import MODELS
@@ -213,6 +218,32 @@ def test_a_shallow_clone_says_what_to_fetch(tmp_path, repository):
     assert find_commit(shallow, "HEAD") == git(repository, "rev-parse", "HEAD").strip()
     with pytest.raises(UsageError, match="shallow: git fetch --depth=1 origin v1:v1"):
         find_commit(shallow, "v1")
+
+
+def test_files_of_which_a_killed_session_left_a_part_are_checked_out_again(tmp_path):
+    """As git leaves them if it is killed too: without its index, and locked."""
+    repository, worktree = tmp_path / "repository", tmp_path / "worktree"
+    repository.mkdir()
+    for name in ("data.py", "models.py"):
+        (repository / name).touch()
+    commit(repository)
+    there = git(repository, "rev-parse", "HEAD").strip()
+    git(repository, "worktree", "add", "--quiet", "--detach", str(worktree), there)
+    (worktree / "models.py").unlink()
+    (administered,) = (repository / ".git" / "worktrees").iterdir()
+    (administered / "index").unlink()
+    (administered / "locked").write_text("initializing")
+
+    add_worktree(repository, worktree, there)
+    assert (worktree / "models.py").exists()
+    assert git(worktree, "status", "--porcelain") == ""
+    own = worktree / "of a worker"
+    own.touch()
+    add_worktree(repository, worktree, there)  # as each worker does
+    assert own.exists()
+    remove_worktree(repository, worktree)
+    assert [path.name for path in tmp_path.iterdir()] == ["repository"]
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
 def test_code_that_does_not_come_from_the_checkout_is_refused(tmp_path):

@@ -4,7 +4,8 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.suite.checkout import describe_checkout
-from tests.suite.sessions import commit
+from stn_core.suite.worktree import add_worktree, remove_worktree
+from tests.suite.sessions import commit, git
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -32,6 +33,21 @@ def test_a_checkout_knows_better_than_the_environment(tmp_path, monkeypatch, pyt
     monkeypatch.setenv("STN_COMMIT", COMMIT)
     if before[0] is not None:  # the tests may run outside of a checkout
         assert describe_checkout(pytestconfig.rootpath)[0] == before[0]
+
+
+def test_the_index_that_git_names_in_a_hook_is_neither_read_nor_overwritten(tmp_path, monkeypatch):
+    here, worktree = tmp_path / "here", tmp_path / "worktree"
+    here.mkdir()
+    (here / "code.py").touch()
+    commit(here)
+    (here / "staged.py").touch()
+    git(here, "add", "staged.py")
+    with monkeypatch.context() as hook:
+        hook.setenv("GIT_INDEX_FILE", str(here / ".git" / "index"))
+        add_worktree(here, worktree, "HEAD")
+        assert describe_checkout(worktree)[1] is False
+    assert git(here, "status", "--porcelain") == "A  staged.py\n"
+    remove_worktree(here, worktree)
 
 
 def test_a_change_anywhere_in_the_checkout_counts_but_what_the_session_writes(tmp_path):
