@@ -8,18 +8,35 @@ from collections.abc import Sequence
 
 import pytest
 
+from stn_core.errors import UsageError
 from stn_core.gate.judgement import Verdict
-from stn_core.suite.command_arguments import run_pytest
+from stn_core.suite.command_arguments import ENDS_BISECTION, run_pytest
 
 NOT_WORSE, WORSE, CANNOT_BE_JUDGED = 0, 1, 125
 """The exit statuses that git bisect knows: good, bad, skip."""
 
 
 class _Watcher:
-    """Notes a session's verdicts as it ends."""
+    """Notes a session's verdicts as it ends, and first whether there is a commit to compare with.
 
-    def __init__(self) -> None:
+    Args:
+        revision: of that commit.
+    """
+
+    def __init__(self, revision: str) -> None:
+        self._revision = revision
+        self.is_refused = False
         self.verdicts: list[Verdict] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Refuse a commit that does not exist, whatever is checked out."""
+        from stn_core.suite.worktree import find_commit
+
+        try:
+            find_commit(config.rootpath, self._revision)
+        except UsageError as error:
+            self.is_refused = True
+            raise pytest.UsageError(str(error).replace("--against", "stn bisect", 1)) from None
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -39,15 +56,17 @@ def bisect(revision: str, arguments: Sequence[str]) -> int:
 
     Returns:
         WORSE if a cell or a group of cells regressed; NOT_WORSE if the session passed and judged
-        something; otherwise CANNOT_BE_JUDGED.
+        something; ENDS_BISECTION if there is no such commit; otherwise CANNOT_BE_JUDGED.
     """
-    watcher = _Watcher()
+    watcher = _Watcher(revision)
     options = ["-p", "stn_core.suite.plugin", f"--stn-against={revision}", "--stn-no-report"]
     try:
         status = run_pytest([*options, *arguments], [watcher])
     except Exception:  # a traceback's exit status is 1, which git would read as worse
         traceback.print_exc()
         return CANNOT_BE_JUDGED
+    if watcher.is_refused:
+        return ENDS_BISECTION
     if Verdict.REGRESSED in watcher.verdicts:
         return WORSE
     judged = set(watcher.verdicts) & {Verdict.PASS, Verdict.IDENTICAL, Verdict.IMPROVED}

@@ -11,6 +11,9 @@ from stn_core.errors import UsageError, is_missing, printable, user_path
 from stn_core.session.user_modules import import_models
 from stn_core.suite.option_values import read_imports
 
+ENDS_BISECTION = 128
+"""The first exit status at which ``git bisect run`` stops; below it, all but 0 and 125 are bad."""
+
 
 def as_path(text: str) -> Path:
     """A path as a user writes it; a mistake is reported as argparse reports its own."""

@@ -13,6 +13,7 @@ from stn_core.errors import UsageError, is_missing, printable
 from stn_core.registry import split_names
 from stn_core.session.file_names import FIGURES_FOLDER, HISTORY_FILE, REPORT_FILE
 from stn_core.suite.command_arguments import (
+    ENDS_BISECTION,
     add_baselines,
     add_device_and_imports,
     add_imports,
@@ -25,9 +26,6 @@ from stn_core.suite.command_arguments import (
     show_path,
 )
 from stn_core.suite.compare_command import add_compare
-
-_ENDS_BISECTION = 128
-"""The first exit status at which ``git bisect run`` stops; below it, all but 0 and 125 are bad."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -238,14 +236,14 @@ def _add_bisect(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Compare the checked-out code with a good commit. The exit status is what 'git bisect run'"
         " expects: 1 if the code is worse, 0 if it is not, 125 if it cannot be judged. If the"
-        f" command itself is wrong, the status is {_ENDS_BISECTION}, which ends the bisection."
+        f" command itself is wrong, the status is {ENDS_BISECTION}, which ends the bisection."
     )
     # Optional only for argparse, whose exit status for a missing argument git reads as worse.
     parser.add_argument(
         "revision", metavar="REV", nargs="?", help="a commit that is known to be good"
     )
     parser.usage = "stn bisect REV [arguments of pytest]"
-    parser.set_defaults(run=_bisect, status_if_it_fails=_ENDS_BISECTION)
+    parser.set_defaults(run=_bisect, status_if_it_fails=ENDS_BISECTION)
 
 
 def _bisect(given: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from stn_core.gate.judgement import Verdict
 from stn_core.suite import bisect as module
 from stn_core.suite.bisect import CANNOT_BE_JUDGED, NOT_WORSE, WORSE, bisect
 from stn_core.suite.commands import main
+from tests.suite.sessions import commit
 
 pytest_plugins = ["pytester"]
 
@@ -39,9 +40,20 @@ def test_a_commit_is_worse_not_worse_or_cannot_be_judged(monkeypatch, verdicts, 
 
 def test_a_repository_whose_warnings_are_errors_is_judged(pytester):
     pytester.makeini("[pytest]\nfilterwarnings = error")
+    commit(pytester.path)
     nothing = pytester.run(sys.executable, "-m", "stn_core", "bisect", "HEAD", "--collect-only")
     assert nothing.ret == CANNOT_BE_JUDGED
     nothing.stdout.fnmatch_lines(["*no tests collected*"])
+
+
+def test_a_commit_that_does_not_exist_ends_the_bisection(pytester):
+    """Else git would skip one commit after the other."""
+    pytester.makepyfile("")
+    commit(pytester.path)
+    wrong = pytester.run(sys.executable, "-m", "stn_core", "bisect", "v1.O")
+    assert wrong.ret >= 128
+    line = "stn bisect v1.O: there is no such branch, tag or commit"
+    assert [said for said in wrong.errlines if said] == [f"ERROR: {line}"]
 
 
 def test_a_session_that_fails_to_run_does_not_judge_the_commit(monkeypatch, capsys):
