@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import re
@@ -20,6 +21,7 @@ START_TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 XDIST_SESSION = pytest.StashKey[str]()
 """xdist's name for the session, in its first process."""
 _START_TIME = pytest.StashKey[str]()
+_BY_HAND = pytest.StashKey[list[str]]()
 
 
 class CommandLine:
@@ -69,8 +71,18 @@ class CommandLine:
     @property
     def has_workers(self) -> bool:
         """Whether xdist's workers run the tests."""
-        asked = self._config.getoption("numprocesses", None) or self._config.getoption("tx", None)
-        return bool(asked) or hasattr(self._config, "workerinput")
+        # -n sets --dist, and --tx without it starts no worker.
+        is_distributed = self._config.getoption("dist", "no") != "no"
+        return is_distributed or hasattr(self._config, "workerinput")
+
+    @property
+    def workers(self) -> int:
+        """How many of xdist's workers run the tests; 1 if this process does."""
+        if not (self.has_workers and self._config.getoption("tx", None)):
+            return 1
+        from xdist.workermanage import parse_tx_spec_config
+
+        return len(parse_tx_spec_config(self._config))  # reads 2*popen
 
     @property
     def keeps_order(self) -> bool:
@@ -104,12 +116,24 @@ class CommandLine:
 
 
 def options_by_hand(config: pytest.Config) -> list[str]:
-    """The options in the command itself or in PYTEST_ADDOPTS; the same in a worker."""
+    """The options in the command itself, in a file that it names as @FILE, or in PYTEST_ADDOPTS.
+
+    They are the same in a worker.
+    """
     told: list[str] | None = getattr(config, "workerinput", {}).get("stn_options_by_hand")
-    if told is not None:
-        return told
+    if told is None:
+        told = config.stash.get(_BY_HAND, None)
+    if told is None:  # once, because a test may leave the folder that the files are in
+        told = config.stash[_BY_HAND] = _options_by_hand(config)
+    return told
+
+
+def _options_by_hand(config: pytest.Config) -> list[str]:
     words = [str(word) for word in config.invocation_params.args]
     words += shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    # As pytest's own does, this parser replaces @FILE by the file's lines.
+    reads_files = argparse.ArgumentParser(fromfile_prefix_chars="@", add_help=False)
+    _, words = reads_files.parse_known_args(words)
     written = {word.partition("=")[0] for word in words}
     return [name for name in OPTIONS if written & {f"--{name}", f"--{PREFIX}{name}"}]
 

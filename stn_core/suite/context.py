@@ -21,7 +21,7 @@ from stn_core.session.records import RunRecord
 from stn_core.session.store import SessionStore, read_for_judging
 from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
-from stn_core.suite.command_line import XDIST_SESSION
+from stn_core.suite.command_line import XDIST_SESSION, CommandLine
 from stn_core.suite.judging import fitting_records
 from stn_core.suite.plan import Plan
 from stn_core.suite.session_options import SuiteOptions, read_options
@@ -294,7 +294,6 @@ class SessionContext:
         """Which runs may still start, None if all may."""
         if self.options.minutes is None:
             return None
-        from stn_core.suite.command_line import CommandLine
         from stn_core.suite.time_limit import TimeLimit
 
         assert self.plan
@@ -321,7 +320,7 @@ class SessionContext:
         """How many runs the session computes at once."""
         if self.has_engine:
             return self.engine.workers
-        return len(self.config.getoption("tx", None) or [1])
+        return CommandLine(self.config).workers
 
     @property
     def has_engine(self) -> bool:

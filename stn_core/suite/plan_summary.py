@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from stn_core.errors import UsageError
 from stn_core.report.plan_table import measured_speed, plan_table
@@ -15,6 +17,39 @@ from stn_core.suite.plan import Plan
 if TYPE_CHECKING:
     from stn_core.suite.context import SessionContext
     from stn_core.suite.session_options import SuiteOptions
+
+
+class ShowingThePlan:
+    """The hooks of a session that only plans.
+
+    Args:
+        context: the context of this process.
+    """
+
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self._lines: list[str] = []
+        self._refusal = ""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Make the plan; files of the session to resume that cannot be read fail this one."""
+        plan = self._context.plan
+        if not (session.config.option.collectonly and plan and plan.cells):
+            return
+        try:
+            self._lines = [*plan.notes, plan_summary(self._context, plan)]
+        except UsageError as error:
+            self._refusal = f"no plan: {error}"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the plan."""
+        if self._refusal:
+            self._context.tell([self._refusal])
+        elif self._lines:
+            terminalreporter.section(f"plan, budget {self._context.options.budget}")
+            self._context.tell(self._lines)
 
 
 def plan_summary(context: SessionContext, plan: Plan) -> str:

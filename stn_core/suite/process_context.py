@@ -9,6 +9,7 @@ import pytest
 from stn_core.suite.agreement import Agreement
 from stn_core.suite.command_line import XDIST_SESSION
 from stn_core.suite.context import SessionContext
+from stn_core.suite.plan_summary import ShowingThePlan
 from stn_core.suite.stopping import Stopping, end_with_first_process
 
 _CONTEXT = pytest.StashKey[SessionContext]()
@@ -24,7 +25,9 @@ def context_of(config: pytest.Config) -> SessionContext:
         config.pluginmanager.register(context.watching, "stn_core_watching")
         if context.is_worker:
             end_with_first_process()
-        elif not context.only_plans:
+        elif context.only_plans:
+            config.pluginmanager.register(ShowingThePlan(context), "stn_core_showing_the_plan")
+        else:
             config.pluginmanager.register(Stopping(config), "stn_core_stopping")
     return config.stash[_CONTEXT]
 

@@ -37,7 +37,6 @@ from stn_core.suite.judging import (
     with_all_good_runs,
 )
 from stn_core.suite.plan import Plan, check_unchanged, read_plan
-from stn_core.suite.plan_summary import plan_summary
 from stn_core.suite.reference_side import keep_for_comparisons
 from stn_core.suite.reports_of_tests import CRASH, LINE, NOTE, skip_reason
 
@@ -307,9 +306,6 @@ class Reporting:
             from stn_core.suite.matrix import unknown_words
 
             context.tell(unknown_words(keyword, context.options))
-        if context.config.option.collectonly and context.plan and context.plan.cells:
-            terminalreporter.section(f"plan, budget {context.options.budget}")
-            context.tell([*context.plan.notes, plan_summary(context, context.plan)])
         if self._table and self._judgements:
             terminalreporter.section(f"results, budget {context.options.budget}")
             width = shutil.get_terminal_size((WIDTH, 0)).columns

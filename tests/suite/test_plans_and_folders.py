@@ -67,6 +67,37 @@ def test_a_plan_for_a_cluster_does_not_ask_it_and_says_so(bench):
     result.stdout.fnmatch_lines(["1 cell, *1 worker* run at a time; the cluster was not *"])
 
 
+def test_a_plan_is_for_as_many_workers_as_xdist_starts(bench):
+    for tx, counted in (("2*popen", "2 workers"), ("popen", "1 worker,")):
+        result = bench(*select("tiny"), "--plan", "--tx", tx, "--dist", "load")
+        result.stdout.fnmatch_lines([f"1 cell, *of training on {counted}*"])
+    # --tx alone starts none.
+    bench(*select("tiny"), "--plan", "--tx", "2*popen").stdout.fnmatch_lines(["*on 1 worker,*"])
+
+
+def test_a_plan_without_the_records_that_it_resumes_is_a_line(bench, pytester):
+    assert bench(*select("tiny"), "--seeds", "1", "--epochs", "1").ret == 0
+    records = folders(pytester)[0] / "records.jsonl"
+    records.unlink()
+    records.mkdir()  # so that nobody can read it, not even root
+    result = bench(*select("tiny"), "--epochs", "1", "--plan", "--resume", "last")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines([f"no plan: cannot read {records}: *"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_path_in_an_arguments_file_is_looked_for_where_the_user_is(bench, pytester, monkeypatch):
+    (pytester.path / "arguments").write_text("--results-dir\nmine\n--epochs=1\n--seeds\n1\n")
+    (pytester.path / "below").mkdir()
+    monkeypatch.chdir(pytester.path / "below")
+    monkeypatch.syspath_prepend(pytester.path)
+    inner = f"{pytester.path / 'test_bench.py'}::test_accuracy[digits-tiny]"
+    ini = str(pytester.path / "tox.ini")
+    result = bench(inner, "-c", ini, "@../arguments", "--import", "../my_models.py")
+    assert result.ret == 0
+    assert [path.parent.name for path in pytester.path.glob("below/mine/*")] == ["mine"]
+
+
 def test_a_plan_says_what_is_still_to_be_trained(bench, pytester):
     assert bench(*select("tiny"), "--seeds", "2").ret == 0
     (folder,) = folders(pytester)
