@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stn_core.gate.intervals import MOST_SEEDS, Difference, Spread, margin
+from stn_core.gate.intervals import MOST_SEEDS, Difference, Spread, margin, margin_of_mean
 
 
 class Finding(enum.StrEnum):
@@ -76,7 +76,7 @@ def joint_finding(findings: Sequence[Finding]) -> Finding:
 
 def seeds_to_decide(
     estimate: float,
-    spreads: tuple[Spread, Spread],
+    spreads: tuple[Spread] | tuple[Spread, Spread],
     expectation: Expectation,
     level: float,
     unit: Callable[[float], float] = float,
@@ -85,7 +85,8 @@ def seeds_to_decide(
 
     Args:
         estimate: the difference, on the scale of the spreads.
-        spreads: of both samples; their numbers of runs are replaced.
+        spreads: of both samples, or of the only one if it is compared with a number; their numbers
+            of runs are replaced.
         expectation: of the difference.
         level: the probability that the interval misses the true difference, in (0, 1).
         unit: from the scale of the spreads to the unit of the expectation; non-decreasing.
@@ -95,8 +96,8 @@ def seeds_to_decide(
     """
 
     def decides(runs: int) -> bool:
-        first, second = (replace(spread, runs=runs) for spread in spreads)
-        half = float(margin(first, second, level))
+        first, *others = (replace(spread, runs=runs) for spread in spreads)
+        half = float(margin(first, others[0], level) if others else margin_of_mean(first, level))
         ends = Difference(estimate, estimate - half, estimate + half).mapped(unit)
         return expectation.finding(ends) is not Finding.OPEN
 

@@ -155,6 +155,17 @@ def margin(first: Spread, second: Spread, level: float) -> FloatArray:
     return np.asarray(scipy.stats.t.isf(level / 2, degrees) * error)
 
 
+def margin_of_mean(spread: Spread, level: float) -> FloatArray:
+    """Half the width of Student's interval of the mean of one sample.
+
+    Args:
+        spread: of the sample, of two values or more.
+        level: the chance that the interval misses the true mean, in (0, 1).
+    """
+    error = np.sqrt(spread.credible / spread.runs)
+    return np.asarray(scipy.stats.t.isf(level / 2, spread.degrees) * error)
+
+
 def error_of_difference(first: Spread, second: Spread) -> tuple[FloatArray, FloatArray]:
     """The standard error of the difference of two means and its degrees of freedom.
 

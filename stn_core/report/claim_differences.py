@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from stn_core.gate.contrasts import Finding, seeds_to_decide
-from stn_core.gate.intervals import Difference, Spread, margin
+from stn_core.gate.intervals import Difference, Spread, margin, margin_of_mean
 from stn_core.gate.metrics import LEAST_JITTER, Metric
 from stn_core.gate.statistics import FloatArray, sampling_deviation
 from stn_core.report.claims import METRICS, ON_REQUEST, Contrast
@@ -97,6 +97,26 @@ def _measured(
     )
 
 
+def against_number(contrast: Contrast, side: StoredCell, level: float) -> JudgedDifference:
+    """The mean accuracy of a cell against a published number, with Student's interval."""
+    assert contrast.value is not None
+    other = f"{contrast.value:g}"
+    sample, spread = side.percent, side.points
+    if spread is None:
+        return unknown(contrast, other, "a model with one run has no interval")
+    estimate = float(np.mean(sample)) - contrast.value
+    half = float(margin_of_mean(spread, level))
+    difference = Difference(estimate, estimate - half, estimate + half)
+    finding = contrast.expectation.finding(difference)
+    seeds_needed = None
+    if finding is Finding.OPEN:
+        seeds_needed = seeds_to_decide(estimate, (spread,), contrast.expectation, level)
+    seeds, values = (len(sample), 0), (tuple(sample), ())
+    return JudgedDifference(
+        contrast, other, finding, difference, seeds, seeds_needed, values=values
+    )
+
+
 def _accuracy(
     contrast: Contrast, other: str, sides: Sequence[StoredCell], level: float
 ) -> JudgedDifference:
@@ -127,7 +147,8 @@ def _train_time(
     """
     ours, theirs = _timed_alike(sides)
     if not ours or not theirs:
-        return unknown(contrast, other, "no training times from a quiet machine are stored")
+        reason = "no training times from a quiet machine of one kind are stored for both models"
+        return unknown(contrast, other, reason)
     spreads = (_spread(ours, LEAST_JITTER), _spread(theirs, LEAST_JITTER))
     return _measured(contrast, other, (ours, theirs), spreads, level, _percent, math.exp)
 

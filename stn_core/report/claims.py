@@ -199,9 +199,11 @@ def _check_percentages(values: Mapping[str, Any]) -> None:
         raise UsageError("target is only for metric = 'epochs'")
     if values["metric"] != "accuracy" and "value" in values:
         raise UsageError(f"only accuracy can be compared with a number, not {values['metric']}")
-    for name, least in (("target", 0), ("value", -1)):
-        if name in values and not least < values[name] <= 100:
+    for name in ("target", "value"):
+        if name in values and not 0 <= values[name] <= 100:
             raise UsageError(f"{name} must be an accuracy in per cent, not {values[name]}")
+    if values.get("target") == 0:
+        raise UsageError("target must be above 0: every run reaches it in its first epoch")
 
 
 def _expectation(values: Mapping[str, Any]) -> Expectation:

@@ -86,8 +86,8 @@ def _way(one: JudgedClaim, way: str, draw: FigureFolder) -> dict[str, Any]:
     svg = ""
     if samples:
         title = f"{one.claim.id}, {WAYS[way]}"
-        metric = one.ways[way][0].contrast.metric
-        svg = Markup(draw(title, title, lambda: seeds_chart(samples, _AXES[metric])))
+        label = _AXES[_drawn(one.ways[way])[0].contrast.metric]
+        svg = Markup(draw(title, title, lambda: seeds_chart(samples, label)))
     return {
         "title": WAYS[way],
         "budget": one.claim.budgets[way],
@@ -99,22 +99,25 @@ def _way(one: JudgedClaim, way: str, draw: FigureFolder) -> dict[str, Any]:
 
 
 def samples_of(differences: Sequence[JudgedDifference]) -> dict[str, tuple[float, ...]]:
-    """The values of every cell that a claim is about, in the first contrast's metric.
+    """The values of every cell that a claim is about, in the first metric that varies over seeds.
 
     By model; with its dataset if that is not the first contrast's.
     """
     samples: dict[str, tuple[float, ...]] = {}
-    shown = differences[0].contrast
-    if shown.metric not in _AXES:
-        return samples
-    for one in differences:
-        if one.contrast.metric == shown.metric:
-            for model, values in zip((one.contrast.model, one.other), one.values, strict=True):
-                if values:
-                    dataset = one.contrast.dataset
-                    name = model if dataset == shown.dataset else f"{model}, {dataset}"
-                    samples.setdefault(name, values)
+    drawn = _drawn(differences)
+    for one in drawn:
+        for model, values in zip((one.contrast.model, one.other), one.values, strict=True):
+            if values:
+                dataset = one.contrast.dataset
+                name = model if dataset == drawn[0].contrast.dataset else f"{model}, {dataset}"
+                samples.setdefault(name, values)
     return samples
+
+
+def _drawn(differences: Sequence[JudgedDifference]) -> list[JudgedDifference]:
+    """The differences by the first metric that a picture can show; parameters have no seeds."""
+    metrics = [one.contrast.metric for one in differences if one.contrast.metric in _AXES]
+    return [one for one in differences if one.contrast.metric == metrics[0]] if metrics else []
 
 
 def seeds_chart(samples: dict[str, tuple[float, ...]], label: str) -> Figure:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from stn_core.errors import UsageError
 from stn_core.gate.contrasts import Direction, Finding
+from stn_core.gate.intervals import MOST_SEEDS
 from stn_core.report.claim_differences import JudgedDifference
 from stn_core.report.claims import METRICS, WAYS
 from stn_core.report.judged_claims import CONFIDENCE, JudgedClaim
@@ -123,6 +124,8 @@ def claim_difference(one: JudgedDifference) -> str:
         text += f"; {one.reason}"
     if one.seeds_needed:
         text += f"; {one.seeds_needed} seeds per model would settle it"
+    elif one.finding is Finding.OPEN and not one.reason:
+        text += f"; even {MOST_SEEDS:,} seeds per model would not settle it"
     return text
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from stn_core.errors import needs_extra
 from stn_core.gate.contrasts import Finding, joint_finding
-from stn_core.gate.intervals import Difference
-from stn_core.report.claim_differences import MEASURES, JudgedDifference, unknown
+from stn_core.report.claim_differences import (
+    MEASURES,
+    JudgedDifference,
+    against_number,
+    unknown,
+)
 from stn_core.report.claims import WAYS, Claim, Contrast
 from stn_core.report.stored_cells import Stored, StoredCell
 from stn_core.session.cells import CellKey
-
-with needs_extra("suite"):
-    import scipy
 
 CONFIDENCE = 0.95
 """The probability that all intervals of a page contain their true differences."""
@@ -81,53 +78,50 @@ def _against_model(
     contrast: Contrast, other: str, budget: str, stored: Stored, level: float
 ) -> JudgedDifference:
     names = (contrast.model, other)
-    sides = _on_one_device([str(CellKey(budget, contrast.dataset, name)) for name in names], stored)
-    if sides is None:
-        return unknown(
-            contrast, other, f"not measured yet for both models on one device ({budget})"
-        )
-    for name, side in zip(names, sides, strict=True):
-        if side.is_outdated:
-            return unknown(contrast, other, _outdated(name, budget))
-    if sides[0].hashes[1] != sides[1].hashes[1]:
-        return unknown(contrast, other, "their runs used different data")
-    return MEASURES[contrast.metric](contrast, other, sides, level)
+
+    def compared(sides: Sequence[StoredCell]) -> JudgedDifference:
+        for name, side in zip(names, sides, strict=True):
+            if side.is_outdated:
+                return unknown(contrast, other, _outdated(name, budget))
+        if sides[0].hashes[1] != sides[1].hashes[1]:
+            return unknown(contrast, other, "their runs used different data")
+        return MEASURES[contrast.metric](contrast, other, sides, level)
+
+    found = [compared(sides) for sides in _of_each_device(names, contrast, budget, stored)]
+    if not found:
+        reason = f"not measured yet for both models on one device ({budget})"
+        return unknown(contrast, other, reason)
+    return max(found, key=lambda one: min(one.seeds))
 
 
 def _outdated(model: str, budget: str) -> str:
     return f"the runs of {model} have another recipe than {budget} has now"
 
 
-def _on_one_device(keys: Sequence[str], stored: Stored) -> tuple[StoredCell, ...] | None:
-    """The cells on the type of device that has all of them, and the most seeds if several do."""
-    found = []
+def _of_each_device(
+    models: Iterable[str], contrast: Contrast, budget: str, stored: Stored
+) -> Iterator[tuple[StoredCell, ...]]:
+    """The cells of these models on each type of device that has all of them.
+
+    Which of them has most runs depends on the metric: few records have learning curves.
+    """
+    keys = [str(CellKey(budget, contrast.dataset, model)) for model in models]
     for device in sorted({device for _, device in stored}):
         cells = [stored.get((key, device)) for key in keys]
         if all(cells):
-            found.append(tuple(cell for cell in cells if cell))
-    return max(found, key=lambda cells: min(len(cell.runs) for cell in cells), default=None)
+            yield tuple(cell for cell in cells if cell)
 
 
 def _against_number(
     contrast: Contrast, budget: str, stored: Stored, level: float
 ) -> JudgedDifference:
-    """The mean of a cell against a published number, with Student's interval of the mean."""
-    assert contrast.value is not None
     other = f"{contrast.value:g}"
-    sides = _on_one_device([str(CellKey(budget, contrast.dataset, contrast.model))], stored)
-    if sides is None:
+    found = [
+        unknown(contrast, other, _outdated(contrast.model, budget))
+        if side.is_outdated
+        else against_number(contrast, side, level)
+        for (side,) in _of_each_device([contrast.model], contrast, budget, stored)
+    ]
+    if not found:
         return unknown(contrast, other, f"not measured yet ({budget})")
-    (side,) = sides
-    if side.is_outdated:
-        return unknown(contrast, other, _outdated(contrast.model, budget))
-    sample, spread = side.percent, side.points
-    if spread is None:
-        return unknown(contrast, other, "a model with one run has no interval")
-    error = math.sqrt(float(spread.credible) / len(sample))
-    half = float(scipy.stats.t.isf(level / 2, spread.degrees)) * error
-    estimate = float(np.mean(sample)) - contrast.value
-    difference = Difference(estimate, estimate - half, estimate + half)
-    finding = contrast.expectation.finding(difference)
-    return JudgedDifference(
-        contrast, other, finding, difference, (len(sample), 0), values=(tuple(sample), ())
-    )
+    return max(found, key=lambda one: one.seeds[0])

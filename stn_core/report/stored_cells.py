@@ -80,9 +80,10 @@ def stored_cells(
 ) -> Stored:
     """Everything that claims can be judged from.
 
-    A complete record takes the place of the baseline's value of its seed. Baselines of another
-    recipe, or of other data, than a cell's last record do not count. How many parameters a model
-    has on a dataset is the same in each budget.
+    A complete record takes the place of the baseline's value of its seed. If the baseline has
+    another recipe, or other data, than a cell's last record, only one of the two counts: the
+    baseline if it alone has the present recipe, else the records. How many parameters a model has
+    on a dataset is the same in each budget.
 
     Args:
         baselines, records: what is stored.
@@ -98,6 +99,8 @@ def stored_cells(
         last = complete[-1]
         hashes = (last.recipe_hash, last.data_hash)
         stored = cells.get((key, device))
+        if stored and stored.hashes[0] == shipped_recipe(key) != last.recipe_hash:
+            continue
         further = stored.runs if stored and stored.hashes == hashes else ()
         seeds = {record.seed for record in complete}
         runs = tuple(map(baseline_run, complete))

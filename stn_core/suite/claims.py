@@ -39,18 +39,19 @@ class ClaimEntry:
 
 
 def claim_entries(claims: Claims) -> list[ClaimEntry]:
-    """The entries of a file, the wrong ones last, each checked by itself."""
-    known = _known_names(claims)
-    good = [
-        ClaimEntry(claim.id, claim, "; ".join(check_names([claim], *known, _suits)))
-        for claim in claims.claims
-    ]
+    """The entries of a file, the wrong ones last."""
+    good = [ClaimEntry(claim.id, claim) for claim in claims.claims]
     return good + [ClaimEntry(name, None, complaint) for name, complaint in claims.refused]
 
 
-def unknown_names(claims: Claims) -> list[str]:
-    """A message for every claim that names a model, dataset or budget that does not exist."""
-    return check_names(claims.claims, *_known_names(claims), _suits)
+def with_known_names(claims: Claims) -> Claims:
+    """The claims, with those that name something that does not exist among the refused ones."""
+    known = _known_names(claims)
+    wrong = {claim.id: "; ".join(check_names([claim], *known, _suits)) for claim in claims.claims}
+    return Claims(
+        tuple(claim for claim in claims.claims if not wrong[claim.id]),
+        (*claims.refused, *((name, complaint) for name, complaint in wrong.items() if complaint)),
+    )
 
 
 def _suits(model: str, dataset: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from stn_core.suite.claims import (
     claim_entries,
     shipped_cell,
     shipped_recipe,
+    with_known_names,
     write_claims,
 )
 from stn_core.suite.command_line import CommandLine
@@ -156,7 +158,7 @@ class ClaimsSession:
         given = CommandLine(config)
         if given["resume"] and given.asks_for_claims:
             raise UsageError(self._context.spell(CLAIMS_CONTINUE))
-        self._claims = read_claims(file)
+        self._claims = with_known_names(read_claims(file))
         self._evidence = self._context.options.baselines.with_name(EVIDENCE_FILE)
         self._trains = bool(given["train"])
         self._tried: set[tuple[str, int]] = set()
@@ -211,13 +213,13 @@ class ClaimsSession:
             raise UsageError("; ".join([*failures, *filter(None, [not_started])]))
         return not_started
 
-    def write(self, command: str) -> None:
+    def write(self, module: str) -> None:
         """Write the table and the pages of all claims into the results folder.
 
         If there are several processes, the last one to write has read the records of all.
 
         Args:
-            command: writes them again.
+            module: the node id of the module whose ``test_claim`` judges them.
 
         Raises:
             UsageError: they cannot be written.
@@ -228,9 +230,11 @@ class ClaimsSession:
             judged = self._judged
 
             def of_one(name: str) -> str:
-                return self._context.spell(f'{command} -k "{name}]" --train')
+                # -k "name]" would also select a claim whose name only ends in this one.
+                test = shlex.quote(f"{module}::test_claim[{name}]")
+                return self._context.spell(f"pytest {test} -m claims --train")
 
-            page = write_claims(judged, folder, command, of_one)
+            page = write_claims(judged, folder, f"pytest {module} -m claims", of_one)
             lines = [tally_line(judged), "", claims_table(judged), "", printable(str(page))]
             write_output(folder / TABLE_FILE, "\n".join(lines) + "\n")
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from stn_core.errors import UsageError, is_missing, printable
 from stn_core.registry import split_names
-from stn_core.session.file_names import FIGURES_FOLDER, HISTORY_FILE, REPORT_FILE
+from stn_core.session.file_names import (
+    EVIDENCE_FILE,
+    FIGURES_FOLDER,
+    HISTORY_FILE,
+    REPORT_FILE,
+)
 from stn_core.suite.command_arguments import (
     ENDS_BISECTION,
     add_baselines,
@@ -124,8 +130,8 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--evidence",
         type=as_existing_path,
-        default=Path("evidence.jsonl.gz"),
-        help="a file of complete records (default: evidence.jsonl.gz, if there is one)",
+        default=Path(EVIDENCE_FILE),
+        help=f"a file of complete records (default: {EVIDENCE_FILE}, if there is one)",
     )
     add_out(parser)
     parser.add_argument(
@@ -142,17 +148,25 @@ def _claims(given: argparse.Namespace) -> int:
     """1 if an entry of the file is wrong; the other claims are still judged."""
     from stn_core.report.claims import read_claims
     from stn_core.report.claims_text import claims_table, tally_line
-    from stn_core.suite.claims import judge_file, unknown_names, update_readme, write_claims
+    from stn_core.suite.claims import judge_file, update_readme, with_known_names, write_claims
 
-    claims = read_claims(given.claims)
-    wrong = [*claims.complaints, *unknown_names(claims)]
+    claims = with_known_names(read_claims(given.claims))
     judged = judge_file(claims, given.baselines, given.evidence)
     print("\n".join([tally_line(judged), "", claims_table(judged), ""]))
-    show_path(write_claims(judged, given.out, f"stn claims {given.claims}"))
+    show_path(write_claims(judged, given.out, _claims_command(given)))
     if given.readme:
         update_readme(given.readme, judged)
-    complain(wrong)
-    return int(bool(wrong))
+    complain(claims.complaints)
+    return int(bool(claims.complaints))
+
+
+def _claims_command(given: argparse.Namespace) -> str:
+    """The command that judges the same claims by the same values."""
+    words = ["stn", "claims", str(given.claims)]
+    for name, usual in (("baselines", "baselines.json"), ("evidence", EVIDENCE_FILE)):
+        path = getattr(given, name)
+        words += [f"--{name}", str(path)] if path != Path(usual) else []
+    return shlex.join(words)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,8 @@ def test_a_claim_is_what_its_entry_says(tmp_path):
         (('than = ["b"]', 'than = ["b", "a"]'), "a model is compared with itself: a, b, a"),
         (('than = ["b"]', 'than = ["b", "b"]'), "a model is compared with itself: a, b, b"),
         (('than = ["b"]', "value = 101"), "value must be an accuracy in per cent, not 101"),
-        (('than = ["b"]', "value = -2"), "value must be an accuracy in per cent, not -2"),
+        (('than = ["b"]', "value = -0.5"), "value must be an accuracy in per cent, not -0.5"),
+        (('metric = "accuracy"', 'metric = "epochs"\ntarget = 0'), "target must be above 0"),
         (('than = ["b"]', "value = nan"), "value must be finite, not nan"),
         (('"higher"', '"equal"\nmargin = inf'), "margin must be finite, not inf"),
         (('"higher"', '"higher"\nsize = nan'), "size must be finite, not nan"),
@@ -64,6 +65,13 @@ def test_a_name_of_an_entry_that_breaks_the_line_is_escaped(tmp_path):
     ((name, line),) = claims_of(tmp_path, CLAIM.replace('"better"', '"bet\\nter"')).refused
     assert "\n" not in name + line
     assert "id must be one line of printable text" in line
+
+
+@pytest.mark.parametrize("value", [0, 100])
+def test_a_published_number_may_be_no_image_or_every_one(tmp_path, value):
+    claims = claims_of(tmp_path, CLAIM.replace('than = ["b"]', f"value = {value}"))
+    assert claims.claims[0].contrasts[0].value == value
+    assert not claims.refused
 
 
 def test_an_id_that_comes_twice_is_refused(tmp_path):

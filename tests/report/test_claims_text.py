@@ -55,6 +55,22 @@ def test_the_page_shows_every_model_on_every_dataset_of_a_claim(tmp_path):
     assert samples["b"] == pytest.approx(100 * np.array(LOW))
 
 
+def test_a_claim_on_parameters_and_accuracy_shows_the_accuracy_of_every_seed(tmp_path):
+    text = CLAIM.replace('metric = "accuracy"\n', "")
+    text += "contrasts = [{ metric = 'parameters' }, { metric = 'accuracy' }]\n"
+    found = judged(tmp_path, [*runs("a", HIGH), *runs("b", LOW)], text)
+    assert samples_of(found[0].ways["trained"])["b"] == pytest.approx(100 * np.array(LOW))
+    write_claims_page(found, tmp_path / "claims.html", "stn claims claims.toml")
+    assert "test accuracy, %" in (tmp_path / "claims.html").read_text()
+
+
+def test_an_open_claim_that_no_number_of_seeds_settles_says_so(tmp_path):
+    found = judged(tmp_path, runs("a", HIGH) + runs("b", HIGH))
+    assert "; even 1,000 seeds per model would not settle it" in claims_table(found)
+    lone = judged(tmp_path, runs("a", HIGH[:1]) + runs("b", HIGH[:1]))
+    assert "would not settle it" not in claims_table(lone)
+
+
 def test_a_claim_s_id_may_hold_any_characters(tmp_path):
     text = CLAIM.replace('"better"', r"'\d & \g<0>'")
     found = judged(tmp_path, runs("a", HIGH) + runs("b", LOW), text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from stn_core.gate.baselines import Baselines, baseline_of
@@ -125,6 +126,55 @@ def test_runs_that_were_not_measured_by_a_metric_do_not_count(tmp_path):
     (one,) = judged(tmp_path, runs("a", HIGH) + measured("b", "invariance", [0.8, 0.9]), text)
     assert one.finding("trained") is Finding.OPEN
     assert "no stored runs of both models have invariance" in claims_document([one], "a command")
+
+
+@pytest.mark.parametrize(
+    ("metric", "more"),
+    [
+        ('"train_loss"', {"validation": [], "kept_epoch": 0}),
+        ('"accuracy"', {"recipe_hash": "before"}),
+    ],
+)
+def test_the_type_of_device_counts_that_the_claim_can_be_judged_on(tmp_path, metric, more):
+    """Whatever the number of runs on another one, without curves or of another recipe."""
+    text = CLAIM.replace('"accuracy"', metric)
+    cuda = dataclasses.replace(record().environment, device_type="cuda")
+    known = {"validation": [{"epoch": 1, "train_loss": 0.5, "loss": 1.0, "accuracy": 0.5}]}
+    records = [run for name in "ab" for run in runs(name, HIGH[:2], kept_epoch=1, **known)]
+    present = records[0].recipe_hash
+    others = [run for name in "ab" for run in runs(name, HIGH, environment=cuda, **more)]
+    baselines = {}
+    if "validation" in more:  # only a baseline, which has no curves
+        for name in "ab":
+            of_model = [run for run in others if run.model == name]
+            baselines[f"smoke/digits/{name}"] = baseline_of(of_model)
+        others = []
+    stored = stored_cells(Baselines(baselines, {}), records + others, lambda key: present)
+    (one,) = judge_claims(claims_of(tmp_path, text).claims, stored)
+    ((difference,),) = one.ways.values()
+    assert difference.difference is not None
+    assert difference.seeds == (2, 2)
+
+
+def test_an_open_claim_on_a_number_says_how_many_seeds_would_settle_it(tmp_path):
+    text = CLAIM.replace('than = ["b"]', "value = 96.8").replace(
+        'expected = "higher"', 'expected = "equal"\nmargin = 0.5'
+    )
+    (one,) = judged(tmp_path, runs("a", stretched(6)), text)
+    ((difference,),) = one.ways.values()
+    assert one.finding("trained") is Finding.OPEN
+    settled = [
+        judged(tmp_path, runs("a", stretched(number)), text)[0].finding("trained")
+        for number in (difference.seeds_needed - 1, difference.seeds_needed)
+    ]
+    assert settled == [Finding.OPEN, Finding.HOLDS]
+
+
+def stretched(number: int) -> list[float]:
+    """So many values with a mean of 0.97 and a standard deviation of 0.005."""
+    sample = np.resize([-1.0, 1.0], number)
+    sample -= sample.mean()
+    return (0.97 + 0.005 * sample / sample.std(ddof=1)).tolist()
 
 
 def timed(model: str, seconds: list[float], **changes):

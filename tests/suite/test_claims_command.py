@@ -18,7 +18,7 @@ from stn_core.report.claims_text import (
     claims_excerpt,
     with_excerpt,
 )
-from stn_core.suite.claims import judge_file, unknown_names
+from stn_core.suite.claims import judge_file, with_known_names
 from stn_core.suite.commands import main
 
 REPOSITORY = Path(__file__).parents[2]
@@ -27,8 +27,7 @@ CLAIMS = Path("benchmarks", "claims.toml")
 
 def test_every_claim_names_what_exists_and_the_page_says_what_the_stored_values_say():
     claims = read_claims(REPOSITORY / CLAIMS)
-    assert not claims.refused
-    assert not unknown_names(claims)
+    assert not with_known_names(claims).refused
     assert len(claims.claims) >= 20
     evidence = REPOSITORY / "evidence.jsonl.gz"
     judged = judge_file(claims, REPOSITORY / "baselines.json", evidence)
@@ -89,7 +88,24 @@ def test_variants_and_other_libraries_models_may_be_claimed_about():
     claims = read_claims(REPOSITORY / CLAIMS)
     contrast = replace(claims.claims[0].contrasts[0], than=tuple(sorted(named)))
     claim = replace(claims.claims[0], contrasts=(contrast,))
-    wrong = unknown_names(replace(claims, claims=(claim,)))
-    assert len(wrong) == 2
-    assert "tim:resnet" in wrong[1]
+    ((name, said),) = with_known_names(replace(claims, claims=(claim,))).refused
+    assert name == claim.id
+    wrong = said.split("; ")
     assert "stn[wrap=tps]" in wrong[0]
+    assert any("'tim:resnet'" in one for one in wrong[1:])
+    assert not any("'cnn'" in one or "'timm:test_resnet'" in one for one in wrong)
+
+
+def test_a_claim_about_an_unknown_model_is_on_no_page(tmp_path, capsys, monkeypatch):
+    good = (REPOSITORY / CLAIMS).read_text(encoding="utf-8").split("[[claim]]")[1]
+    wrong = good.replace('id = "', 'id = "wrong-').replace('"vit"', '"vitt"')
+    (tmp_path / "claims.toml").write_text(f"[[claim]]{good}[[claim]]{wrong}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    baselines = str(REPOSITORY / "baselines.json")
+    assert main(["claims", "claims.toml", "--baselines", baselines]) == 1
+    said = capsys.readouterr()
+    assert "1 claim;" in said.out
+    assert "wrong-spinal_stn_coordcls-best-of-five: unknown model 'vitt'" in said.err
+    page = (tmp_path / "claims.md").read_text(encoding="utf-8")
+    assert "vitt" not in page
+    assert f"`stn claims claims.toml --baselines {baselines}` writes this page" in page
