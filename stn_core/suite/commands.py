@@ -7,6 +7,7 @@ import io
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="stn",
         description="Report on sessions, compare results and models, and use trained models.",
     )
-    parser.set_defaults(status_if_it_fails=1)
+    parser.set_defaults(status_if_it_fails=2)  # argparse's own for wrong arguments
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, add, said in (
         ("report", _add_report, "write the report of one or more sessions"),
@@ -57,7 +58,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns 1 if anything requested failed (``stn bisect`` has its own codes)."""
+    """Run a command and return its exit status.
+
+    1 says that the answer is bad (a worse model, a wrong claim, an image that cannot be read), 2
+    that there is none, since the command could not do what it was asked to. ``stn bisect`` has the
+    statuses that git expects, ``stn plan`` those of pytest.
+    """
     given, rest = make_parser().parse_known_args(arguments)
     failed: int = given.status_if_it_fails
     if rest and given.run not in (_plan, _bisect):
@@ -81,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130  # a shell's status for a command that Ctrl-C ended
+    except Exception:  # a user's model, say; Python's own status, 1, would be an answer
+        traceback.print_exc()
+        return failed
     return status
 
 

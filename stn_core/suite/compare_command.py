@@ -17,11 +17,15 @@ from stn_core.suite.command_arguments import (
     import_given,
     show_path,
 )
+from stn_core.suite.option_values import read_image_size
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``stn compare``."""
-    parser.description = f"Print a table, and write it with figures to {COMPARISON_FILE}."
+    parser.description = (
+        f"Print a table, and write it with figures to {COMPARISON_FILE}. The exit status is 1 if A"
+        " and B are saved models and B is worse, and 2 if they cannot be compared."
+    )
     sides = "a results folder, a file of records, a baselines file or a saved model"
     parser.add_argument("a", metavar="A", type=as_path, help=sides)
     parser.add_argument(
@@ -52,8 +56,21 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         type=as_path,
         help="the folder of the datasets (default: STN_DATA)",
     )
+    saved.add_argument(
+        "--image-size",
+        metavar="N|HxW",
+        type=_as_image_size,
+        help="the size that a folder's images are resized to, as in the training",
+    )
     add_device_and_imports(saved)
     parser.set_defaults(run=_compare)
+
+
+def _as_image_size(text: str) -> tuple[int, int]:
+    try:
+        return read_image_size(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _compare(given: argparse.Namespace) -> int:
@@ -102,7 +119,9 @@ def _compare_saved(given: argparse.Namespace) -> int:
 
     import_given(given)
     root = str(given.data_root) if given.data_root else os.environ.get("STN_DATA")
-    pair = compare_saved_models(given.a, given.b, given.dataset, root, given.device)
+    pair = compare_saved_models(
+        given.a, given.b, given.dataset, root, given.image_size, given.device
+    )
     print("\n".join([*paired_lines(pair), "", paired_table(pair), ""]))
     page = given.out / COMPARISON_FILE
     write_paired_page(pair, page, given.out / FIGURES_FOLDER)

@@ -13,7 +13,12 @@ from stn_core.training.evaluation import evaluate
 
 
 def compare_saved_models(
-    a: Path, b: Path, dataset: str | None, data_root: str | None, device: str
+    a: Path,
+    b: Path,
+    dataset: str | None,
+    data_root: str | None,
+    image_size: tuple[int, int] | None,
+    device: str,
 ) -> PairedModels:
     """Both models' predictions for the same test images.
 
@@ -21,6 +26,7 @@ def compare_saved_models(
         a, b: files that ``--save-models`` wrote.
         dataset: whose test set; None for the one that both were trained on.
         data_root: the folder of the datasets that are not embedded.
+        image_size: (height, width) that a folder's images are resized to; None keeps their size.
         device: "auto" or a name that torch knows.
 
     Raises:
@@ -33,7 +39,7 @@ def compare_saved_models(
             f"{a} was trained on {saved[a].configuration.dataset}, {b} on"
             f" {saved[b].configuration.dataset}: choose the test set with --dataset"
         )
-    found = load_dataset(dataset or trained_on.pop(), data_root)
+    found = load_dataset(dataset or trained_on.pop(), data_root, image_size=image_size)
     for path, model in saved.items():
         _check_fits(path, model, found)
     chosen = str(resolve_device(device))

@@ -55,7 +55,7 @@ def test_without_drift_and_without_a_baseline_nothing_is_claimed(
     nothing = ["--out", str(tmp_path)]
     assert main(["history", sessions[2], *nothing]) == 0
     assert "No cell has a baseline to compare with." in capsys.readouterr().out
-    assert main(["history", str(tmp_path / "nowhere.jsonl"), *nothing]) == 1
+    assert main(["history", str(tmp_path / "nowhere.jsonl"), *nothing]) == 2
 
 
 def test_a_baseline_of_other_data_is_left_out_and_named(sessions, tmp_path, capsys):

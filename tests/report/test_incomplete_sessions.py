@@ -238,7 +238,7 @@ def test_photographs_stay_light(tmp_path):
 def test_a_folder_without_a_record_is_refused_in_one_line(tmp_path, content, capsys):
     if content is not None:
         (tmp_path / RECORDS_FILE).write_text(content)
-    assert main(["report", str(tmp_path)]) == 1
+    assert main(["report", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert said.err.startswith(f"{tmp_path} holds no results")
     assert said.err.count("\n") == 1

@@ -129,12 +129,12 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys):
 
 @pytest.mark.parametrize("margin", ["nan", "-1", "0", "inf", "101"])
 def test_a_margin_that_makes_no_sense_is_one_line(tmp_path, capsys, margin):
-    assert main(["compare", str(tmp_path), "--models", "all", f"--margin={margin}"]) == 1
+    assert main(["compare", str(tmp_path), "--models", "all", f"--margin={margin}"]) == 2
     assert capsys.readouterr().err.strip() == (
         "--margin needs --models and a number of points above 0 and up to 100"
     )
 
 
 def test_a_margin_is_for_models_alone(tmp_path, capsys):
-    assert main(["compare", str(tmp_path), str(tmp_path), "--margin", "0.2"]) == 1
+    assert main(["compare", str(tmp_path), str(tmp_path), "--margin", "0.2"]) == 2
     assert capsys.readouterr().err.startswith("--margin needs --models")

@@ -279,7 +279,7 @@ def test_two_equal_sides_are_compared_too(folder, tmp_path, capsys):
 
 
 def test_sides_that_cannot_be_compared_are_refused_in_one_line(folder, tmp_path, capsys):
-    assert main(["compare", str(folder), str(tmp_path / "nowhere")]) == 1
+    assert main(["compare", str(folder), str(tmp_path / "nowhere")]) == 2
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
     assert "nowhere" in said.err

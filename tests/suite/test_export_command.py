@@ -48,5 +48,5 @@ def test_a_model_that_is_not_there_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["export", str(tmp_path / "none.safetensors"), "--onnx", str(tmp_path / "a.onnx")]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("there is no file ")

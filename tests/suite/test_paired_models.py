@@ -11,7 +11,8 @@ from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.suite.commands import main
 from stn_core.training.callbacks import SaveModels
-from stn_core.training.run_cell import run_cell
+from stn_core.training.run_cell import RunSettings, run_cell
+from tests.datasets.noise import write_folder
 from tests.liveness import assert_depends_on_its_input
 
 
@@ -74,7 +75,27 @@ def test_models_that_cannot_be_compared_are_refused_in_one_line(saved, tmp_path,
         ([good, good, "--dataset", "coordinates_uniform"], "is for images of 1x28x28, those of"),
         ([good, tmp_path / "none.safetensors"], "there is no file"),
     ):
-        assert main(["compare", *map(str, arguments), "--out", str(tmp_path)]) == 1
+        assert main(["compare", *map(str, arguments), "--out", str(tmp_path)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert complaint in line
     assert not (tmp_path / "comparison.html").exists()
+
+
+def test_models_of_resized_images_are_compared_on_images_of_that_size(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("STN_CACHE", str(tmp_path / "cache"))
+    write_folder(tmp_path / "mine", {"kite": 20, "owl": 20})
+    write_folder(tmp_path / "mine" / "owl", {"more": 4}, size=(29, 40), seed=3)
+    root, size = str(tmp_path), (28, 30)
+    recipe = Recipe(epochs=1, batch_size=8)
+    settings = RunSettings(data_root=root, image_size=size)
+    cell = Cell("cnn", "mine", "smoke", recipe)
+    run_cell(cell, [0, 1], settings, callbacks=[SaveModels(root)])
+    files = [str(path) for path in sorted(tmp_path.glob("*.safetensors"))]
+    assert len(files) == 2
+    arguments = ["compare", *files, "--data-root", root, "--out", root, "--device", "cpu"]
+    assert main(arguments) == 2
+    assert "choose one with --image-size" in capsys.readouterr().err
+    assert main([*arguments, "--image-size", "28x30"]) in (0, 1)
+    assert " points on mine (McNemar" in capsys.readouterr().out

@@ -181,7 +181,7 @@ def test_mistakes_are_reported_in_one_line(
         ((cnn, image, "--import", "no_such_module"), "--import no_such_module: ModuleNotFound"),
         ((pairs, image), "its images have 2 channels, which no image file has"),
     ):
-        assert main(arguments(*given)) == 1
+        assert main(arguments(*given)) == 2
         printed = capsys.readouterr()
         assert complaint in printed.err
         assert (printed.out, len(printed.err.splitlines())) == ("", 1)
@@ -207,7 +207,7 @@ def test_a_users_model_is_imported(
     assert main(arguments("own", folder / "0.png")) == 0
     del registry._MODELS._entries["from_another_file"]
     capsys.readouterr()
-    assert main(arguments("own", folder / "0.png")) == 1
+    assert main(arguments("own", folder / "0.png")) == 2
     assert "its session had --import own.py" in capsys.readouterr().err
 
 

@@ -57,7 +57,7 @@ def test_a_reader_that_has_seen_enough_costs_no_traceback(here, monkeypatch, cap
     os.close(reading)
     with os.fdopen(writing, "w", encoding="utf-8") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
-        assert main(COMPARE) == 1
+        assert main(COMPARE) == 2
     assert capfd.readouterr().err == ""
 
 
@@ -136,7 +136,7 @@ def test_a_pipe_is_not_waited_for(here, arguments, capsys):
     (here / "session").mkdir()
     for name in ("pipe", "pipe.jsonl", "session/records.jsonl", "session/session.json"):
         os.mkfifo(here / name)
-    assert status_of(arguments) == 1
+    assert status_of(arguments) == 2
     assert "is not a regular file" in capsys.readouterr().err
 
 
@@ -145,8 +145,17 @@ def test_a_folder_that_cannot_be_made_is_one_line(here, out, capsys):
     (here / "file").touch()
     both = ["compare", "baselines.json", "baselines.json"]
     for arguments in (COMPARE, both, ["claims", "claims.toml"]):
-        assert main([*arguments, "--out", out]) == 1
+        assert main([*arguments, "--out", out]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_fault_is_not_reported_as_the_answer_that_b_is_worse(here, monkeypatch, capsys):
+    def broken(path):
+        raise RuntimeError("made of glass")
+
+    monkeypatch.setattr("stn_core.report.sources.read_source", broken)
+    assert main(COMPARE) == 2
+    assert capsys.readouterr().err.endswith("RuntimeError: made of glass\n")
 
 
 @needs_named_pipes
