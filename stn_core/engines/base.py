@@ -70,7 +70,11 @@ class Engine(Protocol):
     workers: int
 
     def submit(self, task: Task) -> None:
-        """Accept a task."""
+        """Accept a task.
+
+        Raises:
+            EngineError: it can never be computed, and so no other one.
+        """
         ...
 
     def next_outcome(self) -> Outcome:

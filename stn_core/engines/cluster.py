@@ -44,7 +44,11 @@ class Executor(Protocol):
     workers: int
 
     def start(self, number: int, task: Task) -> None:
-        """Start a run under its own number, and return at once."""
+        """Start a run under its own number, and return at once.
+
+        Raises:
+            EngineError: the cluster is gone, or the run cannot be sent to it.
+        """
         ...
 
     def ended(self, seconds: float) -> Ended | None:

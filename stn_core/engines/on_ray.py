@@ -109,11 +109,18 @@ class RayExecutor:
         """What a run needs on its node."""
         asked: dict[str, Any] = {"num_cpus": self._request.threads, "scheduling_strategy": "SPREAD"}
         if self.device == "cuda":
-            # The process sees all cards and each run is given its own: a process computes many
-            # runs, but which cards it sees is fixed once it has used one.
-            variables = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
-            asked |= {"num_gpus": self._share, "runtime_env": {"env_vars": variables}}
-        return asked
+            asked["num_gpus"] = self._share
+        return asked | self._process()
+
+    def _process(self) -> dict[str, Any]:
+        """What the process of a run is like; that of the check is the same, so a run can use it."""
+        if self.device != "cuda":
+            return {}
+        # It sees all cards and each run is given its own: a process computes many runs, but which
+        # cards it sees is fixed once it has used one. Older releases of Ray hide all cards from
+        # what asks for none, as the check does.
+        variables = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+        return {"runtime_env": {"env_vars": variables}}
 
     def _choose_device(self) -> str:
         kind = self._request.device.partition(":")[0]
@@ -171,7 +178,7 @@ class RayExecutor:
             request.data_root,
             request.image_size,
         )
-        probe = self._ray.remote(num_cpus=0, max_retries=0)(make_probe())
+        probe = self._ray.remote(num_cpus=0, max_retries=0, **self._process())(make_probe())
         capable = [n for n in self._nodes() if n["Resources"].get("CPU", 0) >= request.threads]
         answers = {
             probe.options(scheduling_strategy=self._on_node(node["NodeID"])).remote(
@@ -194,21 +201,39 @@ class RayExecutor:
         return min((per_card for _, per_card in said if per_card), default=1)
 
     def start(self, number: int, task: Task) -> None:
-        """Start a run."""
+        """Start a run.
+
+        Raises:
+            EngineError: the connection is lost, or a callback cannot be sent.
+        """
+        sent = self._packed(number, task)
+        try:
+            reference = self._submit(sent)
+        except Exception as error:  # Ray raises several classes
+            raise EngineError(f"--ray {self._request.address}: {first_line(error)}") from None
+        self._running[number] = reference, task
+        reference.future().add_done_callback(lambda done: self._ended.put((number, done)))
+
+    def _packed(self, number: int, task: Task) -> bytes:
+        """A run as bytes: a node that lacks the package could not even receive it as arguments."""
         for callback in task.callbacks:
             self._pickle_by_value(type(callback).__module__)
+        try:
+            packed: bytes = self._ray.cloudpickle.dumps((number, task, self._surroundings))
+        except Exception as error:  # whatever the fields of a callback raise
+            raise EngineError(
+                f"--ray {self._request.address}: a callback of pytest_stn_callbacks cannot be sent"
+                f" to another machine: {first_line(error)}"
+            ) from None
+        return packed
+
+    def _submit(self, sent: bytes) -> Any:
         options = {}
         if self._refused:
             options = {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._refused))})"}}
         surroundings = self._surroundings
-        reference = self._remote.options(**options).remote(
-            (surroundings.imports, surroundings.folder, str(surroundings.code)),
-            # A node that lacks the package could not even take these as arguments.
-            self._ray.cloudpickle.dumps((number, task, surroundings)),
-            self._board,
-        )
-        self._running[number] = reference, task
-        reference.future().add_done_callback(lambda done: self._ended.put((number, done)))
+        asked = surroundings.imports, surroundings.folder, str(surroundings.code)
+        return self._remote.options(**options).remote(asked, sent, self._board)
 
     def _pickle_by_value(self, module: str) -> None:
         """Send a module's definitions along with the runs: no node imports a conftest.py."""

@@ -192,7 +192,7 @@ class Trainer:
         pending.needed = answer
         pending.reference_seeds = list(answer.reference_seeds)
         for seed in answer.seeds:
-            if self._has_time_for(cell, of_commit):
+            if not self.stopped_by and self._has_time_for(cell, of_commit):
                 pending.in_training.add(seed)
                 self._submit(cell, seed)
 
@@ -288,7 +288,7 @@ class Trainer:
             engine.cancel()
 
     def _submit(self, cell: Cell, seed: int) -> None:
-        from stn_core.engines import Task
+        from stn_core.engines import EngineError, Task
 
         context = self._context
         assert context.plan
@@ -296,7 +296,10 @@ class Trainer:
         if context.engine.is_elsewhere:
             callbacks = tuple(one for one in callbacks if not one.stays)
         data_hash = context.plan.data_hashes[cell.dataset]
-        context.engine.submit(Task(cell, seed, context.settings, callbacks, folder, data_hash))
+        try:
+            context.engine.submit(Task(cell, seed, context.settings, callbacks, folder, data_hash))
+        except EngineError as error:
+            self._stop(str(error))
 
     def _stop(self, reason: str) -> None:
         """Close every cell that waits, because no more runs will end."""

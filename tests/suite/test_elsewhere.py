@@ -228,6 +228,23 @@ def slow_down(run_away, clock, seconds):
     return slowly
 
 
+def test_a_run_that_cannot_be_sent_ends_the_session_in_one_line(elsewhere, pytester):
+    refuses = """
+from stn_core.engines import EngineError
+
+class Refuses(FakeExecutor):
+    def start(self, number, task):
+        raise EngineError("a callback cannot be sent")
+
+def pytest_stn_engine(config, surroundings):
+    return Cluster(Refuses())
+"""
+    result = elsewhere("", *THREE, "--seeds", "2", more=refuses)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*Interrupted: a callback cannot be sent*"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
 def test_runs_that_groups_of_cells_need_are_computed_there_too(elsewhere, pytester, monkeypatch):
     def settle(plan, judge, judgements, records, read_records, train, why_not):
         train([(plan.cells[0], 7)], [])

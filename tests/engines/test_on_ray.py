@@ -1,0 +1,117 @@
+"""What is asked of Ray, with a stand-in for it that has one node and computes nothing."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stn_core.engines import EngineError, Task, on_ray
+from stn_core.engines.away import Surroundings
+from stn_core.engines.on_ray import RayExecutor
+from stn_core.engines.ray_joining import ClusterRequest
+from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
+from stn_core.training.callbacks import Callback
+from stn_core.training.run_cell import RunSettings
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'stn-core[ray]'")
+CELL = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
+NODE = "a" * 56
+
+
+class Ray:
+    """As much of the module as the executor uses; four runs fit on a card of its node."""
+
+    def __init__(self, cards: int = 0) -> None:
+        self.asked: dict[str, dict[str, Any]] = {}
+        self.is_connected = True
+        self.cloudpickle = SimpleNamespace(
+            dumps=pickle.dumps, register_pickle_by_value=lambda module: None
+        )
+        self._cards = cards
+
+    def nodes(self) -> list[dict[str, Any]]:
+        resources = {"CPU": 8.0, "GPU": float(self._cards)}
+        node = {"Alive": True, "NodeID": NODE, "NodeManagerAddress": "10.0.0.1"}
+        return [{**node, "Resources": resources}]
+
+    def get_runtime_context(self) -> SimpleNamespace:
+        return SimpleNamespace(gcs_address="10.0.0.1:6379", get_node_id=lambda: NODE)
+
+    def remote(self, **asked: Any) -> Callable[[Any], Any]:
+        def defined(what: Any) -> SimpleNamespace:
+            self.asked[what.__name__] = asked
+            remote = SimpleNamespace(remote=self._start)
+            remote.options = lambda **options: remote
+            return remote
+
+        return defined
+
+    def _start(self, *arguments: object) -> SimpleNamespace:
+        if not self.is_connected:
+            raise ConnectionError("the connection is lost\nwith a long story")
+        return Reference(future=Future[Any])
+
+    def wait(self, answers: list[Any], **how: object) -> tuple[list[Any], list[Any]]:
+        return answers, []
+
+    def shutdown(self) -> None:
+        self.is_connected = False
+
+    def get(self, answer: object) -> tuple[str, int]:
+        return "", 4 if self._cards else 0
+
+
+class Reference(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Ray], RayExecutor]:
+    def join(ray: Ray) -> RayExecutor:
+        monkeypatch.setattr(on_ray, "join_cluster", lambda request: ray)
+        request = ClusterRequest("auto", "auto")
+        return RayExecutor(request, Surroundings.here((), tmp_path))
+
+    return join
+
+
+@dataclass(frozen=True)
+class Locked(Callback):
+    lock: Any = field(default_factory=threading.Lock)
+
+
+def test_a_callback_that_cannot_be_sent_is_one_line(joined: Callable[[Ray], RayExecutor]) -> None:
+    executor = joined(Ray())
+    with pytest.raises(EngineError, match=r"^--ray auto: a callback of .*: cannot pickle '_thread"):
+        executor.start(0, Task(CELL, 0, RunSettings(), (Locked(),)))
+
+
+def test_a_connection_that_is_lost_while_runs_are_sent_is_one_line(
+    joined: Callable[[Ray], RayExecutor],
+) -> None:
+    ray = Ray()
+    executor = joined(ray)
+    ray.is_connected = False
+    with pytest.raises(EngineError, match=r"^--ray auto: the connection is lost$"):
+        executor.start(0, Task(CELL, 0, RunSettings()))
+
+
+def test_as_many_runs_share_a_card_as_its_node_said_and_both_see_all_cards(
+    joined: Callable[[Ray], RayExecutor],
+) -> None:
+    ray = Ray(cards=1)
+    executor = joined(ray)
+    assert (executor.device, executor.workers) == ("cuda", 4)
+    run, check = ray.asked["compute"], ray.asked["look"]
+    assert run["num_gpus"] == 0.25
+    variables = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+    assert run["runtime_env"] == check["runtime_env"] == {"env_vars": variables}
