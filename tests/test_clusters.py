@@ -77,11 +77,13 @@ def test_a_share_that_is_submitted_again_is_the_same_one(checkout: Path) -> None
         checkout,
         "slurm-share.sh",
         SHARES="16",
+        ARRAY="77",
         SLURM_ARRAY_TASK_ID="2",
         SLURM_ARRAY_TASK_COUNT="2",
         SLURM_ARRAY_JOB_ID="78",
     )
     assert after(words, "--shard") == "2/16"
+    assert after(words, "--results-dir") == "results/shares-77"  # where the judge looks
 
 
 def test_an_array_and_a_judge_are_submitted_and_the_judge_waits(checkout: Path) -> None:
@@ -90,7 +92,7 @@ def test_an_array_and_a_judge_are_submitted_and_the_judge_waits(checkout: Path) 
     )
     run(checkout, "slurm-submit.sh", "16", "--budget", "full")
     array, judge = (checkout / "calls").read_text().splitlines()
-    assert "--array=1-16 --export=ALL,SHARES=16" in array
+    assert "--array=1-16 --export=ALL,SHARES=16,ARRAY= " in array
     assert array.endswith("slurm-share.sh --budget full")
     assert "--dependency=afterany:77 --export=ALL,ARRAY=77" in judge
     assert judge.endswith("slurm-judge.sh --budget full")

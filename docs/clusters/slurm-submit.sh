@@ -10,7 +10,7 @@ here=$(dirname "$0")
 shares=$1
 shift
 mkdir -p results/slurm
-array=$(sbatch --parsable --array="1-$shares" --export="ALL,SHARES=$shares" \
+array=$(sbatch --parsable --array="1-$shares" --export="ALL,SHARES=$shares,ARRAY=" \
     "$here/slurm-share.sh" "$@")
 sbatch --dependency="afterany:${array%%;*}" --export="ALL,ARRAY=${array%%;*}" \
     "$here/slurm-judge.sh" "$@"
