@@ -70,7 +70,7 @@ class CellBaseline:
     Args:
         recipe_hash, data_hash: of every run.
         test_images: how many images the accuracies were measured on.
-        date: of the latest measurement, ISO.
+        date: of the latest measurement, ISO; "" if nothing is stored, as of another commit's runs.
         commit: where it was measured, "" outside a checkout.
         runs: of several environments, sorted; two or more per type of device.
     """
@@ -81,6 +81,11 @@ class CellBaseline:
     date: str
     commit: str
     runs: tuple[BaselineRun, ...]
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether these are stored runs, and not those of a commit that is compared with."""
+        return bool(self.date)
 
     @property
     def accuracies(self) -> list[float]:

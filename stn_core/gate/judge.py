@@ -201,10 +201,12 @@ class Judge:
         if judgement.verdict is not Verdict.PASS or not self._is_blind(judgement):
             return judgement
         seeds = len(judgement.records)
+        is_stored = judgement.baseline is not None and judgement.baseline.is_stored
+        advice = "measure more baseline seeds, or train longer" if is_stored else "train longer"
         message = (
             f"{seeds} seed{'s' * (seeds != 1)} would not have shown a drop of"
             f" {self.rules.must_detect_points:g} points; the smallest is"
-            f" {judgement.detectable_points:.1f}; measure more baseline seeds, or train longer"
+            f" {judgement.detectable_points:.1f}; {advice}"
         )
         return replace(judgement, verdict=Verdict.BLIND, message=message)
 

@@ -159,7 +159,7 @@ def results_table(
         frame=pd.DataFrame(numbers),
         answer=printable(answer(ranked) + _groups_answer(groups)),
         remarks=tuple(map(printable, remarks(judgements))),
-        tally=tuple(map(printable, tally(judgements, most_seeds))),
+        tally=tuple(map(printable, tally(judgements, most_seeds, groups))),
         groups=tuple(groups),
         metrics=tuple(metrics),
     )

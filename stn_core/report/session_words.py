@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgement import NO_BASELINE, Judgement, Verdict
 from stn_core.report.text_table import counted, first_few
 from stn_core.session.cells import split_key
@@ -69,30 +70,36 @@ def remarks(judgements: Iterable[Judgement]) -> list[str]:
     ]
 
 
-def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
+def tally(
+    judgements: Sequence[Judgement], most_seeds: int, groups: Iterable[GroupJudgement] = ()
+) -> list[str]:
     """The session in a few lines: verdicts, runs made and skipped, and what is only advice.
 
     Args:
         judgements: one per cell.
         most_seeds: how many seeds a cell could have used.
+        groups: of cells that were judged together, perhaps after more seeds.
     """
     counts = collections.Counter(str(judgement.verdict) for judgement in judgements)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    runs = sum(len(judgement.records) for judgement in judgements)
-    lines = [f"{counted(len(judgements), 'cell')}, {counted(runs, 'run')}: {verdicts}"]
+    seeds = _seeds_used(judgements, groups)
+    runs = counted(sum(seeds.values()), "run")
+    lines = [f"{counted(len(judgements), 'cell')}, {runs}: {verdicts}"]
     judged = [one for one in judgements if one.baseline and one.records]
-    skipped = sum(max(most_seeds - len(one.records), 0) for one in judged)
+    skipped = sum(max(most_seeds - seeds[one.key], 0) for one in judged)
     if skipped:
         lines[0] += f"; {counted(skipped, 'run')} skipped (stopped early)"
     unjudged = sum(one.message == NO_BASELINE for one in judgements)
     if unjudged:
         verbs = "has no baseline and was" if unjudged == 1 else "have no baseline and were"
         lines.append(f"{counted(unjudged, 'cell')} {verbs} not judged")
-    blind = [one.key for one in judgements if (one.detectable_points or 0) > BLIND_POINTS]
+    blind = [one for one in judgements if (one.detectable_points or 0) > BLIND_POINTS]
     if blind:
+        helps = any(one.baseline and one.baseline.is_stored for one in blind)
         lines.append(
             f"{counted(len(blind), 'cell')} could miss a drop of {BLIND_POINTS:.0f} points (see"
-            f" 'minimum detectable drop'; more baseline seeds help): {', '.join(blind)}"
+            f" 'minimum detectable drop'{'; more baseline seeds help' * helps}):"
+            f" {', '.join(one.key for one in blind)}"
         )
     slow = [one.slowdown for one in judgements if one.slowdown and one.verdict.passes]
     if slow:
@@ -101,3 +108,18 @@ def tally(judgements: Sequence[Judgement], most_seeds: int) -> list[str]:
             f" {np.median(slow):.2f} times as long; --gate-speed makes that fail"
         )
     return lines
+
+
+def _seeds_used(
+    judgements: Iterable[Judgement], groups: Iterable[GroupJudgement]
+) -> dict[str, int]:
+    """How many runs of each cell decided its verdict, or that of a group that it is in.
+
+    The remembered runs of an identical cell count in its groups too, but did not run again.
+    """
+    seeds = {one.key: len(one.records) for one in judgements}
+    same = {one.key for one in judgements if one.verdict is Verdict.IDENTICAL}
+    for group in groups:
+        for key in set(group.members) & seeds.keys() - same:
+            seeds[key] = max(seeds[key], group.seeds)
+    return seeds

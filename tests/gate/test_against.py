@@ -138,6 +138,14 @@ def test_the_seeds_that_show_whether_a_drop_would_be_seen_count_in_a_comparison(
     assert asked.verdict is Verdict.REGRESSED
 
 
+def test_a_cell_that_could_not_show_a_drop_is_not_advised_to_measure_a_baseline():
+    rules = dataclasses.replace(RULES, must_detect_points=0.01)
+    commits = runs_of(0.8 + SPREAD[1, 0], commits_run)
+    blind = Comparison(rules=rules).verdict(runs_of(0.8 + SPREAD[0, 0]), commits)
+    assert blind.verdict is Verdict.BLIND
+    assert blind.message.endswith("; train longer")
+
+
 def test_stored_values_are_used_if_the_commit_repeats_a_stored_run():
     stored = baseline(list(0.95 + SPREAD[1, 1]))
     comparison = Comparison(stored)

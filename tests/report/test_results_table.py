@@ -211,6 +211,27 @@ def test_the_tally_counts_runs_and_gives_advice_on_speed():
     )
 
 
+def test_the_tally_counts_runs_that_only_a_group_needed():
+    cells = [judgement("d", name, [0.95]) for name in "abc"]
+    cells.append(judgement("d", "same", [0.95], Verdict.IDENTICAL))
+    keys = tuple(cell.key for cell in cells)
+    groups = [
+        GroupJudgement("small", Verdict.PASS, members=keys[:2], seeds=4),
+        GroupJudgement("all", Verdict.PASS, members=keys, seeds=2),
+    ]
+    (line,) = tally(cells, 8, groups)
+    assert line.startswith("4 cells, 11 runs: ")
+    assert line.endswith("; 21 runs skipped (stopped early)")
+
+
+def test_more_baseline_seeds_are_advised_only_if_there_is_a_baseline():
+    cell = with_baseline(judgement("d", "blunt", [0.9]), [0.90, 0.91])
+    blunt = dataclasses.replace(cell, detectable_points=20.0)
+    commits = dataclasses.replace(blunt.baseline, date="")
+    lines = [tally([one], 1)[1] for one in (blunt, dataclasses.replace(blunt, baseline=commits))]
+    assert ["more baseline seeds help" in line for line in lines] == [True, False]
+
+
 def test_the_step_summary_is_appended(tmp_path):
     page = tmp_path / "summary.md"
     page.write_text("before\n")
