@@ -6,15 +6,22 @@ baseline.
 
 A cell that only this cache recognises may already be a little worse than its baseline. So its
 groups are judged with the values of its runs, which are kept beside their digests, and digests
-count only in a session all of whose cells passed together before. Otherwise a change that costs
-every cell a little could pass cell by cell, one session after the other.
+count only in a session all of whose cells were judged together before. Otherwise a change that
+costs every cell a little could pass cell by cell, one session after the other.
+
+The digests of cells that passed are kept even if another cell failed, as long as all groups passed:
+the failed cell leaves none, so it is judged again next time, and with it every group that it is in,
+with the remembered values of the others. The groups that it is not in have been judged.
+
+What passed by other seeds or limits says nothing about the present ones. So digests count only in a
+session of the same rules.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +31,7 @@ from stn_core.gate.baselines import baseline_run
 from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.schema import Amount, Share, checked, read_versioned
 
-DIGESTS_VERSION = 4
+DIGESTS_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,15 @@ Digests = Mapping[tuple[str, str, str, int], PassedRun]
 
 @dataclass(frozen=True)
 class PassedSession:
-    """The digests of one session, or of several with the same cells.
+    """The digests of one session, or of several with the same rules and cells.
 
     Args:
+        rules: that it was judged by, as of `Rules.in_words`.
         cells: keys of all planned cells.
         digests: of the cells that passed.
     """
 
+    rules: str
     cells: frozenset[str]
     digests: Digests
 
@@ -62,6 +71,7 @@ class PassedSession:
 class _Session:
     """The same in the file: runs by environment, cell, baseline and seed."""
 
+    rules: str
     cells: list[str]
     digests: dict[str, dict[str, dict[str, dict[str, PassedRun]]]]
 
@@ -88,7 +98,8 @@ def read_digests(path: Path) -> tuple[list[PassedSession], list[str]]:
         content = read_versioned(path, DIGESTS_VERSION, "a digest cache")
         found = checked(_Content, content, f"{path}: ")
         sessions = [
-            PassedSession(frozenset(one.cells), _flat(one.digests)) for one in found.sessions
+            PassedSession(one.rules, frozenset(one.cells), _flat(one.digests))
+            for one in found.sessions
         ]
     except TooOldError:
         return [], [f"{path} is a digest cache of an older version and counts as empty"]
@@ -99,22 +110,23 @@ def read_digests(path: Path) -> tuple[list[PassedSession], list[str]]:
     return sessions, []
 
 
-def known_digests(sessions: Iterable[PassedSession], cells: Iterable[str]) -> Digests:
+def known_digests(sessions: Iterable[PassedSession], rules: str, cells: Iterable[str]) -> Digests:
     """The digests that count in a session.
 
     Args:
         sessions: the latest last.
+        rules: of the session, as of `Rules.in_words`.
         cells: keys of the cells with a baseline that the session judges.
     """
     asked = frozenset(cells)
     known: Digests = {}
     for session in sessions:
-        if asked <= session.cells:
+        if session.rules == rules and asked <= session.cells:
             known = _renewed(known, session.digests)
     return known
 
 
-def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
+def write_digests(path: Path, rules: str, judgements: Sequence[Judgement]) -> None:
     """Write, in one piece, the digests of the cells that passed against their baselines.
 
     Digests of other sessions and environments stay; those that passed against an older baseline are
@@ -123,8 +135,9 @@ def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
 
     Args:
         path: the file.
-        judgements: of all the cells of a session that passed; with all good runs of each,
-            including those that a group of cells asked for.
+        rules: of the session, as of `Rules.in_words`.
+        judgements: of all the cells of a session all of whose groups passed; with all good runs of
+            each, including those that a group of cells asked for.
     """
     passed = [
         (judgement, judgement.baseline.fingerprint)
@@ -140,11 +153,13 @@ def write_digests(path: Path, judgements: Sequence[Judgement]) -> None:
     }
     cells = frozenset(judgement.key for judgement in judgements)
     current = {judgement.key: fingerprint for judgement, fingerprint in passed}
-    sessions = _with(PassedSession(cells, digests), _without_older(read_digests(path)[0], current))
+    earlier = _without_older(read_digests(path)[0], current)
+    sessions = _with(PassedSession(rules, cells, digests), earlier)
     content = {
         "version": DIGESTS_VERSION,
         "sessions": [
-            {"cells": sorted(one.cells), "digests": _nested(one.digests)} for one in sessions
+            {"rules": one.rules, "cells": sorted(one.cells), "digests": _nested(one.digests)}
+            for one in sessions
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,9 +171,9 @@ def _without_older(
 ) -> list[PassedSession]:
     """The sessions without digests that passed against a baseline other than the current one."""
     return [
-        PassedSession(
-            session.cells,
-            {
+        replace(
+            session,
+            digests={
                 place: digest
                 for place, digest in session.digests.items()
                 if current.get(place[1], place[2]) == place[2]
@@ -172,10 +187,12 @@ def _with(new: PassedSession, sessions: Iterable[PassedSession]) -> list[PassedS
     """The sessions and a new one, which replaces those that add nothing to it."""
     kept = []
     for session in sessions:
-        if new.cells <= session.cells and new.digests.items() <= session.digests.items():
-            new = PassedSession(session.cells, session.digests)
+        if session.rules != new.rules:
+            kept.append(session)
+        elif new.cells <= session.cells and new.digests.items() <= session.digests.items():
+            new = session
         elif session.cells == new.cells:
-            new = PassedSession(new.cells, _renewed(session.digests, new.digests))
+            new = replace(new, digests=_renewed(session.digests, new.digests))
         elif not (session.cells < new.cells and session.digests.keys() <= new.digests.keys()):
             kept.append(session)
     return [session for session in (*kept, new) if session.digests]
@@ -184,7 +201,7 @@ def _with(new: PassedSession, sessions: Iterable[PassedSession]) -> list[PassedS
 def _renewed(older: Digests, newer: Digests) -> Digests:
     """Digests, and those of a newer session in their place.
 
-    A cell that left none in the newer session, because it improved or was skipped, loses the older
+    A cell that left none in the newer session, because it improved or failed, loses the older
     ones of that session's environments: they never passed together with the newer ones of others.
     A cell that has changed since loses its older ones too: all runs of a cell are of the same code.
     """

@@ -85,6 +85,18 @@ class Rules:
         """Numbers of seeds of both sides after which a cell is compared with another commit."""
         return tuple(sorted({min(look, self.looks[-1]) for look in SIDE_LOOKS}))
 
+    @property
+    def in_words(self) -> str:
+        """What decides how large a drop passes, except the level: seeds and limits.
+
+        The level falls as models are added, which lets no cell lose much more than before.
+        """
+        drops = {"*": self.min_drop_points, **self.min_drops}
+        limits = ", ".join(f"{points:g} in {pattern}" for pattern, points in drops.items())
+        must = "any" if self.must_detect_points is None else f"{self.must_detect_points:g}"
+        looks = ", ".join(map(str, self.looks))
+        return f"looks at {looks} seeds; least drop {limits}; detects {must}"
+
     def check_stored(self, baselines: Baselines, budget: str) -> None:
         """Check that the metrics had the scales that they have now when a budget was measured.
 

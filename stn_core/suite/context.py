@@ -257,7 +257,7 @@ class SessionContext:
                 references=self.reference.records,
                 lacking=plan.lacking,
             )
-        digests = known_digests(self.digest_cache[0], judged)
+        digests = known_digests(self.digest_cache[0], plan.rules.in_words, judged)
         return Judge(plan.rules, stored, options.budget, plan.device, digests)
 
     @functools.cached_property

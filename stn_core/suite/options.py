@@ -273,7 +273,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "FILE",
             "STN_DIGEST_CACHE",
         ),
-        Option("update-digests", "write this session's digests into the cache, if it passes"),
+        Option("update-digests", "write the digests of the cells that passed into the cache"),
     ),
     "searching (an overridden recipe is measured on validation images and not judged)": (
         Option(

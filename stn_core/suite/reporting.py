@@ -168,7 +168,7 @@ class Reporting:
         if ended:
             if options.update_baselines:
                 passed &= self._succeeds("baselines", self._update_baselines)
-            if options.update_digests and passed and not options.against:
+            if options.update_digests and not options.against:
                 passed &= self._succeeds("digests", self._update_digests)
         if not passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -275,18 +275,19 @@ class Reporting:
         return update_baselines(path, self._judgements, existed=existed)
 
     def _update_digests(self) -> str:
-        cache = self._context.options.digest_cache
+        context, cache = self._context, self._context.options.digest_cache
         assert cache
-        if self._context.checkout[1]:  # it would be unknown later which code passed
+        assert context.plan
+        if context.checkout[1]:  # it would be unknown later which code passed
             return f"{cache} was not updated: the checkout has uncommitted changes"
         if not self._are_settled:
             return f"{cache} was not updated: groups of cells are not settled"
-        assert self._context.plan
-        by_key, _ = self._read_records(self._context.plan)
-        passed = with_all_good_runs(self._judgements, by_key)
+        if not all(group.verdict.passes for group in self._groups):
+            return f"{cache} was not updated: cells dropped together"
+        passed = with_all_good_runs(self._judgements, self._read_records(context.plan)[0])
         cache.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock_of(cache)):
-            write_digests(cache, passed)
+            write_digests(cache, context.plan.rules.in_words, passed)
         return f"digests written to {cache}"
 
     def _succeeds(self, what: str, write: Callable[[], str]) -> bool:

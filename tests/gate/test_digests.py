@@ -11,7 +11,6 @@ from stn_core.gate.digests import (
     PassedSession,
     known_digests,
     read_digests,
-    write_digests,
 )
 from stn_core.gate.judgement import Judgement, Verdict
 from tests.examples import CELL, baseline, environment, record
@@ -19,6 +18,10 @@ from tests.examples import CELL, baseline, environment, record
 PLACE = environment().key()
 STORED = baseline([0.94, 0.96])
 NEWER = baseline([0.95, 0.97])
+
+
+def write_digests(path, judgements, rules="usual"):
+    digests.write_digests(path, rules, judgements)
 
 
 def judged(*records, verdict=Verdict.PASS, stored=STORED):
@@ -30,15 +33,15 @@ def passed(*models, digest="digest-0"):
     return [Judgement(run.key, Verdict.PASS, records=(run,), baseline=STORED) for run in runs]
 
 
-def known(path, *models):
+def known(path, *models, rules="usual"):
     """By model, the digests that count in a session of these models."""
     cells = [f"smoke/digits/{model}" for model in models]
-    found = known_digests(read_digests(path)[0], cells)
+    found = known_digests(read_digests(path)[0], rules, cells)
     return {key.rpartition("/")[2]: run.digest for (_, key, _, _), run in found.items()}
 
 
 def digests_of(sessions, *cells):
-    return {place: run.digest for place, run in known_digests(sessions, cells).items()}
+    return {place: run.digest for place, run in known_digests(sessions, "usual", cells).items()}
 
 
 def test_a_round_trip_that_keeps_what_other_sessions_wrote(tmp_path):
@@ -53,7 +56,7 @@ def test_a_round_trip_that_keeps_what_other_sessions_wrote(tmp_path):
         (PLACE, CELL.key, STORED.fingerprint, 2): "digest-2",
         (other.key(), CELL.key, STORED.fingerprint, 0): "digest-0",
     }
-    known_runs = known_digests(read_digests(path)[0], [CELL.key])
+    known_runs = known_digests(read_digests(path)[0], "usual", [CELL.key])
     again = known_runs[PLACE, CELL.key, STORED.fingerprint, 1]
     assert (again.accuracy, again.cross_entropy) == (0.97, record(1).test_cross_entropy)
 
@@ -111,7 +114,8 @@ def test_an_older_digest_counts_no_longer_beside_newer_ones_it_never_passed_with
     write_digests(path, there)
     improved = dataclasses.replace(passed("b", digest="better")[0], verdict=Verdict.IMPROVED)
     write_digests(path, [*passed("a", digest="anew"), improved])
-    found = known_digests(read_digests(path)[0], ["smoke/digits/a", "smoke/digits/b"])
+    both = ["smoke/digits/a", "smoke/digits/b"]
+    found = known_digests(read_digests(path)[0], "usual", both)
     assert {(place, key[-1], run.digest) for (place, key, _, _), run in found.items()} == {
         (PLACE, "a", "anew"),
         (elsewhere.key(), "a", "digest-0"),
@@ -126,6 +130,24 @@ def test_a_new_cell_does_not_keep_the_others_from_being_recognised(tmp_path):
     ((session,), _) = read_digests(path)
     assert {key.rpartition("/")[2] for key in session.cells} == {"a", "b", "new"}
     assert known(path, "a", "b").keys() == {"a", "b"}
+
+
+def test_a_cell_that_failed_is_judged_again_and_with_it_only_its_groups(tmp_path):
+    path = tmp_path / "digests.json"
+    write_digests(path, passed("a", "b"))
+    failed = dataclasses.replace(passed("b", digest="worse")[0], verdict=Verdict.REGRESSED)
+    write_digests(path, [*passed("a", digest="anew"), failed])
+    assert known(path, "a", "b") == {"a": "anew"}
+
+
+def test_what_passed_by_other_rules_does_not_count(tmp_path):
+    """One seed, or a limit of 50 points, would let through what the next session must find."""
+    path = tmp_path / "digests.json"
+    write_digests(path, passed("a", digest="worse"), rules="lax")
+    assert known(path, "a") == {}
+    write_digests(path, passed("a"))
+    assert known(path, "a") == {"a": "digest-0"}
+    assert known(path, "a", rules="lax") == {"a": "worse"}
 
 
 def test_digests_that_passed_against_an_older_baseline_are_removed(tmp_path):
@@ -147,7 +169,7 @@ def test_digests_are_read_visited_and_written_once_for_any_number_of_cells(tmp_p
 
     run = PassedRun("d", 0.95, 0.2)
     stored = Visited({(PLACE, f"smoke/digits/m{number}", "f", 0): run for number in range(50)})
-    sessions = [PassedSession(frozenset(["smoke/digits/other"]), stored)]
+    sessions = [PassedSession("usual", frozenset(["smoke/digits/other"]), stored)]
     monkeypatch.setattr(digests, "read_digests", lambda path: (sessions, []))
     monkeypatch.setattr(digests, "write_at_once", lambda path, text: written.append(text))
     write_digests(tmp_path / "digests.json", passed(*(f"m{number}" for number in range(50))))
@@ -164,7 +186,7 @@ def test_only_a_run_that_passed_leaves_a_digest(tmp_path, verdict):
 
 def test_a_cache_of_an_older_version_counts_as_empty_and_is_replaced(tmp_path):
     path = tmp_path / "digests.json"
-    path.write_text('{"version": 3, "digests": {"of": "another shape"}}')
+    path.write_text('{"version": 4, "digests": {"of": "another shape"}}')
     said = f"{path} is a digest cache of an older version and counts as empty"
     assert read_digests(path) == ([], [said])
     write_digests(path, judged(record(0)))
@@ -176,7 +198,7 @@ RUN = '{"digest": "d", "accuracy": 0.9, "cross_entropy": 0.2}'
 
 
 def in_a_session(digests):
-    return f'{{"version": 4, "sessions": [{{"cells": [], "digests": {digests}}}]}}'
+    return f'{{"version": 5, "sessions": [{{"rules": "", "cells": [], "digests": {digests}}}]}}'
 
 
 @pytest.mark.parametrize(
@@ -184,12 +206,12 @@ def in_a_session(digests):
     [
         ("", ": not JSON: line 1, column 1: Expecting value"),
         ("[]", " is not a digest cache: it names no version"),
-        ('{"version": 5}', " is not a digest cache of version 4: its version is 5"),
+        ('{"version": 6}', " is not a digest cache of version 5: its version is 6"),
         (
             '{"version": true, "digests": {}}',
-            " is not a digest cache of version 4: its version is True",
+            " is not a digest cache of version 5: its version is True",
         ),
-        ('{"version": 4}', ": sessions is missing"),
+        ('{"version": 5}', ": sessions is missing"),
         (in_a_session("[1]"), ": sessions[0].digests must be an object, not [1]"),
         (
             in_a_session('{"a": {"b": {"c": {"0": "d"}}}}'),

@@ -27,6 +27,20 @@ def test_digests_of_the_main_branch_settle_a_cell(bench, pytester):
     change.stdout.fnmatch_lines(["1 cell, 1 run: 1 PASS (identical)*"])
     looked = bench(*select("tiny"), *cache, "--no-identical")
     looked.stdout.fnmatch_lines(["1 cell, * run*: 1 PASS;*"])
+    stricter = bench(*select("tiny"), *cache, "--min-drop", "0.2")
+    stricter.stdout.fnmatch_lines(["1 cell, * run*: 1 PASS;*"])
+
+
+def test_cells_that_passed_are_remembered_though_another_failed(bench, pytester):
+    cache = ("--digest-cache", "digests.json")
+    assert bench(*select("tiny"), "--update-baselines", "--seeds", "2").ret == 0
+    path = pytester.path / "baselines.json"
+    path.write_text(re.sub(r'"digest": "\w', '"digest": "other ', path.read_text()))
+    failed = bench(*select("tiny", "fragile"), *cache, "--update-digests")
+    assert failed.ret == 1
+    failed.stdout.fnmatch_lines(["digests written to *", "2 cells, *: 1 CRASHED, 1 PASS;*"])
+    again = bench(*select("tiny", "fragile"), *cache)
+    again.stdout.fnmatch_lines(["2 cells, *: 1 CRASHED, 1 PASS (identical);*"])
 
 
 @pytest.mark.nightly

@@ -146,9 +146,11 @@ def judged_records(bench, pytester):
     return judge
 
 
-def test_a_small_drop_everywhere_fails_a_session_above_its_table(judged_records):
-    judged, folder = judged_records(-0.0065)
+def test_a_small_drop_everywhere_fails_a_session_above_its_table(judged_records, pytester):
+    judged, folder = judged_records(-0.0065, "--digest-cache", "passed.json", "--update-digests")
     assert judged.ret == 1
+    judged.stdout.fnmatch_lines(["*passed.json was not updated: cells dropped together"])
+    assert not (pytester.path / "passed.json").exists()
     judged.stdout.fnmatch_lines(
         [
             "*Cells dropped together: group dataset digits*",
