@@ -152,7 +152,7 @@ def run_away(
                 task.cell, task.seed, settings, [*callbacks, *extra], surroundings.torch_settings
             )
             return Returned(result, dict(_content(Path(folder))))
-    except UsageError as error:
+    except (UsageError, OSError) as error:  # a model's own errors are in its record
         raise RefusedError(f"node {node}: {error}") from None
 
 

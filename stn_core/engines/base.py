@@ -62,12 +62,15 @@ class Engine(Protocol):
             files are sent back with its result.
         device: the type of device that it computes on, "cpu" or "cuda"; "" if the session is to
             find out in its own process.
-        workers: how many runs it computes at once.
     """
 
     is_elsewhere: bool
     device: str
-    workers: int
+
+    @property
+    def workers(self) -> int:
+        """How many runs it computes at once, >= 1; machines may come and go."""
+        ...
 
     def submit(self, task: Task) -> None:
         """Accept a task.

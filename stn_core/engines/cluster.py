@@ -37,7 +37,7 @@ class Executor(Protocol):
 
     Attributes:
         device: the type of device of the cluster that the runs use, "cpu" or "cuda".
-        workers: how many runs the cluster computes at once.
+        workers: how many runs the cluster computes at once at the moment, >= 1.
     """
 
     device: str
@@ -83,10 +83,14 @@ class Cluster:
 
     def __init__(self, executor: Executor) -> None:
         self.device = executor.device
-        self.workers = executor.workers
         self._executor = executor
         self._numbers = itertools.count()
         self._running: dict[int, tuple[Task, list[str]]] = {}
+
+    @property
+    def workers(self) -> int:
+        """How many runs the cluster computes at once at the moment."""
+        return self._executor.workers
 
     def submit(self, task: Task) -> None:
         """Accept a task."""

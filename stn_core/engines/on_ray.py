@@ -146,6 +146,12 @@ class RayExecutor:
             runs += on_node
         return runs
 
+    def _count_workers(self) -> int:
+        """Note how many runs the present nodes compute at once; 0 if a run fits on none."""
+        fitting = self._fitting_runs()
+        self.workers = max(fitting, 1)
+        return fitting
+
     def _lacking(self) -> str:
         asked = f"{self._request.threads} CPU{'s' if self._request.threads > 1 else ''}"
         if self._request.device.startswith("cuda"):
@@ -271,7 +277,7 @@ class RayExecutor:
         if node_id in self._refused:
             return
         self._refused.add(node_id)
-        if not self._fitting_runs():
+        if not self._count_workers():
             raise EngineError(f"--ray {self._request.address}: {why}")
         self._tell(f"--ray {self._request.address}: {why}; it gets no more runs")
 
@@ -297,7 +303,7 @@ class RayExecutor:
             raise EngineError(
                 f"--ray {self._request.address}: the cluster is gone; nothing answers"
             )
-        if self._fitting_runs():
+        if self._count_workers():
             self._fitted = now
         elif now - self._fitted > IDLE_SECONDS:
             raise EngineError(f"--ray {self._request.address}: {self._lacking()}")

@@ -32,11 +32,14 @@ class Outlook:
     Args:
         cells: what is expected of each, by key.
         workers: how many runs are trained at once.
+
+    Attributes:
+        workers: the same; machines may come and go.
     """
 
     def __init__(self, cells: Mapping[str, Expected], workers: int) -> None:
         self._cells = cells
-        self._workers = max(workers, 1)
+        self.workers = workers
         # With every key from the start: a thread that iterates must not meet a new one.
         self._seconds: dict[str, list[float]] = {key: [] for key in cells}
         self._ended: frozenset[str] = frozenset()
@@ -128,7 +131,7 @@ class Outlook:
                 work[beat.key] = max(work[beat.key] - done, 0.0)
         longest = max((seconds[key] for key in left if left[key]), default=0.0)
         total = sum(work.values())
-        return max(total / self._workers, min(longest, total))
+        return max(total / self.workers, min(longest, total))
 
     def line(self, beats: Sequence[Beat]) -> str:
         """The progress of the session: "7 of 18 cells · 21 of about 40 runs · …".

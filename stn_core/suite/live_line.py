@@ -64,6 +64,8 @@ class LiveLine:
         """Write pytest's text where the line was."""
         with self._lock:
             self._erase()
+            if self._out is not self._file:
+                self._file.flush()  # what a test has printed before, if nothing captures it
             written: int = self._out.write(text)
             self._out.flush()
             return written

@@ -15,7 +15,7 @@ from stn_core.gate.groups import Groups
 from stn_core.gate.rules import Rules
 from stn_core.schema import checked, json_object, shown
 from stn_core.session.cells import Cell, split_key
-from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
+from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE, REFERENCE_FILE
 from stn_core.session.plan import read_plan_file, write_plan_file
 from stn_core.suite.session_options import SuiteOptions
 
@@ -65,7 +65,7 @@ def check_folder(folder: Path) -> None:
         UsageError: one of both is not possible.
     """
     try:
-        for file in (folder / PLAN_FILE, folder / RECORDS_FILE):
+        for file in (folder / PLAN_FILE, folder / RECORDS_FILE, folder / REFERENCE_FILE):
             if file.exists():
                 file.open("a+").close()  # leaves the time of an existing file as it is
     except OSError as error:

@@ -63,6 +63,7 @@ class Watching:
     def _text(self) -> str:
         assert self._outlook
         self._count_new_runs(self._outlook)
+        self._outlook.workers = self._context.workers
         beats = read_beats(self._context.store.beats_folder)
         if self._context.has_engine:
             beats += self._context.engine.beats()

@@ -139,6 +139,14 @@ def test_the_users_own_modules_are_part_of_the_code(tmp_path: Path) -> None:
     assert second.imports[names[0]] == first.imports[names[0]]
 
 
+def test_a_node_without_room_for_a_runs_files_is_refused(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(RefusedError, match=r"^node b: .*No such file or directory"):
+        run_away(Task(CELL, 0, RunSettings()), surroundings, "b")
+
+
 def test_other_data_and_missing_modules_are_refused(surroundings: Surroundings) -> None:
     other = Task(CELL, 0, RunSettings(), data_hash="0badc0de0badc0de")
     with pytest.raises(RefusedError, match=r"^node b: its digits has the hash \w+, the session"):

@@ -15,6 +15,7 @@ import pytest
 
 from stn_core.engines import EngineError, Task, on_ray
 from stn_core.engines.away import Surroundings
+from stn_core.engines.cluster import Cluster
 from stn_core.engines.on_ray import RayExecutor
 from stn_core.engines.ray_joining import ClusterRequest
 from stn_core.session.cells import Cell
@@ -37,9 +38,10 @@ class Ray:
             dumps=pickle.dumps, register_pickle_by_value=lambda module: None
         )
         self._cards = cards
+        self.cores = 8.0
 
     def nodes(self) -> list[dict[str, Any]]:
-        resources = {"CPU": 8.0, "GPU": float(self._cards)}
+        resources = {"CPU": self.cores, "GPU": float(self._cards)}
         node = {"Alive": True, "NodeID": NODE, "NodeManagerAddress": "10.0.0.1"}
         return [{**node, "Resources": resources}]
 
@@ -58,7 +60,8 @@ class Ray:
     def _start(self, *arguments: object) -> SimpleNamespace:
         if not self.is_connected:
             raise ConnectionError("the connection is lost\nwith a long story")
-        return Reference(future=Future[Any])
+        beats = SimpleNamespace(remote=lambda: Reference(future=Future[Any]))
+        return Reference(future=Future[Any], all=beats)
 
     def wait(self, answers: list[Any], **how: object) -> tuple[list[Any], list[Any]]:
         return answers, []
@@ -115,3 +118,17 @@ def test_as_many_runs_share_a_card_as_its_node_said_and_both_see_all_cards(
     assert run["num_gpus"] == 0.25
     variables = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
     assert run["runtime_env"] == check["runtime_env"] == {"env_vars": variables}
+
+
+def test_the_number_of_workers_follows_the_nodes(
+    joined: Callable[[Ray], RayExecutor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(on_ray, "listens", lambda host, port: True)
+    ray = Ray()
+    executor = joined(ray)
+    engine = Cluster(executor)
+    for cores, workers in ((8.0, 8), (32.0, 32), (3.0, 3), (0.0, 1)):
+        ray.cores = cores
+        assert executor.ended(seconds=0) is None
+        assert engine.workers == workers

@@ -137,6 +137,16 @@ def test_without_a_terminal_there_are_plain_lines_unless_pytest_is_quiet(quick):
         assert ("\n0 of 9 cells · …\n" in file.getvalue()) == (not is_silent)
 
 
+def test_what_a_test_prints_stays_in_its_place_in_a_file(tmp_path):
+    with (tmp_path / "output").open("w") as file:
+        reporter, line = show(file, is_drawn=False)
+        line.start()
+        file.write("printed by a test\n")  # with -s
+        reporter._tw.line("PASSED")
+        line.stop()
+    assert (tmp_path / "output").read_text() == "printed by a test\nPASSED\n"
+
+
 @pytest.mark.nightly
 @needs_posix_signals
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from stn_core.errors import UsageError
 from stn_core.session.folder import claim_folder
 from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.command_line import start_time
+from stn_core.suite.plan import check_folder
 from stn_core.suite.plugin import pytest_configure_node, session_options
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.suite.sessions import contents, folders, select
@@ -188,3 +190,12 @@ def test_a_name_belongs_to_the_session_that_makes_the_folder(tmp_path):
 def test_a_session_that_never_began_leaves_nothing(bench, pytester, arguments):
     assert bench(*arguments).ret != 0
     assert not (pytester.path / "results").exists()
+
+
+@pytest.mark.parametrize("name", ["session.json", "records.jsonl", "reference.jsonl"])
+def test_a_file_of_the_session_to_resume_that_cannot_be_used_is_a_line(tmp_path, name):
+    check_folder(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=r"^cannot write results to .*: Is a directory$"):
+        check_folder(tmp_path)
