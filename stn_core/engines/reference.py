@@ -150,7 +150,8 @@ class Reference:
             line = process.stdout.readline()
         except OSError:
             line = ""
-        answer: dict[str, Any] = json.loads(line) if line else {"error": self._last_words()}
+        is_whole = line.endswith("\n")  # a process that was killed may have written a part
+        answer: dict[str, Any] = json.loads(line) if is_whole else {"error": self._last_words()}
         if "error" in answer:
             self.close()
             raise UsageError(f"--against {self.code.revision}: {answer['error']}")

@@ -246,7 +246,7 @@ class SessionContext:
         judged = [cell.key for cell in plan.cells if stored.of(cell.key, plan.device)]
         if self.reference:
             if options.resumes:
-                self.reference.read()
+                self.reference.read(only_good=True)
             # A remembered digest need not be that of a stored run, so none is used.
             return AgainstJudge(
                 plan.rules,

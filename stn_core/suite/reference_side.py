@@ -100,10 +100,18 @@ class ReferenceSide:
             if worktree.exists():  # its workers may have made it, and then found no test to run
                 remove_worktree(repository_of(context.config.rootpath), worktree)
 
-    def read(self) -> None:
-        """Read again what all processes of the session have stored so far."""
+    def read(self, *, only_good: bool = False) -> None:
+        """Read again what all processes of the session have stored so far.
+
+        Args:
+            only_good: leave out runs that failed, so that they run again.
+        """
         stored = read_records(self._file, with_details=False)[0]
-        own = [record for record in stored if record.environment.commit == self.commit]
+        own = [
+            record
+            for record in stored
+            if record.environment.commit == self.commit and (record.status == "ok" or not only_good)
+        ]
         self.records.update(answers_like_the_last(own)[0])
 
     def runs_to_train(self, cell: Cell, seeds: Sequence[int]) -> int:
@@ -124,7 +132,7 @@ class ReferenceSide:
             if record is None:
                 (result,) = self.engine.run([Task(cell, seed, self._context.settings)])
                 record = result.record
-                if self._cache_file:
+                if self._cache_file and record.status == "ok":  # memory may have run out only now
                     self._cache_file.parent.mkdir(parents=True, exist_ok=True)
                     append_record(self._cache_file, record)
             else:  # whose times are from another day
@@ -193,7 +201,7 @@ class ReferenceSide:
         return found, notes
 
     def _read_cache(self, file: Path) -> tuple[list[RunRecord], int]:
-        """The commit's runs in a file, and how many are of an older version."""
+        """The commit's good runs in a file, and how many are of an older version."""
         found = []
         older = 0
         try:
@@ -204,7 +212,7 @@ class ReferenceSide:
                     continue
                 elif isinstance(line, UsageError):
                     raise UsageError(f"--against-cache: {line}; delete the file")
-                elif line.environment.commit == self.commit:
+                elif line.environment.commit == self.commit and line.status == "ok":
                     found.append(line)
         except OSError as error:
             raise UsageError(f"--against-cache: {error.strerror}: {file}") from None

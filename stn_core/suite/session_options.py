@@ -138,6 +138,9 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         import_users_modules(config)
     budget = get_budget(name)
     seeds, looks = _seeds_and_looks(given, budget)
+    if given["against"] and len(seeds) < 2:
+        line = f"--against needs two or more seeds, and the budget {name} has one: use --seeds"
+        raise UsageError(line)
     cells = _cells(given)
     named = tuple(dict.fromkeys(cell.dataset for cell in cells)) or given["dataset"]
     root = given.path("data-root")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import re
 import shutil
 import sys
 import tempfile
@@ -36,8 +37,19 @@ def find_commit(folder: Path, revision: str) -> str:
             return commit
     advice = ""
     if _git(folder, "rev-parse", "--is-shallow-repository") == "true":
-        advice = f"; this clone is shallow: git fetch --depth=1 origin {revision}:{revision}"
+        advice = f"; this clone is shallow: {_fetch_command(revision)}"
     raise UsageError(f"--against {revision}: there is no such branch, tag or commit{advice}")
+
+
+def _fetch_command(revision: str) -> str:
+    """What brings a commit into a shallow clone."""
+    if re.fullmatch("[0-9a-f]{40}", revision):
+        return f"git fetch --depth=1 origin {revision}"
+    # A server knows no commit by its first digits, nor by its distance from another.
+    if re.fullmatch("[0-9a-f]{4,39}", revision) or set(revision) & set("~^@:"):
+        return "git fetch --unshallow"
+    name = revision.removeprefix("origin/")
+    return f"git fetch --depth=1 origin {name}:refs/remotes/origin/{name}"
 
 
 def repository_of(folder: Path) -> Path:

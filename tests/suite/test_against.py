@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+from stn_core import Budget, Recipe, register_budget
 from stn_core.errors import UsageError
+from stn_core.session import budgets
 from stn_core.suite.process_context import context_of
 from stn_core.suite.reference_side import ReferenceSide, keep_for_comparisons
+from stn_core.suite.session_options import read_options
 from stn_core.suite.worktree import (
     add_worktree,
     find_commit,
@@ -101,6 +105,12 @@ def test_the_last_run_of_a_seed_counts_and_those_of_other_commits_do_not(tmp_pat
     assert {run.seed: run.test_accuracy for run in side.records[CELL.key]} == {0: 0.7, 1: 0.6}
     assert len(side.records[CELL.key]) == 2
 
+    lines.append(record(1, None, environment=here, status="crashed", message="a").to_json())
+    (tmp_path / "reference.jsonl").write_text("".join(lines))
+    for only_good, status in ((False, "crashed"), (True, "ok")):  # which --resume trains again
+        side.read(only_good=only_good)
+        assert side.records[CELL.key][-1].status == status
+
 
 @pytest.fixture
 def trained(tmp_path):
@@ -108,7 +118,7 @@ def trained(tmp_path):
     code, which knows some metrics, trained it."""
     known = {"macro_auc": 0.9, "invariance": 0.8}
 
-    def ask(*metrics):
+    def ask(*metrics, **changes):
         options = SimpleNamespace(against_cache=tmp_path, metrics=metrics, results=tmp_path / "now")
         plan = SimpleNamespace(data_hashes={CELL.dataset: DATA_HASH})
         side = ReferenceSide(SimpleNamespace(options=options, plan=plan, settings=None))
@@ -120,7 +130,7 @@ def trained(tmp_path):
         def run(tasks):
             asked.extend(tasks)
             measured = {name: known[name] for name in metrics if name in known}
-            yield SimpleNamespace(record=record(0, environment=here, metrics=measured))
+            yield SimpleNamespace(record=record(0, environment=here, metrics=measured, **changes))
 
         side._engine = SimpleNamespace(run=run)
         options.results.mkdir(exist_ok=True)
@@ -137,6 +147,18 @@ def test_a_cached_run_that_was_not_asked_for_a_metric_is_trained_again(trained):
     assert not trained("macro_auc")
     assert trained("macro_auc", "invariance")
     assert not trained("invariance")
+
+
+def test_a_run_that_failed_is_trained_again_by_the_next_comparison(trained, tmp_path):
+    """Memory that ran out once may be there then."""
+    fails = {"status": "crashed", "test_accuracy": None, "message": "out of memory"}
+    assert trained(**fails)
+    assert trained()
+    assert not trained()
+    (kept,) = tmp_path.glob("c*.jsonl")
+    line = kept.read_text().replace('"status": "ok"', '"status": "crashed"')
+    kept.write_text(line)  # as earlier versions kept it
+    assert trained()
 
 
 def test_a_metric_that_the_commit_has_no_value_of_is_asked_for_once(trained):
@@ -211,13 +233,33 @@ def test_a_commit_that_does_not_exist_is_one_line(compare, repository):
         find_commit(repository.parent, "HEAD")
 
 
+def test_a_budget_of_one_seed_is_refused(pytester, monkeypatch):
+    """Two values of each side are the least that have a spread."""
+    monkeypatch.setattr(budgets._BUDGETS, "_entries", dict(budgets._BUDGETS._entries))
+    register_budget(Budget("once", ("digits",), (1,), 5, Recipe()))
+    asked = ("-p", "stn_core.suite.plugin", "--stn-against", "HEAD", "--stn-budget", "once")
+    with pytest.raises(UsageError, match="--against needs two or more seeds, and the budget once"):
+        read_options(pytester.parseconfigure(*asked))
+    assert read_options(pytester.parseconfigure(*asked, "--stn-seeds", "0-1")).seeds == (0, 1)
+
+
 def test_a_shallow_clone_says_what_to_fetch(tmp_path, repository):
     shallow = tmp_path / "shallow"
     command = ["git", "clone", "--quiet", "--depth=1", f"file://{repository}", str(shallow)]
     subprocess.run(command, check=True)
     assert find_commit(shallow, "HEAD") == git(repository, "rev-parse", "HEAD").strip()
-    with pytest.raises(UsageError, match="shallow: git fetch --depth=1 origin v1:v1"):
-        find_commit(shallow, "v1")
+    git(repository, "branch", "topic")
+    git(repository, "tag", "-a", "v1", "--message", "one")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "another")
+    there = git(repository, "rev-parse", "HEAD").strip()
+    for revision in ("v1", "topic", "origin/topic", there, "HEAD~1"):
+        shutil.rmtree(shallow)
+        subprocess.run(command, check=True)
+        git(repository, "commit", "--quiet", "--allow-empty", "--message", "one more")
+        with pytest.raises(UsageError, match="this clone is shallow: git fetch ") as refused:
+            find_commit(shallow, revision)
+        git(shallow, *str(refused.value).partition("shallow: git ")[2].split())
+        assert find_commit(shallow, revision)
 
 
 def test_files_of_which_a_killed_session_left_a_part_are_checked_out_again(tmp_path):
