@@ -329,7 +329,9 @@ class Reporting:
             yield f"{first}{f' and {len(others)} more' if others else ''}: {note}"
         plan = self._context.plan
         if plan and plan.against:
-            yield f"compared with {plan.against} ({plan.against_commit[:12]})"
+            tree = ": the working tree, with its uncommitted changes"
+            here = tree * bool(self._context.checkout[1])
+            yield f"compared with {plan.against} ({plan.against_commit[:12]}){here}"
         elif not (has_baselines or options.is_search or options.update_baselines):
             yield f"no baselines: there is no file {options.baselines}; nothing was compared"
         if all(one.verdict is Verdict.SKIPPED for one in self._judgements):
