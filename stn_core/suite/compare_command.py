@@ -78,12 +78,15 @@ def _compare(given: argparse.Namespace) -> int:
         raise UsageError("stn compare takes two sides, A and B, or one side and --models")
     if given.margin is not None and not (given.models and 0 < given.margin <= 100):
         raise UsageError("--margin needs --models and a number of points above 0 and up to 100")
-    if given.models:
-        return _compare_models(given)
-    are_saved = {path.suffix == ".safetensors" for path in (given.a, given.b)}
+    are_saved = {path.suffix == ".safetensors" for path in (given.a, given.b) if path}
     if len(are_saved) > 1:
         raise UsageError("a saved model can only be compared with another one")
-    return _compare_saved(given) if are_saved.pop() else _compare_sides(given)
+    if are_saved == {True} and not given.models:
+        return _compare_saved(given)
+    for option, value in (("--dataset", given.dataset), ("--image-size", given.image_size)):
+        if value is not None:
+            raise UsageError(f"{option} chooses the test images of two saved models: drop it here")
+    return _compare_models(given) if given.models else _compare_sides(given)
 
 
 def _compare_models(given: argparse.Namespace) -> int:
