@@ -170,7 +170,9 @@ class RayExecutor:
         return NodeAffinitySchedulingStrategy(node_id, soft=soft)
 
     def _probe(self) -> int:
-        """Check that every node has the code and the data; slow nodes are checked by their runs.
+        """Check that every node that can compute a run has the code and the data.
+
+        Nodes that are slow to answer are checked by their runs.
 
         Returns:
             How many runs fit on a card at once, on the node where that is lowest.
@@ -185,7 +187,12 @@ class RayExecutor:
             request.image_size,
         )
         probe = self._ray.remote(num_cpus=0, max_retries=0, **self._process())(make_probe())
-        capable = [n for n in self._nodes() if n["Resources"].get("CPU", 0) >= request.threads]
+        kinds = {"CPU": request.threads} | ({"GPU": 1e-4} if self.device == "cuda" else {})
+        capable = [
+            node
+            for node in self._nodes()
+            if all(node["Resources"].get(kind, 0) >= least for kind, least in kinds.items())
+        ]
         answers = {
             probe.options(scheduling_strategy=self._on_node(node["NodeID"])).remote(
                 *asked, node["NodeManagerAddress"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stn_core.errors import UsageError
 from stn_core.suite.command_line import XDIST_SESSION, CommandLine
+from stn_core.suite.plan import read_plan
 
 if TYPE_CHECKING:
     from stn_core.engines import Engine
@@ -66,13 +67,18 @@ def choose_device(context: SessionContext) -> str:
         context: the context of this process.
 
     Raises:
-        UsageError: there is no such device, or the cluster cannot be joined.
+        UsageError: there is no such device, the cluster cannot be joined, or the plan to resume is
+            damaged.
     """
     from stn_core.training.devices import resolve_device
 
     options = context.options
     if options.ray and options.device != "auto":
         return options.device.partition(":")[0]
+    if options.ray and context.only_plans and options.resumes:  # the cluster is not asked
+        earlier = read_plan(options.results)
+        if earlier:
+            return earlier.device
     has_workers = XDIST_SESSION in context.config.stash
     trains = not (context.only_plans or options.from_records or has_workers)
     if trains and context.engine.device:

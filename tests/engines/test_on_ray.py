@@ -1,4 +1,4 @@
-"""What is asked of Ray, with a stand-in for it that has one node and computes nothing."""
+"""What is asked of Ray, with a stand-in for it that has a node and a head and computes nothing."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ from stn_core.training.run_cell import RunSettings
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'stn-core[ray]'")
 CELL = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
-NODE = "a" * 56
+NODE, HEAD = "a" * 56, "b" * 56
 
 
 class Ray:
-    """As much of the module as the executor uses; four runs fit on a card of its node."""
+    """As much of the module as the executor uses; four runs fit on a card of its node.
 
-    def __init__(self, cards: int = 0) -> None:
+    Args:
+        cards: of the node.
+        head: the cores of the head, which has no card.
+    """
+
+    def __init__(self, cards: int = 0, head: float = 0.0) -> None:
+        self.head = head
         self.asked: dict[str, dict[str, Any]] = {}
         self.is_connected = True
         self.cloudpickle = SimpleNamespace(
@@ -39,11 +45,12 @@ class Ray:
         )
         self._cards = cards
         self.cores = 8.0
+        self.checked: list[str] = []
 
     def nodes(self) -> list[dict[str, Any]]:
-        resources = {"CPU": self.cores, "GPU": float(self._cards)}
-        node = {"Alive": True, "NodeID": NODE, "NodeManagerAddress": "10.0.0.1"}
-        return [{**node, "Resources": resources}]
+        offers = {NODE: {"CPU": self.cores, "GPU": float(self._cards)}, HEAD: {"CPU": self.head}}
+        node = {"Alive": True, "NodeManagerAddress": "10.0.0.1"}
+        return [{**node, "NodeID": name, "Resources": all_} for name, all_ in offers.items()]
 
     def get_runtime_context(self) -> SimpleNamespace:
         return SimpleNamespace(gcs_address="10.0.0.1:6379", get_node_id=lambda: NODE)
@@ -51,8 +58,13 @@ class Ray:
     def remote(self, **asked: Any) -> Callable[[Any], Any]:
         def defined(what: Any) -> SimpleNamespace:
             self.asked[what.__name__] = asked
-            remote = SimpleNamespace(remote=self._start)
-            remote.options = lambda **options: remote
+
+            def options(**more: Any) -> SimpleNamespace:
+                if what.__name__ == "look":
+                    self.checked.append(more["scheduling_strategy"].node_id)
+                return remote
+
+            remote = SimpleNamespace(remote=self._start, options=options)
             return remote
 
         return defined
@@ -132,3 +144,14 @@ def test_the_number_of_workers_follows_the_nodes(
         ray.cores = cores
         assert executor.ended(seconds=0) is None
         assert engine.workers == workers
+
+
+@pytest.mark.parametrize(
+    ("cards", "head", "checked"), [(0, 0.0, [NODE]), (0, 2.0, [NODE, HEAD]), (1, 2.0, [NODE])]
+)
+def test_only_nodes_that_can_compute_a_run_are_checked(
+    joined: Callable[[Ray], RayExecutor], cards: int, head: float, checked: list[str]
+) -> None:
+    ray = Ray(cards, head)
+    joined(ray)
+    assert ray.checked == checked

@@ -69,6 +69,16 @@ def test_a_plan_for_a_cluster_does_not_ask_it_and_says_so(bench):
     result.stdout.fnmatch_lines(["1 cell, *1 worker* run at a time; the cluster was not *"])
 
 
+def test_a_plan_for_a_cluster_is_for_the_device_of_the_session_that_it_resumes(bench, pytester):
+    assert bench(*select("tiny"), "--seeds", "2").ret == 0
+    plan = folders(pytester)[0] / "session.json"
+    plan.write_text(plan.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    again = ("--resume", "last", "--ray", "127.0.0.1:1", "--device", "auto")
+    result = bench(*select("tiny"), "--seeds", "2", "--plan", *again)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["digits * tiny * 10 * 2 *"])  # the runs on the CPU do not count
+
+
 def test_a_plan_is_for_as_many_workers_as_xdist_starts(bench):
     for tx, counted in (("2*popen", "2 workers"), ("popen", "1 worker,")):
         result = bench(*select("tiny"), "--plan", "--tx", tx, "--dist", "load")
