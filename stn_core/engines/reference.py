@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,3 +164,39 @@ class Reference:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return f"the process that trains it ended{f': {lines[-1]}' if lines else ''}"
+
+
+def run_side_by_side(
+    code: ReferenceCode, tasks: Sequence[Task], processes: int
+) -> Iterator[RunResult]:
+    """Compute tasks in several processes of a commit's code, in the order in which they end.
+
+    Args:
+        code: of the commit.
+        tasks: to compute, without callbacks.
+        processes: how many at most, >= 1. They end with the last task.
+
+    Raises:
+        UsageError: its code cannot be used, or its records have another format.
+    """
+    engines = [Reference(code) for _ in range(min(processes, len(tasks)))]
+    idle: queue.SimpleQueue[Reference] = queue.SimpleQueue()
+    for engine in engines:
+        idle.put(engine)
+
+    def compute(task: Task) -> RunResult:
+        engine = idle.get()
+        try:
+            (result,) = engine.run([task])
+        finally:
+            idle.put(engine)
+        return result
+
+    pool = ThreadPoolExecutor(max(len(engines), 1))
+    try:
+        for done in as_completed([pool.submit(compute, task) for task in tasks]):
+            yield done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for engine in engines:  # a thread that waits for a killed process gets no answer, and ends
+            engine.close()

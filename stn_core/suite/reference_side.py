@@ -19,9 +19,11 @@ from stn_core.session.file_names import RECORDS_FILE, REFERENCE_FILE
 from stn_core.session.records import RunRecord, append_record, read_records, record_lines
 
 if TYPE_CHECKING:
+    from stn_core.engines import Task
     from stn_core.engines.reference import Reference
     from stn_core.suite.context import SessionContext
     from stn_core.suite.session_options import SuiteOptions
+    from stn_core.training.run_cell import RunResult
 
 _Place = tuple[str, int, str, str, str]
 """Cell, seed, environment, data and version of stn_core, which decide a commit's run."""
@@ -118,8 +120,12 @@ class ReferenceSide:
         """How many of a cell's seeds are not in the cache."""
         return sum(self._place(cell, seed) not in self._cached[0] for seed in seeds)
 
-    def train(self, runs: Sequence[tuple[Cell, int]]) -> Iterator[RunRecord]:
+    def train(self, runs: Sequence[tuple[Cell, int]], processes: int = 1) -> Iterator[RunRecord]:
         """Run cells' seeds with the commit's code, or take them from the cache.
+
+        Args:
+            runs: cells, each with a seed.
+            processes: how many to train in, >= 1; one is kept for the next runs.
 
         Raises:
             OSError: a record cannot be kept.
@@ -127,19 +133,33 @@ class ReferenceSide:
         """
         from stn_core.engines import Task
 
+        tasks = []
         for cell, seed in runs:
-            record = self._cached[0].get(self._place(cell, seed))
-            if record is None:
-                (result,) = self.engine.run([Task(cell, seed, self._context.settings)])
-                record = result.record
-                if self._cache_file and record.status == "ok":  # memory may have run out only now
-                    self._cache_file.parent.mkdir(parents=True, exist_ok=True)
-                    append_record(self._cache_file, record)
-            else:  # whose times are from another day
-                record = replace(record, train_seconds=0.0, images_per_second=0.0)
-            append_record(self._file, record)
-            self.records.setdefault(cell.key, []).append(record)
-            yield record
+            cached = self._cached[0].get(self._place(cell, seed))
+            if cached:  # its times are from another day
+                yield self._kept(replace(cached, train_seconds=0.0, images_per_second=0.0))
+            else:
+                tasks.append(Task(cell, seed, self._context.settings))
+        for result in self._computed(tasks, processes):
+            record = result.record
+            if self._cache_file and record.status == "ok":  # memory may have run out only now
+                self._cache_file.parent.mkdir(parents=True, exist_ok=True)
+                append_record(self._cache_file, record)
+            yield self._kept(record)
+
+    def _computed(self, tasks: Sequence[Task], processes: int) -> Iterator[RunResult]:
+        from stn_core.engines.reference import run_side_by_side
+
+        if min(processes, len(tasks)) <= 1:
+            return self.engine.run(tasks) if tasks else iter(())
+        code = self.engine.code
+        self.engine.close()  # its memory is for the others
+        return run_side_by_side(code, tasks, processes)
+
+    def _kept(self, record: RunRecord) -> RunRecord:
+        append_record(self._file, record)
+        self.records.setdefault(record.key, []).append(record)
+        return record
 
     @property
     def _cache_file(self) -> Path | None:

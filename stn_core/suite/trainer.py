@@ -254,7 +254,7 @@ class Trainer:
         more = counted(len(runs) + len(reference_runs), "more run")
         context.tell([f"groups of cells need {more}"])
         if context.reference:
-            list(context.reference.train(reference_runs))
+            list(context.reference.train(reference_runs, context.workers))
         if context.has_engine:
             self._train_all(runs, context.engine)
             return
