@@ -33,9 +33,10 @@ from stn_core.errors import UsageError, needs_extra
 from stn_core.session.beats import Beat
 from stn_core.training.callbacks.base import reason_of
 
-PROBE_SECONDS, CHECK_SECONDS, IDLE_SECONDS = 20, 5, 60
-"""Seconds that the nodes have for their first answers, between two checks that the cluster is
-there, and to wait for a node on which a run fits."""
+START_SECONDS, PROBE_SECONDS, CHECK_SECONDS, IDLE_SECONDS = 30, 10, 5, 60
+"""Seconds that joining and the nodes' first answers take together at most, that nodes have for
+their answers even if joining took longer, between two checks that the cluster is there, and to wait
+for a node on which a run fits."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class RayExecutor:
         self._request = request
         self._tell = tell
         self._refused: set[str] = set()
+        self._began = time.monotonic()
         self._ray = join_cluster(request)
         try:
             inside = self._ray.get_runtime_context().gcs_address
@@ -201,7 +203,8 @@ class RayExecutor:
         }
         if not answers:
             return 1
-        ready, _ = self._ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_SECONDS)
+        left = max(START_SECONDS - (time.monotonic() - self._began), PROBE_SECONDS)
+        ready, _ = self._ray.wait(list(answers), num_returns=len(answers), timeout=left)
         said = []
         for answer in ready:
             try:

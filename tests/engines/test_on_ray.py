@@ -17,7 +17,7 @@ from stn_core.engines import EngineError, Task, on_ray
 from stn_core.engines.away import Surroundings
 from stn_core.engines.cluster import Cluster
 from stn_core.engines.on_ray import RayExecutor
-from stn_core.engines.ray_joining import ClusterRequest
+from stn_core.engines.ray_joining import JOIN_SECONDS, ClusterRequest
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.callbacks import Callback
@@ -46,6 +46,7 @@ class Ray:
         self._cards = cards
         self.cores = 8.0
         self.checked: list[str] = []
+        self.patience = 0.0
 
     def nodes(self) -> list[dict[str, Any]]:
         offers = {NODE: {"CPU": self.cores, "GPU": float(self._cards)}, HEAD: {"CPU": self.head}}
@@ -75,7 +76,11 @@ class Ray:
         beats = SimpleNamespace(remote=lambda: Reference(future=Future[Any]))
         return Reference(future=Future[Any], all=beats)
 
-    def wait(self, answers: list[Any], **how: object) -> tuple[list[Any], list[Any]]:
+    def wait(
+        self, answers: list[Any], *, num_returns: int, timeout: float
+    ) -> tuple[list[Any], list[Any]]:
+        assert num_returns == len(answers)
+        self.patience = timeout
         return answers, []
 
     def shutdown(self) -> None:
@@ -155,3 +160,15 @@ def test_only_nodes_that_can_compute_a_run_are_checked(
     ray = Ray(cards, head)
     joined(ray)
     assert ray.checked == checked
+
+
+@pytest.mark.parametrize(("joining", "patience"), [(0, 30), (18, 12), (JOIN_SECONDS, 10), (60, 10)])
+def test_joining_and_the_nodes_first_answers_take_half_a_minute_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, joining: float, patience: float
+) -> None:
+    """A cluster that is started for the session may take longer; its nodes have 10 s even then."""
+    ray, clock = Ray(), iter([100.0, *[100.0 + joining] * 9])
+    monkeypatch.setattr(on_ray, "join_cluster", lambda request: ray)
+    monkeypatch.setattr(on_ray, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    RayExecutor(ClusterRequest("auto", "auto"), Surroundings.here((), tmp_path))
+    assert ray.patience == patience
