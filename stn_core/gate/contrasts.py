@@ -85,18 +85,19 @@ def seeds_to_decide(
 
     Args:
         estimate: the difference, on the scale of the spreads.
-        spreads: of both samples, or of the only one if it is compared with a number; their numbers
-            of runs are replaced.
+        spreads: of both samples, or of the only one if it is compared with a number. A sample with
+            more runs than the number asked about keeps them.
         expectation: of the difference.
         level: the probability that the interval misses the true difference, in (0, 1).
         unit: from the scale of the spreads to the unit of the expectation; non-decreasing.
 
     Returns:
-        The number of seeds, 2 or more; None if even `MOST_SEEDS` would not be enough.
+        The number of seeds, 2 or more; None if even `MOST_SEEDS` would not be enough. If it is not
+        decided yet, the number is larger than that of the smaller sample.
     """
 
     def decides(runs: int) -> bool:
-        first, *others = (replace(spread, runs=runs) for spread in spreads)
+        first, *others = (replace(spread, runs=max(spread.runs, runs)) for spread in spreads)
         half = float(margin(first, others[0], level) if others else margin_of_mean(first, level))
         ends = Difference(estimate, estimate - half, estimate + half).mapped(unit)
         return expectation.finding(ends) is not Finding.OPEN

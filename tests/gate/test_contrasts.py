@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,13 @@ from stn_core.gate.contrasts import (
     joint_finding,
     seeds_to_decide,
 )
-from stn_core.gate.intervals import Difference, Spread, difference_of_means, moderated_spreads
+from stn_core.gate.intervals import (
+    Difference,
+    Spread,
+    difference_of_means,
+    margin,
+    moderated_spreads,
+)
 from stn_core.gate.statistics import DEGREES_KEPT
 
 HIGHER, LOWER, EQUAL = Direction.HIGHER, Direction.LOWER, Direction.EQUAL
@@ -99,9 +106,10 @@ def test_the_seeds_needed_of_moderated_spreads_settle_a_claim_and_one_fewer_does
     values = {str(n): rng.normal(0, math.exp(s), 20) for n, s in enumerate(rng.normal(0, 1.2, 12))}
     found = moderated_spreads(values, dict.fromkeys(values, 0.05))
     spreads = (found["0"], found["1"])
+    at_first = tuple(replace(spread, runs=2) for spread in spreads)
     borrowed = spreads[0].degrees - DEGREES_KEPT * 19
     assert 0 < borrowed < (1 - DEGREES_KEPT) * 19
-    wanted = seeds_to_decide(estimate, spreads, Expectation(HIGHER), 0.001)
+    wanted = seeds_to_decide(estimate, at_first, Expectation(HIGHER), 0.001)
     assert wanted is not None
 
     def half(runs):
@@ -114,6 +122,22 @@ def test_the_seeds_needed_of_moderated_spreads_settle_a_claim_and_one_fewer_does
 
     assert half(wanted) < estimate
     assert wanted == 2 or half(wanted - 1) >= estimate
+
+
+def test_what_is_open_needs_more_seeds_than_the_smaller_sample_has():
+    """Welch's interval of 2 and 5 values can be wider than that of 2 and 2 with the same spreads: a
+    mean that is known well leaves the few degrees of the other one."""
+    few, many = Spread(0.0085, 2, 0.05), Spread(0.03, 5, 0.05, borrowed=10.0, kept=DEGREES_KEPT)
+    level, expectation = 0.0005, Expectation(LOWER)
+    half = float(margin(few, many, level))
+    fewer = float(margin(few, replace(many, runs=2), level))
+    assert fewer < half
+    estimate = -(half + fewer) / 2
+    open_now = Difference(estimate, estimate - half, estimate + half)
+    assert expectation.finding(open_now) is Finding.OPEN
+    wanted = seeds_to_decide(estimate, (few, many), expectation, level)
+    assert wanted is not None
+    assert wanted > few.runs
 
 
 def test_a_direction_is_never_settled_if_the_difference_is_zero():
