@@ -80,8 +80,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def ask_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     """Git's answer, in English; None if there is no git.
 
-    In a hook such as pre-commit, git names its index in a variable. Another folder's index would be
-    taken for it, and `git worktree add` would even overwrite it.
+    In a hook such as pre-commit, git sets GIT_INDEX_FILE. Passed on, it would make git use that index
+    in another folder too, and `git worktree add` would overwrite it.
     """
     command = ["git", "-C", str(folder), *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "GIT_INDEX_FILE"}
