@@ -80,8 +80,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def ask_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     """Git's answer, in English; None if there is no git.
 
-    In a hook such as pre-commit, git sets GIT_INDEX_FILE. Passed on, it would make git use that index
-    in another folder too, and `git worktree add` would overwrite it.
+    In a hook such as pre-commit, git sets GIT_INDEX_FILE. Passed on, it would make git use that
+    index in another folder too, and `git worktree add` would overwrite it.
     """
     command = ["git", "-C", str(folder), *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "GIT_INDEX_FILE"}
