@@ -57,6 +57,7 @@ class Reference:
     def __init__(self, code: ReferenceCode) -> None:
         self.code = code
         self._process: subprocess.Popen[str] | None = None
+        self._is_closed = False
         self._models: list[str] = []
 
     @property
@@ -107,7 +108,11 @@ class Reference:
                 ) from None
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also one that another thread is just starting; none starts again."""
+        self._is_closed = True
+        self._end()
+
+    def _end(self) -> None:
         if self._process:
             assert self._process.stdin
             assert self._process.stdout
@@ -136,6 +141,9 @@ class Reference:
             text=True,
             encoding="utf-8",
         )
+        if self._is_closed:  # meanwhile, by another thread
+            self._end()
+            raise UsageError(f"--against {code.revision}: the session has ended")
         start = {"worktree": str(code.worktree), "modules": code.modules}
         self._models = self._ask({"start": {**start, "files": code.files, "own": code.own}})[
             "models"
@@ -155,7 +163,7 @@ class Reference:
         is_whole = line.endswith("\n")  # a process that was killed may have written a part
         answer: dict[str, Any] = json.loads(line) if is_whole else {"error": self._last_words()}
         if "error" in answer:
-            self.close()
+            self._end()
             raise UsageError(f"--against {self.code.revision}: {answer['error']}")
         return answer
 

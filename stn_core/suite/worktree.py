@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import os
 import re
 import shutil
 import sys
@@ -58,9 +59,30 @@ def repository_of(folder: Path) -> Path:
 
 
 def worktree_of(session: Path, commit: str) -> Path:
-    """Where a session keeps the files of a commit: outside any checkout."""
+    """Where a session keeps the files of a commit: outside any checkout, in `_own_folder`."""
     name = hashlib.sha256(f"{session.resolve()} {commit}".encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"stn_core-worktree-{name}"
+    return _own_folder() / name
+
+
+def _own_folder() -> Path:
+    """A folder that no other user can write to, because code is imported from it.
+
+    Raises:
+        UsageError: another user could, or it cannot be made.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"stn_core-worktrees-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise UsageError(f"--against: {error}") from None
+    if hasattr(os, "getuid") and (found.st_uid != user or found.st_mode & 0o022):
+        raise UsageError(
+            f"--against: {folder} is not only yours to write to; remove it, or set TMPDIR to a"
+            " folder of your own"
+        )
+    return folder
 
 
 def add_worktree(repository: Path, worktree: Path, commit: str) -> None:

@@ -1,6 +1,7 @@
 """The engine of another commit's code, whatever becomes of its process."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def test_a_process_that_is_killed_as_it_answers_is_one_line(monkeypatch, tmp_pat
     engine = Reference(ReferenceCode("main", "0" * 40, FOLDER, (str(FOLDER),), (), (), ()))
     with pytest.raises(UsageError, match="--against main: the process that trains it ended"):
         _ = engine.models
+
+
+def test_a_process_that_starts_as_the_session_ends_is_ended_too(monkeypatch):
+    """Ctrl-C can come while a thread of `run_side_by_side` is starting one."""
+    engine = Reference(ReferenceCode("main", "0" * 40, FOLDER, (str(FOLDER),), (), (), ()))
+    started = []
+
+    def start(*arguments, **options):
+        engine.close()
+        started.append(popen(*arguments, **options))
+        return started[0]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(UsageError, match="the session has ended"):
+        _ = engine.models
+    assert started[0].returncode
 
 
 WAITS_FOR_ANOTHER = """

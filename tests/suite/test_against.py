@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,7 @@ from stn_core.suite.worktree import (
     find_commit,
     reference_code,
     remove_worktree,
+    worktree_of,
 )
 from tests.examples import CELL, DATA_HASH, environment, record
 from tests.suite.sessions import GATE, commit, git, select
@@ -294,6 +296,20 @@ def test_files_of_which_a_killed_session_left_a_part_are_checked_out_again(tmp_p
     remove_worktree(repository, worktree)
     assert [path.name for path in tmp_path.iterdir()] == ["repository"]
     assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_no_other_user_can_write_where_code_is_imported_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    here, again = (worktree_of(tmp_path / "results", "c0ffee") for _ in range(2))
+    assert here == again  # which --resume finds
+    assert here.parent.stat().st_mode & 0o777 == 0o700
+    here.parent.chmod(0o777)
+    with pytest.raises(UsageError, match="is not only yours to write to"):
+        worktree_of(tmp_path / "results", "c0ffee")
+    here.parent.rmdir()
+    here.parent.touch()
+    with pytest.raises(UsageError, match="File exists"):
+        worktree_of(tmp_path / "results", "c0ffee")
 
 
 def test_code_that_does_not_come_from_the_checkout_is_refused(tmp_path):
