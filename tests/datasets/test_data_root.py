@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from stn_core.datasets import load_dataset
 from stn_core.datasets.data_root import data_folder, is_file, is_folder
 from stn_core.errors import UsageError
+from tests.datasets.noise import complaint, write_folder
 
 
 def test_files_folders_and_missing_paths_are_distinguished(tmp_path: Path) -> None:
@@ -32,6 +35,39 @@ def test_a_path_that_cannot_be_read_is_a_one_line_error(
     with pytest.raises(UsageError) as caught:
         look(path)
     assert str(caught.value) == f"{path} cannot be read: File name too long"
+
+
+@pytest.mark.parametrize("unlisted", [".", "EMNIST", "EMNIST/raw"])
+def test_a_data_root_that_may_not_be_listed_is_a_one_line_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unlisted: str
+) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    (tmp_path / "EMNIST" / "raw").mkdir(parents=True)
+    listed = Path.iterdir
+
+    def iterdir(folder: Path) -> Iterator[Path]:
+        if folder == tmp_path / unlisted:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # root may list every folder
+    assert (
+        complaint(tmp_path, "yours") == f"{tmp_path / unlisted} cannot be read: Permission denied"
+    )
+    assert load_dataset("mine", tmp_path).class_names == ("a", "b")
+
+
+def test_two_folders_whose_names_differ_in_case_are_told_apart_by_the_exact_name(
+    tmp_path: Path,
+) -> None:
+    for seed, name in enumerate(("Mine", "MINE")):
+        write_folder(tmp_path / name, {"a": 12, "b": 12}, seed=seed)
+    if len(list(tmp_path.iterdir())) < 2:
+        pytest.skip("this file system ignores case")
+    said = f"{tmp_path}: the folders MINE and Mine may both be mine; rename one"
+    assert complaint(tmp_path, "mine") == said
+    hashes = [load_dataset(name, tmp_path).hash for name in ("Mine", "MINE")]
+    assert len(set(hashes)) == 2
 
 
 def test_a_folder_may_be_named_from_the_home(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_core.datasets.base import Dataset
-from stn_core.datasets.data_root import is_file, is_folder
+from stn_core.datasets.data_root import entries, is_file, is_folder
 from stn_core.datasets.sources.found import Shape
 from stn_core.datasets.sources.idx_files import emnist_sets, find_idx_set
 from stn_core.datasets.sources.mat_files import find_mat_set
@@ -117,12 +117,11 @@ def _in_root(name: str, root: Path, image_size: tuple[int, int] | None) -> Sourc
 
 def names_in(root: Path) -> set[str]:
     """Names in the data folder that may be those of datasets, for suggestions."""
-    if not root.is_dir():
+    if not is_folder(root):
         return set()
-    entries = list(root.iterdir())
-    folders = [each for each in entries if each.is_dir()]
-    names = {each.stem for each in entries if each.suffix == ".npz"}
-    for each in folders:
+    held = entries(root)
+    names = {each.stem for each in held if each.suffix == ".npz"}
+    for each in filter(is_folder, held):
         names |= emnist_sets(each) if each.name.lower() == EMNIST else {each.name}
     return names
 
@@ -131,11 +130,25 @@ def _folders(name: str, root: Path) -> list[Path]:
     """The folders that may hold a dataset: of its name, or of the family that it is one of."""
     if not is_folder(root):
         return []
-    whole = name.lower().replace("-", "_")
-    wanted = [whole, EMNIST] if whole.startswith(f"{EMNIST}_") else [whole]
-    there = {each.name.lower().replace("-", "_"): each for each in root.iterdir() if each.is_dir()}
     exact = root / name
-    return [exact] if is_folder(exact) else [there[each] for each in wanted if each in there]
+    if is_folder(exact):
+        return [exact]
+    whole = _spelt_alike(name)
+    wanted = [whole, EMNIST] if whole.startswith(f"{EMNIST}_") else [whole]
+    there = [each for each in entries(root) if _spelt_alike(each.name) in wanted]
+    found: dict[str, Path] = {}
+    for each in sorted(filter(is_folder, there)):
+        other = found.setdefault(_spelt_alike(each.name), each)
+        if other != each:
+            raise UsageError(
+                f"{root}: the folders {other.name} and {each.name} may both be {name}; rename one"
+            )
+    return [found[each] for each in wanted if each in found]
+
+
+def _spelt_alike(name: str) -> str:
+    """What a name has in common with its other spellings."""
+    return name.lower().replace("-", "_")
 
 
 def _npz_source(

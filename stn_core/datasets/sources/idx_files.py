@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stn_core.datasets.base import Dataset
-from stn_core.datasets.data_root import cannot_be_read, is_file, is_folder, unread
+from stn_core.datasets.data_root import cannot_be_read, entries, is_file, is_folder, unread
 from stn_core.datasets.sources.found import Found, Labelled, Shape, load_found
 from stn_core.errors import UsageError
 
@@ -219,7 +219,7 @@ def find_idx_set(folder: Path, name: str) -> IdxSet | None:
 def emnist_sets(folder: Path) -> set[str]:
     """The names of the datasets in EMNIST's folder, such as emnist_letters."""
     places = (folder, *(folder / each for each in INNER_FOLDERS))
-    names = (each.name for place in places if is_folder(place) for each in place.iterdir())
+    names = (each.name for place in places if is_folder(place) for each in entries(place))
     found = (re.match(r"emnist-(\w+)-train-images", name) for name in names)
     return {f"emnist_{each[1]}" for each in found if each}
 
