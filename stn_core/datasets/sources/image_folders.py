@@ -163,13 +163,15 @@ def find_image_folder(folder: Path, image_size: tuple[int, int] | None) -> Image
 
 def _by_split(folder: Path) -> dict[str, Files]:
     """The image files of each split, in the order of their names."""
-    folders = {each.name.lower(): each for each in entries(folder) if each.is_dir()}
-    parts = {
-        split: place
-        for split, names in SPLITS.items()
-        for place in [next((folders[name] for name in names if name in folders), None)]
-        if place
-    }
+    folders = sorted(each for each in entries(folder) if each.is_dir())
+    parts = {}
+    for split, names in SPLITS.items():
+        places = [each for each in folders if each.name.lower() in names]
+        if len(places) > 1:
+            both = " and ".join(each.name for each in places)
+            raise UsageError(f"{folder} holds {both}, which both mean {split}; keep one of them")
+        if places:
+            parts[split] = places[0]
     if not parts:
         return {"train": files_by_class(folder)}
     if "train" not in parts:

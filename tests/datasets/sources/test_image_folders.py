@@ -238,6 +238,17 @@ def _test_without_labels(folder: Path) -> None:
     (folder / "a").rename(folder / "test")
 
 
+def _train_twice(folder: Path) -> None:
+    (folder / "a").rename(folder / "train")
+    (folder / "b").rename(folder / "Training")
+
+
+def _validation_twice(folder: Path) -> None:
+    write_folder(folder / "train", {"a": 12, "b": 12})
+    (folder / "a").rename(folder / "val")
+    (folder / "b").rename(folder / "validation")
+
+
 @pytest.mark.parametrize(
     ("defect", "said"),
     [
@@ -248,6 +259,8 @@ def _test_without_labels(folder: Path) -> None:
         (_two_spellings_of_an_accent, "look like one class; give it one folder"),
         (_only_loose_images, "holds no images in folders of classes, as CLASS/image.png"),
         (_no_train, "holds val and test, but no train"),
+        (_train_twice, "holds Training and train, which both mean train; keep one of them"),
+        (_validation_twice, "holds val and validation, which both mean val; keep one of them"),
         (_test_without_labels, "its images have no labels; move it elsewhere, and a tenth"),
     ],
 )
