@@ -118,7 +118,12 @@ class SavedModel:
         return self.pixels(normalised).flatten().tolist()
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)``, uint8, to what the model sees, on their own device."""
+        """Images ``(B, C, H, W)``, uint8, to what the model sees, on their own device.
+
+        Raises:
+            UsageError: the images are not uint8, or not of the shape that the model was trained on.
+        """
+        self._check_images(images)
         return self._normaliser(images.device)(images)
 
     def pixels(self, normalised: Tensor) -> Tensor:
@@ -133,10 +138,23 @@ class SavedModel:
     def probabilities(self, images: Tensor) -> Tensor:
         """How probable each class is: images ``(B, C, H, W)``, uint8, to ``(B, K)`` in [0, 1].
 
-        The images must be on the model's device; the result is on the CPU.
+        The images must be on the model's device; the result is on the CPU. Raises as `normalise`.
         """
         logits: Tensor = self.model(self.normalise(images))
         return logits.float().softmax(1).cpu()
+
+    def _check_images(self, images: Tensor) -> None:
+        shape = self.configuration.in_shape
+        wanted = f"images for this model are uint8 of shape (B, {', '.join(map(str, shape))})"
+        if not isinstance(images, Tensor):
+            raise UsageError(f"{wanted}, in a tensor; got a {type(images).__name__}")
+        if images.dtype != torch.uint8:
+            raise UsageError(
+                f"{wanted}; got {images.dtype}: numbers in [0, 1], as of ToTensor, become pixels by"
+                " (255 * images).round().to(torch.uint8)"
+            )
+        if images.shape[1:] != shape:
+            raise UsageError(f"{wanted}; got {tuple(images.shape)}")
 
 
 def save_model(path: Path, model: nn.Module, configuration: ModelConfiguration) -> None:

@@ -11,6 +11,7 @@ import pickle
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -85,6 +86,28 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "models" / "a.safetensors"
     save_model(path, trained(), CONFIGURATION)
     return path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (torch.rand(4, *SHAPE), "got torch.float32: numbers in [0, 1], as of ToTensor"),
+        (torch.zeros(4, *SHAPE, dtype=torch.int64), "got torch.int64"),
+        (images()[:, :1], "got (4, 1, 5, 7)"),  # one channel would be broadcast to two
+        (images()[..., :6], "got (4, 2, 5, 6)"),
+        (images()[0], "got (2, 5, 7)"),
+        (images().numpy(), "in a tensor; got a ndarray"),
+    ],
+)
+def test_images_of_another_kind_or_shape_are_refused_in_one_line(
+    path: Path, wrong: Any, said: str
+) -> None:
+    saved = read_saved_model(path)
+    for use in (saved.normalise, saved.probabilities):
+        with pytest.raises(UsageError) as caught:
+            use(wrong)
+        assert str(caught.value).startswith("images for this model are uint8 of shape (B, 2, 5, 7)")
+        assert said in str(caught.value)
 
 
 def test_a_model_comes_back_ready_to_use(tmp_path: Path) -> None:
