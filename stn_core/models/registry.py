@@ -98,6 +98,9 @@ class Library:
 PRETRAINED = "pretrained"
 """The option of a library's model by which it starts with weights that were trained elsewhere."""
 
+_ARGUMENTS = {"name", "in_shape", "num_classes"}
+"""What `create_model` takes before the options; ``background`` it passes on."""
+
 _MODELS: Registry[_Entry] = Registry("model")
 _LIBRARIES: Registry[Library] = Registry("library of models")
 _NEEDED = inspect.Parameter.empty
@@ -129,6 +132,16 @@ def is_of_library(name: str) -> bool:
     base, _ = _split(name)
     prefix, colon, _ = base.partition(":")
     return base not in _MODELS and bool(colon) and prefix in _LIBRARIES
+
+
+def has_option(name: str, option: str) -> bool:
+    """Whether a model that is registered here, and not another library's, names such an option.
+
+    Raises:
+        UsageError: the name is malformed.
+    """
+    base, _ = _split(name)
+    return base in _MODELS and option in _MODELS[base].options
 
 
 def _entry(base: str) -> _Entry:
@@ -206,7 +219,8 @@ def register_model(
             any option.
 
     Raises:
-        UsageError: the name is taken, or a tag is not a printable name.
+        UsageError: the name is taken, a tag is not a printable name, or an option has the name of
+            one of `create_model`'s own arguments.
     """
     patterns = (fits,) if isinstance(fits, str) else tuple(fits)
     groups = (tags,) if isinstance(tags, str) else tuple(tags)
@@ -222,6 +236,11 @@ def register_model(
         named.pop("background", None)
         takes_any = bool(unnamed) and options is None
         entry = _Entry(function, info, {**named, **(options or {})}, takes_any)
+        for taken in sorted(_ARGUMENTS.intersection(entry.options)):
+            raise UsageError(
+                f"model {name or function.__name__!r}: create_model has an argument {taken!r} of"
+                " its own; give the option another name"
+            )
         _MODELS.add(name or function.__name__, entry)
         return function
 

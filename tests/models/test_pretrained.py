@@ -124,6 +124,17 @@ def test_missing_pretrained_weights_are_a_one_line_error(
     assert "\n" not in str(caught.value)
 
 
+def test_another_background_than_that_of_the_weights_is_refused(folder: Path) -> None:
+    trained = read_pretrained("cnn", "digits", folder).configuration.background
+    for same in (trained, trained[0]):
+        create_model("cnn", background=same, pretrained="digits")
+    for other in (trained[0] + 0.5, [trained[0] - 0.5]):
+        with pytest.raises(UsageError, match=r"with the background \(.*; leave background= out"):
+            create_model("cnn", background=other, pretrained="digits")
+    with pytest.raises(UsageError, match="background has 2 values for images of 1 channel"):
+        create_model("cnn", background=(0.0, 0.0), pretrained="digits")
+
+
 def test_options_beside_trained_weights_are_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="takes no option 'hidden'"):
         create_model("cnn", pretrained="digits", hidden=50)

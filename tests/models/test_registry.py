@@ -108,6 +108,27 @@ def test_a_class_is_a_builder_too() -> None:
     assert isinstance(create_model("Constant", (1, 2, 3), 4), Constant)
 
 
+def test_an_option_of_ones_own_called_pretrained_reaches_the_builder() -> None:
+    seen = []
+
+    @register_model
+    def wrapped(in_shape, num_classes, pretrained=False):  # type: ignore[no-untyped-def]
+        seen.append(pretrained)
+        return nn.Flatten()
+
+    create_model("wrapped", (1, 8, 9), 3, pretrained=True)
+    create_model("wrapped[pretrained=true]", (1, 8, 9), 3)
+    create_model("wrapped", (1, 8, 9), 3)
+    assert seen == [True, True, False]
+
+
+@pytest.mark.parametrize("taken", ["name", "num_classes"])
+def test_an_option_called_like_an_argument_of_create_model_is_refused(taken: str) -> None:
+    with pytest.raises(UsageError, match=f"create_model has an argument '{taken}' of its own"):
+        register_model(name="clashing", options={taken: 1})(lambda shape, classes, **more: None)
+    assert "clashing" not in list_models()
+
+
 def test_options_and_background_reach_the_builder() -> None:
     seen = {}
 
