@@ -25,7 +25,7 @@ def register_warp(family: type[Warp]) -> type[Warp]:
             name = "shear"
             num_params = 1
 
-            def matrix(self, theta):
+            def _matrix(self, theta):
                 unchanged = theta.new_tensor([[1.0, 0, 0], [0, 1, 0]])
                 return unchanged + theta[..., None] * theta.new_tensor([[0.0, 1, 0], [0, 0, 0]])
 

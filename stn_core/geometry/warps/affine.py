@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from stn_core.geometry.option_values import positive_number
+from stn_core.geometry.precision import full_precision
 from stn_core.geometry.warps.base import Warp
 from stn_core.geometry.warps.matrices import bounded_exponent, determinant_2x2
 
@@ -14,22 +15,31 @@ class MatrixWarp(Warp):
     """A warp whose map is x -> M (x, y, 1) with a 2x3 matrix M that theta decides."""
 
     def matrix(self, theta: Tensor) -> Tensor:
-        """The matrix of the map; abstract, every family defines it.
+        """The matrix of the map.
 
         Args:
             theta: (B, P).
 
         Returns:
-            (B, 2, 3), as ``torch.nn.functional.affine_grid`` takes it.
+            (B, 2, 3), as ``torch.nn.functional.affine_grid`` takes it; float32 or wider.
+
+        Raises:
+            UsageError: theta belongs to another family.
         """
-        raise NotImplementedError(f"the warp {self.name!r} does not define matrix")
+        theta = self._prepare_theta(theta)
+        with full_precision(theta):
+            return self._matrix(theta)
+
+    def _matrix(self, theta: Tensor) -> Tensor:
+        """``matrix`` of a checked theta; abstract, every family defines it."""
+        raise NotImplementedError(f"the warp {self.name!r} does not define _matrix")
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
-        return _apply(self.matrix(theta)[..., None, :, :], xy[..., :1], xy[..., 1:])
+        return _apply(self._matrix(theta)[..., None, :, :], xy[..., :1], xy[..., 1:])
 
     def _grid(self, theta: Tensor, xy: Tensor) -> Tensor:
         # Rows share their y and columns their x: only the last sum is done for every pixel.
-        return _apply(self.matrix(theta)[..., None, None, :, :], xy[:1, :, :1], xy[:, :1, 1:])
+        return _apply(self._matrix(theta)[..., None, None, :, :], xy[:1, :, :1], xy[:, :1, 1:])
 
     def _jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
         # The sum with zeros of the points' shape broadcasts to (B, N) and stays differentiable in
@@ -38,7 +48,7 @@ class MatrixWarp(Warp):
 
     def _determinant(self, theta: Tensor) -> Tensor:
         """The determinants (B,) of the linear parts."""
-        return determinant_2x2(self.matrix(theta)[..., :2])
+        return determinant_2x2(self._matrix(theta)[..., :2])
 
 
 class Translation(MatrixWarp):
@@ -55,7 +65,7 @@ class Translation(MatrixWarp):
     preserves_orientation = True
     closed_under_composition = True
 
-    def matrix(self, theta: Tensor) -> Tensor:
+    def _matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix [I | shift] of theta (B, 2)."""
         x, y = theta.unbind(-1)
         one, zero = torch.ones_like(x), torch.zeros_like(x)
@@ -91,7 +101,7 @@ class Rotation(MatrixWarp):
         super().__init__()
         self.aspect = positive_number("aspect, width over height,", aspect)
 
-    def matrix(self, theta: Tensor) -> Tensor:
+    def _matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix [R | 0] of theta (B, 1)."""
         angle = theta[..., 0]
         zero = torch.zeros_like(angle)
@@ -130,7 +140,7 @@ class Similarity(MatrixWarp):
         super().__init__()
         self.aspect = positive_number("aspect, width over height,", aspect)
 
-    def matrix(self, theta: Tensor) -> Tensor:
+    def _matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix [scale R | shift] of theta (B, 4)."""
         log_scale, angle, x, y = theta.unbind(-1)
         scale = torch.exp(bounded_exponent(log_scale))
@@ -170,7 +180,7 @@ class Attention(MatrixWarp):
     preserves_orientation = True
     closed_under_composition = True
 
-    def matrix(self, theta: Tensor) -> Tensor:
+    def _matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix [scale I | shift] of theta (B, 3)."""
         log_scale, x, y = theta.unbind(-1)
         scale = torch.exp(bounded_exponent(log_scale))
@@ -210,7 +220,7 @@ class Affine(MatrixWarp):
         """(1, 0, 0, 0, 1, 0)."""
         return torch.eye(2, 3, device=device, dtype=dtype).flatten()
 
-    def matrix(self, theta: Tensor) -> Tensor:
+    def _matrix(self, theta: Tensor) -> Tensor:
         """Theta (B, 6) as (B, 2, 3)."""
         return theta.reshape(*theta.shape[:-1], 2, 3)
 

@@ -31,7 +31,7 @@ class AffineDiffeo(MatrixWarp):
     num_params = 6
     preserves_orientation = True
 
-    def matrix(self, theta: Tensor) -> Tensor:
+    def _matrix(self, theta: Tensor) -> Tensor:
         """The (B, 2, 3) matrix of theta (B, 6)."""
         return matrix_exponential(self._generator(theta))[..., :2, :]
 
@@ -75,7 +75,7 @@ class HomographyDiffeo(ProjectiveWarp):
         super().__init__()
         self.perspective_scale = positive_number("perspective_scale", perspective_scale)
 
-    def matrix(self, theta: Tensor) -> Tensor:
+    def _matrix(self, theta: Tensor) -> Tensor:
         """The (B, 3, 3) matrix of theta (B, 8); its determinant is 1."""
         corner = -(theta[..., :1] + theta[..., 4:5])
         entries = (theta[..., :6], self.perspective_scale * theta[..., 6:], corner)

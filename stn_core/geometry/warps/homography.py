@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from stn_core.geometry.option_values import positive_number
+from stn_core.geometry.precision import full_precision
 from stn_core.geometry.warps.base import Warp
 from stn_core.geometry.warps.matrices import (
     determinant_2x2,
@@ -30,25 +31,34 @@ class ProjectiveWarp(Warp):
     """
 
     def matrix(self, theta: Tensor) -> Tensor:
-        """The matrix of the map; abstract, every family defines it.
+        """The matrix of the map.
 
         Args:
             theta: (B, P).
 
         Returns:
-            (B, 3, 3).
+            (B, 3, 3), float32 or wider.
+
+        Raises:
+            UsageError: theta belongs to another family.
         """
-        raise NotImplementedError(f"the warp {self.name!r} does not define matrix")
+        theta = self._prepare_theta(theta)
+        with full_precision(theta):
+            return self._matrix(theta)
+
+    def _matrix(self, theta: Tensor) -> Tensor:
+        """``matrix`` of a checked theta; abstract, every family defines it."""
+        raise NotImplementedError(f"the warp {self.name!r} does not define _matrix")
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
-        return project(self.matrix(theta), xy)
+        return project(self._matrix(theta), xy)
 
     def _grid(self, theta: Tensor, xy: Tensor) -> Tensor:
         # Rows share their y and columns their x: only the last steps are done for every pixel.
-        return _project(self.matrix(theta)[..., None, None, :, :], xy[:1, :, 0], xy[:, :1, 1])
+        return _project(self._matrix(theta)[..., None, None, :, :], xy[:1, :, 0], xy[:, :1, 1])
 
     def _jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
-        matrix = self.matrix(theta)
+        matrix = self._matrix(theta)
         w = _denominator(matrix[..., None, :, :], xy[..., 0], xy[..., 1])
         in_front = self._determinant(matrix)[..., None] / w.clamp_min(_LEAST_W) ** 3
         held = determinant_2x2(matrix[..., :2, :2])[..., None] / _LEAST_W**2
@@ -97,7 +107,7 @@ class Homography(ProjectiveWarp):
         """(1, 0, 0, 0, 1, 0, 0, 0)."""
         return torch.eye(3, device=device, dtype=dtype).flatten()[:8]
 
-    def matrix(self, theta: Tensor) -> Tensor:
+    def _matrix(self, theta: Tensor) -> Tensor:
         """The (B, 3, 3) matrix of theta (B, 8), its last entry 1."""
         one = torch.ones_like(theta[..., :1])
         entries = torch.cat((theta[..., :6], self.perspective_scale * theta[..., 6:], one), dim=-1)
@@ -111,14 +121,14 @@ class Homography(ProjectiveWarp):
         return torch.cat((entries[..., :6], entries[..., 6:8] / self.perspective_scale), dim=-1)
 
     def _inverse(self, theta: Tensor) -> Tensor:
-        return self.parameters_of(inverse_3x3(self.matrix(theta)))
+        return self.parameters_of(inverse_3x3(self._matrix(theta)))
 
     def _inverse_points(self, theta: Tensor, xy: Tensor) -> Tensor:
         # The true inverse, not a multiple: it maps points in front of the camera to w > 0.
-        return project(inverse_3x3(self.matrix(theta)), xy)
+        return project(inverse_3x3(self._matrix(theta)), xy)
 
     def _compose(self, theta_a: Tensor, theta_b: Tensor) -> Tensor:
-        return self.parameters_of(matrix_product(self.matrix(theta_a), self.matrix(theta_b)))
+        return self.parameters_of(matrix_product(self._matrix(theta_a), self._matrix(theta_b)))
 
 
 def project(matrix: Tensor, xy: Tensor) -> Tensor:

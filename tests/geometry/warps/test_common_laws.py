@@ -343,3 +343,18 @@ def test_nan_flows_through_and_stays_in_its_sample(name):
     assert grid[1].isnan().all()
     assert grid[[0, 2]].isfinite().all()
     assert warp.inverse_points(theta, draw_points())[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if hasattr(make(n), "matrix")])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_matrix_is_computed_in_float32_at_least(name, dtype):
+    warp = make(name)
+    theta = draw_theta(warp, reach=0.4).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        matrix = warp.matrix(theta)
+    assert matrix.dtype == torch.promote_types(dtype, torch.float32)
+    exact = warp.matrix(theta.double())
+    # Float32 rounds an exponential's few dozen steps; bfloat16 would be off by 1e-2 at least.
+    torch.testing.assert_close(matrix.double(), exact, rtol=1e-5, atol=1e-5)
+    with pytest.raises(UsageError, match=rf"must be \(B, {warp.num_params}\)"):
+        warp.matrix(torch.zeros(2, warp.num_params + 1))
