@@ -14,6 +14,7 @@ from stn_core.datasets.base import Dataset, Distortion, Split
 from stn_core.datasets.keyed_random import Stream
 from stn_core.datasets.splits import SPLIT_VERSION
 from stn_core.errors import UsageError
+from stn_core.geometry.option_values import whole_number
 
 DRAW_VERSION = 1
 """Seed of the fixed distorted copies; another version is another dataset."""
@@ -78,12 +79,14 @@ def assemble_distorted(
         name: the name it is loaded by.
         sources: its undistorted splits, all of one image shape.
         distortion: what to do to them.
-        val_copies: distorted copies of each validation image, fixed.
-        test_copies: distorted copies of each test image, fixed.
+        val_copies: distorted copies of each validation image, fixed; at least 1.
+        test_copies: distorted copies of each test image, fixed; at least 1.
 
     Raises:
-        UsageError: as `assemble`.
+        UsageError: as `assemble`, or there would be no copy.
     """
+    whole_number("val_copies", val_copies, least=1)
+    whole_number("test_copies", test_copies, least=1)
     _check_sources(name, sources)
     background = border_median(sources.train.images)
     val, val_applied = _distorted_split(sources.val, distortion, background, val_copies, Stream.VAL)

@@ -7,6 +7,8 @@ which torch calls ``align_corners=False``. Pixel coordinates put the centre of p
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -36,7 +38,7 @@ def base_grid(
         (H, W, 2), normalised.
 
     Raises:
-        UsageError: a size below 1, or a type that holds no fractions.
+        UsageError: sides that are not whole numbers from 1, or a type that holds no fractions.
     """
     height, width = _check_size(size_hw)
     if dtype is not None and not dtype.is_floating_point:
@@ -61,7 +63,7 @@ def normalised_to_pixel(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
         (..., 2) in pixels.
 
     Raises:
-        UsageError: the last axis is not (x, y), or a size below 1.
+        UsageError: the last axis is not (x, y), or the sides are not whole numbers from 1.
     """
     height, width = _check_size(size_hw)
     x, y = _axes(xy)
@@ -83,7 +85,7 @@ def pixel_to_normalised(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
         (..., 2) normalised.
 
     Raises:
-        UsageError: the last axis is not (x, y), or a size below 1.
+        UsageError: the last axis is not (x, y), or the sides are not whole numbers from 1.
     """
     height, width = _check_size(size_hw)
     x, y = _axes(xy)
@@ -107,9 +109,14 @@ def _axes(xy: Tensor) -> tuple[Tensor, Tensor]:
 def _check_size(size_hw: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(size_hw, (tuple, list)) or len(size_hw) != 2:
         raise UsageError(f"size_hw must be a height and a width; got {size_hw!r}")
+    if not all(map(_is_whole, size_hw)):
+        raise UsageError(f"size_hw must be whole numbers; got {size_hw!r}")
     height, width = size_hw
-    if isinstance(height, float) or isinstance(width, float):
-        raise UsageError(f"size_hw must be whole numbers; got ({height}, {width})")
     if height < 1 or width < 1:
         raise UsageError(f"size_hw must be at least (1, 1); got ({height}, {width})")
     return height, width
+
+
+def _is_whole(side: object) -> bool:
+    """Whether a side is a whole number; while torch traces or exports, it may be a stand-in."""
+    return isinstance(side, Integral | torch.SymInt | Tensor) and not isinstance(side, bool)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 
+import numpy as np
+
 from stn_core.errors import UsageError
 
 
@@ -44,6 +46,24 @@ def whole_number(what: str, value: object, least: int) -> int:
     if not isinstance(value, Integral) or value < least:
         raise UsageError(f"{what} must be a whole number of at least {least}; got {value!r}")
     return int(value)
+
+
+def true_or_false(what: str, value: object) -> bool:
+    """A truth value, also numpy's; a text such as "no" is none.
+
+    >>> true_or_false("whether points slide", False)
+    False
+
+    Args:
+        what: what it decides, in the user's words.
+        value: what was given.
+
+    Raises:
+        UsageError: it is neither True nor False.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise UsageError(f"{what} must be True or False; got {value!r}")
+    return bool(value)
 
 
 def size_in_pixels(what: str, value: object) -> tuple[int, int]:

@@ -93,6 +93,13 @@ def test_distorted_splits_hold_several_copies_of_each_image_on_the_canvas() -> N
     assert not torch.equal(dataset.test.images[0], dataset.test.images[1])
 
 
+@pytest.mark.parametrize("copies", ["val_copies", "test_copies"])
+def test_a_split_without_copies_is_refused(copies: str) -> None:
+    given = {"val_copies": 1, "test_copies": 1, copies: 0}
+    with pytest.raises(UsageError, match=f"{copies} must be a whole number of at least 1; got 0"):
+        assemble_distorted("noise_rts", sources(), RTS, **given)
+
+
 def test_every_copy_keeps_the_label_of_its_image() -> None:
     unmoved = AffineDistortion(
         canvas_hw=(5, 7), max_rotation_degrees=0.0, scale_range=(1.0, 1.0), random_place=False

@@ -79,6 +79,10 @@ def test_the_gradient_reaches_theta_and_image():
         ({"size_hw": np.array([4, 7])}, "size_hw must be a height and a width"),
         ({"size_hw": 5}, "size_hw must be a height and a width; got 5"),
         ({"size_hw": (5,)}, r"size_hw must be a height and a width; got \(5,\)"),
+        ({"size_hw": ("4", "7")}, r"size_hw must be whole numbers; got \('4', '7'\)"),
+        ({"size_hw": (np.float32(4), 7)}, "size_hw must be whole numbers; got"),
+        ({"size_hw": (True, 7)}, r"size_hw must be whole numbers; got \(True, 7\)"),
+        ({"size_hw": (None, 7)}, r"size_hw must be whole numbers; got \(None, 7\)"),
         ({"warp": None}, "a warp is one of affine, .* not None"),
         (
             {"theta": [1.0, 0, 0, 0, 1, 0]},
@@ -94,6 +98,12 @@ def test_wrong_arguments_are_reported_in_one_line(arguments, message):
     with pytest.raises(UsageError, match=message) as error:
         warp_image(**(given | arguments))
     assert "\n" not in str(error.value)
+
+
+def test_a_fill_may_be_an_array_without_axes():
+    shift, image = torch.tensor([2.0, 0.0]), images()  # by a whole width: nothing but the fill
+    warped = warp_image(image, "translation", shift, padding=np.array(0.3))
+    torch.testing.assert_close(warped, torch.full_like(image, 0.3))
 
 
 def test_it_is_public():

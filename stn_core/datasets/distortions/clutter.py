@@ -13,6 +13,7 @@ from stn_core.datasets.distortions.unit_numbers import whole
 from stn_core.datasets.distortions.warped import CHUNK
 from stn_core.datasets.keyed_random import Stream, uniform
 from stn_core.errors import UsageError
+from stn_core.geometry.option_values import whole_number
 
 SizeHW = tuple[int, int]
 
@@ -34,12 +35,19 @@ class ClutterDistortion:
     Args:
         canvas_hw: height and width of the result, no smaller than the images.
         patch_size: height and width of a patch, no larger than the images.
-        num_patches: how many there are.
+        num_patches: how many there are, at least 0.
+
+    Raises:
+        UsageError: there are fewer than 0 patches, or they are smaller than 1.
     """
 
     canvas_hw: tuple[int, int]
     patch_size: int
     num_patches: int
+
+    def __post_init__(self) -> None:
+        whole_number("patch_size", self.patch_size, least=1)
+        whole_number("num_patches", self.num_patches, least=0)
 
     def draw(self, count: int, seed: int, stream: Stream, index: int = 0) -> NDArray[np.float64]:
         """Draw raw parameters ``(count, 2 + 5 num_patches)``; see `base.Distortion`."""
@@ -68,7 +76,8 @@ class ClutterDistortion:
         cut = _corners(patches[..., 1:3], source_hw, (size, size))
         laid = _corners(patches[..., 3:], self.canvas_hw, (size, size))
         source = (np.arange(count)[:, None] + others) % count
-        placed = np.concatenate([source[..., None], cut, laid], axis=-1).reshape(count, -1)
+        placed = np.concatenate([source[..., None], cut, laid], axis=-1)
+        placed = placed.reshape(count, 5 * self.num_patches)
         picture = _corners(parameters[:, :2], self.canvas_hw, source_hw)
         return np.concatenate([picture, placed], axis=-1)
 

@@ -68,4 +68,4 @@ class ElasticDistortion(WarpDistortion):
         sigma = 2 * self.control_sigma_pixels / canvas_wh
         displacements = sigma * normal(parameters[:, 1:]).reshape(-1, *control_points.shape)
         seen = (control_points + displacements) * (canvas_wh / source_wh) / scale
-        return np.asarray((seen - control_points).reshape(len(parameters), -1))
+        return np.asarray((seen - control_points).reshape(len(parameters), control_points.size))

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_core.errors import UsageError, unknown_name
 
 Edge: TypeAlias = Literal["zeros", "border", "reflection"]
-Padding: TypeAlias = str | float | Sequence[float] | Tensor
+Padding: TypeAlias = str | float | Sequence[float] | NDArray[Any] | Tensor
 
 
 def parse_padding(padding: Padding) -> tuple[Edge, list[float]]:
@@ -29,9 +31,11 @@ def parse_padding(padding: Padding) -> tuple[Edge, list[float]]:
             if padding == edge:
                 return edge, []
         raise unknown_name("padding", padding, get_args(Edge))
-    given: Any = (
-        padding.detach().cpu().double().tolist() if isinstance(padding, Tensor) else padding
-    )
+    given: Any = padding
+    if isinstance(padding, Tensor):
+        given = padding.detach().cpu().double().tolist()
+    elif isinstance(padding, np.ndarray):
+        given = padding.tolist()  # a number, if it has no axis
     try:
         values = [float(value) for value in ([given] if isinstance(given, Real) else given)]
     except (TypeError, ValueError):

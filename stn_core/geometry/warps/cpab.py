@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_core.errors import UsageError
-from stn_core.geometry.option_values import whole_number
+from stn_core.geometry.option_values import true_or_false, whole_number
 from stn_core.geometry.warps.base import Warp
 from stn_core.geometry.warps.cpab_flow import drift, velocity_at
 
@@ -73,7 +73,8 @@ class CPAB(Warp):
             also set how steep a field may be.
 
     Raises:
-        UsageError: a number below 1, or a boundary that is to slide and to be free.
+        UsageError: a number below 1, a boundary that is to slide and to be free, or that is neither
+            True nor False.
     """
 
     name = "cpab"
@@ -94,6 +95,8 @@ class CPAB(Warp):
             steps = 2 + 6 * max(cells_x, cells_y)
         self.cells_x = cells_x
         self.cells_y = cells_y
+        zero_boundary = true_or_false("cpab: zero_boundary", zero_boundary)
+        sliding_boundary = true_or_false("cpab: sliding_boundary", sliding_boundary)
         if sliding_boundary and not zero_boundary:
             raise UsageError(
                 "cpab: a boundary slides (sliding_boundary=True) or is free (zero_boundary=False),"

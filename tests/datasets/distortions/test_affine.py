@@ -63,6 +63,22 @@ def points_by_the_forward_formula(parameters: NDArray) -> NDArray:
     return np.linalg.solve(forward, (canvas_pixels_xy() - middle_of_box).T).T
 
 
+@every_kind
+def test_no_images_are_distorted_to_none(distortion: Distortion) -> None:
+    drawn = distortion.draw(0, 1, Stream.TEST)
+    assert distortion.applied(drawn, SOURCE_HW).shape[0] == 0
+    made = distortion.apply(noise_images(1)[:0], drawn, BACKGROUND)
+    assert made.shape == (0, 2, *CANVAS_HW)
+
+
+def test_images_of_other_channels_than_are_distorted_are_refused() -> None:
+    each = ChannelwiseDistortion(RTS, channels=3)
+    with pytest.raises(UsageError, match=r"images of 3 channel\(s\) are distorted here, not 2"):
+        each.apply(noise_images(4), each.draw(4, 1, Stream.TEST), BACKGROUND)
+    with pytest.raises(UsageError, match="channels must be a whole number of at least 1; got 0"):
+        ChannelwiseDistortion(RTS, channels=0)
+
+
 def test_distorted_images_equal_scipys() -> None:
     images = noise_images(40)
     parameters = RTS.draw(40, 1, Stream.TRAIN_EPOCH)

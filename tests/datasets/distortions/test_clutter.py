@@ -103,6 +103,12 @@ def test_an_image_alone_is_cluttered_with_itself() -> None:
     assert made.shape == (1, 2, *CANVAS_HW)
 
 
+@pytest.mark.parametrize(("option", "value"), [("num_patches", -1), ("patch_size", 0)])
+def test_fewer_patches_than_none_or_of_no_size_are_refused(option: str, value: int) -> None:
+    with pytest.raises(UsageError, match=f"{option} must be a whole number of at least"):
+        replace(CLUTTER, **{option: value})
+
+
 @pytest.mark.parametrize(
     ("clutter", "said"),
     [

@@ -145,6 +145,13 @@ def test_counts_that_are_not_whole_numbers_from_one_are_refused(option, count):
         create_warp("cpab", **{option: count})
 
 
+@pytest.mark.parametrize("option", ["zero_boundary", "sliding_boundary"])
+@pytest.mark.parametrize("value", ["no", "false", 0, None])
+def test_an_option_of_the_boundary_is_true_or_false(option, value):
+    with pytest.raises(UsageError, match=f"cpab: {option} must be True or False; got {value!r}"):
+        create_warp("cpab", **{option: value})
+
+
 def test_more_cells_take_more_steps_unless_steps_are_given():
     assert create_warp("cpab").steps == 20
     assert create_warp("cpab", cells_x=8, cells_y=2).steps == 50
