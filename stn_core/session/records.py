@@ -117,7 +117,7 @@ class RunRecord:
         message: the reason if the status is not "ok".
         parameters: trainable ones of the model.
         test_images: how many the accuracy was measured on; 0 if the test set was not used.
-        test_accuracy: in [0, 1], None if the test set was not used or the run failed.
+        test_accuracy: in [0, 1], None if the test set was not used or the run failed before.
         test_cross_entropy: in nats per image, likewise.
         confusion: counts, row the true class, column the predicted one; None above 256 classes.
         worst_mistakes: the most confidently wrong test images: index, label, predicted, confidence.
@@ -171,6 +171,11 @@ class RunRecord:
     def run_name(self) -> str:
         """Its name among the runs of a session, which has one budget: ``dataset-model-seed``."""
         return file_stem(self.dataset, self.model, str(self.seed))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its training ended well; in a run that crashed after it, a metric failed."""
+        return self.status == "ok" or self.test_accuracy is not None
 
     @property
     def validation_accuracy(self) -> float | None:

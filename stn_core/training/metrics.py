@@ -70,7 +70,7 @@ def register_metric(
     """Register a metric under its function's name, for ``--gate-metrics``; a decorator.
 
     The function takes logits ``(N, K)`` float32 and labels ``(N,)`` int64, both on the CPU, and
-    returns a finite number::
+    returns a finite number, or None if these labels have no such value::
 
         @register_metric(floor=0.01)
         def top_2_accuracy(logits, labels):
@@ -78,8 +78,8 @@ def register_metric(
 
     Args:
         higher_is_better, floor, scale: see `stn_core.session.metrics.MetricInfo`.
-        of_model: the function takes a `TrainedModel` instead, and returns None for a model that has
-            no such value.
+        of_model: the function takes a `TrainedModel` instead; None then says that this model has no
+            such value.
 
     Raises:
         UsageError: the name is taken, or an argument makes no sense.
@@ -118,13 +118,12 @@ def measure(
         trained: the model and the images.
 
     Raises:
-        UsageError: there is no such metric, or its value is not finite or not a share.
+        UsageError: there is no such metric, it fails, or its value is not finite or not a share.
     """
     values = {}
     for name in names:
         entry = _METRICS[name]
-        arguments = (trained,) if entry.of_model else (evaluation.logits, evaluation.labels)
-        found = entry.function(*arguments)
+        found = _value(name, entry, evaluation, trained)
         if found is None:
             continue
         value = float(found)
@@ -133,6 +132,18 @@ def measure(
         entry.info.check(value)
         values[name] = value
     return values
+
+
+def _value(name: str, entry: _Entry, evaluation: Evaluation, trained: TrainedModel) -> float | None:
+    """What a metric's function returns; it gets copies, since it may write into what it gets."""
+    try:
+        if entry.of_model:
+            return entry.function(trained)
+        return entry.function(evaluation.logits.clone(), evaluation.labels.clone())
+    except UsageError:
+        raise
+    except Exception as error:  # a metric may be a user's own
+        raise UsageError(f"the metric {name} failed: {type(error).__name__}: {error}") from error
 
 
 def _recalls(logits: Tensor, labels: Tensor) -> Tensor:
@@ -156,11 +167,11 @@ def worst_class_recall(logits: Tensor, labels: Tensor) -> float:
 
 
 @register_metric(floor=0.002)
-def macro_auc(logits: Tensor, labels: Tensor) -> float:
+def macro_auc(logits: Tensor, labels: Tensor) -> float | None:
     """The area under the ROC curve of each class against the rest, averaged over classes.
 
     From ranks (Mann and Whitney 1947), with ties in the middle; classes without images are left
-    out.
+    out. None if all images are of one class.
     """
     with needs_extra("data"):
         from scipy.stats import rankdata
@@ -173,7 +184,7 @@ def macro_auc(logits: Tensor, labels: Tensor) -> float:
         if others:
             ranks = float(rankdata(scores[:, label])[own].sum())
             areas.append((ranks - count * (count + 1) / 2) / (count * others))
-    return sum(areas) / len(areas) if areas else math.nan
+    return sum(areas) / len(areas) if areas else None
 
 
 @register_metric(higher_is_better=False, floor=0.01, scale=PLAIN)

@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stn_core.datasets import Dataset, Split, load_dataset
+from stn_core.errors import UsageError
 from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.without_gradients import without_gradients
@@ -35,7 +36,7 @@ from stn_core.training.isolation import isolated
 from stn_core.training.logits import check_has_values, check_logits
 from stn_core.training.loop import train
 from stn_core.training.machine_load import OtherLoad
-from stn_core.training.metrics import TrainedModel, measure
+from stn_core.training.metrics import TrainedModel, measure, metric_info
 from stn_core.training.torch_settings import TorchSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -58,6 +59,9 @@ class RunSettings:
         final: also evaluate a search on the test set.
         checkout: the git checkout's commit and whether it has uncommitted changes, for the record.
         metrics: names of metrics to measure on the test set, besides accuracy and loss.
+
+    Raises:
+        UsageError: the metrics are one text.
     """
 
     device: str = "cpu"
@@ -68,6 +72,11 @@ class RunSettings:
     final: bool = False
     checkout: tuple[str | None, bool | None] = (None, None)
     metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        metrics: object = self.metrics
+        if isinstance(metrics, str):
+            raise UsageError(f"metrics are a tuple of names, such as ({metrics!r},)")
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,8 @@ def run_cell(
 ) -> list[RunRecord]:
     """Train and measure a cell once for each seed.
 
-    A run that diverges or crashes gives a record that says so, and the next seed goes on.
+    A run that diverges or crashes gives a record that says so, and the next seed goes on. If only a
+    metric fails, the run has crashed too, with all that was known before.
 
     Args:
         cell: what to run.
@@ -103,7 +113,7 @@ def run_cell(
         callbacks: called during each run; see `stn_core.training.callbacks`.
 
     Raises:
-        UsageError: the dataset cannot be loaded.
+        UsageError: the dataset cannot be loaded, or there is no such metric.
     """
     settings, noted = settings or RunSettings(), TorchSettings.now()
     records = []
@@ -125,10 +135,12 @@ def run_seed(
 ) -> RunResult:
     """Train and measure one seed of a cell, and restore the process's settings.
 
-    The arguments are those of `run_cell`, and the settings of torch to start from (by default the
-    current ones). The caller calls `tell_kept` once the record is kept.
+    The arguments and errors are those of `run_cell`, and the settings of torch to start from (by
+    default the current ones). The caller calls `tell_kept` once the record is kept.
     """
     seed = operator.index(seed)  # records and random.seed take only Python's integers
+    for name in settings.metrics:
+        metric_info(name)  # a name that is unknown is told before the training
     dataset = cached_dataset(
         cell.dataset, settings.data_root, settings.download, settings.image_size
     )
@@ -146,11 +158,12 @@ def run_seed(
             run.record = replace(asked, **_training_fields(run))
             run.record = replace(run.record, other_load=load.cores(run.record.train_seconds))
             if run.record.status == "ok" and (settings.final or not cell.is_search):
-                run.record = replace(run.record, **_test_fields(run, settings.metrics))
+                _measure_on_test(run, settings.metrics)
             if run.record.status == "ok":
                 run.record = replace(run.record, digest=_digest(run))
         except (Exception, SystemExit) as error:  # whatever a model raises, the other runs go on
-            run.record = replace(asked, status="crashed", message=reason_of(error))
+            # What was known before stays: a metric that fails costs no training.
+            run.record = replace(run.record, status="crashed", message=reason_of(error))
         watchers.end()
     record, notes = run.record, (*run.notes, *_notes_on_settings(changes))
     left = weakref.ref(run.model) if record.status != "crashed" else None
@@ -266,10 +279,18 @@ def _training_fields(run: Run) -> dict[str, Any]:
     }
 
 
-def _test_fields(run: Run, metrics: Sequence[str]) -> dict[str, Any]:
+def _measure_on_test(run: Run, metrics: Sequence[str]) -> None:
+    """Add the results on the test images to the record, first those that are always there."""
+    test = Split(run.dataset.test.images.to(run.device), run.dataset.test.labels)
+    run.record = replace(run.record, **_test_fields(run, test))
+    if run.evaluation and run.record.status == "ok":
+        trained = TrainedModel(run.model, test, run.normalise, run.dataset.background)
+        run.record = replace(run.record, metrics=measure(metrics, run.evaluation, trained))
+
+
+def _test_fields(run: Run, test: Split) -> dict[str, Any]:
     """Evaluate the model on the test images: the fields of a record that this decides."""
     started = time.perf_counter()
-    test = Split(run.dataset.test.images.to(run.device), run.dataset.test.labels)
     evaluation = run.evaluation = evaluate(run.model, test.images, test.labels, run.normalise)
     if not math.isfinite(evaluation.cross_entropy):
         return {"status": "diverged", "message": "the test loss was not finite"}
@@ -280,11 +301,6 @@ def _test_fields(run: Run, metrics: Sequence[str]) -> dict[str, Any]:
         "test_cross_entropy": evaluation.cross_entropy,
         "confusion": evaluation.confusion(),
         "worst_mistakes": evaluation.worst_mistakes(),
-        "metrics": measure(
-            metrics,
-            evaluation,
-            TrainedModel(run.model, test, run.normalise, run.dataset.background),
-        ),
     }
 
 

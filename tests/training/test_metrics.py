@@ -13,11 +13,16 @@ from torch import nn
 
 from stn_core.datasets import Split
 from stn_core.errors import UsageError
+from stn_core.models.saved_models import read_saved_model
+from stn_core.session.artifacts import artifacts_path
 from stn_core.session.cells import Cell
 from stn_core.session.metrics import MetricInfo
 from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
+from stn_core.session.store import model_path
 from stn_core.training import metrics as module
+from stn_core.training import run_cell as running
+from stn_core.training.callbacks import KeepArtifacts, SaveModels
 from stn_core.training.evaluation import Evaluation
 from stn_core.training.metrics import (
     TrainedModel,
@@ -31,6 +36,9 @@ from stn_core.training.run_cell import RunSettings, run_cell
 pytestmark = pytest.mark.usefixtures("few_digits")
 IMAGE = Split(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
 NOBODY = TrainedModel(nn.Identity(), IMAGE, nn.Identity(), (0.0,))
+
+
+ONE_EPOCH = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
 
 
 def measure(names, found, trained=NOBODY):
@@ -140,13 +148,65 @@ def test_a_metric_that_is_not_on_its_scale_crashes_the_run_in_one_line(value, co
     def nothing(logits, labels):
         return value
 
-    (crashed,) = run_cell(
-        Cell("cnn", "few_digits", "smoke", Recipe(epochs=1)), [0], RunSettings(metrics=("nothing",))
-    )
+    (crashed,) = run_cell(ONE_EPOCH, [0], RunSettings(metrics=("nothing",)))
     assert crashed.status == "crashed"
     assert complaint in crashed.message
     with pytest.raises(UsageError, match="nothing"):
         register_metric()(nothing)
+
+
+def test_a_metric_that_fails_costs_neither_the_results_nor_the_model(tmp_path):
+    @register_metric()
+    def unlucky(logits, labels):
+        raise IndexError("no such class")
+
+    (usual,) = run_cell(ONE_EPOCH, [0])
+    saving = [SaveModels(str(tmp_path)), KeepArtifacts(str(tmp_path))]
+    (crashed,) = run_cell(ONE_EPOCH, [0], RunSettings(metrics=("unlucky",)), callbacks=saving)
+    assert crashed.status == "crashed"
+    assert crashed.message == "the metric unlucky failed: IndexError: no such class"
+    for name in ("validation", "test_accuracy", "test_cross_entropy", "confusion", "kept_epoch"):
+        assert getattr(crashed, name) == getattr(usual, name)
+    assert RunRecord.from_dict(json.loads(crashed.to_json())) == crashed
+    saved = read_saved_model(model_path(tmp_path, crashed.run_name))
+    assert saved.configuration.test_accuracy == usual.test_accuracy
+    assert artifacts_path(tmp_path, crashed.run_name).exists()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (("macro_auk",), "unknown metric 'macro_auk'; did you mean macro_auc"),
+        (("macro_auc", 3), "a metric is one of .*; not 3"),
+        ("macro_auc", r"metrics are a tuple of names, such as \('macro_auc',\)"),
+    ],
+)
+def test_metrics_that_do_not_exist_are_reported_before_the_training(monkeypatch, metrics, said):
+    monkeypatch.setattr(running, "train", lambda *_: pytest.fail("was trained"))
+    with pytest.raises(UsageError, match=said):
+        run_cell(ONE_EPOCH, [0], RunSettings(metrics=metrics))
+
+
+def test_a_metric_that_writes_into_its_arguments_changes_nothing_else():
+    @register_metric(scale="plain")
+    def careless(logits, labels):
+        logits.zero_()
+        labels.zero_()
+        return 0.0
+
+    found = evaluation(0)
+    expected = measure(["macro_auc", "calibration_error"], evaluation(0))
+    values = measure(["careless", "macro_auc", "calibration_error"], found)
+    assert values == {"careless": 0.0, **expected}
+    assert torch.equal(found.logits, evaluation(0).logits)
+    assert torch.equal(found.labels, evaluation(0).labels)
+
+
+def test_a_test_set_of_one_class_has_no_area_under_the_curve():
+    found = Evaluation(torch.eye(3)[[0, 1, 1]], torch.tensor([1, 1, 1]))
+    assert measure(["macro_auc", "worst_class_recall"], found) == {
+        "worst_class_recall": pytest.approx(2 / 3)
+    }
 
 
 def test_unknown_metrics_and_odd_scales_are_refused_in_one_line():

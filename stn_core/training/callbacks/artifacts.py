@@ -16,7 +16,7 @@ from stn_core.training.history import EpochResult
 
 @dataclass(frozen=True)
 class KeepArtifacts(CallbackWithFolder):
-    """Keeps the arrays of every run that ends well.
+    """Keeps the arrays of every run whose training ends well.
 
     Args:
         folder: where to.
@@ -44,7 +44,7 @@ class _ArtifactsKeeper(Watcher):
 
     def end(self) -> None:
         record = self._run.record
-        if record.status == "ok":
+        if record.is_trained:
             path = artifacts_path(self._folder, record.run_name)
             write_artifacts(path, collect_artifacts(self._run, self._film.frames))
 

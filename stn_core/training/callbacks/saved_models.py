@@ -1,4 +1,4 @@
-"""Save the model of every run that ends well, with what it takes to use it elsewhere."""
+"""Save the model of every run whose training ends well, with what it takes to use it elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 
 @dataclass(frozen=True)
 class SaveModels(CallbackWithFolder):
-    """Saves the model of every run that ends well.
+    """Saves the model of every run whose training ends well.
 
     Args:
         folder: where to.
@@ -33,7 +33,7 @@ class _ModelSaver(Watcher):
 
     def end(self) -> None:
         record = self._run.record
-        if record.status == "ok":
+        if record.is_trained:
             path = model_path(Path(self._settings.folder), record.run_name)
             save_model(path, self._run.model, _configuration(self._run, self._settings.imports))
 
