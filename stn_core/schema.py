@@ -26,10 +26,12 @@ with needs_extra("suite"):
 
 Kind = TypeVar("Kind")
 
-_MOST = 2**53  # beyond it JSON's numbers are not exact in every program
-Whole = Annotated[int, Meta(ge=-_MOST, le=_MOST)]
-Count = Annotated[int, Meta(ge=0, le=_MOST)]
-CountFrom1 = Annotated[int, Meta(ge=1, le=_MOST)]
+LARGEST = 2**53
+"""The largest whole number: beyond it JSON's are not exact in every program."""
+
+Whole = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+CountFrom1 = Annotated[int, Meta(ge=1, le=LARGEST)]
 Number = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -338,7 +340,7 @@ _UNKNOWN = object()
 def _is_out_of_bounds(value: Any) -> bool:
     if type(value) is float:
         return not math.isfinite(value)
-    return type(value) is int and abs(value) > _MOST
+    return type(value) is int and abs(value) > LARGEST
 
 
 def _value_at(values: Any, at: str) -> Any:

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -26,10 +26,11 @@ from stn_core.errors import UsageError
 from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.without_gradients import without_gradients
+from stn_core.schema import LARGEST
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
 from stn_core.training.callbacks.base import Callback, Run, Watchers, reason_of, tell_kept
-from stn_core.training.devices import peak_memory_mb
+from stn_core.training.devices import peak_memory_mb, resolve_device
 from stn_core.training.environment import describe_environment
 from stn_core.training.evaluation import evaluate
 from stn_core.training.isolation import isolated
@@ -50,9 +51,9 @@ class RunSettings:
     hash covers.
 
     Args:
-        device: a name that torch knows, "cpu" or "cuda:1".
-        threads: torch's threads on the CPU; with one, a seed's digest is the same whatever else
-            runs.
+        device: a name of `resolve_device`: "cpu" or "cuda:1".
+        threads: torch's threads on the CPU, at least 1; with one, a seed's digest is the same
+            whatever else runs.
         data_root: the folder of the datasets that are not embedded.
         download: whether to download a missing dataset.
         image_size: (height, width) to resize a folder's images to; None keeps their size.
@@ -61,7 +62,7 @@ class RunSettings:
         metrics: names of metrics to measure on the test set, besides accuracy and loss.
 
     Raises:
-        UsageError: the metrics are one text.
+        UsageError: the metrics are one text, the size is no tuple, or there would be no thread.
     """
 
     device: str = "cpu"
@@ -74,9 +75,15 @@ class RunSettings:
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        metrics: object = self.metrics
+        metrics: Any = self.metrics
+        threads: Any = self.threads
+        size: Any = self.image_size
         if isinstance(metrics, str):
             raise UsageError(f"metrics are a tuple of names, such as ({metrics!r},)")
+        if not isinstance(threads, int) or threads < 1:
+            raise UsageError(f"threads must be a whole number of at least 1, not {threads!r}")
+        if isinstance(size, list):
+            raise UsageError(f"image_size is a tuple (height, width), not {size!r}")
 
 
 @dataclass(frozen=True)
@@ -107,17 +114,20 @@ def run_cell(
 
     Args:
         cell: what to run.
-        seeds: whole numbers >= 0, also numpy's.
-        settings: where; a CPU with one thread and no data root by default.
+        seeds: whole numbers from 0 to 2**53, also numpy's.
+        settings: where; a CPU with one thread and no data root by default. The device may also be
+            "auto" or "cuda": a CUDA card if there is one, or one of those that there are.
         on_record: called with each record the moment its seed is done.
         callbacks: called during each run; see `stn_core.training.callbacks`.
 
     Raises:
-        UsageError: the dataset cannot be loaded, or there is no such metric.
+        UsageError: the dataset cannot be loaded, there is no such metric or device, or a seed is
+            not one; nothing has been trained then.
     """
     settings, noted = settings or RunSettings(), TorchSettings.now()
+    settings = replace(settings, device=str(resolve_device(str(settings.device))))
     records = []
-    for seed in seeds:
+    for seed in [_checked_seed(seed) for seed in seeds]:
         record = run_seed(cell, seed, settings, callbacks, noted).record
         records.append(record)
         if on_record:
@@ -138,7 +148,7 @@ def run_seed(
     The arguments and errors are those of `run_cell`, and the settings of torch to start from (by
     default the current ones). The caller calls `tell_kept` once the record is kept.
     """
-    seed = operator.index(seed)  # records and random.seed take only Python's integers
+    seed = _checked_seed(seed)
     for name in settings.metrics:
         metric_info(name)  # a name that is unknown is told before the training
     dataset = cached_dataset(
@@ -171,6 +181,13 @@ def run_seed(
     if left is None or left() is not None or device.type == "cuda":
         _release_memory(device)
     return RunResult(record, notes)
+
+
+def _checked_seed(seed: Any) -> int:
+    """A seed as Python's integer, as records and random.seed take it."""
+    if not isinstance(seed, SupportsIndex) or not 0 <= operator.index(seed) <= LARGEST:
+        raise UsageError(f"a seed is a whole number from 0 to 2**53, not {seed!r}")
+    return operator.index(seed)
 
 
 @functools.lru_cache(maxsize=4)

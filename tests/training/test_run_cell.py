@@ -194,6 +194,36 @@ def test_an_unknown_dataset_is_a_usage_error():
         run_cell(Cell("cnn", "digitz", "smoke", RECIPE), [0])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"threads": 0}, "threads must be a whole number of at least 1, not 0"),
+        ({"threads": 1.5}, "threads must be a whole number of at least 1, not 1.5"),
+        ({"image_size": [28, 28]}, r"image_size is a tuple \(height, width\), not \[28, 28\]"),
+        ({"device": "gpu"}, "unknown device 'gpu'; use auto, cpu, cuda"),
+        ({"device": "cuda:99"}, "device cuda:99: "),
+    ],
+)
+def test_settings_that_no_run_can_have_are_reported_before_the_training(monkeypatch, wrong, said):
+    monkeypatch.setattr(running, "train", lambda *_: pytest.fail("was trained"))
+    with pytest.raises(UsageError, match=said):
+        run_cell(CELL, [0], RunSettings(**wrong))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "3", None])
+def test_a_seed_that_is_none_is_reported_before_the_first_one_is_trained(monkeypatch, seed):
+    monkeypatch.setattr(running, "train", lambda *_: pytest.fail("was trained"))
+    with pytest.raises(UsageError, match=r"a seed is a whole number from 0 to 2\*\*53, not"):
+        run_cell(CELL, [0, seed])
+
+
+def test_a_run_may_choose_its_device_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    cell = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
+    (record,) = run_cell(cell, [0], RunSettings(device="auto"))
+    assert (record.status, record.environment.device_type) == ("ok", "cpu")
+
+
 def test_keyboard_interrupt_is_not_swallowed():
     def interrupt(result, run):
         raise KeyboardInterrupt
