@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -70,6 +72,30 @@ def unread(folder: Path, read: Sequence[Path]) -> tuple[str, ...]:
             if each not in known
         )
     )
+
+
+def state_of(root: Path) -> str:
+    """What changes whenever a file below the data root is added, removed or written: a hash.
+
+    Paths, sizes and modification times decide it, so a change of the content alone is not noticed
+    if it keeps both. Links to folders are followed; what cannot be looked into is left out.
+    """
+    digest = hashlib.sha256(os.fsencode(root.absolute()))
+    seen: set[Path] = set()
+    for folder, inner, files in os.walk(root, followlinks=True):
+        place = Path(folder).resolve()
+        if place in seen:  # a link to a folder that it lies in
+            inner.clear()
+            continue
+        seen.add(place)
+        inner.sort()
+        for name in sorted(files):
+            path = Path(folder, name)
+            with contextlib.suppress(OSError):
+                state = path.stat()
+                digest.update(os.fsencode(path))
+                digest.update(f" {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def cannot_be_read(path: Path, error: OSError) -> UsageError:

@@ -22,7 +22,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stn_core.datasets import Dataset, Split, load_dataset
-from stn_core.errors import UsageError
+from stn_core.datasets.data_root import state_of
+from stn_core.errors import UsageError, user_path
 from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.without_gradients import without_gradients
@@ -109,6 +110,9 @@ def run_cell(
 ) -> list[RunRecord]:
     """Train and measure a cell once for each seed.
 
+    A dataset of the data root is loaded afresh if a file there has changed since the last call, one
+    that needs no data root once in a process.
+
     A run that diverges or crashes gives a record that says so, and the next seed goes on. If only a
     metric fails, the run has crashed too, with all that was known before.
 
@@ -126,6 +130,8 @@ def run_cell(
     """
     settings, noted = settings or RunSettings(), TorchSettings.now()
     settings = replace(settings, device=str(resolve_device(str(settings.device))))
+    if settings.data_root is not None:
+        _forget_data_of_another(state_of(user_path(settings.data_root)))
     records = []
     for seed in [_checked_seed(seed) for seed in seeds]:
         record = run_seed(cell, seed, settings, callbacks, noted).record
@@ -196,6 +202,12 @@ def cached_dataset(
 ) -> Dataset:
     """`load_dataset`, cached for the next cell of the same dataset in this process."""
     return load_dataset(name, root=root, download=download, image_size=image_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _forget_data_of_another(state: str) -> None:
+    """Empty the cache of datasets, unless the data root is in the state of the last call."""
+    cached_dataset.cache_clear()
 
 
 def _unfinished_record(cell: Cell, seed: int, dataset: Dataset, settings: RunSettings) -> RunRecord:

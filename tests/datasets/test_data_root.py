@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from stn_core.datasets import load_dataset
-from stn_core.datasets.data_root import data_folder, is_file, is_folder
+from stn_core.datasets.data_root import data_folder, is_file, is_folder, state_of
 from stn_core.errors import UsageError
 from tests.datasets.noise import complaint, write_folder
 
@@ -68,6 +69,29 @@ def test_two_folders_whose_names_differ_in_case_are_told_apart_by_the_exact_name
     assert complaint(tmp_path, "mine") == said
     hashes = [load_dataset(name, tmp_path).hash for name in ("Mine", "MINE")]
     assert len(set(hashes)) == 2
+
+
+def test_the_state_of_a_data_root_changes_with_its_files(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    file = root / "a" / "1.npz"
+    for folder in (file.parent, elsewhere):
+        folder.mkdir(parents=True)
+    file.write_bytes(b"one")
+    (root / "linked").symlink_to(elsewhere)
+    (root / "round").symlink_to(root)
+    (root / "broken").symlink_to(tmp_path / "none")
+    states = [state_of(root)]
+    assert state_of(root) == states[0]
+    for change in (
+        lambda: file.write_bytes(b"longer"),
+        lambda: os.utime(file, (1, 1)),
+        lambda: (elsewhere / "2.npz").touch(),
+        lambda: file.rename(root / "1.npz"),
+    ):
+        change()
+        states.append(state_of(root))
+    assert len(set(states)) == 5
+    assert state_of(tmp_path / "none") != state_of(tmp_path / "other")
 
 
 def test_a_folder_may_be_named_from_the_home(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import shutil
 import weakref
 
 import numpy as np
@@ -16,6 +17,7 @@ from stn_core.suite.engine_choice import worker_number
 from stn_core.training import run_cell as running
 from stn_core.training.devices import resolve_device
 from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell
+from tests.datasets.noise import write_folder
 from tests.watching import OnEpoch
 
 RECIPE = Recipe(epochs=2, batch_size=100)
@@ -222,6 +224,36 @@ def test_a_run_may_choose_its_device_itself(monkeypatch):
     cell = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
     (record,) = run_cell(cell, [0], RunSettings(device="auto"))
     assert (record.status, record.environment.device_type) == ("ok", "cpu")
+
+
+def test_data_that_changed_since_the_last_call_are_loaded_afresh(monkeypatch, tmp_path):
+    monkeypatch.setenv("STN_CACHE", str(tmp_path / "cache"))
+    cell = Cell("cnn", "mine", "smoke", Recipe(epochs=1))
+    for number, name in enumerate(("one", "other")):
+        write_folder(tmp_path / name / "data" / "mine", {"a": 30, "b": 30}, (28, 28), number)
+
+    def hashes(folder):
+        monkeypatch.chdir(folder)
+        return [r.data_hash for r in run_cell(cell, [0, 1], RunSettings(data_root="data"))]
+
+    calls = []
+    monkeypatch.setattr(running, "load_dataset", remembering_calls(running.load_dataset, calls))
+    first, second = hashes(tmp_path / "one"), hashes(tmp_path / "one")
+    assert first == second
+    assert len(calls) == 1
+    assert hashes(tmp_path / "other") != first
+    assert hashes(tmp_path / "one") == first
+    shutil.rmtree(tmp_path / "one" / "data" / "mine" / "b")
+    write_folder(tmp_path / "one" / "data" / "mine", {"c": 30}, (28, 28), 5)
+    assert hashes(tmp_path / "one") != first
+
+
+def remembering_calls(load, calls):
+    def load_and_remember(*arguments, **options):
+        calls.append(arguments)
+        return load(*arguments, **options)
+
+    return load_and_remember
 
 
 def test_keyboard_interrupt_is_not_swallowed():
