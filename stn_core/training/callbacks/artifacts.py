@@ -18,6 +18,9 @@ from stn_core.training.history import EpochResult
 class KeepArtifacts(CallbackWithFolder):
     """Keeps the arrays of every run whose training ends well.
 
+    Its file is called ``<dataset>-<model>-<seed>.npz``. A run of another budget or recipe in the
+    same folder overwrites it.
+
     Args:
         folder: where to.
     """

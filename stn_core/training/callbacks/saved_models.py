@@ -14,6 +14,9 @@ from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 class SaveModels(CallbackWithFolder):
     """Saves the model of every run whose training ends well.
 
+    Its file is called ``<dataset>-<model>-<seed>.safetensors``. A run of another budget or recipe
+    in the same folder overwrites it.
+
     Args:
         folder: where to.
         imports: the modules that register the user's models; the saved models name them.

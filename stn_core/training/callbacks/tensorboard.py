@@ -13,6 +13,9 @@ from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 class WriteTensorBoard(CallbackWithFolder):
     """Gives every run a folder of event files, which TensorBoard can show while it trains.
 
+    It is called ``<dataset>-<model>-<seed>``. A run of another budget or recipe in the same folder
+    overwrites it.
+
     Args:
         folder: where those folders go.
 
