@@ -69,6 +69,31 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_record(saving, undisturbe
     assert files(saving) == []
 
 
+@pytest.mark.parametrize(
+    ("checkout", "said"),
+    [
+        ((None, None), ["the code is of no known commit"]),
+        (("c0ffee", True), ["the code has uncommitted changes"]),
+        (("c0ffee", False), []),
+    ],
+)
+def test_a_run_that_continues_with_code_that_may_have_been_edited_warns(
+    saving, caplog, checkout, said
+):
+    settings = RunSettings(checkout=checkout)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CHECKPOINTED, [4], settings, callbacks=[saving, interrupt_after(2)])
+    (path,) = files(saving)
+    assert caplog.messages == []
+    (record,) = run_cell(CHECKPOINTED, [4], settings, callbacks=[saving])
+    assert record.status == "ok"
+    assert caplog.messages == [
+        f"few_digits-cnn-4: continues from {path}, but {one}: if it was edited since, delete the"
+        " checkpoint"
+        for one in said
+    ]
+
+
 def test_every_seed_has_a_checkpoint_of_its_own(saving, undisturbed):
     for seed in (4, 5):
         with pytest.raises(KeyboardInterrupt):

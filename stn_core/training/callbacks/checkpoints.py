@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,8 @@ from stn_core.training.callbacks.base import CallbackWithFolder, Run, Watcher
 from stn_core.training.checkpoint import Checkpoint, discard
 from stn_core.training.history import EpochResult
 
+_LOGGER = logging.getLogger(__name__)
+
 FORMAT = 2
 """The format of what a checkpoint holds; other formats are not used."""
 
@@ -21,6 +24,10 @@ FORMAT = 2
 @dataclass(frozen=True)
 class SaveCheckpoints(CallbackWithFolder):
     """Saves each run's state, so that one that is interrupted or crashes can be resumed.
+
+    A checkpoint of another commit is not used. Where the commit is not known, as in `RunSettings`
+    by default, or the checkout has uncommitted changes, nothing tells whether the code was edited
+    since: the run continues, and the log warns. Delete the checkpoint to start from the beginning.
 
     Args:
         folder: where to.
@@ -57,6 +64,19 @@ class _CheckpointSaver(Watcher):
         found = self._file.load()
         if found is not None:  # else one that saves elsewhere may have found its own
             self._run.resumed_from = found
+            self._warn_of_edited_code(path)
+
+    def _warn_of_edited_code(self, path: Path) -> None:
+        record = self._run.record
+        if record.environment.commit is not None and not record.environment.dirty:
+            return
+        of_code = "has uncommitted changes" if record.environment.dirty else "is of no known commit"
+        _LOGGER.warning(
+            "%s: continues from %s, but the code %s: if it was edited since, delete the checkpoint",
+            record.run_name,
+            path,
+            of_code,
+        )
 
     def epoch(self, result: EpochResult) -> None:
         self._file.maybe_save(self._run.state_dict)
