@@ -58,27 +58,29 @@ def seeds_to_settle(
     first: Values,
     second: Values,
     floors: tuple[float, float],
-    target: float,
+    margin: float | None = None,
     *,
     models: int,
     confidence: float = CONFIDENCE,
 ) -> int | None:
-    """How many seeds each of two models needs until half their interval is within a target.
+    """How many seeds each of two models needs until they differ, or are equivalent.
 
-    Assumes that the spreads stay as they are; no model needs fewer seeds than it has.
+    Assumes that estimate and spreads stay as they are; a model with more seeds keeps them.
 
     Args:
-        first, second: the values so far.
+        first, second: the values so far, which do not settle it.
         floors: as for `differences_of_all_pairs`.
-        target: a difference > 0: the observed one, or a margin.
+        margin: models whose whole interval lies within ± this are equivalent; None without one.
         models: how many are compared.
         confidence: as for `differences_of_all_pairs`.
 
     Returns:
-        None if no spread is known, or if more than `MOST_SEEDS` are needed.
+        More than the smaller sample has; None if no spread is known, or if more than `MOST_SEEDS`
+        are needed.
     """
+    estimate = abs(float(np.mean(first) - np.mean(second)))
     known = [_spread(sample, floor) for sample, floor in zip((first, second), floors, strict=True)]
-    if not sum(one.degrees for one in known) or not target > 0:
+    if not sum(one.degrees for one in known):
         return None
     variances = [float(one.credible) for one in known if one.degrees]
     pooled = max(variances)  # used for a model with a single run
@@ -89,9 +91,10 @@ def seeds_to_settle(
             for one in known
         ]
         error, degrees = error_of_difference(*grown)
-        return float(_quantile(models, confidence, degrees) * error) <= target
+        half = float(_quantile(models, confidence, degrees) * error)
+        return half < estimate or (margin is not None and estimate + half <= margin)
 
-    fewest, most = 2, MOST_SEEDS
+    fewest, most = min(one.runs for one in known) + 1, MOST_SEEDS
     if not is_settled(most):
         return None
     while fewest < most:

@@ -25,7 +25,7 @@ from stn_core.report.comparison import (
 )
 from stn_core.report.figures import FigureFolder
 from stn_core.report.page import render
-from stn_core.report.sources import CellRuns, Source
+from stn_core.report.sources import CellRuns, Source, several_places
 from stn_core.report.svg import drawing_style
 from stn_core.report.text_table import (
     WIDTH,
@@ -103,13 +103,13 @@ def comparison_table(comparisons: Sequence[CellComparison], width: int = WIDTH) 
 
 def comparison_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, str]]:
     """The cells of the table, texts by column; the device is a column if there are several."""
-    several = len({comparison.device for comparison in comparisons}) > 1
+    names_device = "device" in several_places(comparisons)
     return [
         {
             "budget": comparison.budget,
             "dataset": comparison.dataset,
             "model": comparison.model,
-            **({"device": comparison.device} if several else {}),
+            **({"device": comparison.device} if names_device else {}),
             "finding": str(comparison.finding),
             "A, % (n)": accuracy_text(comparison.a.accuracies) if comparison.a else "",
             "B, % (n)": accuracy_text(comparison.b.accuracies) if comparison.b else "",
@@ -211,12 +211,7 @@ def write_comparison(
 
 def _differences(comparisons: Sequence[CellComparison]) -> list[tuple[str, Difference]]:
     """What the chart shows: by dataset and model, and budget and device if there are several."""
-    several = [
-        name
-        for name in ("budget", "device")
-        if len({getattr(comparison, name) for comparison in comparisons}) > 1
-    ]
-    names = (*several, "dataset", "model")
+    names = (*several_places(comparisons), "dataset", "model")
     return [
         (printable(" ".join(getattr(one, name) for name in names)), one.accuracy_points)
         for one in comparisons

@@ -22,7 +22,7 @@ from stn_core.report.cell_section import Figure as Drawing
 from stn_core.report.charts import bounded_interval
 from stn_core.report.figures import FigureFolder
 from stn_core.report.page import render
-from stn_core.report.sources import CellRuns, Source
+from stn_core.report.sources import CellRuns, Source, several_places
 from stn_core.report.svg import COLOURS, WIDTH, drawing_style, new_figure
 from stn_core.report.text_table import aligned_table, counted, difference_text, first_few
 from stn_core.session.cells import split_key
@@ -54,6 +54,11 @@ class CellHistory:
     test_images: int
 
     @property
+    def budget(self) -> str:
+        """The budget of the cell."""
+        return split_key(self.key).budget
+
+    @property
     def drift(self) -> Difference | None:
         """The last session less the baseline in points, with its 95 % interval."""
         if not self.baseline:
@@ -77,8 +82,9 @@ def histories(
         baselines: the stored ones, None without any.
 
     Returns:
-        The cells, and a message for every baseline that was measured on other data than its cell's
-        last session, and is left out.
+        The cells, and messages: for every baseline that was measured on other data or with another
+        recipe than its cell's last session, and is left out; and for every cell of which sessions
+        differ in data or recipe.
     """
     stored = {(cell.key, cell.device): cell for cell in baselines.cells} if baselines else {}
     found: dict[tuple[str, str], list[tuple[str, CellRuns]]] = {}
@@ -87,12 +93,18 @@ def histories(
             name = ", ".join(source.commits) or source.path.name
             found.setdefault((cell.key, cell.device), []).append((name, cell))
     cells = []
-    left_out = []
+    messages = []
     for (key, device), runs in sorted(found.items()):
         last, baseline = runs[-1][1], stored.get((key, device))
-        if baseline and baseline.data_hash != last.data_hash:
-            left_out.append(f"{key}: its baseline was measured on other data, left out")
+        if baseline and (other := _differing(baseline, last)):
+            messages.append(f"{key}: its baseline was measured {other}, left out")
             baseline = None
+        changes = [_differing(cell, last) for _, cell in runs]
+        messages += [
+            f"{key}: {name} was measured {other} than the last session"
+            for (name, _), other in zip(runs, changes, strict=True)
+            if other
+        ]
         cells.append(
             CellHistory(
                 key=key,
@@ -103,7 +115,14 @@ def histories(
                 test_images=last.test_images,
             )
         )
-    return cells, left_out
+    return cells, messages
+
+
+def _differing(cell: CellRuns, last: CellRuns) -> str:
+    """How a cell was measured otherwise than in the last session, "" if it was not."""
+    if cell.data_hash != last.data_hash:
+        return "on other data"
+    return "with another recipe" if cell.recipe_hash != last.recipe_hash else ""
 
 
 def history_answer(cells: Sequence[CellHistory]) -> str:
@@ -125,9 +144,11 @@ def history_answer(cells: Sequence[CellHistory]) -> str:
 
 
 def history_rows(cells: Sequence[CellHistory]) -> list[dict[str, str]]:
-    """The table, one row per cell."""
+    """The table, one row per cell; budget and device are columns if there are several."""
+    several = several_places(cells)
     return [
         {
+            **{name: getattr(cell, name) for name in several},
             "dataset": split_key(cell.key).dataset,
             "model": split_key(cell.key).model,
             "sessions": str(len(cell.sessions)),
@@ -182,7 +203,7 @@ def write_history(
     draw = FigureFolder(figures)
     with drawing_style():
         for cell in cells:
-            name = f"{split_key(cell.key).id} ({cell.device})"
+            name = f"{cell.key} ({cell.device})"
             svg = draw(f"history-{name}", f"{name} over commits", partial(history_chart, cell))
             shown.append(Drawing(name, "", Markup(svg)))
     content = render(

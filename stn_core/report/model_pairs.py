@@ -19,7 +19,7 @@ from stn_core.gate.intervals import Difference
 from stn_core.gate.judgement import accuracy_text
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import sampling_deviation
-from stn_core.report.sources import CellRuns, Source
+from stn_core.report.sources import CellRuns, Source, several_places
 from stn_core.report.text_table import (
     WIDTH,
     aligned_table,
@@ -99,7 +99,8 @@ def compare_models(
         else:
             complaints.append(f"{Place(*place[:2])}: only {alike[0].model}, nothing to compare")
     if not pairs:
-        raise UsageError(f"{source.path}: no dataset has two of these models")
+        why = f"; {complaints[0]}" if complaints else ""
+        raise UsageError(f"{source.path}: no dataset has two of these models{why}")
     return pairs, complaints
 
 
@@ -132,7 +133,7 @@ def _pairs(cells: Sequence[CellRuns], margin_points: float | None) -> list[Model
                 accuracies[first],
                 accuracies[second],
                 (floors[first], floors[second]),
-                margin_points or abs(points.estimate),
+                margin_points,
                 models=len(cells),
             )
         loss = loss_differences[first, second].mapped(_percent)
@@ -161,11 +162,11 @@ def pairs_table(pairs: Sequence[ModelPair], width: int = WIDTH) -> str:
 
 
 def pairs_rows(pairs: Sequence[ModelPair]) -> list[dict[str, str]]:
-    """The rows of the table, texts by column; the budget is a column if there are several."""
-    several = len({pair.first.budget for pair in pairs}) > 1
+    """The rows of the table, texts by column; budget and device are if there are several."""
+    several = several_places(pair.first for pair in pairs)
     return [
         {
-            **({"budget": pair.first.budget} if several else {}),
+            **{name: getattr(pair.first, name) for name in several},
             "dataset": pair.first.dataset,
             "model": pair.first.model,
             "finding": str(pair.finding),

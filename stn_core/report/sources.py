@@ -13,7 +13,7 @@ from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.report.text_table import counted
 from stn_core.session.answers import answers_like_the_last
 from stn_core.session.cells import CellKey, split_key
-from stn_core.session.file_names import RECORDS_FILE
+from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
 from stn_core.session.plan import read_asked
 from stn_core.session.records import Environment, RunRecord, read_records
 from stn_core.session.store import SessionStore
@@ -92,8 +92,11 @@ def read_source(path: Path) -> Source:
             evaluated on the test images.
     """
     if path.is_dir():
-        asked, _ = read_asked(path)
-        source = source_of_records(path, *SessionStore(path, asked.record_files).whole_records())
+        asked, doubts = read_asked(path)
+        if is_missing(path / PLAN_FILE):  # a folder of records from elsewhere
+            doubts = []
+        records, torn = SessionStore(path, asked.record_files).whole_records()
+        source = source_of_records(path, records, [*doubts, *torn])
     elif path.suffix == Path(RECORDS_FILE).suffix:
         source = source_of_records(path, *_read_file(path))
     else:
@@ -102,6 +105,18 @@ def read_source(path: Path) -> Source:
         why = f"; {source.complaints[0]}" if source.complaints else ""
         raise UsageError(f"{path} holds no run that was evaluated on the test images{why}")
     return source
+
+
+def several_places(cells: Iterable[Any]) -> list[str]:
+    """Which of the budget and the device a table or chart must name to tell its cells apart.
+
+    Args:
+        cells: with these attributes.
+    """
+    cells = list(cells)
+    return [
+        name for name in ("budget", "device") if len({getattr(cell, name) for cell in cells}) > 1
+    ]
 
 
 def _of_baselines(path: Path) -> Source:

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stn_core.errors import UsageError, is_missing, printable
 from stn_core.registry import split_names
@@ -33,6 +34,9 @@ from stn_core.suite.command_arguments import (
     show_path,
 )
 from stn_core.suite.compare_command import add_compare
+
+if TYPE_CHECKING:
+    from stn_core.report.sources import Source
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -242,17 +246,37 @@ def _history(given: argparse.Namespace) -> int:
     from stn_core.report.history import histories, history_answer, history_text, write_history
     from stn_core.report.sources import read_source
 
-    sessions = [read_source(folder) for folder in given.results]
+    sessions, unreadable = _sources(given.results)
     baselines = None if is_missing(given.baselines) else read_source(given.baselines)
     sources = [*sessions, *([baselines] if baselines else [])]
-    cells, left_out = histories(sessions, baselines)
-    complain([*(line for source in sources for line in source.complaints), *left_out])
+    cells, messages = histories(sessions, baselines)
+    complain([*unreadable, *(line for source in sources for line in source.complaints), *messages])
     print("\n".join([history_answer(cells), "", history_text(cells), ""]))
     page = given.out / HISTORY_FILE
-    lines = [*(source.line for source in sources), *left_out]
+    lines = [*(source.line for source in sources), *unreadable, *messages]
     write_history(cells, lines, page, given.out / FIGURES_FOLDER)
     show_path(page)
     return 0
+
+
+def _sources(folders: Sequence[Path]) -> tuple[list[Source], list[str]]:
+    """The sessions that have results, and a message for every other one.
+
+    Raises:
+        UsageError: none has results.
+    """
+    from stn_core.report.sources import read_source
+
+    sources: list[Source] = []
+    messages: list[str] = []
+    for folder in folders:
+        try:
+            sources.append(read_source(folder))
+        except UsageError as error:
+            messages.append(f"left out: {error}")
+    if not sources:
+        raise UsageError("; ".join(messages))
+    return sources, messages
 
 
 def _add_bisect(parser: argparse.ArgumentParser) -> None:

@@ -102,28 +102,40 @@ def test_all_intervals_of_unchanged_models_hold_in_95_of_100_datasets():
     assert sum(missed.values()) <= 47, missed
 
 
-def test_seeds_that_would_settle_a_pair_settle_it_and_one_less_does_not():
-    rng = np.random.default_rng(2)
-    first, second = rng.normal(0, 1, 5), rng.normal(0.3, 1, 5)
-    needed = seeds_to_settle(first, second, (0.1, 0.1), 0.8, models=4)
+@pytest.mark.parametrize(
+    ("distance", "sizes", "margin"),
+    [(0.3, (5, 5), None), (0.3, (5, 20), None), (0.3, (5, 5), 0.8), (0.3, (5, 5), 0.1)],
+    ids=["differ", "one has more", "within the margin", "differ before they fit the margin"],
+)
+def test_seeds_that_would_settle_a_pair_settle_it_and_one_less_does_not(distance, sizes, margin):
+    def stretched(mean, size, variance=1.0):
+        """So many values with this mean and variance."""
+        grid = np.linspace(-1.0, 1.0, size)
+        return mean + grid * np.sqrt(variance / np.var(grid, ddof=1))
+
+    def interval(runs):
+        values = {
+            "a": stretched(distance, max(runs, sizes[0])),
+            "b": stretched(0.0, max(runs, sizes[1])),
+            "c": [0, 1],
+            "d": [0, 1],
+        }
+        return differences_of_all_pairs(values, dict.fromkeys("abcd", 0.1))["a", "b"]
+
+    def is_settled(runs):
+        found = interval(runs)
+        return found.sign or (margin and -margin <= found.low and found.high <= margin)
+
+    samples = [stretched(mean, size) for mean, size in zip((distance, 0.0), sizes, strict=True)]
+    needed = seeds_to_settle(*samples, (0.1, 0.1), margin, models=4)
     assert needed
-    assert 5 < needed < 200
-
-    def half(runs):
-        def stretched(sample):
-            """So many values with the variance of a sample."""
-            grid = np.resize([-1.0, 1.0], runs)
-            return grid * np.sqrt(np.var(sample, ddof=1) / np.var(grid, ddof=1))
-
-        values = {"a": stretched(first), "b": stretched(second), "c": [0, 1], "d": [0, 1]}
-        interval = differences_of_all_pairs(values, dict.fromkeys("abcd", 0.1))["a", "b"]
-        return (interval.high - interval.low) / 2
-
-    assert half(needed) <= 0.8 * (1 + 1e-9) < half(needed - 2) * 1.1
-    assert half(needed) <= half(needed - 2)
+    assert needed > min(sizes)
+    assert is_settled(needed)
+    assert not is_settled(needed - 1)
 
 
 def test_a_pair_that_no_number_of_seeds_settles_has_none():
+    assert seeds_to_settle([0.0, 1.0], [0.0, 1.0], (0.1, 0.1), models=2) is None
     assert seeds_to_settle([0.0, 1.0], [0.0, 1.0], (0.1, 0.1), 1e-6, models=2) is None
     assert seeds_to_settle([0.0], [1.0], (0.1, 0.1), 1.0, models=2) is None
     assert MOST_SEEDS >= 100

@@ -72,6 +72,47 @@ def test_a_baseline_of_other_data_is_left_out_and_named(sessions, tmp_path, caps
     assert message in (tmp_path / "history.html").read_text()
 
 
+def test_a_baseline_and_a_session_of_another_recipe_are_named(sessions, tmp_path, capsys):
+    folder = tmp_path / "search"
+    folder.mkdir()
+    append_record(folder / "records.jsonl", record(0, 0.5, recipe_hash="0" * 12))
+    stored = ["--baselines", str(tmp_path / "stored.json"), "--out", str(tmp_path)]
+    assert main(["history", *sessions, str(folder), *stored]) == 0
+    printed = capsys.readouterr()
+    assert "No cell has a baseline to compare with." in printed.out
+    assert (
+        "smoke/digits/stn: its baseline was measured with another recipe, left out" in printed.err
+    )
+    assert "smoke/digits/stn: 0000000 was measured with another recipe than the last" in printed.err
+
+
+def test_budgets_and_devices_are_told_apart(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "session"
+    folder.mkdir()
+    for budget in ("smoke", "quick"):
+        for device in ("cpu", "cuda"):
+            place = environment(device_type=device)
+            one = record(0, 0.95, budget=budget, environment=place)
+            append_record(folder / "records.jsonl", one)
+    monkeypatch.chdir(tmp_path)
+    assert main(["history", str(folder), "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in printed if "digits" in line] == [
+        [budget, device, "digits", "stn"]
+        for budget in ("quick", "smoke")
+        for device in ("cpu", "cuda")
+    ]
+    assert len(list((tmp_path / "figures").glob("history-*.svg"))) == 4
+
+
+def test_a_folder_without_results_is_left_out_and_named(sessions, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    out = ["--out", str(tmp_path)]
+    assert main(["history", sessions[0], str(tmp_path / "nothing"), *out]) == 0
+    assert f"left out: {tmp_path / 'nothing'} holds no results" in capsys.readouterr().err
+    assert main(["history", str(tmp_path / "nothing"), *out]) == 2
+
+
 def test_no_interval_leaves_0_to_100_per_cent():
     """Two values close to 100 %, whose interval alone would reach to 106."""
     near = [0.99, 1.0]
