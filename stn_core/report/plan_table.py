@@ -23,7 +23,7 @@ def plan_table(
         cells: of the plan.
         seeds_left: the fewest and the most seeds that are to be trained, by key.
         run_seconds: how long a run of each cell takes, infinite if unknown.
-        workers: how many train at once.
+        workers: how many train at once, each another cell.
     """
     rows = []
     times = []
@@ -43,9 +43,12 @@ def plan_table(
                 "minutes": f"{times[-1][0]:.1f} to {times[-1][1]:.1f}" if known else "",
             }
         )
-    least, most = (sum(column) for column in zip(*times, strict=True)) if times else (0.0, 0.0)
+    # One worker trains all seeds of a cell.
+    least, most = (
+        max(sum(column) / workers, *column) for column in zip(*times or [(0.0, 0.0)], strict=True)
+    )
     total = (
-        f"{counted(len(cells), 'cell')}, {least / workers:.1f} to {most / workers:.1f} minutes"
+        f"{counted(len(cells), 'cell')}, {least:.1f} to {most:.1f} minutes"
         f" of training on {counted(workers, 'worker')}"
     )
     unknown = len(cells) - len(times)

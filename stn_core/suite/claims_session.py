@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stn_core.atomic_files import write_output
+from stn_core.atomic_files import signals_wait, write_output
 from stn_core.errors import UsageError, needs_extra, printable
 from stn_core.report.claims import FROM_RECORDS, ON_REQUEST, Claim, read_claims
 from stn_core.report.claims_text import claims_table, tally_line
@@ -24,7 +24,8 @@ from stn_core.report.judged_claims import JudgedClaim, judge_claims
 from stn_core.report.stored_cells import Stored, is_quiet, stored_cells
 from stn_core.session.cells import Cell
 from stn_core.session.evidence import add_evidence, read_evidence
-from stn_core.session.file_names import EVIDENCE_FILE, file_stem
+from stn_core.session.file_names import CHECKPOINTS_FOLDER, EVIDENCE_FILE, file_stem
+from stn_core.session.records import append_record
 from stn_core.suite.claims import (
     ClaimEntry,
     claim_entries,
@@ -40,6 +41,7 @@ from stn_core.suite.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from stn_core.session.records import RunRecord
+    from stn_core.training.callbacks import Callback
 
 with needs_extra("suite"):
     from filelock import FileLock, Timeout
@@ -48,6 +50,9 @@ SEEDS = tuple(range(5))
 """Of every cell that a claim names, unless --seeds says otherwise."""
 
 TABLE_FILE = "claims.txt"
+
+NOT_ADDED_FILE = "evidence.jsonl"
+"""In the session's folder: records that could not be added to the evidence file."""
 
 
 @dataclass(frozen=True)
@@ -279,6 +284,15 @@ class ClaimsSession:
         return [(cell, seed) for cell, seed in runs if (cell.key, seed) not in self._tried]
 
     @functools.cached_property
+    def _callbacks(self) -> tuple[Callback, ...]:
+        """Those of every run: the state of a long one is saved where the next session finds it."""
+        if self._context.engine.is_elsewhere:
+            return ()
+        from stn_core.training.callbacks import SaveCheckpoints
+
+        return (SaveCheckpoints(str(self._context.options.results.parent / CHECKPOINTS_FOLDER)),)
+
+    @functools.cached_property
     def _time_limit(self) -> TimeLimit:
         """Decides which runs may start; without --minutes, all may."""
         minutes = self._context.options.minutes
@@ -318,7 +332,7 @@ class ClaimsSession:
         context = self._context
         try:
             settings = replace(context.settings, metrics=self._metrics(cell))
-            context.engine.submit(Task(cell, seed, settings))
+            context.engine.submit(Task(cell, seed, settings, self._callbacks))
             outcome = context.engine.next_outcome()
         except EngineError as error:
             raise UsageError(str(error)) from error
@@ -335,11 +349,19 @@ class ClaimsSession:
         return []
 
     def _keep(self, record: RunRecord) -> None:
+        from stn_core.training.callbacks.base import tell_kept
+
         self._time_limit.note(record)
         try:
-            add_evidence(self._evidence, [record])
-        except OSError as error:
-            raise UsageError(f"cannot write {self._evidence}: {error.strerror}") from error
+            with signals_wait():
+                add_evidence(self._evidence, [record])
+        except (OSError, UsageError) as error:  # another process may have damaged the file
+            place = self._context.options.results / NOT_ADDED_FILE
+            append_record(place, record)
+            is_ours = isinstance(error, UsageError)
+            why = error if is_ours else f"cannot write {self._evidence}: {error}"
+            raise UsageError(f"{why}; the run's record is in {place}") from error
+        tell_kept(self._callbacks, record)
         accuracy = 100 * (record.test_accuracy or 0.0)
         done = f"{record.key}, seed {record.seed}: {accuracy:.2f} %, {record.train_seconds:.0f} s"
         self._context.tell([done])

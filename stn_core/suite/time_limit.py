@@ -53,7 +53,8 @@ class TimeLimit:
 
     def allows_all(self, cells: Sequence[Cell], workers: int) -> bool:
         """Whether a run of each of these cells, several at once, is expected to end in time."""
-        return sum(map(self._expected_seconds, cells)) / workers < self.seconds_left
+        seconds = [self._expected_seconds(cell) for cell in cells]
+        return max([sum(seconds) / workers, *seconds]) < self.seconds_left
 
     def note(self, record: RunRecord) -> None:
         """Learn how long a run took."""

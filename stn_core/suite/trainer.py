@@ -233,7 +233,8 @@ class Trainer:
         """Train the seeds that groups of cells need beyond their members' verdicts.
 
         This happens after the last test, where the session trains or in as many processes as there
-        were workers, with no callback but the one that reports progress.
+        were workers. Such runs report progress and can be resumed; they leave no pictures, models
+        or curves, and the callbacks of hooks do not watch them.
 
         Args:
             runs: cells, each with a seed.
@@ -269,19 +270,21 @@ class Trainer:
 
     def _train_all(self, runs: Sequence[tuple[Cell, int]], engine: Engine) -> None:
         from stn_core.engines import EngineError, Task
+        from stn_core.training.callbacks.base import tell_kept
 
         context = self._context
         assert context.plan
         try:
             context.watching.expect_more(cell.key for cell, _ in runs)
-            progress = () if engine.is_elsewhere else (self._progress,)
+            callbacks = () if engine.is_elsewhere else (self._progress, self._checkpoints)
             for cell, seed in runs:
                 data_hash = context.plan.data_hashes[cell.dataset]
-                engine.submit(Task(cell, seed, context.settings, progress, data_hash=data_hash))
+                engine.submit(Task(cell, seed, context.settings, callbacks, data_hash=data_hash))
             for _ in runs:
                 result = engine.next_outcome().result
                 if result:
                     context.store.keep(result.record)
+                    tell_kept(callbacks, result.record)
         except EngineError as error:
             raise UsageError(str(error)) from error
         finally:
@@ -318,6 +321,13 @@ class Trainer:
 
         return TellProgress(str(self._context.store.beats_folder))
 
+    @property
+    def _checkpoints(self) -> Callback:
+        """The callback that saves the state of long runs."""
+        from stn_core.training.callbacks import SaveCheckpoints
+
+        return SaveCheckpoints(str(self._context.store.checkpoints_folder))
+
     @functools.cached_property
     def _callbacks(self) -> tuple[Callback, ...]:
         """The callbacks of every run: those of the command line, then those of hooks."""
@@ -332,7 +342,7 @@ class Trainer:
         if options.save_models:
             chosen.append(library.SaveModels(str(store.models_folder), options.imports))
         chosen += itertools.chain.from_iterable(config.hook.pytest_stn_callbacks(config=config))
-        return (*chosen, library.SaveCheckpoints(str(store.checkpoints_folder)))
+        return (*chosen, self._checkpoints)
 
     def _keep(self, outcome: Outcome, result: RunResult) -> None:
         from stn_core.training.callbacks.base import tell_kept

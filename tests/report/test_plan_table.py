@@ -19,8 +19,16 @@ def test_a_plan_says_how_long_it_takes():
     assert second.split() == ["digits", "new", "2", "3", "unknown"]
     assert total == ("2 cells, 0.0 to 0.3 minutes of training on 1 worker, plus 1 never measured")
     assert plan_table([new], left, seconds).splitlines()[-1].startswith("1 cell, ")
-    shared = plan_table([CELL], {CELL.key: (60, 120)}, seconds, workers=4).splitlines()[-1]
-    assert shared == "1 cell, 0.5 to 1.0 minutes of training on 4 workers"
+
+
+@pytest.mark.parametrize(
+    ("cells", "minutes"), [(1, "2.0 to 4.0"), (3, "2.0 to 4.0"), (8, "4.0 to 8.0")]
+)
+def test_workers_share_the_cells_but_not_the_seeds_of_one(cells, minutes):
+    planned = [dataclasses.replace(CELL, model=f"model{number}") for number in range(cells)]
+    left = {cell.key: (60, 120) for cell in planned}
+    total = plan_table(planned, left, dict.fromkeys(left, 2.0), workers=4).splitlines()[-1]
+    assert f", {minutes} minutes of training on 4 workers" in total
 
 
 def test_the_speed_of_a_machine_is_the_median_of_its_good_runs_over_the_stored_times():

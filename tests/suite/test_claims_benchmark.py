@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from stn_core.engines import in_process
-from stn_core.session.evidence import read_evidence
+from stn_core.session.evidence import add_evidence, read_evidence
+from stn_core.session.records import read_records
+from stn_core.training.callbacks import SaveCheckpoints
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
+from tests.platforms import needs_posix_signals
 from tests.suite.sessions import MODELS, select, session
 
 pytest_plugins = ["pytester"]
@@ -178,6 +181,54 @@ def test_a_run_is_tried_once_even_if_its_record_does_not_count(claims, monkeypat
     session.assert_outcomes(passed=1)
     assert trained == ["small", "tiny"]
     assert "with our recipes: 1 is open" in session.stdout.str()
+
+
+@needs_posix_signals
+def test_ctrl_c_while_a_record_is_added_waits_until_it_is(claims, pytester, monkeypatch):
+    from stn_core.suite import claims_session
+
+    def interrupted(path, records):
+        signal.raise_signal(signal.SIGINT)
+        add_evidence(path, records)
+
+    monkeypatch.setattr(claims_session, "add_evidence", interrupted)
+    # Tests that run in the background inherit a SIGINT that is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            claims(CLAIM, "--train", "--seeds", "1")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(read_evidence(pytester.path / "evidence.jsonl.gz")) == 1
+
+
+def test_a_record_that_cannot_be_added_is_kept_beside(claims, pytester, monkeypatch):
+    """Another program may damage the file while a run is training."""
+    run_seed = in_process.run_seed
+
+    def damaging(*arguments):
+        (pytester.path / "evidence.jsonl.gz").write_text("<<<<<<< HEAD")
+        return run_seed(*arguments)
+
+    monkeypatch.setattr(in_process, "run_seed", damaging)
+    session, folder = claims(CLAIM, "--train", "--seeds", "1")
+    session.assert_outcomes(failed=1, errors=1)
+    (kept,) = read_records(folder / "evidence.jsonl")[0]
+    assert kept.key == "brief/digits/small"
+    assert f"the run's record is in {folder / 'evidence.jsonl'}" in session.stdout.str()
+
+
+def test_sessions_save_the_state_of_runs_where_the_next_one_finds_it(claims, pytester, monkeypatch):
+    saving, run_seed = [], in_process.run_seed
+
+    def noted(cell, seed, settings, callbacks, *arguments):
+        saving.append(callbacks)
+        return run_seed(cell, seed, settings, callbacks, *arguments)
+
+    monkeypatch.setattr(in_process, "run_seed", noted)
+    claims(CLAIM, "--train", "--seeds", "1")
+    claims(CLAIM, "--train", "--seeds", "2")
+    assert set(saving) == {(SaveCheckpoints(str(pytester.path / "results" / "checkpoints")),)}
 
 
 def test_a_run_that_failed_is_said_though_the_time_is_over(claims, monkeypatch):

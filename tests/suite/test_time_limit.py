@@ -55,6 +55,7 @@ def test_runs_that_several_processes_share_start_if_all_end_in_time(limit):
     minute = limit(1, stored=25)
     assert minute.allows_all([CELL] * 4, workers=2)
     assert not minute.allows_all([CELL] * 5, workers=2)
+    assert not limit(0.3, stored=25).allows_all([CELL], workers=2)  # processes share no run
 
 
 @pytest.mark.parametrize(("seeds", "trained"), [((0,), [0]), ((1, 2), [])])
