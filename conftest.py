@@ -66,5 +66,5 @@ def _show_robustness(terminalreporter: pytest.TerminalReporter, folder: Path) ->
 
     frame = pd.read_csv(folder / "robustness.csv")
     terminalreporter.write_line(robustness_tables(frame))
-    for name in write_robustness_curves(frame, folder / FIGURES_FOLDER):
-        terminalreporter.write_line(f"curves: {folder / FIGURES_FOLDER / name}")
+    for line in write_robustness_curves(frame, folder / FIGURES_FOLDER):
+        terminalreporter.write_line(f"curves: {line}")

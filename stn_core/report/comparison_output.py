@@ -29,11 +29,10 @@ from stn_core.report.sources import CellRuns, Source, several_places
 from stn_core.report.svg import drawing_style
 from stn_core.report.text_table import (
     WIDTH,
-    aligned_table,
     counted,
     difference_text,
     first_few,
-    fitting_columns,
+    table_that_fits,
 )
 
 with needs_extra("report"):
@@ -97,8 +96,8 @@ def _ends(name: str, difference: Difference | None) -> dict[str, float]:
 
 def comparison_table(comparisons: Sequence[CellComparison], width: int = WIDTH) -> str:
     """The table for a terminal, with the columns that fit its width."""
-    rows, _ = fitting_columns(comparison_rows(comparisons), width, _DROPPED_FIRST)
-    return aligned_table(rows, "simple")
+    rows = comparison_rows(comparisons)
+    return table_that_fits(rows, width, _DROPPED_FIRST, "comparison.html")
 
 
 def comparison_rows(comparisons: Sequence[CellComparison]) -> list[dict[str, str]]:

@@ -219,6 +219,10 @@ def _mean_course(judgement: Judgement) -> list[dict[str, float]]:
     """The mean over the seeds, as far as the shortest of their trainings goes."""
     courses = [record.validation for record in judgement.records if record.status == "ok"]
     return [
-        {name: float(np.mean([entry[name] for entry in entries])) for name in entries[0]}
+        {
+            name: float(np.mean([entry[name] for entry in entries]))
+            for name in entries[0]
+            if all(name in entry for entry in entries)
+        }
         for entries in zip(*courses, strict=False)
     ]

@@ -23,10 +23,12 @@ class FigureFolder:
 
     Attributes:
         failures: a message for every figure that could not be drawn.
+        files: those that were written, in their order.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.failures: list[str] = []
+        self.files: list[Path] = []
         self._folder = folder
 
     def __call__(self, name: str, title: str, draw: Callable[[], Figure]) -> str:
@@ -46,5 +48,6 @@ class FigureFolder:
             self.failures.append(f"{name} is not drawn: {type(error).__name__}: {error}")
             return ""
         if self._folder:
-            write_output(self._folder / f"{safe_stem(name)}.svg", for_file(svg))
+            self.files.append(self._folder / f"{safe_stem(name)}.svg")
+            write_output(self.files[-1], for_file(svg))
         return for_page(svg, html.escape(title, quote=True))

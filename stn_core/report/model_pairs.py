@@ -22,10 +22,9 @@ from stn_core.gate.statistics import sampling_deviation
 from stn_core.report.sources import CellRuns, Source, several_places
 from stn_core.report.text_table import (
     WIDTH,
-    aligned_table,
     counted,
     difference_text,
-    fitting_columns,
+    table_that_fits,
 )
 from stn_core.session.cells import Place
 
@@ -155,10 +154,8 @@ def _percent(logarithm: float) -> float:
 
 def pairs_table(pairs: Sequence[ModelPair], width: int = WIDTH) -> str:
     """The pairs as a table for a terminal."""
-    kept, _ = fitting_columns(
-        pairs_rows(pairs), width, (_LOSS, "other's, % (n)", "accuracy, % (n)")
-    )
-    return aligned_table(kept, "simple")
+    droppable = ("other's, % (n)", "accuracy, % (n)", _LOSS)
+    return table_that_fits(pairs_rows(pairs), width, droppable, "models.csv")
 
 
 def pairs_rows(pairs: Sequence[ModelPair]) -> list[dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from stn_core.report.text_table import (
     WIDTH,
     aligned_table,
     first_few,
-    fitting_columns,
+    markdown_text,
+    table_that_fits,
 )
 from stn_core.session.cells import Place, split_key
 from stn_core.session.records import RunRecord
@@ -92,29 +92,30 @@ class ResultsTable:
     def text(self, width: int = WIDTH) -> str:
         """The table for a terminal, with the columns that there is room for."""
         droppable = (*_DROPPED_FIRST, *map(_metric_column, self.metrics))
-        rows, left_out = fitting_columns([row.texts for row in self.rows], width, droppable)
-        table = aligned_table(rows, "simple")
-        also = textwrap.fill(f"(also in table.csv: {'; '.join(left_out)})", max(width, 40))
-        return f"{table}\n{also}" if left_out else table
+        return table_that_fits([row.texts for row in self.rows], width, droppable, "table.csv")
 
     @property
     def markdown(self) -> str:
         """Answer, table and lines as Markdown."""
-        table = aligned_table([row.texts for row in self.rows], "github")
-        lines = [f"- {line}" for line in (*self.remarks, *self.tally)]
-        groups = [f"- {line}" for line in self.group_lines]
-        above = [self.answer, "", *groups, ""] if groups else [self.answer, ""]
-        return "\n".join([*above, table, "", *lines]) + "\n"
+        return self._as_markdown(self.rows, (*self.remarks, *self.tally))
 
     @property
     def changes(self) -> str:
         """The answer, and only what changed: groups and cells that got worse or better."""
         unchanged = (Verdict.IDENTICAL, Verdict.PASS, Verdict.NEW, Verdict.SKIPPED)
-        rows = [row.texts for row in self.rows if row.judgement.verdict not in unchanged]
-        groups = [f"- {line}" for line in self.group_lines]
-        above = [self.answer, "", *groups, ""] if groups else [self.answer, ""]
-        table = [aligned_table(rows, "github"), ""] if rows else []
-        return "\n".join([*above, *table, *(f"- {line}" for line in self.remarks)]) + "\n"
+        changed = [row for row in self.rows if row.judgement.verdict not in unchanged]
+        return self._as_markdown(changed, self.remarks)
+
+    def _as_markdown(self, rows: Sequence[ResultsRow], lines: Sequence[str]) -> str:
+        """The answer, the groups, a table of some rows, and lines below it."""
+        table = aligned_table([row.texts for row in rows], "github")
+        parts = [
+            markdown_text(self.answer),
+            "\n".join(f"- {markdown_text(line)}" for line in self.group_lines),
+            table,
+            "\n".join(f"- {markdown_text(line)}" for line in lines),
+        ]
+        return "\n\n".join(filter(None, parts)) + "\n"
 
     def write(self, folder: Path) -> None:
         """Write table.md, changes.md and table.csv into a results folder."""

@@ -113,23 +113,25 @@ def _text(scale: float, values: pd.Series) -> str:
 
 
 def write_robustness_curves(frame: pd.DataFrame, folder: Path) -> list[str]:
-    """Draw the curves of each dataset and measure into a folder; the names of the files.
+    """Draw the curves of each dataset and measure into a folder.
 
     Args:
         frame: as for `robustness_tables`.
         folder: where they go, ``robustness-<dataset>.svg`` and so on.
 
+    Returns:
+        The paths of the files, then a message for every figure that could not be drawn.
+
     Raises:
-        OSError: they cannot be written.
+        UsageError: they cannot be written.
     """
     draw = FigureFolder(folder)
-    names = []
     with drawing_style():
         for dataset, rows in frame.groupby("dataset"):
             for measure in _measured(rows):
-                names.append(f"{measure.file}-{dataset}")
-                draw(names[-1], measure.file.capitalize(), partial(robustness_chart, rows, measure))
-    return [f"{name}.svg" for name in names]
+                name, title = f"{measure.file}-{dataset}", measure.file.capitalize()
+                draw(name, title, partial(robustness_chart, rows, measure))
+    return [*map(str, draw.files), *draw.failures]
 
 
 def robustness_chart(rows: pd.DataFrame, measure: Measure = MEASURES[0]) -> Figure:

@@ -13,6 +13,7 @@ from stn_core.gate.baselines import BaselineRun, baseline_run, read_baselines
 from stn_core.report.text_table import counted
 from stn_core.session.answers import answers_like_the_last
 from stn_core.session.cells import CellKey, split_key
+from stn_core.session.evidence import read_evidence
 from stn_core.session.file_names import PLAN_FILE, RECORDS_FILE
 from stn_core.session.plan import read_asked
 from stn_core.session.records import Environment, RunRecord, read_records
@@ -85,7 +86,7 @@ def read_source(path: Path) -> Source:
     """The cells of a session or of baselines that can be compared.
 
     Args:
-        path: a results folder, a file of records (``.jsonl``) or a baselines file.
+        path: a results folder, a file of records (``.jsonl``, ``.jsonl.gz``) or a baselines file.
 
     Raises:
         UsageError: it does not exist, cannot be read, is something else, or has no run that was
@@ -99,6 +100,8 @@ def read_source(path: Path) -> Source:
         source = source_of_records(path, records, [*doubts, *torn])
     elif path.suffix == Path(RECORDS_FILE).suffix:
         source = source_of_records(path, *_read_file(path))
+    elif path.name.endswith(f"{Path(RECORDS_FILE).suffix}.gz") and not is_missing(path):
+        source = source_of_records(path, read_evidence(path))
     else:
         source = _of_baselines(path)
     if not source.cells:

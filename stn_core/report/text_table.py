@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ WORDS = frozenset(
     )
 )
 """The columns of words, which are aligned left; numbers are aligned right."""
+
+_MARKUP = re.compile(r"[*`\[\]\\]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
+"""What Markdown takes for markup; an underscore within a word is none."""
 
 _GAP = 2
 """Spaces between two columns."""
@@ -117,10 +121,30 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + rest
 
 
+def table_that_fits(
+    rows: Sequence[Mapping[str, str]], width: int, droppable: Sequence[str], file: str
+) -> str:
+    """A table for a terminal, with a line that names the columns that only a file has.
+
+    Args:
+        rows, width, droppable: as for `fitting_columns`.
+        file: that has all of them.
+    """
+    kept, left_out = fitting_columns(rows, width, droppable)
+    table = aligned_table(kept, "simple")
+    also = textwrap.fill(f"(also in {file}: {'; '.join(left_out)})", max(width, 40))
+    return f"{table}\n{also}" if left_out else table
+
+
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is, as in a comment on a pull request."""
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKUP.sub(r"\\\g<0>", text)
+
+
 def _safe(text: str, style: str) -> str:
-    """A text that cannot forge a line or a column."""
-    text = printable(text)
-    return text.replace("|", "\\|") if style == "github" else text
+    """A text that cannot forge a line, a column or markup."""
+    return markdown_text(text).replace("|", "\\|") if style == "github" else printable(text)
 
 
 def _heading(rows: Sequence[Mapping[str, str]], name: str) -> str:

@@ -83,9 +83,15 @@ def _compare(given: argparse.Namespace) -> int:
         raise UsageError("a saved model can only be compared with another one")
     if are_saved == {True} and not given.models:
         return _compare_saved(given)
-    for option, value in (("--dataset", given.dataset), ("--image-size", given.image_size)):
-        if value is not None:
-            raise UsageError(f"{option} chooses the test images of two saved models: drop it here")
+    for option, value, unused in (
+        ("--dataset", given.dataset, None),
+        ("--data-root", given.data_root, None),
+        ("--image-size", given.image_size, None),
+        ("--device", given.device, "auto"),
+        ("--import", given.imports, ""),
+    ):
+        if value != unused:
+            raise UsageError(f"{option} is for two saved models: drop it here")
     return _compare_models(given) if given.models else _compare_sides(given)
 
 
@@ -102,6 +108,8 @@ def _compare_models(given: argparse.Namespace) -> int:
 
     source = read_source(given.a)
     names = [] if given.models == "all" else split_names(given.models)
+    if given.models != "all" and not names:
+        raise UsageError("--models: name models, or all")
     pairs, complaints = compare_models(source, names, given.margin)
     complaints = [*source.complaints, *complaints]
     complain(complaints)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from stn_core.datasets import Dataset, load_dataset
@@ -70,5 +71,7 @@ def _side(path: Path, saved: SavedModel, dataset: Dataset, device: str) -> Side:
     found = evaluate(
         saved.model, dataset.test.images.to(device), dataset.test.labels, saved.normalise
     )
+    if not math.isfinite(found.cross_entropy):
+        raise UsageError(f"{path}: some of its outputs are not finite")
     name = saved.configuration.model
     return Side(path, name, found.predictions.numpy(), found.cross_entropy)

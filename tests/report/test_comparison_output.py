@@ -46,7 +46,9 @@ def test_text_has_a_row_a_cell_with_both_sides_and_the_interval():
 
 def test_a_narrow_table_does_without_the_loss():
     assert "loss" in comparison_table(FOUND, width=1000)
-    assert "loss" not in comparison_table(FOUND, width=80)
+    table, _, note = comparison_table(FOUND, width=80).rpartition("\n(")
+    assert "loss" not in table
+    assert note == "also in comparison.html: budget; test loss, B - A, %)"
 
 
 def test_the_device_is_named_where_it_differs():

@@ -77,6 +77,23 @@ def test_a_damaged_plan_is_reported(fresh, content):
 
 
 @without_pictures
+def test_a_session_without_a_verdict_has_a_page(fresh):
+    file = fresh / JUDGEMENTS_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), "judgements": []}))
+    reader, _, _ = report(fresh, out=fresh)
+    assert reader.text
+
+
+def test_a_number_that_one_seed_alone_has_costs_no_figure(tmp_path):
+    runs = [a_run(0), a_run(1)]
+    curve = [{**entry, "spread": 0.1} for entry in runs[0].validation]
+    runs[0] = dataclasses.replace(runs[0], validation=curve)
+    reader, _, missing = report(write_session(tmp_path / "s", runs), out=tmp_path)
+    assert missing == ()
+    assert "Learning curves" in reader.text
+
+
+@without_pictures
 def test_an_interrupted_session_is_shown_and_not_judged(fresh):
     (fresh / JUDGEMENTS_FILE).unlink()
     reader, _, missing = report(fresh, out=fresh)

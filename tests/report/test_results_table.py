@@ -253,7 +253,7 @@ def test_no_name_or_message_forges_a_line_or_a_column(tmp_path):
         assert "\x1b" not in text
         assert "\u2028" not in text
         assert "\nall 9" not in text
-        assert "bad\\nall 9" in text
+        assert "bad\\nall 9" in text.replace("\\\\", "\\")  # Markdown shows one of two
     row = next(line for line in table.markdown.splitlines() if line.startswith("| d"))
     assert row.replace("\\|", "").count("|") == len(table.rows[0].texts) + 1
 

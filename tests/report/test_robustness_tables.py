@@ -1,5 +1,7 @@
 """The tables of accuracy against rising changes."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from stn_core.report.robustness import robustness_tables, write_robustness_curves
@@ -54,15 +56,15 @@ def test_one_seed_has_no_spread():
 def test_every_dataset_has_its_curves_with_every_model_and_change(tmp_path):
     rows = [
         (dataset, model, seed, "validation", change, "degrees", amount, 0.5)
-        for dataset in ("digits", "mnist")
+        for dataset in ("digits", "my: set")
         for model in ("cnn", "stn")
         for seed in (0, 1)
         for change in ("rotation", "shear")
         for amount in (0, 1.5)
     ]
     written = write_robustness_curves(pd.DataFrame(rows, columns=COLUMNS), tmp_path)
-    assert written == ["robustness-digits.svg", "robustness-mnist.svg"]
-    for name in written:
-        text = (tmp_path / name).read_text()
+    assert len(written) == 2
+    for file in written:
+        text = Path(file).read_text()
         assert all(f">{word}<" in text for word in ("cnn", "stn", "rotation, degrees"))
         assert text.count(">validation accuracy, %<") == 2

@@ -8,6 +8,7 @@ import pytest
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, write_baselines
 from stn_core.report.sources import read_source
+from stn_core.session.evidence import add_evidence
 from stn_core.session.records import append_record
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
 
@@ -40,6 +41,22 @@ def test_a_folder_and_its_file_hold_the_same(tmp_path):
     assert cell.accuracies == [0.8, 0.9]
     assert folder.environments == {environment().key(): environment().place()}
     assert dataclasses.replace(folder, path=file) == read_source(file)
+
+
+def test_an_evidence_file_is_a_source(tmp_path):
+    add_evidence(tmp_path / "evidence.jsonl.gz", [record(0, 0.8), record(1, 0.9)])
+    (cell,) = read_source(tmp_path / "evidence.jsonl.gz").cells
+    assert cell.accuracies == [0.8, 0.9]
+    with pytest.raises(UsageError):
+        read_source(tmp_path / "none.jsonl.gz")
+
+
+def test_a_damaged_plan_is_reported_since_it_may_name_further_records(tmp_path):
+    written(tmp_path / "records.jsonl", record(0, 0.8), record(1, 0.9))
+    assert read_source(tmp_path).complaints == ()  # a folder of records may have none
+    (tmp_path / "session.json").write_text("{")
+    (line,) = read_source(tmp_path).complaints
+    assert "what was asked for is not known" in line
 
 
 def test_baselines_are_cells_too(tmp_path):

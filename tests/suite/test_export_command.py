@@ -50,3 +50,12 @@ def test_a_model_that_is_not_there_is_one_line(
     arguments = ["export", str(tmp_path / "none.safetensors"), "--onnx", str(tmp_path / "a.onnx")]
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("there is no file ")
+
+
+def test_the_model_itself_is_not_overwritten(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = trained.read_bytes()
+    assert main(["export", str(trained), "--onnx", str(trained)]) == 2
+    assert capsys.readouterr().err == f"--onnx {trained}: that is the model itself\n"
+    assert trained.read_bytes() == before

@@ -1,8 +1,10 @@
 """stn compare of two saved models: the same images, whose answers differ, and an exit status."""
 
 import dataclasses
+import math
 
 import pytest
+import torch
 
 from stn_core.datasets import load_dataset
 from stn_core.models.saved_models import read_saved_model, save_model
@@ -68,12 +70,17 @@ def test_models_that_cannot_be_compared_are_refused_in_one_line(saved, tmp_path,
     names = tuple(f"class {number}" for number in range(10))
     changed = dataclasses.replace(model.configuration, class_names=names, dataset="letters")
     save_model(other, model.model, changed)
+    broken = tmp_path / "broken.safetensors"
+    with torch.no_grad():
+        next(model.model.parameters()).fill_(math.nan)
+    save_model(broken, model.model, model.configuration)
     for arguments, complaint in (
         ([good, tmp_path], "a saved model can only be compared with another one"),
         ([good, other], "choose the test set with --dataset"),
         ([good, other, "--dataset", "digits"], "was trained on other classes than digits has"),
         ([good, good, "--dataset", "coordinates_uniform"], "is for images of 1x28x28, those of"),
         ([good, tmp_path / "none.safetensors"], "there is no file"),
+        ([good, broken], f"{broken}: some of its outputs are not finite"),
     ):
         assert main(["compare", *map(str, arguments), "--out", str(tmp_path)]) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -149,13 +149,16 @@ def test_a_folder_that_cannot_be_made_is_one_line(here, out, capsys):
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--dataset=digits", "--image-size=28"])
+@pytest.mark.parametrize(
+    "option",
+    ["--dataset=digits", "--image-size=28", "--data-root=.", "--device=cpu", "--import=mine"],
+)
 @pytest.mark.parametrize("arguments", [COMPARE, ["compare", "baselines.json", "baselines.json"]])
 def test_what_only_saved_models_need_is_not_ignored_elsewhere(here, arguments, option, capsys):
     assert main([*arguments, option]) == 2
     said = capsys.readouterr()
     name = option.partition("=")[0]
-    assert said.err == f"{name} chooses the test images of two saved models: drop it here\n"
+    assert said.err == f"{name} is for two saved models: drop it here\n"
     assert said.out == ""
 
 
