@@ -118,12 +118,12 @@ class SavedModel:
         return self.pixels(normalised).flatten().tolist()
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)``, uint8, to what the model sees, on their own device.
+        """Images ``(B, C, h, w)``, uint8, to what the model sees, on their own device.
 
         Raises:
-            UsageError: the images are not uint8, or not of the shape that the model was trained on.
+            UsageError: the images are not uint8, or do not have the model's channels.
         """
-        self._check_images(images)
+        self._check_images(images, any_size=True)
         return self._normaliser(images.device)(images)
 
     def pixels(self, normalised: Tensor) -> Tensor:
@@ -138,12 +138,16 @@ class SavedModel:
     def probabilities(self, images: Tensor) -> Tensor:
         """How probable each class is: images ``(B, C, H, W)``, uint8, to ``(B, K)`` in [0, 1].
 
-        The images must be on the model's device; the result is on the CPU. Raises as `normalise`.
+        The images must be on the model's device; the result is on the CPU.
+
+        Raises:
+            UsageError: the images are not uint8, or not of the shape that the model was trained on.
         """
+        self._check_images(images)
         logits: Tensor = self.model(self.normalise(images))
         return logits.float().softmax(1).cpu()
 
-    def _check_images(self, images: Tensor) -> None:
+    def _check_images(self, images: Tensor, *, any_size: bool = False) -> None:
         shape = self.configuration.in_shape
         wanted = f"images for this model are uint8 of shape (B, {', '.join(map(str, shape))})"
         if not isinstance(images, Tensor):
@@ -153,7 +157,8 @@ class SavedModel:
                 f"{wanted}; got {images.dtype}: numbers in [0, 1], as of ToTensor, become pixels by"
                 " (255 * images).round().to(torch.uint8)"
             )
-        if images.shape[1:] != shape:
+        fits = images.shape[1:2] == shape[:1] and images.ndim == 4
+        if not fits or not (any_size or images.shape[1:] == shape):
             raise UsageError(f"{wanted}; got {tuple(images.shape)}")
 
 

@@ -94,7 +94,6 @@ def path(tmp_path: Path) -> Path:
         (torch.rand(4, *SHAPE), "got torch.float32: numbers in [0, 1], as of ToTensor"),
         (torch.zeros(4, *SHAPE, dtype=torch.int64), "got torch.int64"),
         (images()[:, :1], "got (4, 1, 5, 7)"),  # one channel would be broadcast to two
-        (images()[..., :6], "got (4, 2, 5, 6)"),
         (images()[0], "got (2, 5, 7)"),
         (images().numpy(), "in a tensor; got a ndarray"),
     ],
@@ -108,6 +107,13 @@ def test_images_of_another_kind_or_shape_are_refused_in_one_line(
             use(wrong)
         assert str(caught.value).startswith("images for this model are uint8 of shape (B, 2, 5, 7)")
         assert said in str(caught.value)
+
+
+def test_images_of_another_size_are_normalised_but_not_classified(path: Path) -> None:
+    saved, smaller = read_saved_model(path), images()[..., :6]
+    assert saved.normalise(smaller).shape == smaller.shape
+    with pytest.raises(UsageError, match=r"got \(4, 2, 5, 6\)"):
+        saved.probabilities(smaller)
 
 
 def test_a_model_comes_back_ready_to_use(tmp_path: Path) -> None:
