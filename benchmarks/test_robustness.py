@@ -14,11 +14,12 @@ import pytest
 import torch
 from filelock import FileLock
 
-from stn_core.datasets import Split, check_dataset
+from stn_core.datasets import Split
 from stn_core.errors import UsageError
-from stn_core.models import list_models, model_info
+from stn_core.models import model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.suite.checkout import describe_checkout
+from stn_core.suite.matrix import plan_cells
 from stn_core.suite.plugin import results_folder, session_options
 from stn_core.suite.session_options import import_users_modules
 from stn_core.training import train
@@ -32,44 +33,35 @@ pytestmark = pytest.mark.robustness
 
 
 def pytest_generate_tests(metafunc):
-    """Every model that makes sense on the session's datasets, where they are asked for."""
+    """Every cell of the session, where they are asked for."""
     if "robustness" not in metafunc.config.getoption("-m"):  # test_accuracy tells what is wrong
-        metafunc.parametrize(("dataset_name", "model_name"), [])
+        metafunc.parametrize("cell", [])
         return
     try:
         import_users_modules(metafunc.config)
-        options = session_options(metafunc.config)
-        for dataset in options.datasets:
-            check_dataset(dataset, options.data_root, options.download, options.image_size)
+        cells, _ = plan_cells(session_options(metafunc.config))
     except UsageError as error:
         raise pytest.Collector.CollectError(str(error)) from None
-    pairs = [
-        pytest.param(dataset, name, id=f"{dataset}-{name}")
-        for dataset in options.datasets
-        for name in list_models()
-        if model_info(name).suits(dataset)
-    ]
-    metafunc.parametrize(("dataset_name", "model_name"), pairs)
+    metafunc.parametrize("cell", [pytest.param(cell, id=cell.id) for cell in cells])
 
 
-def test_robustness(dataset_name, model_name, pytestconfig, device, keep):
+def test_robustness(cell, pytestconfig, device, keep):
     options = session_options(pytestconfig)
-    dataset = cached_dataset(dataset_name, options.data_root, options.download, options.image_size)
-    recipe = options.recipe(dataset_name, model_info(model_name).family, model_name)
-    normalise = Normaliser.of(dataset, device, model_info(model_name).memory_format)
+    dataset = cached_dataset(cell.dataset, options.data_root, options.download, options.image_size)
+    normalise = Normaliser.of(dataset, device, model_info(cell.model).memory_format)
     images = "validation" if options.is_search and not options.final else "test"
     judged = dataset.val if images == "validation" else dataset.test
     judged = Split(judged.images.to(device), judged.labels)
     for seed in options.seeds if options.names_seeds else SEEDS:
         with isolated(seed, device, options.threads):
-            model = prepare_model(model_name, dataset, device)
-            training = train(model, dataset, recipe, seed, normalise)
+            model = prepare_model(cell.model, dataset, device)
+            training = train(model, dataset, cell.recipe, seed, normalise)
             if training.divergence:
                 pytest.fail(f"seed {seed}: {training.divergence}", pytrace=False)
             found = list(robustness(model, judged, normalise, dataset.background))
         assert len(found) == sum(len(change.amounts) for change in CHANGES)
-        run = {"dataset": dataset_name, "data_hash": dataset.hash, "model": model_name}
-        run |= {"budget": options.budget, "recipe_hash": recipe.hash(), "seed": seed}
+        run = {"dataset": cell.dataset, "data_hash": dataset.hash, "model": cell.model}
+        run |= {"budget": cell.budget, "recipe_hash": cell.recipe.hash(), "seed": seed}
         run["images"] = images
         keep([run | vars(one) for one in found])
 

@@ -55,3 +55,13 @@ def test_a_search_does_not_use_the_test_set(robustness, final, images):
     (unchanged,) = rows[(rows["change"] == "rotation") & (rows["amount"] == 0)]["accuracy"]
     of_each = {"validation": 200, "test": 500}[images]
     assert unchanged * of_each == pytest.approx(round(unchanged * of_each))
+
+
+def test_it_measures_the_cells_that_the_options_name(bench, pytester):
+    shutil.copy(REPOSITORY / "benchmarks" / "test_robustness.py", pytester.path)
+    pytester.makeini("[pytest]\nmarkers =\n    robustness: on changed images")
+    chosen = ["--dataset", "digits", "--model", "tiny,stn[warp=tps]"]
+    found = bench("test_robustness.py", "-m", "robustness", "--collect-only", "-q", *chosen)
+    cells = ("digits-tiny", "digits-stn[warp=tps]")
+    tests = [f"test_robustness.py::test_robustness[{cell}]" for cell in cells]
+    assert [line for line in found.outlines if "::" in line] == tests
