@@ -5,7 +5,7 @@ import dataclasses
 from stn_core.gate.baselines import Baselines, baseline_of
 from stn_core.report.stored_cells import stored_cells
 from stn_core.session.budgets import get_budget
-from stn_core.suite.claims_session import missing_runs
+from stn_core.suite.missing_runs import missing_runs
 from tests.examples import record
 from tests.report.claiming import CLAIM, claims_of
 

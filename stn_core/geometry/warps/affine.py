@@ -6,33 +6,12 @@ import torch
 from torch import Tensor
 
 from stn_core.geometry.option_values import positive_number
-from stn_core.geometry.precision import full_precision
-from stn_core.geometry.warps.base import Warp
 from stn_core.geometry.warps.matrices import bounded_exponent, determinant_2x2
+from stn_core.geometry.warps.with_matrix import WarpWithMatrix
 
 
-class MatrixWarp(Warp):
+class MatrixWarp(WarpWithMatrix):
     """A warp whose map is x -> M (x, y, 1) with a 2x3 matrix M that theta decides."""
-
-    def matrix(self, theta: Tensor) -> Tensor:
-        """The matrix of the map.
-
-        Args:
-            theta: (B, P).
-
-        Returns:
-            (B, 2, 3), as ``torch.nn.functional.affine_grid`` takes it; float32 or wider.
-
-        Raises:
-            UsageError: theta belongs to another family.
-        """
-        theta = self._prepare_theta(theta)
-        with full_precision(theta):
-            return self._matrix(theta)
-
-    def _matrix(self, theta: Tensor) -> Tensor:
-        """``matrix`` of a checked theta; abstract, every family defines it."""
-        raise NotImplementedError(f"the warp {self.name!r} does not define _matrix")
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
         return _apply(self._matrix(theta)[..., None, :, :], xy[..., :1], xy[..., 1:])

@@ -6,21 +6,20 @@ import torch
 from torch import Tensor
 
 from stn_core.geometry.option_values import positive_number
-from stn_core.geometry.precision import full_precision
-from stn_core.geometry.warps.base import Warp
 from stn_core.geometry.warps.matrices import (
     determinant_2x2,
     determinant_3x3,
     inverse_3x3,
     matrix_product,
 )
+from stn_core.geometry.warps.with_matrix import WarpWithMatrix
 
 # Below this the denominator of a projection is held. On the way to the horizon magnification grows
 # without bound; 1/100 is far beyond any picture, and gradients inside the image stay under 100.
 _LEAST_W = 1e-2
 
 
-class ProjectiveWarp(Warp):
+class ProjectiveWarp(WarpWithMatrix):
     """A warp whose map is (x, y) -> (u/w, v/w) with (u, v, w) = H (x, y, 1) and H from theta.
 
     Only points with w > 0 lie in front of the camera. Where w falls below 0.01 it is held there: a
@@ -29,26 +28,6 @@ class ProjectiveWarp(Warp):
     matrix takes a point's image to 1/w, so the way back is held, too, where w is above 100:
     ``inverse_points`` is exact for points with 0.01 < w < 100.
     """
-
-    def matrix(self, theta: Tensor) -> Tensor:
-        """The matrix of the map.
-
-        Args:
-            theta: (B, P).
-
-        Returns:
-            (B, 3, 3), float32 or wider.
-
-        Raises:
-            UsageError: theta belongs to another family.
-        """
-        theta = self._prepare_theta(theta)
-        with full_precision(theta):
-            return self._matrix(theta)
-
-    def _matrix(self, theta: Tensor) -> Tensor:
-        """``matrix`` of a checked theta; abstract, every family defines it."""
-        raise NotImplementedError(f"the warp {self.name!r} does not define _matrix")
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
         return project(self._matrix(theta), xy)
