@@ -40,7 +40,7 @@ def set_another_locale() -> None:
 CHANGES: dict[str, Callable[[], object]] = {
     "current folder": lambda: os.chdir("/"),
     "file mode mask": lambda: os.umask(0o777),
-    "handlers of SIGINT and SIGTERM": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    "handlers of SIGINT and SIGTERM": lambda: signal.signal(signal.SIGINT, lambda *_: None),
     "recursion limit": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
     "numpy's handling of errors": lambda: np.seterr(all="raise"),
     "numpy's print options": lambda: np.set_printoptions(precision=1),
