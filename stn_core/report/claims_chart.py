@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from stn_core.errors import needs_extra
 from stn_core.gate.contrasts import Direction, Expectation, Finding
 from stn_core.report.claim_differences import JudgedDifference
-from stn_core.report.claims import METRICS
+from stn_core.report.claims import METRICS, WAYS
 from stn_core.report.claims_text import decisive_difference, most_telling
 from stn_core.report.judged_claims import JudgedClaim
 from stn_core.report.svg import COLOURS, WIDTH, drawing_style, for_file, new_figure, to_svg
@@ -35,10 +35,12 @@ def claims_chart(judged: Sequence[JudgedClaim]) -> Figure:
     A band covers every difference that the claim allows; the dot is the difference that decides it,
     and the line its interval. The axis is linear up to 1 and logarithmic beyond.
     """
-    rows = [(decisive_difference(one.ways[way]), found) for one, way, found in most_telling(judged)]
-    figure, axes = new_figure(1.8 * WIDTH, 1.0 + 0.3 * len(rows))
-    end = 1.2 * max([_LEAST_END, *(_extent(one) for one, _ in rows)])
-    for place, (one, finding) in enumerate(rows):
+    rows = [
+        (decisive_difference(one.ways[way]), way, found) for one, way, found in most_telling(judged)
+    ]
+    figure, axes = new_figure(1.8 * WIDTH, 1.0 + 0.38 * len(rows))
+    end = 1.2 * max([_LEAST_END, *(_extent(one) for one, _, _ in rows)])
+    for place, (one, _, finding) in enumerate(rows):
         _draw_row(axes, place, one, _FOUND[finding], end)
     for finding, colour in _FOUND.items():
         axes.plot([], [], "o-", color=colour, markersize=4, label=str(finding))
@@ -51,7 +53,7 @@ def claims_chart(judged: Sequence[JudgedClaim]) -> Figure:
     axes.minorticks_off()
     axes.set_xlim(-end, end)
     axes.set_xlabel("difference, in the unit that its row names")
-    axes.set_yticks(range(len(rows)), [_label(one) for one, _ in rows])
+    axes.set_yticks(range(len(rows)), [_label(one, way) for one, way, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     figure.legend(loc="outside upper right", ncols=3)
     return figure
@@ -83,9 +85,9 @@ def claimed_range(expectation: Expectation) -> tuple[float, float]:
     return -math.inf, -expectation.size
 
 
-def _label(one: JudgedDifference) -> str:
+def _label(one: JudgedDifference, way: str) -> str:
     contrast = one.contrast
     unit = METRICS[contrast.metric]
     estimate = f": {one.difference.estimate:+.2f} {unit}" if one.difference else ""
     metric = contrast.metric.replace("_", " ")
-    return f"{contrast.model} - {one.other}, {contrast.dataset}, {metric}{estimate}"
+    return f"{contrast.model} - {one.other}, {contrast.dataset}, {metric}{estimate}\n{WAYS[way]}"

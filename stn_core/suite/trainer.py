@@ -245,17 +245,20 @@ class Trainer:
                 time for all of them.
         """
         context = self._context
-        limit = context.time_limit
+        limit, reference = context.time_limit, context.reference
+        cells = [cell for cell, _ in runs]
+        if reference:
+            cells += [c for c, seed in reference_runs if reference.runs_to_train(c, [seed])]
         if limit:
             for record in context.store.own_records()[0]:  # which other processes may have trained
                 limit.note(record)
-            cells = [cell for cell, _ in (*reference_runs, *runs)]
             if not limit.allows_all(cells, context.workers):
                 raise UsageError(f"--minutes {limit.minutes:g}: --resume last continues")
-        more = counted(len(runs) + len(reference_runs), "more run")
-        context.tell([f"groups of cells need {more}"])
-        if context.reference:
-            list(context.reference.train(reference_runs, context.workers))
+        context.tell([f"groups of cells need {counted(len(cells), 'more run')}"])
+        context.watching.expect_more(cell.key for cell in cells)
+        if reference:
+            for record in reference.train(reference_runs, context.workers):
+                context.watching.count_of_commit(record)
         if context.has_engine:
             self._train_all(runs, context.engine)
             return
@@ -275,7 +278,6 @@ class Trainer:
         context = self._context
         assert context.plan
         try:
-            context.watching.expect_more(cell.key for cell, _ in runs)
             callbacks = () if engine.is_elsewhere else (self._progress, self._checkpoints)
             for cell, seed in runs:
                 data_hash = context.plan.data_hashes[cell.dataset]

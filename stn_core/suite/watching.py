@@ -10,6 +10,7 @@ import pytest
 
 from stn_core.report.outlook import Expected, Outlook
 from stn_core.session.beats import discard_beats, read_beats
+from stn_core.session.records import RunRecord
 from stn_core.suite.live_line import LiveLine
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Watching:
     def _count_new_runs(self, outlook: Outlook) -> None:
         with self._lock:  # the line's thread does so too
             for record in self._records.new():
-                outlook.run_ended(record.key, record.train_seconds + record.evaluate_seconds)
+                outlook.run_ended(record.key, _run_seconds(record))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -100,6 +101,15 @@ class Watching:
             self._count_new_runs(self._outlook)
             self._outlook.expect_more(keys)
 
+    def count_of_commit(self, record: RunRecord) -> None:
+        """Count a run of the commit to compare with, unless it was in the cache and took no time.
+
+        The others are counted as they reach the session's records.
+        """
+        if self._outlook and record.train_seconds:
+            with self._lock:
+                self._outlook.run_ended(record.key, _run_seconds(record))
+
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
         """Stop once the session is judged: until then, groups of cells may train more."""
@@ -109,3 +119,7 @@ class Watching:
             self._stop()
             if self._outlook:
                 discard_beats(self._context.store.beats_folder)
+
+
+def _run_seconds(record: RunRecord) -> float:
+    return record.train_seconds + record.evaluate_seconds

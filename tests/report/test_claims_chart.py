@@ -1,5 +1,7 @@
 """The picture of claims shows what each one allows, and what was found."""
 
+import dataclasses
+
 import pytest
 
 from stn_core.gate.contrasts import Direction, Expectation
@@ -28,6 +30,17 @@ def test_every_decided_claim_is_a_row_and_open_ones_are_left_out(tmp_path):
     picture = claims_picture(judged(tmp_path, runs("a", HIGH) + runs("b", LOW), text))
     assert "a - b, digits, accuracy: +7.00 points" in picture
     assert "a - c" not in picture
+
+
+def test_a_claim_that_holds_in_one_way_only_has_two_rows_that_name_the_ways(tmp_path):
+    text = CLAIM + 'published = "predecessor"\n'
+    ours = runs("a", HIGH) + runs("b", LOW)
+    published = [
+        dataclasses.replace(one, budget="predecessor") for one in runs("a", LOW) + runs("b", HIGH)
+    ]
+    picture = claims_picture(judged(tmp_path, ours + published, text))
+    assert picture.index("-7.00 points") < picture.index("as published")
+    assert picture.index("+7.00 points") < picture.index("with our recipes")
 
 
 def test_without_a_decided_claim_the_picture_has_no_row(tmp_path):

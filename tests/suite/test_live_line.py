@@ -1,15 +1,21 @@
 """The line at the bottom of a terminal leaves no trace, whatever is written meanwhile."""
 
 import io
+import math
 import re
 import shlex
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from stn_core.report.outlook import Expected, Outlook
 from stn_core.suite import live_line, reporting, watching
 from stn_core.suite.live_line import LiveLine
+from stn_core.suite.trainer import Trainer
+from stn_core.suite.watching import Watching
 from stn_core.training.callbacks import progress
+from tests.examples import CELL, record
 from tests.platforms import needs_posix_signals
 from tests.suite.sessions import command, exactly
 
@@ -187,3 +193,26 @@ def test_runs_that_groups_of_cells_need_are_on_the_line(bench, monkeypatch):
     assert first.endswith("running (digits-tiny seed 0, epoch 0/1)")
     assert group.startswith("1 of 1 cells · 1 of about 2 runs · 1 running (digits-tiny seed 7, ")
     assert end == "stopped"
+
+
+def test_runs_of_the_commit_to_compare_with_count_as_progress_unless_they_were_cached():
+    """Of two seeds, one is in the cache: a run is expected beside the session's own."""
+    outlook = Outlook({CELL.key: Expected(1, 3, math.inf)}, workers=1)
+    outlook.cell_ended(CELL.key)
+    seen, said = Watching(SimpleNamespace()), []
+    seen._outlook, seen._records = outlook, SimpleNamespace(new=list)
+    seconds = {1: 0.0, 2: 30.0}
+    reference = SimpleNamespace(
+        runs_to_train=lambda cell, seeds: sum(seconds[seed] > 0 for seed in seeds),
+        train=lambda runs, processes: [
+            record(seed, train_seconds=seconds[seed], evaluate_seconds=0.1) for _, seed in runs
+        ],
+    )
+    session = {"time_limit": None, "workers": 1, "has_engine": True, "engine": None}
+    trainer = Trainer(
+        SimpleNamespace(reference=reference, watching=seen, tell=said.extend, **session)
+    )
+    trainer._train_all = lambda runs, engine: None
+    trainer.train_for_groups([(CELL, 1)], [(CELL, 1), (CELL, 2)])
+    assert said == ["groups of cells need 2 more runs"]
+    assert outlook.line([]) == "1 of 1 cells · 1 of about 2 runs · about 30 s left"
