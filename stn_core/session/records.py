@@ -254,7 +254,7 @@ def _check_values(record: RunRecord) -> None:
 
 
 def _check_results(record: RunRecord) -> None:
-    """A good run has a digest, and results on the test images unless they were not used."""
+    """A good run has a digest and a recipe, and, unless it is a search, results on test images."""
     if record.status != "ok":
         return
     results = ("test_images", "test_accuracy", "test_cross_entropy")
@@ -262,6 +262,8 @@ def _check_results(record: RunRecord) -> None:
         value = getattr(record, name)
         if value is None or value == "" or (name == "test_images" and value == 0):
             raise UsageError(f"{_NO_RECORD}{name} is missing")
+    if type(epochs := record.recipe.get("epochs")) is not int:
+        raise UsageError(f"{_NO_RECORD}recipe: epochs must be a whole number, not {shown(epochs)}")
 
 
 def append_record(path: Path, record: RunRecord) -> None:

@@ -73,6 +73,7 @@ def test_a_record_with_wrong_fields_is_refused(changes):
         ({"test_images": 0}, "test_images is missing"),
         ({"digest": None}, "digest must be text, not None"),
         ({"digest": ""}, "digest is missing"),
+        ({"recipe": {}}, "recipe: epochs must be a whole number, not None"),
         ({"environment": "here"}, "environment must be an object, not 'here'"),
         ({"environment": {}}, "environment.stn_core is missing"),
         ({"colour": "red"}, "'colour' is not a field"),
