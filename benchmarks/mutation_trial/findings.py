@@ -27,7 +27,8 @@ class Finding:
         verdict: of that cell or group.
         points_lost: by that cell, or by a group's cells on average; None without a comparison.
         seeds: runs of that cell, or of each cell of that group.
-        mean_points_lost: by all the cells that the gate judged, on average.
+        mean_points_lost, mean_half_width: by the mean of all the cells that were compared, over the
+            seeds that all of them ran, and half the width of its 95 % interval; None if unknown.
         message: what the verdict says, why the gate is blind, or why the stage failed.
         seconds: wall clock.
     """
@@ -42,6 +43,7 @@ class Finding:
     points_lost: float | None = None
     seeds: int = 0
     mean_points_lost: float | None = None
+    mean_half_width: float | None = None
     message: str = ""
     seconds: float = 0.0
 
@@ -133,5 +135,6 @@ def _gate_text(finding: Finding | None) -> str:
     text = f"{finding.by.removeprefix('smoke/')}: {lost}{finding.seeds} seed{plural}"
     if finding.outcome == "caught":
         return f"{finding.verdict} {text}"
-    mean = finding.mean_points_lost
-    return f"no; most {text}" + ("" if mean is None else f"; {mean:+.2f} on average")
+    mean, half = finding.mean_points_lost, finding.mean_half_width
+    on_average = "" if mean is None else f"; {mean:+.2f} ± {half:.2f} on average"
+    return f"no; most {text}{on_average}"

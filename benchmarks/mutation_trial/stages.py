@@ -18,12 +18,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 from benchmarks.mutation_trial.findings import Finding
+from benchmarks.mutation_trial.mean_change import mean_change
 from benchmarks.mutation_trial.mutants import LIST, Mutant
 from stn_core.errors import UsageError
+from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgement_files import read_group_judgements
 from stn_core.session.cells import CellKey, split_key
 from stn_core.session.file_names import JUDGEMENTS_FILE
+from stn_core.session.records import RunRecord, read_records
 
 ROOT = LIST.parents[1]
 
@@ -200,18 +203,18 @@ def ask_gate(mutant: Mutant, copy: Path) -> dict[str, Any]:
     tables = sorted(copy.glob("results/*/table.csv"))
     if not tables:
         raise UsageError(f"no table, exit status {answer.returncode}: {last_line(answer)}")
-    found = read_session(tables[-1].parent)
+    found = read_session(tables[-1].parent, read_baselines(copy / "baselines.json"))
     if found["outcome"] == "survived" and answer.returncode:
         raise UsageError(f"exit status {answer.returncode}, nothing is red: {last_line(answer)}")
     return found
 
 
-def read_session(folder: Path) -> dict[str, Any]:
+def read_session(folder: Path, stored: Baselines) -> dict[str, Any]:
     """The red cell of a session that lost most, else a red group, else the cell that lost most."""
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    losses = [_points_lost(row) for row in rows if row["difference_points"]]
-    found = {"mean_points_lost": round(statistics.fmean(losses), 3) if losses else None}
+    records = read_records(folder / "records.jsonl", with_details=False)[0]
+    found = _mean_change(rows, records, stored)
     red = [row for row in rows if row["verdict"] in CAUGHT]
     red_groups = [
         group
@@ -228,9 +231,27 @@ def read_session(folder: Path) -> dict[str, Any]:
         "by": key,
         "verdict": worst["verdict"],
         "points_lost": _points_lost(worst) if worst["difference_points"] else None,
-        "seeds": _count_runs(folder / "records.jsonl", key),
+        "seeds": sum(record.key == key for record in records),
         "message": worst["message"],
     }
+
+
+def _mean_change(
+    rows: Sequence[Mapping[str, str]], records: Sequence[RunRecord], stored: Baselines
+) -> dict[str, Any]:
+    """What the mean of the cells that were compared with a baseline lost, and how surely."""
+    fresh: dict[str, dict[int, float]] = {}
+    baselines: dict[str, dict[int, float]] = {}
+    for key in (_key(row) for row in rows if row["difference_points"]):
+        if baseline := stored.of(key, "cpu"):
+            baselines[key] = {run.seed: run.accuracy for run in baseline.runs}
+            fresh[key] = {}
+    for record in records:
+        if record.key in fresh and record.test_accuracy is not None:
+            fresh[record.key][record.seed] = record.test_accuracy
+    change = mean_change(fresh, baselines)
+    lost, half = (None, None) if change is None else (round(one, 3) for one in change)
+    return {"mean_points_lost": lost, "mean_half_width": half}
 
 
 def _group_finding(group: GroupJudgement, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -246,11 +267,6 @@ def _group_finding(group: GroupJudgement, rows: Sequence[Mapping[str, str]]) -> 
 
 def _points_lost(row: Mapping[str, str]) -> float:
     return -float(row["difference_points"] or math.inf)
-
-
-def _count_runs(path: Path, key: str) -> int:
-    records = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return sum(_key(record) == key for record in records)
 
 
 def _key(row: Mapping[str, Any]) -> str:

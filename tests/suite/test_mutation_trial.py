@@ -9,11 +9,14 @@ import pytest
 from benchmarks.mutation_trial import __main__ as trial
 from benchmarks.mutation_trial import findings, mutants, stages
 from stn_core.errors import UsageError
+from stn_core.gate.baselines import Baselines
 from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgement import Verdict
 from stn_core.gate.judgement_files import write_judgements
 from stn_core.models import list_models, model_info
 from stn_core.session.budgets import get_budget
+from stn_core.session.records import append_record
+from tests.examples import CELL, baseline, record
 
 ROOT = Path(__file__).parents[2]
 
@@ -151,32 +154,41 @@ def test_the_first_failure_of_a_junit_file(tmp_path):
     assert stages.read_first_failure(report) is None
 
 
-def session(folder, *verdicts, groups=()):
+def read_session(folder, *verdicts, groups=()):
+    """What is read of a session of three runs of stn and one of every other cell."""
     write_judgements(folder / "judgements.json", [], groups)
     rows = [f"smoke,digits,{m},{verdict},{points},why" for m, verdict, points in verdicts]
     table = ["budget,dataset,model,verdict,difference_points,message", *rows]
     (folder / "table.csv").write_text("\n".join(table))
-    record = '{"budget": "smoke", "dataset": "digits", "model": "stn"}\n'
-    (folder / "records.jsonl").write_text(3 * record + record.replace("stn", "cnn"))
+    stored = {}
+    for model, _, points in verdicts:
+        cell = dataclasses.replace(CELL, model=model, dataset="digits")
+        stored[str(cell.key)] = baseline([0.94, 0.95, 0.96, 0.95, 0.95], cell)
+        for seed in range(3 if model == "stn" else 1):
+            append_record(
+                folder / "records.jsonl", record(seed, 0.95 + float(points or 0) / 100, cell)
+            )
+    return stages.read_session(folder, Baselines(stored, {}))
 
 
 def test_the_red_cell_that_lost_most_is_named(tmp_path):
-    session(tmp_path, ("cnn", "REGRESSED", -2), ("stn", "REGRESSED", -5), ("vit", "PASS", -9))
-    found = stages.read_session(tmp_path)
+    found = read_session(
+        tmp_path, ("cnn", "REGRESSED", -2), ("stn", "REGRESSED", -5), ("vit", "PASS", -9)
+    )
     assert (found["outcome"], found["by"]) == ("caught", "smoke/digits/stn")
     assert (found["points_lost"], found["seeds"]) == (5, 3)
 
 
 def test_a_crash_is_caught_without_points(tmp_path):
-    session(tmp_path, ("cnn", "CRASHED", ""), ("stn", "MISSING", ""))
-    found = stages.read_session(tmp_path)
+    found = read_session(tmp_path, ("cnn", "CRASHED", ""), ("stn", "MISSING", ""))
     assert (found["outcome"], found["verdict"]) == ("caught", "CRASHED")
     assert found["points_lost"] is None
 
 
 def test_without_a_red_cell_a_mutant_survives(tmp_path):
-    session(tmp_path, ("cnn", "PASS", 0.5), ("stn", "PASS", -0.2), ("vit", "IMPROVED", 3))
-    found = stages.read_session(tmp_path)
+    found = read_session(
+        tmp_path, ("cnn", "PASS", 0.5), ("stn", "PASS", -0.2), ("vit", "IMPROVED", 3)
+    )
     assert (found["outcome"], found["by"]) == ("survived", "smoke/digits/stn")
 
 
@@ -185,8 +197,9 @@ def test_a_red_group_catches_what_no_cell_shows(tmp_path):
     passing = GroupJudgement("all", Verdict.PASS, "", (*members, "smoke/digits/vit"), 2)
     red = GroupJudgement("digits", Verdict.REGRESSED, "lower", members, 4)
     verdicts = ("cnn", "PASS", -1), ("stn", "PASS", -2), ("vit", "PASS", 0)
-    session(tmp_path, *verdicts, groups=[passing, red])
-    assert stages.read_session(tmp_path) == {
+    found = read_session(tmp_path, *verdicts, groups=[passing, red])
+    assert found.pop("mean_half_width") == pytest.approx(2.151)  # t(4) * 0.707 * sqrt(1 + 1 / 5)
+    assert found == {
         "outcome": "caught",
         "by": "digits",
         "verdict": "REGRESSED (group)",
@@ -199,8 +212,8 @@ def test_a_red_group_catches_what_no_cell_shows(tmp_path):
 
 def test_a_red_cell_is_named_before_a_red_group(tmp_path):
     red = GroupJudgement("digits", Verdict.REGRESSED, "lower", ("smoke/digits/stn",), 4)
-    session(tmp_path, ("cnn", "PASS", -1), ("stn", "REGRESSED", -2), groups=[red])
-    assert stages.read_session(tmp_path)["by"] == "smoke/digits/stn"
+    found = read_session(tmp_path, ("cnn", "PASS", -1), ("stn", "REGRESSED", -2), groups=[red])
+    assert found["by"] == "smoke/digits/stn"
 
 
 def test_baselines_take_the_hashes_of_now_and_keep_the_rest(tmp_path):
@@ -221,7 +234,12 @@ def test_the_table_counts_what_caught_each():
     found = [
         finding("laws", mutant=law, by="tests/test_a.py::test_one"),
         finding(
-            "gate", "survived", mutant=law, mean_points_lost=-0.02, **{**lost, "points_lost": 0.1}
+            "gate",
+            "survived",
+            mutant=law,
+            mean_points_lost=-0.02,
+            mean_half_width=0.3,
+            **{**lost, "points_lost": 0.1},
         ),
         finding("laws", "survived", mutant=gate),
         finding("gate", mutant=gate, **lost),
@@ -234,7 +252,7 @@ def test_the_table_counts_what_caught_each():
     table = findings.trial_table([law, gate, both, blind, untried], known)
     assert (
         "| law | y is up | `tests/test_a.py::test_one` | no; most digits/stn: +0.10 points lost,"
-        " 3 seeds; -0.02 on average |"
+        " 3 seeds; -0.02 ± 0.30 on average |"
     ) in table
     assert "| gate | y is up | no | REGRESSED digits/stn: +4.00 points lost, 3 seeds |" in table
     assert "| blind | y is up | no | cannot: no cell has it |" in table
