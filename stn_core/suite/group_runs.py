@@ -76,13 +76,19 @@ def judge_speed(
 ) -> tuple[list[str], list[GroupJudgement]]:
     """How long training takes compared with the other commit, and a verdict if that fails.
 
+    If speed should be judged and cannot be, a sentence says so.
+
     Args:
         plan: of a session that compares with a commit.
         by_key, references: the runs of both sides by cell.
     """
     change = speed_change(by_key, references)
     if change is None:
-        return [], []
+        note = (
+            "not judged by speed: fewer than two cells were timed on both sides, and runs from a"
+            " cache have no times"
+        )
+        return [note] if plan.rules.gates_speed else [], []
     fails = plan.rules.gates_speed and change.is_slower
     said = [f"{change.line} of {plan.against}"]
     return said, [change.failure(plan.against)] if fails else []
