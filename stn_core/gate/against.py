@@ -105,7 +105,9 @@ class AgainstJudge(Judge):
                 records=judgement.records[:1],
                 baseline=_baseline(references[:1]),
             )
-            return replace(same, message=self._recipe_note(cell, references[0]))
+            return self._with_recipe_note(
+                replace(same, message=self._not_judged(cell, same)), cell, references[0]
+            )
         for look in self.rules.side_looks:
             early = early_answer(judgement, seeds[:look])
             if isinstance(early, Judgement):
@@ -131,8 +133,7 @@ class AgainstJudge(Judge):
             if self._is_settled(seen, decisions):
                 break
         concluded = self._or_blind(self._conclude(cell, seen, decisions))
-        notes = filter(None, [concluded.message, self._recipe_note(cell, references[0])])
-        return replace(concluded, message="; ".join(notes))
+        return self._with_recipe_note(concluded, cell, references[0])
 
     def _decide_sides(
         self,
@@ -241,6 +242,13 @@ class AgainstJudge(Judge):
             and baseline.recipe_hash == cell.recipe.hash() == reference.recipe_hash
             and self._repeats(cell.key, baseline, [reference])
         )
+
+    def _with_recipe_note(
+        self, judgement: Judgement, cell: Cell, reference: RunRecord
+    ) -> Judgement:
+        """A judgement whose message also says how the recipe differs from the commit's."""
+        notes = filter(None, [judgement.message, self._recipe_note(cell, reference)])
+        return replace(judgement, message="; ".join(notes))
 
     def _recipe_note(self, cell: Cell, reference: RunRecord) -> str:
         """How the shipped recipe differs from the commit's, "" if it does not."""

@@ -76,9 +76,12 @@ def test_equal_digests_do_not_settle_a_cell_if_a_judged_metric_differs():
             ),
         )
 
-    assert compared(0.9, 0.9).verdict is Verdict.IDENTICAL
+    same = compared(0.9, 0.9)
+    assert (same.verdict, same.message) == (Verdict.IDENTICAL, "")
     assert compared(0.7, 0.9).verdict is Verdict.REGRESSED
-    assert compared(0.7, None).verdict is Verdict.IDENTICAL
+    unknown = compared(0.7, None)
+    assert unknown.verdict is Verdict.IDENTICAL
+    assert unknown.message == "not judged by invariance: the other commit has no values"
 
 
 def test_equal_digests_do_not_settle_a_cell_on_a_nondeterministic_device():
