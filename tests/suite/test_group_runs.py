@@ -102,6 +102,18 @@ def test_seeds_that_do_not_come_are_asked_for_once(trainer, why):
     assert len(trainer.asked) == 1
 
 
+def test_a_run_for_a_group_that_fails_is_named():
+    trainer = Trainer()
+    trainer.everything[KEYS[0]][1] = record(
+        1, None, cell=CELLS[0], status="diverged", message="because"
+    )
+    (group,), remarks = settle(trainer)
+    assert group.seeds_needed == {KEYS[0]: (1,)}
+    assert remarks == [
+        f"more seeds would settle these groups of cells: all ({KEYS[0]}: seed 1 diverged: because)"
+    ]
+
+
 def test_speed_that_should_be_judged_against_a_commit_and_cannot_be_is_said():
     strict = dataclasses.replace(PLAN, rules=dataclasses.replace(RULES, gates_speed=True))
     slow, fast = ({key: [record(train_seconds=t)] for key in KEYS} for t in (20.0, 2.0))
