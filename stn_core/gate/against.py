@@ -17,6 +17,7 @@ from stn_core.gate.difference import (
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
+from stn_core.gate.reasons import stale_reason
 from stn_core.gate.sequential import Decision
 from stn_core.gate.sides import OtherSide, StoredSpreads
 from stn_core.session.cells import Cell
@@ -79,7 +80,15 @@ class AgainstJudge(Judge):
         return self._trained_side(cell)
 
     def _trained_side(self, cell: Cell) -> OtherSide:
-        return OtherSide(cell.key, self._reference_runs(cell), self._stored_spreads)
+        runs = self._reference_runs(cell)
+        spreads = self._stored_spreads
+        # With another recipe or other data, the cell's values may spread differently.
+        if stale_reason(cell, runs[0].data_hash if runs else "", self.baseline(cell)):
+            spreads = {
+                metric: {key: spread for key, spread in found.items() if key != cell.key}
+                for metric, found in spreads.items()
+            }
+        return OtherSide(cell.key, runs, spreads)
 
     @functools.cached_property
     def _stored_spreads(self) -> StoredSpreads:

@@ -110,6 +110,22 @@ def test_a_cell_s_own_floor_counts_against_a_commit_too():
         assert comparison.verdict(runs_of(0.72 + SPREAD[0, 0]), commits).verdict is verdict
 
 
+@pytest.mark.parametrize("changes", [{}, {"recipe_hash": "another"}, {"data_hash": "other"}])
+def test_only_stored_values_of_the_same_recipe_and_data_inform_the_spread(changes):
+    """Stored values that spread less would make false alarms."""
+    images = {"test_images": 10**7}  # so that no deviation is below its floor
+
+    def deviation(stored):
+        comparison = Comparison(stored=stored)
+        commits = runs_of(0.8 + SPREAD[1, 0], commits_run, **images)
+        fresh = comparison.verdict(runs_of(0.8 + SPREAD[0, 0], **images), commits).records
+        sides = comparison.references[CELL.key][: len(fresh)], fresh
+        return comparison.judge.other_side(CELL).yardstick(Metric.ACCURACY, sides).deviation
+
+    close_together = baseline(list(np.linspace(0.799, 0.801, 20)), **images, **changes)
+    assert (deviation(close_together) == deviation(None)) == bool(changes)
+
+
 def test_what_a_comparison_detects_is_what_its_looks_would_if_the_spread_stayed():
     """Not less than Student's limit and its power at the last look: an early one may miss it."""
     comparison = Comparison()
