@@ -17,6 +17,7 @@ from stn_core.gate.difference import (
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, early_answer
 from stn_core.gate.metrics import AnyMetric, Metric
+from stn_core.gate.reasons import stale_reason
 from stn_core.gate.sequential import Decision
 from stn_core.gate.sides import OtherSide, StoredSpreads
 from stn_core.session.cells import Cell
@@ -79,7 +80,15 @@ class AgainstJudge(Judge):
         return self._trained_side(cell)
 
     def _trained_side(self, cell: Cell) -> OtherSide:
-        return OtherSide(cell.key, self._reference_runs(cell), self._stored_spreads)
+        runs = self._reference_runs(cell)
+        spreads = self._stored_spreads
+        # With another recipe or other data, the cell's values may spread differently.
+        if stale_reason(cell, runs[0].data_hash if runs else "", self.baseline(cell)):
+            spreads = {
+                metric: {key: spread for key, spread in found.items() if key != cell.key}
+                for metric, found in spreads.items()
+            }
+        return OtherSide(cell.key, runs, spreads)
 
     @functools.cached_property
     def _stored_spreads(self) -> StoredSpreads:
@@ -105,7 +114,9 @@ class AgainstJudge(Judge):
                 records=judgement.records[:1],
                 baseline=_baseline(references[:1]),
             )
-            return replace(same, message=self._recipe_note(cell, references[0]))
+            return self._with_recipe_note(
+                replace(same, message=self._not_judged(cell, same)), cell, references[0]
+            )
         for look in self.rules.side_looks:
             early = early_answer(judgement, seeds[:look])
             if isinstance(early, Judgement):
@@ -131,8 +142,7 @@ class AgainstJudge(Judge):
             if self._is_settled(seen, decisions):
                 break
         concluded = self._or_blind(self._conclude(cell, seen, decisions))
-        notes = filter(None, [concluded.message, self._recipe_note(cell, references[0])])
-        return replace(concluded, message="; ".join(notes))
+        return self._with_recipe_note(concluded, cell, references[0])
 
     def _decide_sides(
         self,
@@ -241,6 +251,13 @@ class AgainstJudge(Judge):
             and baseline.recipe_hash == cell.recipe.hash() == reference.recipe_hash
             and self._repeats(cell.key, baseline, [reference])
         )
+
+    def _with_recipe_note(
+        self, judgement: Judgement, cell: Cell, reference: RunRecord
+    ) -> Judgement:
+        """A judgement whose message also says how the recipe differs from the commit's."""
+        notes = filter(None, [judgement.message, self._recipe_note(cell, reference)])
+        return replace(judgement, message="; ".join(notes))
 
     def _recipe_note(self, cell: Cell, reference: RunRecord) -> str:
         """How the shipped recipe differs from the commit's, "" if it does not."""

@@ -161,12 +161,17 @@ class Group(Protocol):
 
 
 def largest_group(candidates: Sequence[Member]) -> Group | None:
-    """The most candidates that can be averaged seed by seed; None if they are too few."""
-    if not candidates:
-        return None
+    """The most candidates that can be averaged seed by seed; None if they are too few.
+
+    One with fewer than LEAST_STORED_SEEDS stored seeds is left out: with it, the members would not
+    share enough of them, and no group that it is in could be judged.
+    """
     alike: dict[tuple[tuple[int, ...], bool], list[Member]] = {}
     for one in candidates:
-        alike.setdefault((one.seeds, one.other is not None), []).append(one)
+        if one.other or len(one.stored[Metric.ACCURACY]) >= LEAST_STORED_SEEDS:
+            alike.setdefault((one.seeds, one.other is not None), []).append(one)
+    if not alike:
+        return None
     largest = max(alike.values(), key=len)
     chosen = tuple(largest)
     if len(chosen) < LEAST_MEMBERS:

@@ -254,8 +254,8 @@ class Judge:
 
     def _not_judged(self, cell: Cell, judgement: Judgement) -> str:
         """Which metrics could not fail a cell, and why; "" if all could."""
-        stored = judgement.baseline.runs if judgement.baseline else ()
-        notes = [not_judged(self.rules.judged, stored, judgement.records)]
+        assert judgement.baseline
+        notes = [not_judged(self.rules.judged, judgement.baseline, judgement.records)]
         # Against a commit, the speed of all cells together is judged.
         if self.rules.gates_speed and self.other_side(cell) is None:
             timed = self._speed(judgement, self.rules.looks)

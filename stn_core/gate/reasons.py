@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from stn_core.gate.baselines import BaselineRun, CellBaseline, baseline_run
+from stn_core.gate.baselines import CellBaseline, baseline_run
 from stn_core.gate.judgement import Judgement
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.sequential import Decision, Outcome
@@ -63,13 +63,15 @@ def advice(cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision
 
 
 def not_judged(
-    metrics: Sequence[AnyMetric], stored: Sequence[BaselineRun], records: Sequence[RunRecord]
+    metrics: Sequence[AnyMetric], baseline: CellBaseline, records: Sequence[RunRecord]
 ) -> str:
     """Which metrics could not fail a cell, and why; "" if all could."""
+    stored = baseline.runs
     runs = [baseline_run(record) for record in records]
     without = [m.value for m in metrics if not m.is_known(stored)]
     lost = [m.value for m in metrics if m.is_known(stored) and not m.is_known(runs)]
-    parts = [f"{', '.join(without)}: no stored values"] if without else []
+    lacks = "no stored values" if baseline.is_stored else "the other commit has no values"
+    parts = [f"{', '.join(without)}: {lacks}"] if without else []
     parts += [f"{', '.join(lost)}: these runs have no values"] if lost else []
     return f"not judged by {', nor by '.join(parts)}" if parts else ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from stn_core.errors import UsageError
 from stn_core.gate.groups import GroupJudgement, judge_groups
@@ -67,7 +67,8 @@ def settle_groups(
         group.name for group in groups if group.seeds_needed or group.reference_seeds_needed
     ]
     remark = f"more seeds would settle these groups of cells: {', '.join(unsettled)}"
-    remark += f" ({why})" if why else ""
+    reasons = list(filter(None, [why, *_failures(asked_before, records)]))
+    remark += f" ({'; '.join(reasons)})" if reasons else ""
     return groups, [remark] if unsettled else []
 
 
@@ -76,16 +77,32 @@ def judge_speed(
 ) -> tuple[list[str], list[GroupJudgement]]:
     """How long training takes compared with the other commit, and a verdict if that fails.
 
+    If speed should be judged and cannot be, a sentence says so.
+
     Args:
         plan: of a session that compares with a commit.
         by_key, references: the runs of both sides by cell.
     """
     change = speed_change(by_key, references)
     if change is None:
-        return [], []
+        note = (
+            "not judged by speed: fewer than two cells were timed on both sides, and runs from a"
+            " cache have no times"
+        )
+        return [note] if plan.rules.gates_speed else [], []
     fails = plan.rules.gates_speed and change.is_slower
     said = [f"{change.line} of {plan.against}"]
     return said, [change.failure(plan.against)] if fails else []
+
+
+def _failures(asked: Collection[tuple[str, int, bool]], records: Records) -> list[str]:
+    """Which of the runs that groups asked for failed with the session's own code, and why."""
+    return [
+        f"{run.key}: seed {run.seed} {run.status}: {run.message}"
+        for key in sorted({key for key, *_ in asked})
+        for run in records.get(key, ())
+        if run.status != "ok" and (key, run.seed, False) in asked
+    ]
 
 
 def _missing_runs(groups: Sequence[GroupJudgement]) -> list[tuple[str, int, bool]]:

@@ -105,7 +105,7 @@ def read_points(text: str) -> float:
     Raises:
         UsageError: the text is something else.
     """
-    return _number(text, "points of accuracy from 0 to 100", lambda points: 0 <= points < 100)
+    return _number(text, "points of accuracy from 0 to below 100", lambda points: 0 <= points < 100)
 
 
 def _number(text: str, expected: str, fits: Callable[[float], bool]) -> float:

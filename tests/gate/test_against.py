@@ -76,9 +76,12 @@ def test_equal_digests_do_not_settle_a_cell_if_a_judged_metric_differs():
             ),
         )
 
-    assert compared(0.9, 0.9).verdict is Verdict.IDENTICAL
+    same = compared(0.9, 0.9)
+    assert (same.verdict, same.message) == (Verdict.IDENTICAL, "")
     assert compared(0.7, 0.9).verdict is Verdict.REGRESSED
-    assert compared(0.7, None).verdict is Verdict.IDENTICAL
+    unknown = compared(0.7, None)
+    assert unknown.verdict is Verdict.IDENTICAL
+    assert unknown.message == "not judged by invariance: the other commit has no values"
 
 
 def test_equal_digests_do_not_settle_a_cell_on_a_nondeterministic_device():
@@ -105,6 +108,22 @@ def test_a_cell_s_own_floor_counts_against_a_commit_too():
     for pattern, verdict in (("digits/*", Verdict.PASS), ("mnist/*", Verdict.REGRESSED)):
         comparison = Comparison(rules=dataclasses.replace(RULES, min_drops={pattern: 20.0}))
         assert comparison.verdict(runs_of(0.72 + SPREAD[0, 0]), commits).verdict is verdict
+
+
+@pytest.mark.parametrize("changes", [{}, {"recipe_hash": "another"}, {"data_hash": "other"}])
+def test_only_stored_values_of_the_same_recipe_and_data_inform_the_spread(changes):
+    """Stored values that spread less would make false alarms."""
+    images = {"test_images": 10**7}  # so that no deviation is below its floor
+
+    def deviation(stored):
+        comparison = Comparison(stored=stored)
+        commits = runs_of(0.8 + SPREAD[1, 0], commits_run, **images)
+        fresh = comparison.verdict(runs_of(0.8 + SPREAD[0, 0], **images), commits).records
+        sides = comparison.references[CELL.key][: len(fresh)], fresh
+        return comparison.judge.other_side(CELL).yardstick(Metric.ACCURACY, sides).deviation
+
+    close_together = baseline(list(np.linspace(0.799, 0.801, 20)), **images, **changes)
+    assert (deviation(close_together) == deviation(None)) == bool(changes)
 
 
 def test_what_a_comparison_detects_is_what_its_looks_would_if_the_spread_stayed():

@@ -225,6 +225,15 @@ def test_a_group_without_two_cells_or_five_common_seeds_is_not_judged():
     assert judge(fresh_runs(), stored_values(runs=4))[0] == []
 
 
+def test_a_cell_of_few_stored_seeds_is_left_out_and_the_others_are_judged():
+    stored = stored_values()
+    stored[5] = baseline(list(0.95 + NOISE[5, :4]))
+    (group,), _ = judge(fresh_runs(drop=0.009), stored)
+    assert KEYS[5] not in group.members
+    assert len(group.members) == 8
+    assert group.verdict is Verdict.REGRESSED
+
+
 def test_a_member_with_other_seeds_is_left_out():
     stored = stored_values()
     stored[5] = baseline([0.95] * 20, first_seed=100)

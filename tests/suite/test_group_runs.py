@@ -1,5 +1,6 @@
 """Groups at the end of a session: what leans is trained further, and what failed is said."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -17,7 +18,7 @@ from stn_core.report.session_page import write_report
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.suite.command_line import XDIST_SESSION
-from stn_core.suite.group_runs import settle_groups
+from stn_core.suite.group_runs import judge_speed, settle_groups
 from stn_core.suite.judging import judge_session
 from stn_core.suite.matrix import budget_matrix, cell_groups
 from stn_core.suite.plan import Plan
@@ -99,6 +100,31 @@ def test_seeds_that_do_not_come_are_asked_for_once(trainer, why):
     assert group.verdict is Verdict.PASS
     assert remarks == [f"more seeds would settle these groups of cells: all{why}"]
     assert len(trainer.asked) == 1
+
+
+def test_a_run_for_a_group_that_fails_is_named():
+    trainer = Trainer()
+    trainer.everything[KEYS[0]][1] = record(
+        1, None, cell=CELLS[0], status="diverged", message="because"
+    )
+    (group,), remarks = settle(trainer)
+    assert group.seeds_needed == {KEYS[0]: (1,)}
+    assert remarks == [
+        f"more seeds would settle these groups of cells: all ({KEYS[0]}: seed 1 diverged: because)"
+    ]
+
+
+def test_speed_that_should_be_judged_against_a_commit_and_cannot_be_is_said():
+    strict = dataclasses.replace(PLAN, rules=dataclasses.replace(RULES, gates_speed=True))
+    slow, fast = ({key: [record(train_seconds=t)] for key in KEYS} for t in (20.0, 2.0))
+    cached = {key: [record(train_seconds=0.0)] for key in KEYS}
+    one_cell = {KEYS[0]: slow[KEYS[0]]}
+    for runs, references in ((one_cell, fast), (slow, cached)):
+        said, failures = judge_speed(strict, runs, references)
+        assert (len(said), failures) == (1, [])
+        assert said[0].startswith("not judged by speed: fewer than two cells were timed")
+        assert judge_speed(PLAN, runs, references) == ([], [])
+    assert [one.verdict for one in judge_speed(strict, slow, fast)[1]] == [Verdict.REGRESSED]
 
 
 def test_groups_are_of_the_whole_matrix_whatever_is_selected():
