@@ -59,10 +59,6 @@ class AgainstJudge(Judge):
             return replace(blank, verdict=Verdict.STALE, message=doubt)
         if self._is_stored(cell, reference):
             return super().judge(cell, records, data_hash)
-        if failure := self._failure(cell, 1):
-            return early_answer(blank, seeds[:1]) or replace(
-                blank, verdict=Verdict.NEW, message=failure
-            )
         return self._judge_sides(cell, blank)
 
     def seeds_left(self, cell: Cell, records: Sequence[RunRecord]) -> tuple[int, int]:
@@ -103,8 +99,8 @@ class AgainstJudge(Judge):
 
     def _judge_sides(self, cell: Cell, judgement: Judgement) -> Judgement | SeedsNeeded:
         other = self._trained_side(cell)
-        seeds, references = self.seeds(cell), other.runs
-        early = early_answer(judgement, seeds[:1])
+        references = other.runs
+        early = self._early_answer(cell, judgement, 1)
         if early:
             return early
         if self.rules.settles_identical and self._same(judgement.records[0], references[0]):
@@ -118,11 +114,9 @@ class AgainstJudge(Judge):
                 replace(same, message=self._not_judged(cell, same)), cell, references[0]
             )
         for look in self.rules.side_looks:
-            early = early_answer(judgement, seeds[:look])
+            early = self._early_answer(cell, judgement, look)
             if isinstance(early, Judgement):
                 return early
-            if failure := self._failure(cell, look):
-                return replace(judgement, verdict=Verdict.NEW, message=failure)
             if early or len(references) < look:
                 return self._needed(cell, judgement, look)
             sides = references[:look], judgement.records[:look]
@@ -229,13 +223,32 @@ class AgainstJudge(Judge):
             )
         )
 
-    def _failure(self, cell: Cell, look: int) -> str:
-        """Why the commit's first runs cannot be compared with, "" if they can."""
+    def _early_answer(
+        self, cell: Cell, judgement: Judgement, look: int
+    ) -> Judgement | SeedsNeeded | None:
+        """`early_answer`, but NEW if the commit fails at a seed at which, or before which, we do.
+
+        What fails on both sides did not get worse.
+        """
+        seeds = self.seeds(cell)[:look]
+        answer = early_answer(judgement, seeds)
+        failed = self._first_failure(cell, look)
+        if failed is None:
+            return answer
+        until = early_answer(judgement, seeds[: seeds.index(failed.seed)])
+        if isinstance(until, Judgement):
+            return until
+        if isinstance(answer, SeedsNeeded) and failed.seed == seeds[0]:
+            return answer  # so that the cell has a value of its own
+        reason = f"{self.revision}: seed {failed.seed} {failed.status}: {failed.message}"
+        here = f"; here {answer.message}" if isinstance(answer, Judgement) else ""
+        return replace(judgement, verdict=Verdict.NEW, message=reason + here)
+
+    def _first_failure(self, cell: Cell, look: int) -> RunRecord | None:
+        """The first of the commit's runs that cannot be compared with."""
         runs = _by_seed(self.references.get(cell.key, ()))
-        for run in (runs[seed] for seed in self.seeds(cell)[:look] if seed in runs):
-            if run.status != "ok":
-                return f"{self.revision}: seed {run.seed} {run.status}: {run.message}"
-        return ""
+        ran = (runs[seed] for seed in self.seeds(cell)[:look] if seed in runs)
+        return next((run for run in ran if run.status != "ok"), None)
 
     def _doubt(self, reference: RunRecord, data_hash: str) -> str:
         if data_hash and reference.data_hash != data_hash:

@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from stn_core.gate.baselines import CellBaseline, baseline_run
 from stn_core.gate.judgement import Judgement
@@ -38,8 +39,16 @@ def reasons(judgement: Judgement, decisions: Mapping[AnyMetric, Decision]) -> st
 
 def _change(metric: AnyMetric, decision: Decision, judgement: Judgement) -> str:
     if metric is Metric.ACCURACY:
-        return metric.in_words(-(judgement.difference_points or 0.0))
+        return metric.in_words(-(_until(decision, judgement).difference_points or 0.0))
     return metric.in_words(decision.rise)
+
+
+def _until(decision: Decision, judgement: Judgement) -> Judgement:
+    """A judgement with the runs that a metric was decided by; another may have needed more."""
+    count, baseline = decision.looked_at, judgement.baseline
+    if baseline and not baseline.is_stored:
+        baseline = replace(baseline, runs=baseline.runs[:count])
+    return replace(judgement, records=judgement.records[:count], baseline=baseline)
 
 
 def advice(cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision]) -> str:
@@ -69,10 +78,13 @@ def not_judged(
     stored = baseline.runs
     runs = [baseline_run(record) for record in records]
     without = [m.value for m in metrics if not m.is_known(stored)]
-    lost = [m.value for m in metrics if m.is_known(stored) and not m.is_known(runs)]
+    lost = [m for m in metrics if m.is_known(stored) and not m.is_known(runs)]
+    partly = [m.value for m in lost if any(m.is_known([run]) for run in runs)]
+    wholly = [m.value for m in lost if m.value not in partly]
     lacks = "no stored values" if baseline.is_stored else "the other commit has no values"
     parts = [f"{', '.join(without)}: {lacks}"] if without else []
-    parts += [f"{', '.join(lost)}: these runs have no values"] if lost else []
+    parts += [f"{', '.join(wholly)}: these runs have no values"] if wholly else []
+    parts += [f"{', '.join(partly)}: some of these runs have no value"] if partly else []
     return f"not judged by {', nor by '.join(parts)}" if parts else ""
 
 

@@ -28,7 +28,7 @@ class Rules:
         seeds: in the order in which they train; `Judge.seeds` puts stored ones first.
         looks: rising numbers of seeds after which a cell is judged; the last is all of them.
         matrix_size: how many cells the budget's whole matrix has, for the correction.
-        group_count: how many groups of cells it has, likewise.
+        group_count: how many groups of cells it has, likewise, in all the shards of a session.
         min_drop_points: a smaller drop never fails.
         min_drops: the same for some cells, by shell patterns of ``dataset/model``; the last match
             counts.

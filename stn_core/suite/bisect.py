@@ -55,7 +55,8 @@ def bisect(revision: str, arguments: Sequence[str]) -> int:
         arguments: further ones for pytest.
 
     Returns:
-        WORSE if a cell or a group of cells regressed; NOT_WORSE if the session passed and judged
+        WORSE if a cell or a group of cells regressed, or a cell diverged that did not diverge at
+        the other commit; NOT_WORSE if the session passed and judged
         something; ENDS_BISECTION if there is no such commit; otherwise CANNOT_BE_JUDGED.
     """
     watcher = _Watcher(revision)
@@ -67,7 +68,7 @@ def bisect(revision: str, arguments: Sequence[str]) -> int:
         return CANNOT_BE_JUDGED
     if watcher.is_refused:
         return ENDS_BISECTION
-    if Verdict.REGRESSED in watcher.verdicts:
+    if {Verdict.REGRESSED, Verdict.DIVERGED} & set(watcher.verdicts):
         return WORSE
     judged = set(watcher.verdicts) & {Verdict.PASS, Verdict.IDENTICAL, Verdict.IMPROVED}
     return NOT_WORSE if judged and status == pytest.ExitCode.OK else CANNOT_BE_JUDGED

@@ -98,7 +98,9 @@ class Planning:
         groups = matrix.cell_groups(whole)
         notes += matrix.small_groups(cells, whole)
         against, lacking = self._compared_commit(cells, notes)
-        rules = _rules(options, matrix_size=len(whole), group_count=len(groups))
+        # Every shard judges the groups of its own cells.
+        group_count = len(groups) * options.shard[1]
+        rules = _rules(options, matrix_size=len(whole), group_count=group_count)
         if not options.update_baselines:
             rules.check_stored(context.stored, options.budget)
         return Plan(

@@ -29,9 +29,8 @@ class TimeLimit:
     def __init__(
         self, start_time: str, minutes: float, stored_seconds: Callable[[str], float]
     ) -> None:
-        started = datetime.datetime.strptime(start_time, START_TIME_FORMAT).timestamp()
         self.minutes = minutes
-        self._ends_at = started + 60 * minutes
+        self._ends_at = _started(start_time) + 60 * minutes
         self._stored_seconds = stored_seconds
         self._measured: dict[str, list[float]] = collections.defaultdict(list)
 
@@ -72,3 +71,10 @@ class TimeLimit:
             if values:
                 return max(values)
         return 0.0
+
+
+def _started(start_time: str) -> float:
+    """A session's start as a timestamp: of the hour that summer time repeats, the last so far."""
+    read = datetime.datetime.strptime(start_time, START_TIME_FORMAT)
+    first, second = (read.replace(fold=fold).timestamp() for fold in (0, 1))
+    return second if second <= time.time() + 1 else first

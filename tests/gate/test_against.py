@@ -203,6 +203,27 @@ def test_a_run_that_failed_on_either_side_is_said():
     assert "main: seed 0 diverged" in theirs.message
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [(0, 0, Verdict.NEW), (1, 1, Verdict.NEW), (1, 0, Verdict.NEW), (0, 1, Verdict.DIVERGED)],
+)
+def test_a_cell_that_diverges_got_worse_only_if_the_commit_did_not_diverge_before(
+    ours, theirs, verdict
+):
+    """Each side diverges at one seed; both sides run two seeds before the first look."""
+    fails = {"status": "diverged", "message": "not finite", "test_accuracy": None}
+
+    def run(make, seed, fails_at):
+        return make(seed, **(fails if seed == fails_at else {}))
+
+    found = Comparison(rules=dataclasses.replace(RULES, looks=(2, 14))).verdict(
+        lambda seed: run(record, seed, ours), lambda seed: run(commits_run, seed, theirs)
+    )
+    assert found.verdict is verdict
+    assert (f"seed {ours}: not finite" in found.message) is (ours <= theirs)
+    assert (f"main: seed {theirs} diverged" in found.message) is (theirs <= ours)
+
+
 def test_each_side_has_its_own_recipe_and_a_difference_is_said():
     other = {"recipe": {**CELL.recipe.to_dict(), "epochs": 99}, "recipe_hash": "other"}
     passed = Comparison().verdict(

@@ -19,6 +19,7 @@ pytest_plugins = ["pytester"]
         ([Verdict.IDENTICAL, Verdict.REGRESSED], 1, WORSE),
         ([Verdict.PASS], 0, NOT_WORSE),
         ([Verdict.IMPROVED, Verdict.NEW], 0, NOT_WORSE),
+        ([Verdict.PASS, Verdict.DIVERGED], 1, WORSE),
         ([Verdict.PASS, Verdict.CRASHED], 1, CANNOT_BE_JUDGED),
         ([Verdict.NEW], 0, CANNOT_BE_JUDGED),
         ([], 4, CANNOT_BE_JUDGED),

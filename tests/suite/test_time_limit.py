@@ -73,6 +73,22 @@ def test_with_a_commit_to_compare_with_there_is_time_for_both_sides(limit, seeds
     assert (pending.judgement is None) is bool(trained)
 
 
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone cannot be set")
+@pytest.mark.parametrize("started", [1792888200, 1792891800])
+def test_the_hour_that_summer_time_repeats_is_the_one_of_now(started, monkeypatch):
+    """Both are 02:30 in Berlin on 25 October 2026, an hour apart."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        monkeypatch.setattr(time_limit.time, "time", lambda: started + 60.0)
+        name = time.strftime(START_TIME_FORMAT, time.localtime(started))
+        assert name.startswith("2026-10-25_02-30")
+        assert TimeLimit(name, 30, lambda key: math.inf).seconds_left == 29 * 60
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "soon"])
 def test_no_time_at_all_is_one_line(text):
     with pytest.raises(UsageError, match="expected a number of minutes above 0, not"):
