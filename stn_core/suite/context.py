@@ -221,10 +221,10 @@ class SessionContext:
         cache = self.options.digest_cache
         return read_digests(cache) if cache else ([], [])
 
-    def select(self, cells: tuple[Cell, ...]) -> Plan:
-        """The plan of these cells alone, in place of the whole matrix."""
+    def select(self, cells: tuple[Cell, ...], notes: Iterable[str]) -> Plan:
+        """The plan of these cells alone, in place of the whole matrix, with notes about them."""
         assert self.plan
-        self.plan = replace(self.plan, cells=cells)
+        self.plan = replace(self.plan, cells=cells, notes=(*self.plan.notes, *notes))
         vars(self).pop("judge", None)  # which digests it knows depends on the cells
         return self.plan
 

@@ -47,6 +47,7 @@ class Planning:
         self._context = context
         self._has_announced = False
         self._refusal = ""
+        self._whole: set[str] = set()  # the budget's matrix
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Run a test once for each cell of the matrix."""
@@ -94,9 +95,8 @@ class Planning:
                 _ = context.engine  # which notes the settings of torch that every run starts from
         if options.resumes and not context.only_plans:
             check_folder(options.results)
-        whole = matrix.budget_matrix(cells, context.stored, options.budget)
+        whole = self._whole = matrix.budget_matrix(cells, context.stored, options.budget)
         groups = matrix.cell_groups(whole)
-        notes += matrix.small_groups(cells, whole)
         against, lacking = self._compared_commit(cells, notes)
         rules = _rules(options, matrix_size=len(whole), group_count=len(groups))
         if not options.update_baselines:
@@ -257,10 +257,12 @@ class Planning:
         context = self._context
         if not context.plan:
             return
+        from stn_core.suite.matrix import small_groups
+
         context.tests = {item.nodeid: cell for item in session.items if (cell := cell_of(item))}
         selected = set(context.tests.values())
         cells = tuple(cell for cell in context.plan.cells if cell in selected)
-        plan = context.select(cells)
+        plan = context.select(cells, notes=small_groups(cells, self._whole))
         if context.only_plans:
             return
         if not cells:
