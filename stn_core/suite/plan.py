@@ -124,8 +124,8 @@ def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
         value = [f"{name}={setting}" for name, setting in value.items()]
     if isinstance(value, (list, tuple)):
-        return one_line(",".join(map(str, value)), 100) or "none"
-    return one_line(value, 100) if isinstance(value, str) else shown(value)
+        value = ",".join(map(str, value))
+    return one_line(value, 100) or "none" if isinstance(value, str) else shown(value)
 
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:
