@@ -23,6 +23,7 @@ from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.command_line import XDIST_SESSION, CommandLine
 from stn_core.suite.judging import fitting_records
+from stn_core.suite.live_line import begin_line
 from stn_core.suite.plan import Plan
 from stn_core.suite.session_options import SuiteOptions, read_options
 from stn_core.suite.spelling import respelled
@@ -186,7 +187,7 @@ class SessionContext:
         if self.is_worker or terminal is None:
             return
         for line in lines:
-            terminal.ensure_newline()
+            begin_line(terminal)
             terminal.write_line("\n".join(map(printable, self.spell(line).split("\n"))))
 
     @property
