@@ -178,6 +178,7 @@ class Planning:
             raise UsageError(f"--update-baselines: git fails in {folder}: {says}")
 
     def _load_datasets(self) -> dict[str, Dataset]:
+        from stn_core.training.callbacks.base import reason_of
         from stn_core.training.run_cell import cached_dataset
 
         options = self._context.options
@@ -191,8 +192,15 @@ class Planning:
                 except OSError as error:
                     line = f"--download: cannot write into {root}: {error.strerror}"
                     raise UsageError(line) from None
-            names = options.datasets
-            return {name: cached_dataset(name, root, options.download, size) for name in names}
+            datasets = {}
+            for name in options.datasets:
+                try:
+                    datasets[name] = cached_dataset(name, root, options.download, size)
+                except UsageError:
+                    raise
+                except Exception as error:  # whatever a user's function raises
+                    raise UsageError(f"dataset {name!r}: {reason_of(error)}") from error
+            return datasets
 
     def _code(self) -> tuple[str, str | None, bool | None]:
         """The code that trains here; with --resume only its own records count."""

@@ -63,6 +63,22 @@ def test_a_plan_names_what_is_left_out(bench, own_data):
     result.stdout.fnmatch_lines(["left out on mine: *stn*", "*tiny*"])
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("open('images.bin')", "dataset 'own': FileNotFoundError: *No such file*'images.bin'"),
+        ("pass", "the function of the dataset 'own' returned NoneType, not a Dataset"),
+    ],
+)
+def test_a_dataset_function_that_fails_is_one_line(pytester, bench, body, said):
+    register = "from stn_core.datasets import register_dataset\n\n@register_dataset('own')\n"
+    pytester.makepyfile(my_data=f"{register}def own(root, download):\n    {body}\n")
+    result = bench("--import", "my_models,my_data", "--dataset", "own")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines([said])
+    result.stdout.no_fnmatch_line("*.py:*")
+
+
 def test_only_tags_of_models_that_run_are_said_to_have_too_few_cells(pytester, bench):
     """A project that runs its own model need not know the tags of others."""
     pytester.makepyfile(
