@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, HISTORY_FILE
 from tests.pages import DOCS
 from tests.suite.sessions import GATE, commit, git
 
@@ -164,6 +165,13 @@ def test_the_documented_options_leave_out_no_test_of_the_project(repository, run
         "gate/test_accuracy.py::test_accuracy[acme_stripes-acme_net]",
     ]
     collected.stdout.no_fnmatch_line("*deselected*")
+
+
+@pytest.mark.parametrize("name", [COMPARISON_FILE, HISTORY_FILE, f"{FIGURES_FOLDER}/"])
+def test_what_commands_write_into_a_checkout_is_to_be_ignored(name):
+    page = (DOCS / "own-repository.md").read_text(encoding="utf-8")
+    (advice,) = [part for part in page.split("\n\n") if "`.gitignore`" in part]
+    assert f"`{name}`" in advice
 
 
 def test_an_unknown_budget_is_reported_when_the_matrix_is_planned(pytester, run_here, repository):
