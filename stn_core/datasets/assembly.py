@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,8 +52,8 @@ def assemble(name: str, sources: Sources) -> Dataset:
         sources: its splits, all of one image shape.
 
     Raises:
-        UsageError: shapes differ between splits, a label has no class name, or a channel of the
-            training images is the same everywhere.
+        UsageError: shapes differ between splits, a label has no class name, one is not text, or a
+            channel of the training images is the same everywhere.
     """
     _check_sources(name, sources)
     mean, std = _mean_std(name, sources.train.images)
@@ -148,6 +149,11 @@ def _value_counts(images: Tensor, where: Tensor | None = None) -> Tensor:
 
 
 def _check_sources(name: str, sources: Sources) -> None:
+    names: Any = sources.class_names
+    for label, class_name in enumerate(names):
+        if not isinstance(class_name, str):  # a saved model of it could not be read
+            line = f"class_names[{label}] must be text, not {class_name!r}"
+            raise UsageError(f"dataset {name!r}: {line}")
     image_shape = sources.train.images.shape[1:]
     splits = {"train": sources.train, "val": sources.val, "test": sources.test}
     for split_name, split in splits.items():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stn_core.datasets.base import Dataset
 from stn_core.datasets.data_root import data_folder
@@ -119,12 +120,17 @@ def load_dataset(
 
     Raises:
         UsageError: the name is unknown, files are missing or damaged, what should be distorted is
-            not grey, or a size is chosen for images that are not in a folder.
+            not grey, a size is chosen for images that are not in a folder, or a registered
+            function returns no dataset.
     """
     folder = data_folder(root)
     with _hidden_file_told(name, folder):
         entry = _entry(name, folder, download, _height_and_width(image_size))
-        return entry.build(folder, download)
+        dataset: Any = entry.build(folder, download)
+    if not isinstance(dataset, Dataset):
+        made = type(dataset).__name__
+        raise UsageError(f"the function of the dataset {name!r} returned {made}, not a Dataset")
+    return dataset
 
 
 def check_dataset(

@@ -85,8 +85,9 @@ def tally(
     seeds = _seeds_used(judgements, groups)
     runs = counted(sum(seeds.values()), "run")
     lines = [f"{counted(len(judgements), 'cell')}, {runs}: {verdicts}"]
-    judged = [one for one in judgements if one.baseline and one.records]
-    skipped = sum(max(most_seeds - seeds[one.key], 0) for one in judged)
+    # Runs of a MISSING cell that did not come back were not skipped.
+    stopped = [one for one in judgements if one.baseline and one.verdict is not Verdict.MISSING]
+    skipped = sum(max(most_seeds - seeds[one.key], 0) for one in stopped if one.records)
     if skipped:
         lines[0] += f"; {counted(skipped, 'run')} skipped (stopped early)"
     unjudged = sum(one.message == NO_BASELINE for one in judgements)

@@ -65,8 +65,11 @@ class Budget:
 
     def __post_init__(self) -> None:
         where = f"the budget {self.name!r}"
-        if not self.name or not self.datasets:
+        datasets: Any = self.datasets
+        if not self.name or not datasets:
             raise UsageError(f"{where} needs a name and one or more datasets")
+        if isinstance(datasets, str):
+            raise UsageError(f"{where}: datasets are a tuple of names, such as ({datasets!r},)")
         if not are_looks(self.looks):
             raise UsageError(f"{where} needs looks of rising seed counts, such as (3, 6, 10)")
         if self.baseline_seeds < 2:

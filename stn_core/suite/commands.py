@@ -86,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return failed
     except OSError as error:  # of a file that the user named; others are handled by their readers
-        print(printable(f"{error.filename}: {error.strerror}"), file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""  # "" if the output's disk is full
+        print(printable(f"{where}{error.strerror or error}"), file=sys.stderr)
         return failed
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

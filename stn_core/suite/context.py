@@ -23,6 +23,7 @@ from stn_core.suite.agreement import Agreed, Agreement
 from stn_core.suite.checkout import describe_checkout
 from stn_core.suite.command_line import XDIST_SESSION, CommandLine
 from stn_core.suite.judging import fitting_records
+from stn_core.suite.live_line import begin_line
 from stn_core.suite.plan import Plan
 from stn_core.suite.session_options import SuiteOptions, read_options
 from stn_core.suite.spelling import respelled
@@ -186,7 +187,7 @@ class SessionContext:
         if self.is_worker or terminal is None:
             return
         for line in lines:
-            terminal.ensure_newline()
+            begin_line(terminal)
             terminal.write_line("\n".join(map(printable, self.spell(line).split("\n"))))
 
     @property
@@ -221,10 +222,10 @@ class SessionContext:
         cache = self.options.digest_cache
         return read_digests(cache) if cache else ([], [])
 
-    def select(self, cells: tuple[Cell, ...]) -> Plan:
-        """The plan of these cells alone, in place of the whole matrix."""
+    def select(self, cells: tuple[Cell, ...], notes: Iterable[str]) -> Plan:
+        """The plan of these cells alone, in place of the whole matrix, with notes about them."""
         assert self.plan
-        self.plan = replace(self.plan, cells=cells)
+        self.plan = replace(self.plan, cells=cells, notes=(*self.plan.notes, *notes))
         vars(self).pop("judge", None)  # which digests it knows depends on the cells
         return self.plan
 

@@ -82,7 +82,7 @@ class LiveLine:
             elif not self._is_quiet and time.monotonic() - written >= WRITE_SECONDS:
                 written = time.monotonic()
                 with self._lock:
-                    self._reporter.ensure_newline()
+                    begin_line(self._reporter)
                     self._reporter.write_line(text)
 
     def _draw(self, text: str) -> None:
@@ -107,6 +107,17 @@ class LiveLine:
             self._out.write(_CLEAR + back)
             self._out.flush()
             self._column = None
+
+
+def begin_line(reporter: Any) -> None:
+    """Begin a new line on pytest's terminal, also after a percentage, which pytest itself forgets.
+
+    Args:
+        reporter: pytest's terminal reporter.
+    """
+    reporter.ensure_newline()
+    if reporter._tw.width_of_current_line:
+        reporter._tw.line()
 
 
 def _reopened(file: Any) -> Any:

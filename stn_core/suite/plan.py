@@ -31,7 +31,8 @@ class Plan:
         code: version, commit and dirty flag of the code, None if records of any code are judged.
         data_hashes: by dataset; "" if the data were not read.
         vanished: why cells that have a baseline no longer exist, by key.
-        notes: how a user's own files became datasets, and which models were left out of the matrix.
+        notes: how a user's own files became datasets, which models were left out of the matrix, and
+            which of the cells' tags make no group.
         left_out: why cells were left out of the matrix, by key.
         groups: cells of the whole matrix that are also judged together, by the group's name.
         against, against_commit: the commit to compare with, as the user named it and in 40 digits;
@@ -123,8 +124,8 @@ def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
         value = [f"{name}={setting}" for name, setting in value.items()]
     if isinstance(value, (list, tuple)):
-        return one_line(",".join(map(str, value)), 100) or "none"
-    return one_line(value, 100) if isinstance(value, str) else shown(value)
+        value = ",".join(map(str, value))
+    return one_line(value, 100) or "none" if isinstance(value, str) else shown(value)
 
 
 def write_plan(folder: Path, plan: Plan, options: SuiteOptions, command: Sequence[str]) -> None:

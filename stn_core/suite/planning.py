@@ -47,6 +47,7 @@ class Planning:
         self._context = context
         self._has_announced = False
         self._refusal = ""
+        self._whole: set[str] = set()  # the budget's matrix
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Run a test once for each cell of the matrix."""
@@ -94,9 +95,8 @@ class Planning:
                 _ = context.engine  # which notes the settings of torch that every run starts from
         if options.resumes and not context.only_plans:
             check_folder(options.results)
-        whole = matrix.budget_matrix(cells, context.stored, options.budget)
+        whole = self._whole = matrix.budget_matrix(cells, context.stored, options.budget)
         groups = matrix.cell_groups(whole)
-        notes += matrix.small_groups(cells, whole)
         against, lacking = self._compared_commit(cells, notes)
         # Every shard judges the groups of its own cells.
         group_count = len(groups) * options.shard[1]
@@ -180,6 +180,7 @@ class Planning:
             raise UsageError(f"--update-baselines: git fails in {folder}: {says}")
 
     def _load_datasets(self) -> dict[str, Dataset]:
+        from stn_core.training.callbacks.base import reason_of
         from stn_core.training.run_cell import cached_dataset
 
         options = self._context.options
@@ -193,8 +194,15 @@ class Planning:
                 except OSError as error:
                     line = f"--download: cannot write into {root}: {error.strerror}"
                     raise UsageError(line) from None
-            names = options.datasets
-            return {name: cached_dataset(name, root, options.download, size) for name in names}
+            datasets = {}
+            for name in options.datasets:
+                try:
+                    datasets[name] = cached_dataset(name, root, options.download, size)
+                except UsageError:
+                    raise
+                except Exception as error:  # whatever a user's function raises
+                    raise UsageError(f"dataset {name!r}: {reason_of(error)}") from error
+            return datasets
 
     def _code(self) -> tuple[str, str | None, bool | None]:
         """The code that trains here; with --resume only its own records count."""
@@ -259,10 +267,12 @@ class Planning:
         context = self._context
         if not context.plan:
             return
+        from stn_core.suite.matrix import small_groups
+
         context.tests = {item.nodeid: cell for item in session.items if (cell := cell_of(item))}
         selected = set(context.tests.values())
         cells = tuple(cell for cell in context.plan.cells if cell in selected)
-        plan = context.select(cells)
+        plan = context.select(cells, notes=small_groups(cells, self._whole))
         if context.only_plans:
             return
         if not cells:

@@ -193,6 +193,7 @@ def test_the_hash_sees_every_change_of_the_distortion(monkeypatch: pytest.Monkey
             {"test": split(5, 0, (2, 7, 5))},
             "test images have shape (2, 7, 5), train images (2, 5, 7)",
         ),
+        ({"class_names": range(3)}, "class_names[0] must be text, not 0"),
         ({"class_names": ("a", "b")}, "label 2 in train is out of range for 2 classes"),
         (
             {"train": Split(torch.full((5, 2, 5, 7), 3, dtype=torch.uint8), torch.arange(5) % 3)},

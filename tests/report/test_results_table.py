@@ -206,6 +206,8 @@ def test_the_tally_counts_runs_and_gives_advice_on_speed():
     ]
     one = dataclasses.replace(slow, records=slow.records[:1])
     assert tally([one], 2)[0] == "1 cell, 1 run: 1 PASS; 1 run skipped (stopped early)"
+    interrupted = dataclasses.replace(one, verdict=Verdict.MISSING)
+    assert tally([interrupted], 2)[0] == "1 cell, 1 run: 1 MISSING"
     assert tally([slow], 3)[1].startswith(
         "advice: 1 cell trained more slowly than before, in the m"
     )

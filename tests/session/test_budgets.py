@@ -75,6 +75,7 @@ def test_a_models_own_fields_come_last():
     ("changes", "complaint"),
     [
         ({"datasets": ()}, "needs a name and one or more datasets"),
+        ({"datasets": "digits"}, r"datasets are a tuple of names, such as \('digits',\)"),
         ({"name": ""}, "needs a name and one or more datasets"),
         ({"looks": ()}, "needs looks of rising seed counts"),
         ({"looks": (6, 3)}, "needs looks of rising seed counts"),

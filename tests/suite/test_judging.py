@@ -176,6 +176,7 @@ PLANNED = {"options": {**vars(ASKED), "device": "auto"}, "device": "cpu"}
         ({"datasets": ("digits",)}, "cpu", "its datasets are digits,digits_rts, not digits"),
         ({"recipe_name": "predecessor"}, "cpu", "its recipe is fast, not predecessor"),
         ({"overrides": {}}, "cpu", "its overrides are epochs=3, not none"),
+        ({"against": "main"}, "cpu", "its against is none, not main"),
         ({}, "cuda", "its device is cpu, not cuda"),
         ({"budget": "full"}, "cuda", "its budget is smoke, not full; its device is cpu, not cuda"),
     ],

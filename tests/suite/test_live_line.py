@@ -8,9 +8,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 from stn_core.report.outlook import Expected, Outlook
 from stn_core.suite import live_line, reporting, watching
+from stn_core.suite.context import SessionContext
 from stn_core.suite.live_line import LiveLine
 from stn_core.suite.trainer import Trainer
 from stn_core.suite.watching import Watching
@@ -62,8 +64,7 @@ class Reporter:
         self._tw.hasmarkup = False
 
     def ensure_newline(self):
-        if self._tw.width_of_current_line:
-            self._tw.line()
+        """pytest's ends a line that begins with the name of a file, and no other."""
 
     def write_line(self, text):
         self._tw.line(text)
@@ -141,6 +142,24 @@ def test_without_a_terminal_there_are_plain_lines_unless_pytest_is_quiet(quick):
         assert "\x1b" not in file.getvalue()
         assert file.getvalue().startswith("test_bench.py ")
         assert ("\n0 of 9 cells · …\n" in file.getvalue()) == (not is_silent)
+
+
+def test_what_a_session_says_begins_a_line_after_a_percentage(pytester):
+    config, file = pytester.parseconfig(), io.StringIO()
+    reporter = TerminalReporter(config, file)
+    config.pluginmanager.register(reporter, "terminalreporter")
+    reporter.write_fspath_result("test_bench.py", "")
+    reporter.write("[ 50%]")
+    SessionContext(config).tell(["one", "two"])
+    reporter.write("[100%]")
+    SessionContext(config).tell(["three"])
+    assert file.getvalue().splitlines()[1:] == [
+        "test_bench.py [ 50%]",
+        "one",
+        "two",
+        "[100%]",
+        "three",
+    ]
 
 
 def test_what_a_test_prints_stays_in_its_place_in_a_file(tmp_path):

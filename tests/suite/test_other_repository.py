@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, HISTORY_FILE
+from tests.pages import DOCS
 from tests.suite.sessions import GATE, commit, git
 
 pytest_plugins = ["pytester"]
@@ -72,7 +74,7 @@ register_budget(
 CONFIGURATION = """
 [tool.pytest.ini_options]
 testpaths = ["unit", "gate"]
-addopts = "--stn-import acme --stn-budget acme_commit -k 'acme_net or nucleus'"
+addopts = "--stn-import acme --stn-budget acme_commit --stn-model acme_net"
 """
 CONFTEST = """
 import pytest
@@ -126,7 +128,7 @@ def test_the_gate_catches_a_regression_of_a_foreign_model(pytester, run_here, re
     measured.stdout.fnmatch_lines(
         ["acme's own conftest was read, its device is scope", "1 cell, 8 runs: 1 NEW"]
     )
-    measured.assert_outcomes(passed=2, deselected=measured.parseoutcomes()["deselected"])
+    measured.assert_outcomes(passed=2)
     stored = json.loads((repository / "baselines.json").read_text())
     assert list(stored["cells"]) == ["acme_commit/acme_stripes/acme_net"]
     assert stored["cells"]["acme_commit/acme_stripes/acme_net"]["commit"] == (
@@ -151,6 +153,25 @@ def test_the_gate_catches_a_regression_of_a_foreign_model(pytester, run_here, re
         ["REGRESSED  acme_commit/acme_stripes/acme_net: *", "1 cell,*: 1 REGRESSED*"]
     )
     worse.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_the_documented_options_leave_out_no_test_of_the_project(repository, run_here):
+    page = (DOCS / "own-repository.md").read_text(encoding="utf-8")
+    (documented,) = [line for line in page.splitlines() if line.startswith("addopts = ")]
+    assert documented in CONFIGURATION.splitlines()
+    collected = run_here("-p", "stn_core.suite.plugin", "--collect-only", "--quiet")
+    assert collected.outlines[:2] == [
+        "unit/test_cells.py::test_nucleus",
+        "gate/test_accuracy.py::test_accuracy[acme_stripes-acme_net]",
+    ]
+    collected.stdout.no_fnmatch_line("*deselected*")
+
+
+@pytest.mark.parametrize("name", [COMPARISON_FILE, HISTORY_FILE, f"{FIGURES_FOLDER}/"])
+def test_what_commands_write_into_a_checkout_is_to_be_ignored(name):
+    page = (DOCS / "own-repository.md").read_text(encoding="utf-8")
+    (advice,) = [part for part in page.split("\n\n") if "`.gitignore`" in part]
+    assert f"`{name}`" in advice
 
 
 def test_an_unknown_budget_is_reported_when_the_matrix_is_planned(pytester, run_here, repository):

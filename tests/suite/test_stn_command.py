@@ -1,5 +1,6 @@
 """The command ``stn``: no traceback, whatever it is given and whatever reads its output."""
 
+import errno
 import io
 import os
 import sys
@@ -59,6 +60,16 @@ def test_a_reader_that_has_seen_enough_costs_no_traceback(here, monkeypatch, cap
         monkeypatch.setattr(sys, "stdout", stdout)
         assert main(COMPARE) == 2
     assert capfd.readouterr().err == ""
+
+
+def test_output_that_cannot_be_written_is_one_line(here, monkeypatch, capsys):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(errno.ENOSPC, "No space left on device")  # which names no file
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main(COMPARE) == 2
+    assert capsys.readouterr().err == "No space left on device\n"
 
 
 def test_ctrl_c_ends_a_command_with_one_word(here, monkeypatch, capsys):

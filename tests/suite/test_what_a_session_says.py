@@ -63,6 +63,38 @@ def test_a_plan_names_what_is_left_out(bench, own_data):
     result.stdout.fnmatch_lines(["left out on mine: *stn*", "*tiny*"])
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("open('images.bin')", "dataset 'own': FileNotFoundError: *No such file*'images.bin'"),
+        ("pass", "the function of the dataset 'own' returned NoneType, not a Dataset"),
+    ],
+)
+def test_a_dataset_function_that_fails_is_one_line(pytester, bench, body, said):
+    register = "from stn_core.datasets import register_dataset\n\n@register_dataset('own')\n"
+    pytester.makepyfile(my_data=f"{register}def own(root, download):\n    {body}\n")
+    result = bench("--import", "my_models,my_data", "--dataset", "own")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines([said])
+    result.stdout.no_fnmatch_line("*.py:*")
+
+
+def test_only_tags_of_models_that_run_are_said_to_have_too_few_cells(pytester, bench):
+    """A project that runs its own model need not know the tags of others."""
+    pytester.makepyfile(
+        acme="""
+        from stn_core.models import register_model
+
+        for name in ("acme", "other"):
+            register_model(name=name, tags=f"{name} nets")(print)
+        """
+    )
+    result = bench("--import", "my_models,acme", "--dataset", "digits", "--plan", "-k", "acme")
+    assert result.ret == 0
+    (line,) = [line for line in result.outlines if line.startswith("tag ")]
+    assert line == "tag 'acme nets': 2 cells; a group is judged only if it has 4 or more"
+
+
 def test_models_that_were_left_out_are_not_missing_when_records_are_judged(
     pytester, bench, own_data
 ):
