@@ -47,12 +47,10 @@ def plan_table(
     least, most = (
         max(sum(column) / workers, *column) for column in zip(*times or [(0.0, 0.0)], strict=True)
     )
-    total = (
-        f"{counted(len(cells), 'cell')}, {least:.1f} to {most:.1f} minutes"
-        f" of training on {counted(workers, 'worker')}"
-    )
+    minutes = f"{least:.1f} to {most:.1f} minutes of" if times else "an unknown time of"
+    total = f"{counted(len(cells), 'cell')}, {minutes} training on {counted(workers, 'worker')}"
     unknown = len(cells) - len(times)
-    beside = f", plus {unknown} never measured" if unknown else ""
+    beside = f", plus {unknown} never measured" if unknown and times else ""
     return f"{aligned_table(rows, 'simple')}\n\n{total}{beside}"
 
 

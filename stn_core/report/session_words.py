@@ -35,6 +35,8 @@ def answer(judgements: Sequence[Judgement]) -> str:
     count = counted(len(judgements), "cell")
     if judged == len(judgements):
         parts = [f"All {count} pass" if judged != 1 else "The cell passes"]
+    elif failing and len(judgements) == 1:
+        return f"The cell does not pass: {_failure(failing[0])}."
     elif judged or failing:
         parts = [f"{judged} of {count} pass{'es' * (judged == 1)}"]
     else:

@@ -112,8 +112,14 @@ def _misfit(question: Question, record: RunRecord) -> str:
             return f"{name} is {found!r}, not {expected!r}"
     code = (environment.stn_core, environment.commit, environment.dirty)
     if question.code and code != question.code:
-        return f"version, commit and dirty flag are {code}, not {question.code}"
+        return f"the code was {_code_text(*code)}, and is {_code_text(*question.code)}"
     return ""
+
+
+def _code_text(version: str, commit: str | None, dirty: bool | None) -> str:
+    state = {True: "with uncommitted changes", False: "as committed", None: "in an unknown state"}
+    place = f"at {commit[:12]} {state[dirty]}" if commit else "outside a checkout"
+    return f"stn_core {version} {place}"
 
 
 def _records(count: int) -> str:

@@ -339,12 +339,17 @@ class SessionContext:
         """What --from-records names, and what could not be read of it."""
         return read_for_judging(self.options.from_records)
 
-    @functools.cached_property
+    @property
     def earlier_records(self) -> dict[str, list[RunRecord]]:
         """By cell, the records that exist before anything is trained."""
+        return self.earlier[0]
+
+    @functools.cached_property
+    def earlier(self) -> tuple[dict[str, list[RunRecord]], list[str]]:
+        """`earlier_records`, and messages about those that do not count."""
         assert self.plan
         records = self.given_records[0]
         if self.options.resumes:
             written = self.store.own_records()[0]
             records = [record for record in written if record.status == "ok"]
-        return fitting_records(self.plan, self.judge, records)[0]
+        return fitting_records(self.plan, self.judge, records)

@@ -312,7 +312,9 @@ class Planning:
     def _announce(self, plan: Plan) -> None:
         """Say once what is known before training."""
         self._has_announced = True
-        self._context.tell([*plan.notes, *remarks(self._known_failures())])
+        context = self._context
+        left_out = context.earlier[1] if context.options.resumes else []
+        context.tell([*plan.notes, *left_out, *remarks(self._known_failures())])
 
 
 def _rules(options: SuiteOptions, *, matrix_size: int, group_count: int) -> Rules:

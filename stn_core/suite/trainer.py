@@ -67,6 +67,7 @@ class Trainer:
         self._context = context
         self._pending_cells: dict[str, _PendingCell] = {}
         self._waiting_cells: dict[str, Cell] = {}
+        self._judged: dict[str, Judgement] = {}
         self.stopped_by = ""
 
     def submit(self, cells: Iterable[Cell]) -> None:
@@ -99,10 +100,16 @@ class Trainer:
     def train_and_judge(self, cell: Cell, properties: list[tuple[str, object]]) -> Judgement:
         """Train as many of a cell's seeds as the verdict needs.
 
+        Another test of the cell in this process, or the same test once more, gets the same verdict,
+        unless runs were lost: they may succeed the next time.
+
         Args:
             cell: the one to train.
             properties: of its test, which the first process reads.
         """
+        if cell.key in self._judged:
+            note_judgement(properties, self._judged[cell.key])
+            return self._judged[cell.key]
         pending = self._started(cell)
         try:
             while pending.judgement is None:
@@ -118,6 +125,8 @@ class Trainer:
         answer = pending.judgement
         answer = dataclasses.replace(answer, message=self._context.spell(answer.message))
         note_judgement(properties, answer)
+        if answer.verdict not in (Verdict.CRASHED, Verdict.MISSING):
+            self._judged[cell.key] = answer
         return answer
 
     def take_one(self) -> None:

@@ -27,8 +27,9 @@ from stn_core.errors import UsageError, user_path
 from stn_core.models import create_model, model_info
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.without_gradients import without_gradients
-from stn_core.schema import LARGEST
+from stn_core.schema import LARGEST, shown
 from stn_core.session.cells import Cell
+from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
 from stn_core.training.callbacks.base import Callback, Run, Watchers, reason_of, tell_kept
 from stn_core.training.devices import peak_memory_mb, resolve_device
@@ -125,9 +126,13 @@ def run_cell(
         callbacks: called during each run; see `stn_core.training.callbacks`.
 
     Raises:
-        UsageError: the dataset cannot be loaded, there is no such metric or device, or a seed is
-            not one; nothing has been trained then.
+        UsageError: the dataset cannot be loaded, there is no such metric or device, or an argument
+            is of another type; nothing has been trained then.
     """
+    _check_several("seeds", seeds, "[0, 1, 2]")
+    _check_several("callbacks", callbacks, "[SaveModels(folder)]")
+    if not isinstance(cell.recipe, Recipe):
+        raise UsageError(f"a cell's recipe is a Recipe, not {shown(cell.recipe)}")
     settings, noted = settings or RunSettings(), TorchSettings.now()
     settings = replace(settings, device=str(resolve_device(str(settings.device))))
     if settings.data_root is not None:
@@ -187,6 +192,11 @@ def run_seed(
     if left is None or left() is not None or device.type == "cuda":
         _release_memory(device)
     return RunResult(record, notes)
+
+
+def _check_several(name: str, values: Any, example: str) -> None:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise UsageError(f"{name} are several, such as {example}, not {shown(values)}")
 
 
 def _checked_seed(seed: Any) -> int:

@@ -100,6 +100,10 @@ def test_remarks_that_many_cells_share_appear_once_with_failures_first():
         (["PASS", "NEW", "NEW"], "1 of 3 cells passes; 2 NEW."),
         (["NEW"], "Nothing was judged: 1 cell; 1 NEW."),
         (
+            ["MISSING"],
+            "The cell does not pass: m0 on d MISSING (2.10 points lost, test loss 9 % higher).",
+        ),
+        (
             ["PASS", "PASS", "REGRESSED"],
             "2 of 3 cells pass; 1 does not: m2 on d REGRESSED (2.10 points lost, test loss 9 %"
             " higher).",

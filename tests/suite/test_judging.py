@@ -39,7 +39,7 @@ JUDGE = Judge(PLAN.rules, Baselines({}, {}), "smoke", "cpu")
         ({"environment": environment(device_type="cuda")}, "device is 'cuda'"),
         (
             {"environment": environment(commit="c0ffee")},
-            "version, commit and dirty flag are ('0.1.0', 'c0ffee', None)",
+            "the code was stn_core 0.1.0 at c0ffee in an unknown state, and is stn_core ",
         ),
     ],
 )

@@ -92,6 +92,16 @@ def test_a_kill_while_the_baselines_are_written_costs_nothing(bench, pytester):
     assert not list(pytester.path.glob("baselines.json.*"))
 
 
+def test_runs_of_another_commit_are_trained_again_and_that_is_said_first(bench, pytester):
+    (pytester.path / ".gitignore").write_text("__pycache__/\nresults/\n.pytest_cache/\n")
+    commit(pytester.path)
+    assert bench(*select("tiny"), "--seeds", "1").ret == 0
+    (pytester.path / "notes.txt").write_text("not committed")
+    resumed = bench(*select("tiny"), "--seeds", "1", "--resume", "last")
+    left_out = "smoke/digits/tiny: the code was * as committed, and is * with uncommitted changes"
+    resumed.stdout.fnmatch_lines([f"{left_out}; 1 record left out", "*test_bench.py *"])
+
+
 @pytest.mark.parametrize("workers", IN_ONE_PROCESS_AND_WITH_WORKERS)
 def test_a_session_that_is_running_is_not_resumed(bench, pytester, workers):
     assert bench(*select("tiny"), "--seeds", "1").ret == 0

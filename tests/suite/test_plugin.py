@@ -11,7 +11,7 @@ import torch
 
 from stn_core.suite.checkout import describe_checkout, git_failure
 from tests.platforms import needs_posix_signals
-from tests.suite.sessions import GATE, command, commit, exactly, git, select
+from tests.suite.sessions import GATE, command, commit, exactly, folders, git, select
 
 pytest_plugins = ["pytester"]
 
@@ -304,3 +304,13 @@ def test_a_mistake_gets_one_line_and_no_traceback(pytester, run_here, arguments,
     lines = [line.removeprefix("ERROR: ") for line in result.outlines + result.errlines]
     assert any(fnmatch.fnmatchcase(line, complaint) for line in lines)
     assert not any("Traceback" in line for line in lines)
+
+
+def test_tests_of_one_cell_share_its_runs_and_its_verdict(bench, pytester):
+    again = GATE.replace("test_accuracy", "test_again")
+    (pytester.path / "test_bench.py").write_text(GATE + again)
+    result = bench("-k", exactly("tiny"), "--seeds", "2")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["1 cell, 2 runs: 1 NEW"])
+    (folder,) = folders(pytester)
+    assert (folder / "records.jsonl").read_text().count("\n") == 2

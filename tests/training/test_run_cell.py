@@ -15,6 +15,7 @@ from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.suite.engine_choice import worker_number
 from stn_core.training import run_cell as running
+from stn_core.training.callbacks import SaveModels
 from stn_core.training.devices import resolve_device
 from stn_core.training.run_cell import RunSettings, cached_dataset, run_cell
 from tests.datasets.noise import write_folder
@@ -217,6 +218,22 @@ def test_a_seed_that_is_none_is_reported_before_the_first_one_is_trained(monkeyp
     monkeypatch.setattr(running, "train", lambda *_: pytest.fail("was trained"))
     with pytest.raises(UsageError, match=r"a seed is a whole number from 0 to 2\*\*53, not"):
         run_cell(CELL, [0, seed])
+
+
+@pytest.mark.parametrize(
+    ("cell", "seeds", "callbacks", "said"),
+    [
+        (CELL, 3, (), r"seeds are several, such as \[0, 1, 2\], not 3"),
+        (CELL, [0], SaveModels("models"), "callbacks are several, such as"),
+        (dataclasses.replace(CELL, recipe={"epochs": 1}), [0], (), "a cell's recipe is a Recipe"),
+    ],
+)
+def test_arguments_of_another_type_are_told_before_the_training(
+    monkeypatch, cell, seeds, callbacks, said
+):
+    monkeypatch.setattr(running, "train", lambda *_: pytest.fail("was trained"))
+    with pytest.raises(UsageError, match=said):
+        run_cell(cell, seeds, callbacks=callbacks)
 
 
 def test_a_run_may_choose_its_device_itself(monkeypatch):
