@@ -136,11 +136,17 @@ def _by_seed(seeds: Sequence[int], values: FloatArray) -> dict[int, float]:
 
 
 class Group(Protocol):
-    """Cells that can be averaged seed by seed."""
+    """Cells that can be averaged run by run.
+
+    The runs of a member are those of its seeds, in order. Members with the same seeds stay paired
+    by seed. Those with others (measured anew with fresh seeds, say) are paired with them by
+    position: such runs are independent, among the stored ones as among the new ones, so the spread
+    of the means of the stored ones is that of the new ones.
+    """
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """They have the same seeds."""
+        """At least LEAST_MEMBERS."""
         ...
 
     def decide(self, metric: Metric, rules: Rules) -> Decision:
@@ -161,40 +167,71 @@ class Group(Protocol):
 
 
 def largest_group(candidates: Sequence[Member]) -> Group | None:
-    """The most candidates that can be averaged seed by seed; None if they are too few.
+    """The most candidates that can be averaged run by run; None if they are too few.
 
-    One with fewer than LEAST_STORED_SEEDS stored seeds is left out: with it, the members would not
-    share enough of them, and no group that it is in could be judged.
+    Those with the same seeds share their stored ones. If these are fewer than LEAST_STORED_SEEDS,
+    they are left out: with them, no group that they are in could be judged.
     """
-    alike: dict[tuple[tuple[int, ...], bool], list[Member]] = {}
+    trained = tuple(one for one in candidates if one.other)
+    alike: dict[tuple[int, ...], list[Member]] = {}
     for one in candidates:
-        if one.other or len(one.stored[Metric.ACCURACY]) >= LEAST_STORED_SEEDS:
-            alike.setdefault((one.seeds, one.other is not None), []).append(one)
-    if not alike:
+        if not one.other and len(one.stored[Metric.ACCURACY]) >= LEAST_STORED_SEEDS:
+            alike.setdefault(one.seeds, []).append(one)
+    stored_seeds = {
+        one.key: shared
+        for several in alike.values()
+        if len(shared := _shared_seeds(several)) >= LEAST_STORED_SEEDS
+        for one in several
+    }
+    compared = tuple(one for one in candidates if one.key in stored_seeds)
+    if max(len(trained), len(compared)) < LEAST_MEMBERS:
         return None
-    largest = max(alike.values(), key=len)
-    chosen = tuple(largest)
-    if len(chosen) < LEAST_MEMBERS:
-        return None
-    if chosen[0].other:
-        return TrainedGroup(chosen)
-    held = [set(one.stored[Metric.ACCURACY]) for one in chosen]
-    stored = tuple(sorted(set.intersection(*held)))
-    return StoredGroup(chosen, stored) if len(stored) >= LEAST_STORED_SEEDS else None
+    if len(trained) > len(compared):
+        return TrainedGroup(trained)
+    count = min(map(len, stored_seeds.values()))
+    return StoredGroup(compared, tuple(stored_seeds[one.key][:count] for one in compared))
 
 
-def _common_seeds(seeds: Sequence[int], held: Sequence[Mapping[int, object]]) -> tuple[int, ...]:
-    """The first seeds, in order, up to one that some member lacks."""
-    count = next((n for n, seed in enumerate(seeds) if any(seed not in one for one in held)), None)
-    return tuple(seeds[:count])
+def _shared_seeds(members: Sequence[Member]) -> tuple[int, ...]:
+    """The seeds that the baselines of all members have."""
+    return tuple(sorted(set.intersection(*(set(one.stored[Metric.ACCURACY]) for one in members))))
+
+
+def _first_seeds(
+    members: Sequence[Member], held: Sequence[Sequence[Mapping[int, object]]], look: int | None
+) -> list[tuple[int, ...]]:
+    """Of each member the first seeds, as many as all of them hold.
+
+    Args:
+        members: of a group.
+        held: of each member, mappings that must all have the seed.
+        look: the largest number of seeds; None for any.
+    """
+    held_by_all = min(map(_held_by_all, (one.seeds for one in members), held))
+    count = held_by_all if look is None else min(look, held_by_all)
+    return [one.seeds[:count] for one in members]
+
+
+def _held_by_all(seeds: Sequence[int], sides: Sequence[Mapping[int, object]]) -> int:
+    """How many of the first seeds all of them hold."""
+    lacks = (n for n, seed in enumerate(seeds) if any(seed not in one for one in sides))
+    return next(lacks, len(seeds))
 
 
 def _matrix(
-    members: Sequence[Mapping[Metric, Mapping[int, float]]], metric: Metric, seeds: Sequence[int]
+    members: Sequence[Mapping[Metric, Mapping[int, float]]],
+    metric: Metric,
+    seeds: Sequence[Sequence[int]],
 ) -> FloatArray:
-    """Badness, (seeds, members)."""
-    rows = [[one[metric][seed] for one in members] for seed in seeds]
-    return np.array(rows, dtype=np.float64).reshape(len(seeds), len(members))
+    """Badness, (runs, members).
+
+    Args:
+        members: of each one, its values.
+        metric: to read.
+        seeds: of each member, equally many.
+    """
+    columns = [[one[metric][seed] for seed in own] for one, own in zip(members, seeds, strict=True)]
+    return np.array(columns, dtype=np.float64).T
 
 
 @dataclass(frozen=True)
@@ -202,19 +239,18 @@ class StoredGroup:
     """Cells that are compared with their baselines.
 
     Args:
-        members: they have the same seeds.
-        stored_seeds: those that the baselines of all members have.
+        members: two or more.
+        stored_seeds: of each member, equally many.
     """
 
     members: tuple[Member, ...]
-    stored_seeds: tuple[int, ...]
+    stored_seeds: tuple[tuple[int, ...], ...]
 
     def _stored(self, metric: Metric) -> FloatArray:
         return _matrix([one.stored for one in self.members], metric, self.stored_seeds)
 
     def _fresh(self, metric: Metric, look: int | None = None) -> FloatArray:
-        held = [one.fresh[metric] for one in self.members]
-        seeds = _common_seeds(self.members[0].seeds, held)[:look]
+        seeds = _first_seeds(self.members, [[one.fresh[metric]] for one in self.members], look)
         return _matrix([one.fresh for one in self.members], metric, seeds)
 
     def _distances(self, metric: Metric, values: FloatArray) -> FloatArray:
@@ -251,26 +287,24 @@ class StoredGroup:
 
 @dataclass(frozen=True)
 class TrainedGroup:
-    """Cells that are compared with another commit, seed by seed.
+    """Cells that are compared with another commit, run by run.
 
     Args:
-        members: they have the same seeds.
+        members: two or more.
     """
 
     members: tuple[Member, ...]
 
-    @property
-    def _seeds(self) -> tuple[int, ...]:
-        held = [side for one in self.members for side in one.sides]
-        return _common_seeds(self.members[0].seeds, held)
+    def _seeds(self, look: int | None = None) -> list[tuple[int, ...]]:
+        """Of each member."""
+        return _first_seeds(self.members, [one.sides for one in self.members], look)
 
     def _distances(self, metric: Metric, look: int) -> tuple[FloatArray, FloatArray]:
         """Both sides as standard deviations above the commit's mean, (seeds, members) each."""
-        seeds = self._seeds[:look]
         stored, fresh = self._values(metric, look)
         sticks = [
             one.other.yardstick(metric, [[side[seed] for seed in seeds] for side in one.sides])
-            for one in self.members
+            for one, seeds in zip(self.members, self._seeds(look), strict=True)
             if one.other
         ]
         means = np.array([stick.mean for stick in sticks])
@@ -278,7 +312,7 @@ class TrainedGroup:
         return standardised(stored, means, deviations), standardised(fresh, means, deviations)
 
     def _values(self, metric: Metric, look: int) -> tuple[FloatArray, FloatArray]:
-        seeds = self._seeds[:look]
+        seeds = self._seeds(look)
         stored = _matrix([one.stored for one in self.members], metric, seeds)
         return stored, _matrix([one.fresh for one in self.members], metric, seeds)
 
@@ -293,7 +327,7 @@ class TrainedGroup:
             return rise, max(variance**0.5, least), 2.0 * (look - 1)
 
         return decide_difference(
-            measure, len(self._seeds), looks=rules.side_looks, level=rules.group_level
+            measure, len(self._seeds()[0]), looks=rules.side_looks, level=rules.group_level
         )
 
     def change(self, metric: Metric, look: int) -> float:

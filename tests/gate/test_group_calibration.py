@@ -38,6 +38,27 @@ def test_a_session_without_a_change_fails_once_in_a_hundred(matrix):
     assert rate([one.seeds.ravel() for one in played]) < 2.6
 
 
+class TwoMeasurements(Matrix):
+    """Every other cell was measured with other seeds: its runs come from another draw."""
+
+    def draw(self, rng, *shape):
+        values, others = (np.array(super(TwoMeasurements, self).draw(rng, *shape)) for _ in "ab")
+        values[..., ::2] = others[..., ::2]
+        return values
+
+
+@pytest.mark.parametrize("pool", [real_pool, normal_pool])
+def test_members_paired_by_position_fail_without_a_cause_no_more_often(pool):
+    """6,000 sessions. Groups failed in 0.025 and 0.058 % of 12,000 (pool and normal values)."""
+    mixed = TwoMeasurements(pool())
+    played = play(mixed, np.random.default_rng(7), baselines=30, sessions=200)
+    by_groups = np.concatenate([one.groups.any(axis=1) for one in played])
+    low = stats.binomtest(int(by_groups.sum()), len(by_groups)).proportion_ci(0.95).low
+    assert low <= GROUPS_FALSE_ALARM_RATE
+    drops = play(mixed, np.random.default_rng(8), baselines=20, sessions=10, drop=1)
+    assert rate([one.groups.any(axis=1) for one in drops]) >= 0.9
+
+
 @pytest.mark.parametrize(("drop", "least_by_group"), [(0.5, 0.2), (1, 0.9), (2, 0.99)])
 def test_a_drop_everywhere_is_found_by_the_group(matrix, drop, least_by_group):
     played = play(matrix, np.random.default_rng(2), baselines=40, sessions=10, drop=drop)

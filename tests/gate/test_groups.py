@@ -234,14 +234,19 @@ def test_a_cell_of_few_stored_seeds_is_left_out_and_the_others_are_judged():
     assert group.verdict is Verdict.REGRESSED
 
 
-def test_a_member_with_other_seeds_is_left_out():
-    stored = stored_values()
-    stored[5] = baseline([0.95] * 20, first_seed=100)
-    runs = fresh_runs(drop=0.006)
-    runs[KEYS[5]] = [record(100 + n, 0.95, cell=CELLS[5]) for n in range(8)]
+@pytest.mark.parametrize("others", [[5], [0, 1, 2, 3], [0, 2, 4, 6, 8]])
+def test_members_measured_with_other_seeds_are_paired_with_the_rest_by_position(others):
+    """The names of their seeds change nothing: not the members, the size or p."""
+    stored, runs = stored_values(), fresh_runs(drop=0.006)
+    (expected,), _ = judge(runs, stored)
+    for n in others:
+        stored[n] = baseline(list(0.95 + NOISE[n, :20]), first_seed=100)
+        runs[KEYS[n]] = [
+            dataclasses.replace(run, seed=100 + run.seed) for run in fresh_runs(0.006)[KEYS[n]]
+        ]
     (group,), _ = judge(runs, stored)
-    assert KEYS[5] not in group.members
-    assert len(group.members) == 8
+    assert group == expected
+    assert group.verdict is Verdict.REGRESSED
 
 
 def test_the_selection_does_not_change_the_level():
