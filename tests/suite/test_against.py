@@ -223,7 +223,7 @@ def test_a_cache_that_is_damaged_or_newer_is_refused(cached, change):
 def test_a_model_that_the_commit_lacks_is_new_and_one_that_is_gone_is_said(compare, repository):
     models = repository / "acme" / "models.py"
     models.write_text(MODELS.replace("def acme_net", "def acme_net_2"))
-    renamed = compare("--stn-against", "HEAD")
+    renamed = compare("--stn-against", "HEAD", "--stn-model", "acme_net_2")
     assert renamed.ret == 0
     renamed.stdout.fnmatch_lines(
         [
