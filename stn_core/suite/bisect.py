@@ -56,8 +56,8 @@ def bisect(revision: str, arguments: Sequence[str]) -> int:
 
     Returns:
         WORSE if a cell or a group of cells regressed, or a cell diverged that did not diverge at
-        the other commit; NOT_WORSE if the session passed and judged
-        something; ENDS_BISECTION if there is no such commit; otherwise CANNOT_BE_JUDGED.
+        the other commit; NOT_WORSE if the session passed and judged something; ENDS_BISECTION if
+        there is no such commit; otherwise CANNOT_BE_JUDGED.
     """
     watcher = _Watcher(revision)
     options = ["-p", "stn_core.suite.plugin", f"--stn-against={revision}", "--stn-no-report"]
