@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from stn_core.gate.pooling import LEAST_STORED_SEEDS
 from stn_core.gate.statistics import t_isf
 
-LEAST_STORED_SEEDS = 5
 LEVEL = 0.05
 """The chance that an interval misses the true change."""
 
