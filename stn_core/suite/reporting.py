@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ from stn_core.session.file_names import (
 )
 from stn_core.session.folder import discard_folder
 from stn_core.suite.group_runs import judge_speed, settle_groups
+from stn_core.suite.group_training import train_for_groups
 from stn_core.suite.judging import (
     code_doubts,
     fitting_records,
@@ -196,7 +198,7 @@ class Reporting:
             self._judgements,
             by_key,
             lambda: self._read_records(plan)[0],
-            context.trainer.train_for_groups,
+            functools.partial(train_for_groups, context),
             why_not,
         )
         context.close_engine()

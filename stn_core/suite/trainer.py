@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stn_core.errors import UsageError
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
-from stn_core.report.text_table import counted
 from stn_core.session.cells import Cell
 from stn_core.session.records import RunRecord
-from stn_core.suite.command_line import CommandLine
 from stn_core.suite.reports_of_tests import note_judgement, note_runs
 
 if TYPE_CHECKING:
-    from stn_core.engines import Engine, Outcome
+    from stn_core.engines import Outcome
     from stn_core.suite.context import SessionContext
     from stn_core.training.callbacks import Callback
     from stn_core.training.run_cell import RunResult
@@ -236,71 +233,6 @@ class Trainer:
             pending.judgement = pending.needed.closed(Verdict.CRASHED, str(error))
         pending.reference_seeds = pending.reference_seeds[len(seeds) :]
 
-    def train_for_groups(
-        self, runs: Sequence[tuple[Cell, int]], reference_runs: Sequence[tuple[Cell, int]]
-    ) -> None:
-        """Train the seeds that groups of cells need beyond their members' verdicts.
-
-        This happens after the last test, where the session trains or in as many processes as there
-        were workers. Such runs report progress and can be resumed; they leave no pictures, models
-        or curves, and the callbacks of hooks do not watch them.
-
-        Args:
-            runs: cells, each with a seed.
-            reference_runs: those to train with the code of the commit to compare with.
-
-        Raises:
-            UsageError: a run cannot be computed, a record cannot be kept, or there is too little
-                time for all of them.
-        """
-        context = self._context
-        limit, reference = context.time_limit, context.reference
-        cells = [cell for cell, _ in runs]
-        if reference:
-            cells += [c for c, seed in reference_runs if reference.runs_to_train(c, [seed])]
-        if limit:
-            for record in context.store.own_records()[0]:  # which other processes may have trained
-                limit.note(record)
-            if not limit.allows_all(cells, context.workers):
-                raise UsageError(f"--minutes {limit.minutes:g}: --resume last continues")
-        context.tell([f"groups of cells need {counted(len(cells), 'more run')}"])
-        context.watching.expect_more(cell.key for cell in cells)
-        if reference:
-            for record in reference.train(reference_runs, context.workers):
-                context.watching.count_of_commit(record)
-        if context.has_engine:
-            self._train_all(runs, context.engine)
-            return
-        from stn_core.engines import Processes
-
-        folder = CommandLine(context.config).folder("import")
-        engine = Processes(context.workers, context.options.imports, folder)
-        try:
-            self._train_all(runs, engine)
-        finally:
-            engine.close()
-
-    def _train_all(self, runs: Sequence[tuple[Cell, int]], engine: Engine) -> None:
-        from stn_core.engines import EngineError, Task
-        from stn_core.training.callbacks.base import tell_kept
-
-        context = self._context
-        assert context.plan
-        try:
-            callbacks = () if engine.is_elsewhere else (self._progress, self._checkpoints)
-            for cell, seed in runs:
-                data_hash = context.plan.data_hashes[cell.dataset]
-                engine.submit(Task(cell, seed, context.settings, callbacks, data_hash=data_hash))
-            for _ in runs:
-                result = engine.next_outcome().result
-                if result:
-                    context.store.keep(result.record)
-                    tell_kept(callbacks, result.record)
-        except EngineError as error:
-            raise UsageError(str(error)) from error
-        finally:
-            engine.cancel()
-
     def _submit(self, cell: Cell, seed: int) -> None:
         from stn_core.engines import EngineError, Task
 
@@ -325,35 +257,11 @@ class Trainer:
             if pending.judgement is None and pending.needed:
                 pending.judgement = pending.needed.closed(verdict, message)
 
-    @property
-    def _progress(self) -> Callback:
-        """The callback that tells the session's first process how far a run is."""
-        from stn_core.training.callbacks import TellProgress
-
-        return TellProgress(str(self._context.store.beats_folder))
-
-    @property
-    def _checkpoints(self) -> Callback:
-        """The callback that saves the state of long runs."""
-        from stn_core.training.callbacks import SaveCheckpoints
-
-        return SaveCheckpoints(str(self._context.store.checkpoints_folder))
-
     @functools.cached_property
     def _callbacks(self) -> tuple[Callback, ...]:
-        """The callbacks of every run: those of the command line, then those of hooks."""
-        from stn_core.training import callbacks as library
+        from stn_core.suite.run_callbacks import callbacks_of_cells
 
-        options, config = self._context.options, self._context.config
-        store = self._context.store
-        chosen: list[Callback] = [self._progress]
-        chosen.append(library.KeepArtifacts(str(store.artifacts_folder)))
-        if options.tensorboard:
-            chosen.append(library.WriteTensorBoard(str(store.tensorboard_folder)))
-        if options.save_models:
-            chosen.append(library.SaveModels(str(store.models_folder), options.imports))
-        chosen += itertools.chain.from_iterable(config.hook.pytest_stn_callbacks(config=config))
-        return (*chosen, self._checkpoints)
+        return callbacks_of_cells(self._context)
 
     def _keep(self, outcome: Outcome, result: RunResult) -> None:
         from stn_core.training.callbacks.base import tell_kept

@@ -11,10 +11,9 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from stn_core.report.outlook import Expected, Outlook
-from stn_core.suite import live_line, reporting, watching
+from stn_core.suite import group_training, live_line, reporting, watching
 from stn_core.suite.context import SessionContext
 from stn_core.suite.live_line import LiveLine
-from stn_core.suite.trainer import Trainer
 from stn_core.suite.watching import Watching
 from stn_core.training.callbacks import progress
 from tests.examples import CELL, record
@@ -214,7 +213,9 @@ def test_runs_that_groups_of_cells_need_are_on_the_line(bench, monkeypatch):
     assert end == "stopped"
 
 
-def test_runs_of_the_commit_to_compare_with_count_as_progress_unless_they_were_cached():
+def test_runs_of_the_commit_to_compare_with_count_as_progress_unless_they_were_cached(
+    monkeypatch,
+):
     """Of two seeds, one is in the cache: a run is expected beside the session's own."""
     outlook = Outlook({CELL.key: Expected(1, 3, math.inf)}, workers=1)
     outlook.cell_ended(CELL.key)
@@ -228,10 +229,8 @@ def test_runs_of_the_commit_to_compare_with_count_as_progress_unless_they_were_c
         ],
     )
     session = {"time_limit": None, "workers": 1, "has_engine": True, "engine": None}
-    trainer = Trainer(
-        SimpleNamespace(reference=reference, watching=seen, tell=said.extend, **session)
-    )
-    trainer._train_all = lambda runs, engine: None
-    trainer.train_for_groups([(CELL, 1)], [(CELL, 1), (CELL, 2)])
+    context = SimpleNamespace(reference=reference, watching=seen, tell=said.extend, **session)
+    monkeypatch.setattr(group_training, "_train_all", lambda context, runs, engine: None)
+    group_training.train_for_groups(context, [(CELL, 1)], [(CELL, 1), (CELL, 2)])
     assert said == ["groups of cells need 2 more runs"]
     assert outlook.line([]) == "1 of 1 cells · 1 of about 2 runs · about 30 s left"
