@@ -79,22 +79,18 @@ class PairedModels:
 
     @property
     def finding(self) -> Finding:
-        """By accuracy: McNemar's exact test at `LEVEL`."""
+        """By accuracy: whether the interval of the difference, 1 - `LEVEL`, excludes 0."""
         if np.array_equal(self.a.predictions, self.b.predictions):
             return Finding.IDENTICAL
-        counts = self.counts
-        if counts.p_value >= LEVEL:
-            return Finding.NOT_DISTINGUISHABLE
-        return Finding.B_BETTER if counts.only_second > counts.only_first else Finding.A_BETTER
+        words = {1: Finding.B_BETTER, 0: Finding.NOT_DISTINGUISHABLE, -1: Finding.A_BETTER}
+        return words[self.counts.difference(LEVEL).sign]
 
 
 def paired_lines(pair: PairedModels) -> list[str]:
     """The answer, and the numbers behind it."""
     counts, words = pair.counts, _points(pair.counts, LEVEL)
     answer = f"{pair.finding}: B - A is {words} points on {pair.dataset}"
-    lines = [
-        f"{answer} (McNemar's exact test, p = {counts.p_value:.2g}; n = {counts.images} images)."
-    ]
+    lines = [f"{answer} (McNemar's test, p = {counts.p_value:.2g}; n = {counts.images} images)."]
     for letter, side in (("A", pair.a), ("B", pair.b)):
         accuracy = 100 * float(pair.right(side).mean())
         lines.append(
