@@ -16,7 +16,18 @@ from stn_core.report.claims_text import (
 from stn_core.report.judged_claims import judge_claims
 from stn_core.report.stored_cells import stored_cells
 from tests.examples import record
-from tests.report.claiming import CLAIM, HIGH, LOW, claims_of, judged, runs
+from tests.report.claiming import (
+    CLAIM,
+    EPOCHS,
+    HIGH,
+    LOW,
+    NEVER,
+    SOON,
+    claims_of,
+    judged,
+    runs,
+    with_curve,
+)
 
 
 def test_runs_of_an_older_recipe_are_not_compared_with_those_of_the_present_one(tmp_path):
@@ -80,20 +91,6 @@ def test_parameters_are_exact_and_losses_are_reported_in_per_cent(tmp_path):
     assert difference.difference.estimate == pytest.approx(-15.0)
 
 
-EPOCHS = CLAIM.replace('"accuracy"', '"epochs"\ntarget = 90.0').replace('"higher"', '"lower"')
-
-
-def with_curve(model: str, *accuracies: float):
-    """Five runs of four epochs that all had these validation accuracies."""
-    curve = [
-        {"epoch": epoch, "train_loss": 1.0, "loss": 1.0, "accuracy": accuracy}
-        for epoch, accuracy in enumerate(accuracies, start=1)
-    ]
-    return runs(
-        model, HIGH, validation=curve, kept_epoch=2, recipe={**record().recipe, "epochs": 4}
-    )
-
-
 @pytest.mark.parametrize("later", [(0.7, 0.8), ()], ids=["all epochs", "stopped early"])
 def test_epochs_are_counted_until_the_target_is_reached(tmp_path, later):
     records = with_curve("a", 0.8, 0.91, 0.95, 0.95) + with_curve("b", 0.5, 0.6, *later)
@@ -101,9 +98,6 @@ def test_epochs_are_counted_until_the_target_is_reached(tmp_path, later):
     ((difference,),) = one.ways.values()
     assert difference.values == ((2.0,) * 5, (5.0,) * 5)
     assert one.finding("trained") is Finding.HOLDS
-
-
-NEVER, SOON = (0.5, 0.6, 0.7, 0.8), (0.8, 0.91, 0.95, 0.95)
 
 
 @pytest.mark.parametrize(
