@@ -104,32 +104,32 @@ def moderated_spreads(
 
     `moderated_deviations` of variances in units of the floors: only on that scale are accuracies on
     several datasets comparable. Samples of fewer than `MODERATED_FROM` values keep their own
-    spread.
+    spread and do not change that of others.
 
     Args:
         samples: by name, two values or more each.
         floors: a sample's least credible standard deviation, > 0.
     """
-    if not samples:
-        return {}
-    least = np.array([floors[name] for name in samples])
-    variances = np.array([np.var(values, ddof=1) for values in samples.values()]) / least**2
-    degrees = np.array([len(values) - 1 for values in samples.values()], dtype=np.float64)
+    spreads = {name: _spread(values, floors[name]) for name, values in samples.items()}
+    large = {name: own for name, own in spreads.items() if own.runs >= MODERATED_FROM}
+    if not large:
+        return spreads
+    least = np.array([own.floors for own in large.values()], dtype=np.float64)
+    variances = np.array([own.variances for own in large.values()], dtype=np.float64) / least**2
+    degrees = np.array([own.degrees for own in large.values()])
     deviations, freedom = moderated_deviations(variances, degrees, np.ones_like(least))
-    return {
-        name: Spread(
+    for name, deviation, floor, known in zip(
+        large, deviations, least.tolist(), freedom, strict=True
+    ):
+        own = large[name]
+        spreads[name] = Spread(
             variances=float((deviation * floor) ** 2),
-            runs=len(values),
+            runs=own.runs,
             floors=floor,
-            borrowed=float(known - DEGREES_KEPT * own),
+            borrowed=float(known - DEGREES_KEPT * own.degrees),
             kept=DEGREES_KEPT,
         )
-        if len(values) >= MODERATED_FROM
-        else _spread(values, floor)
-        for (name, values), deviation, floor, known, own in zip(
-            samples.items(), deviations, least.tolist(), freedom, degrees, strict=True
-        )
-    }
+    return spreads
 
 
 def margin(first: Spread, second: Spread, level: float) -> FloatArray:

@@ -99,7 +99,7 @@ class Judgement:
             parts.append("on validation")
         if self.baseline:
             parts.append(f"baseline {accuracy_text(self.baseline.accuracies)}")
-        seconds = sum(record.train_seconds + record.evaluate_seconds for record in self.records)
+        seconds = sum(record.run_seconds for record in self.records)
         parts += [f"{self.verdict}{': ' if self.message else ''}{self.message}", f"{seconds:.1f} s"]
         return "  ".join(part for part in parts if part)
 

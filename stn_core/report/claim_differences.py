@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -106,15 +107,21 @@ def against_number(contrast: Contrast, side: StoredCell, level: float) -> Judged
         return unknown(contrast, other, "a model with one run has no interval")
     estimate = float(np.mean(sample)) - contrast.value
     half = float(margin_of_mean(spread, level))
-    difference = Difference(estimate, estimate - half, estimate + half)
+    possible = functools.partial(_within, low=0.0 - contrast.value, high=100.0 - contrast.value)
+    difference = Difference(estimate, estimate - half, estimate + half).mapped(possible)
     finding = contrast.expectation.finding(difference)
     seeds_needed = None
     if finding is Finding.OPEN:
-        seeds_needed = seeds_to_decide(estimate, (spread,), contrast.expectation, level)
+        seeds_needed = seeds_to_decide(estimate, (spread,), contrast.expectation, level, possible)
     seeds, values = (len(sample), 0), (tuple(sample), ())
     return JudgedDifference(
         contrast, other, finding, difference, seeds, seeds_needed, values=values
     )
+
+
+def _within(value: float, low: float, high: float) -> float:
+    """The value, or the end that is nearest to it: no accuracy is below 0 or above 100 %."""
+    return min(max(value, low), high)
 
 
 def _accuracy(
@@ -192,10 +199,31 @@ def _epochs(
 ) -> JudgedDifference:
     """A run that never reaches the target counts as one epoch more than its recipe allows.
 
-    Not than it had: a run that stopped early would seem to have reached the target soon.
+    Not than it had: a run that stopped early would seem to have reached the target soon. How many
+    it would need is not known, so the interval has no end on that side.
     """
     samples = [[_epochs_to(run, contrast.target) for run in side.records] for side in sides]
-    return _of_curves(contrast, other, samples, EPOCH_DEVIATION, level)
+    found = _of_curves(contrast, other, samples, EPOCH_DEVIATION, level)
+    ours, theirs = ([not _reaches(run, contrast.target) for run in s.records] for s in sides)
+    if not any(ours + theirs) or not found.difference:
+        return found
+    difference = replace(
+        found.difference,
+        low=-math.inf if any(theirs) else found.difference.low,
+        high=math.inf if any(ours) else found.difference.high,
+    )
+    reason = " and ".join(
+        f"{sum(missed)} of {len(missed)} runs of {name}"
+        for name, missed in ((contrast.model, ours), (other, theirs))
+        if any(missed)
+    )
+    return replace(
+        found,
+        difference=difference,
+        finding=contrast.expectation.finding(difference),
+        seeds_needed=None,
+        reason=f"{reason} never reached {contrast.target:g} %",
+    )
 
 
 def _train_loss(
@@ -237,6 +265,10 @@ def _spread(values: Sequence[float], least: float) -> Spread | None:
 def _epochs_to(record: RunRecord, target: float) -> float:
     reached = [entry["epoch"] for entry in record.validation if 100 * entry["accuracy"] >= target]
     return float(min(reached, default=record.recipe["epochs"] + 1))
+
+
+def _reaches(record: RunRecord, target: float) -> bool:
+    return _epochs_to(record, target) <= float(record.recipe["epochs"])
 
 
 def _on_request(

@@ -63,7 +63,8 @@ def _extent(one: JudgedDifference) -> float:
     """How far from 0 a row reaches; an unbounded side counts from its finite end."""
     claimed = one.contrast.expectation
     found = one.difference
-    return max(claimed.size, claimed.margin, *((-found.low, found.high) if found else (0.0,)))
+    ends = (-found.low, found.high) if found else ()
+    return max(claimed.size, claimed.margin, *(end for end in ends if math.isfinite(end)))
 
 
 def _draw_row(axes: Axes, place: int, one: JudgedDifference, colour: str, end: float) -> None:
@@ -72,7 +73,8 @@ def _draw_row(axes: Axes, place: int, one: JudgedDifference, colour: str, end: f
     rows = [place - 0.35, place + 0.35]
     axes.fill_betweenx(rows, *band, color=COLOURS[-1], alpha=0.25, linewidth=0)
     if one.difference:
-        axes.plot([one.difference.low, one.difference.high], [place, place], color=colour)
+        line = max(one.difference.low, -end), min(one.difference.high, end)
+        axes.plot(line, [place, place], color=colour)
         axes.plot([one.difference.estimate], [place], "o", color=colour, markersize=4)
 
 

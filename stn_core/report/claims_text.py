@@ -29,10 +29,12 @@ INTERVALS = (
     f"The intervals are simultaneous: with a probability of {100 * CONFIDENCE:.0f} %, all of them"
     " contain their true differences (Welch's intervals, with Bonferroni's correction for every"
     " difference of every claim; from five seeds on, variances are moderated over the cells of a"
-    " budget, and none is below the common one). A claimed direction holds if the interval lies on"
-    " the claimed side and does not exclude the claimed size. It does not hold if the interval"
-    " excludes the direction or the size. Otherwise the claim is open, with the number of seeds per"
-    " model that would settle it if the estimate stayed as it is."
+    " budget that have as many, and none is below the common one). An interval of epochs has no end"
+    " on the side of a model with a run that never reached the accuracy in question. A claimed"
+    " direction holds if the interval lies on the claimed side and does not exclude the claimed"
+    " size. It does not hold if the interval excludes the direction or the size. Otherwise the"
+    " claim is open, with the number of seeds per model that would settle it if the estimate stayed"
+    " as it is."
 )
 
 MOST_TELLING = 10

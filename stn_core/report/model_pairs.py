@@ -96,7 +96,9 @@ def compare_models(
         if len(alike) > 1:
             pairs += _pairs(alike, margin_points)
         else:
-            complaints.append(f"{Place(*place[:2])}: only {alike[0].model}, nothing to compare")
+            budget, dataset, device = place
+            where = f"{Place(budget, dataset)} ({device})"
+            complaints.append(f"{where}: only {alike[0].model}, nothing to compare")
     if not pairs:
         why = f"; {complaints[0]}" if complaints else ""
         raise UsageError(f"{source.path}: no dataset has two of these models{why}")
@@ -201,7 +203,8 @@ def pairs_answer(pairs: Sequence[ModelPair]) -> str:
 
 def pairs_frame(pairs: Sequence[ModelPair]) -> pd.DataFrame:
     """The pairs as numbers, one row per pair; differences are the first model less the second."""
-    return pd.DataFrame([_numbers(pair) for pair in pairs])
+    frame = pd.DataFrame([_numbers(pair) for pair in pairs])
+    return frame.astype({"seeds_to_settle": "Int64"})  # whole numbers though some are missing
 
 
 def _numbers(pair: ModelPair) -> dict[str, Any]:

@@ -28,6 +28,8 @@ with needs_extra("report"):
 LEVEL = 0.05
 """The chance of calling equal models different, and of an interval that misses."""
 
+_OF_CLASSES = f"the intervals of all classes hold together with {100 * (1 - LEVEL):.0f} %"
+
 MOST_SHOWN = 24
 """How many of the images that only one model classifies correctly the page shows, per model."""
 
@@ -79,22 +81,18 @@ class PairedModels:
 
     @property
     def finding(self) -> Finding:
-        """By accuracy: McNemar's exact test at `LEVEL`."""
+        """By accuracy: whether the interval of the difference, 1 - `LEVEL`, excludes 0."""
         if np.array_equal(self.a.predictions, self.b.predictions):
             return Finding.IDENTICAL
-        counts = self.counts
-        if counts.p_value >= LEVEL:
-            return Finding.NOT_DISTINGUISHABLE
-        return Finding.B_BETTER if counts.only_second > counts.only_first else Finding.A_BETTER
+        words = {1: Finding.B_BETTER, 0: Finding.NOT_DISTINGUISHABLE, -1: Finding.A_BETTER}
+        return words[self.counts.difference(LEVEL).sign]
 
 
 def paired_lines(pair: PairedModels) -> list[str]:
     """The answer, and the numbers behind it."""
     counts, words = pair.counts, _points(pair.counts, LEVEL)
     answer = f"{pair.finding}: B - A is {words} points on {pair.dataset}"
-    lines = [
-        f"{answer} (McNemar's exact test, p = {counts.p_value:.2g}; n = {counts.images} images)."
-    ]
+    lines = [f"{answer} (McNemar's test, p = {counts.p_value:.2g}; n = {counts.images:,} images)."]
     for letter, side in (("A", pair.a), ("B", pair.b)):
         accuracy = 100 * float(pair.right(side).mean())
         lines.append(
@@ -102,8 +100,9 @@ def paired_lines(pair: PairedModels) -> list[str]:
             f" test loss {side.cross_entropy:.4f}"
         )
     lines.append(
-        f"right only in A: {counted(counts.only_first, 'image')}, only in B: {counts.only_second};"
-        " the intervals are of these two files: other seeds of the same models may differ by more"
+        f"right only in A: {counted(counts.only_first, 'image')},"
+        f" only in B: {counts.only_second:,}; the intervals are of these two files:"
+        " other seeds of the same models may differ by more"
     )
     return [printable(line) for line in lines]
 
@@ -138,8 +137,8 @@ def _points(counts: PairedCounts, level: float) -> str:
 
 
 def paired_table(pair: PairedModels) -> str:
-    """The classes as a table for a terminal."""
-    return aligned_table(paired_rows(pair), "simple")
+    """The classes as a table for a terminal, and what holds of their intervals."""
+    return f"{aligned_table(paired_rows(pair), 'simple')}\n\n{_OF_CLASSES}"
 
 
 def write_paired_page(pair: PairedModels, page: Path, figures: Path | None) -> None:
@@ -163,7 +162,7 @@ def write_paired_page(pair: PairedModels, page: Path, figures: Path | None) -> N
         answer=answer,
         sides=lines,
         rows=[{"anchor": "", "verdict": "", "cells": cells} for cells in paired_rows(pair)],
-        lines=["the intervals of all classes hold together with 95 %"],
+        lines=[_OF_CLASSES],
         figures=shown,
         complaints=draw.failures,
     )
@@ -197,7 +196,7 @@ def _disagreements(pair: PairedModels, draw: FigureFolder) -> list[Figure]:
         ]
         heading = f"Right only in {letter}"
         chart = partial(gallery, pair.images[places], captions)
-        text = f"The first {len(places)} of {int(chosen.sum())}: the true class, and what the"
+        text = f"The first {len(places)} of {int(chosen.sum()):,}: the true class, and what the"
         text += " other model says."
         svg = draw(f"right-in-{letter.lower()}-alone", heading, chart)
         figures.append(Figure(heading, text, Markup(svg)))

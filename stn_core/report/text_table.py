@@ -101,14 +101,14 @@ def difference_text(difference: Difference | None, digits: int, unit: str = "") 
     """A difference with its interval: "+1.20 points [+0.80, +1.60]"; "" if there is none.
 
     Args:
-        difference: its interval is nan if no spread is known.
+        difference: its interval is nan if no spread is known; an end of it may be infinite.
         digits: after the decimal point.
         unit: written after the estimate.
     """
     if difference is None or math.isnan(difference.estimate):
         return ""
     estimate, low, high = (
-        f">{_LARGE:.0f}" if value > _LARGE else f"{value:+.{digits}f}"
+        f">{_LARGE:.0f}" if _LARGE < value < math.inf else f"{value:+.{digits}f}"
         for value in (difference.estimate, difference.low, difference.high)
     )
     interval = "n/a" if math.isnan(difference.low) else f"{low}, {high}"

@@ -178,6 +178,11 @@ class RunRecord:
         return self.status == "ok" or self.test_accuracy is not None
 
     @property
+    def run_seconds(self) -> float:
+        """Wall clock of training and evaluation together."""
+        return self.train_seconds + self.evaluate_seconds
+
+    @property
     def validation_accuracy(self) -> float | None:
         """Accuracy on the validation images with the weights that were kept, in [0, 1]."""
         return self.validation[self.kept_epoch - 1]["accuracy"] if self.kept_epoch else None

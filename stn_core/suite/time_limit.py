@@ -57,9 +57,8 @@ class TimeLimit:
 
     def note(self, record: RunRecord) -> None:
         """Learn how long a run took."""
-        seconds = record.train_seconds + record.evaluate_seconds
-        self._measured[record.key].append(seconds)
-        self._measured[record.dataset].append(seconds)
+        self._measured[record.key].append(record.run_seconds)
+        self._measured[record.dataset].append(record.run_seconds)
 
     def _expected_seconds(self, cell: Cell) -> float:
         stored = self._stored_seconds(cell.key)

@@ -73,7 +73,7 @@ class Watching:
     def _count_new_runs(self, outlook: Outlook) -> None:
         with self._lock:  # the line's thread does so too
             for record in self._records.new():
-                outlook.run_ended(record.key, _run_seconds(record))
+                outlook.run_ended(record.key, record.run_seconds)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -108,7 +108,7 @@ class Watching:
         """
         if self._outlook and record.train_seconds:
             with self._lock:
-                self._outlook.run_ended(record.key, _run_seconds(record))
+                self._outlook.run_ended(record.key, record.run_seconds)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
@@ -119,7 +119,3 @@ class Watching:
             self._stop()
             if self._outlook:
                 discard_beats(self._context.store.beats_folder)
-
-
-def _run_seconds(record: RunRecord) -> float:
-    return record.train_seconds + record.evaluate_seconds

@@ -6,11 +6,12 @@ of changed images shows whether it is invariant, whatever its accuracy.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,12 +22,16 @@ from stn_core.errors import UsageError, needs_extra
 from stn_core.registry import Registry
 from stn_core.session.metrics import PLAIN, SHARE, MetricInfo
 from stn_core.training.evaluation import Evaluation
+from stn_core.training.random_state import generators_kept
 from stn_core.training.robustness import CHANGES, Robustness, robustness
 
 
 @dataclass(eq=False)
 class TrainedModel:
     """A model after its training, and the images that it is measured on.
+
+    A metric gets the model in evaluation mode. What it changes of the mode, of the weights and of
+    the images is put back before the next one.
 
     Args:
         model: images ``(B, C, H, W)`` to logits ``(B, K)``.
@@ -41,10 +46,61 @@ class TrainedModel:
     background: tuple[float, ...]
 
     @functools.cached_property
-    def on_changed_images(self) -> list[Robustness]:
+    def on_changed_images(self) -> tuple[Robustness, ...]:
         """What it makes of images that are turned, scaled, shifted and sheared, measured once."""
         found = robustness(self.model, self.split, self.normalise, self.background, CHANGES)
-        return list(found)
+        return tuple(found)
+
+    @contextlib.contextmanager
+    def lent_to(self, metric: str) -> Iterator[None]:
+        """Evaluation mode, and afterwards the modes and values that were there before.
+
+        Args:
+            metric: its name, for an error.
+
+        Raises:
+            UsageError: the model has other parts now, so that values cannot be put back.
+        """
+        model, split = self.model, self.split
+        modes = [(module, module.training) for module in model.modules()]
+        buffers = [
+            (module, name, buffer)
+            for module in model.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
+        tensors = [*model.parameters(), *model.buffers(), split.images, split.labels]
+        values = [(tensor, tensor.detach().clone()) for tensor in tensors]
+        layout = _layout(model)
+        model.eval()
+        try:
+            yield
+        finally:
+            is_whole = _layout(model) == layout
+            if is_whole:
+                for module, was_training in modes:
+                    module.training = was_training
+                for module, name, buffer in buffers:
+                    setattr(module, name, buffer)
+                _put_back(values)
+        if not is_whole:
+            raise UsageError(
+                f"the metric {metric} replaced parts of the model: let it work on a copy,"
+                " copy.deepcopy(trained.model)"
+            )
+
+
+def _layout(model: nn.Module) -> list[tuple[Any, ...]]:
+    """Which modules and parameters a model has, and how each parameter is stored."""
+    parameters = [(id(one), one.dtype, one.device, one.shape) for one in model.parameters()]
+    return [*((id(module),) for module in model.modules()), *parameters]
+
+
+@torch.no_grad()
+def _put_back(values: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Give tensors the values that they had, where they have others."""
+    for tensor, value in values:
+        if not torch.equal(tensor, value):
+            tensor.copy_(value)
 
 
 Function = TypeVar("Function", bound=Callable[..., float | None])
@@ -135,10 +191,11 @@ def measure(
 
 
 def _value(name: str, entry: _Entry, evaluation: Evaluation, trained: TrainedModel) -> float | None:
-    """What a metric's function returns; it gets copies, since it may write into what it gets."""
+    """What a metric's function returns; what it writes into is a copy, or put back afterwards."""
     try:
         if entry.of_model:
-            return entry.function(trained)
+            with trained.lent_to(name), generators_kept(trained.split.images.device):
+                return entry.function(trained)
         return entry.function(evaluation.logits.clone(), evaluation.labels.clone())
     except UsageError:
         raise

@@ -161,6 +161,19 @@ def test_moderated_spreads_move_towards_each_other_in_units_of_their_floors():
     assert found["f"] == Spread(pytest.approx(alone), len(values["f"]), 1.0, borrowed=0.0)
 
 
+def test_samples_too_small_to_be_moderated_do_not_change_others():
+    """Three runs near chance on one dataset, say, the intervals of all the others."""
+    values = {
+        name: scale * np.arange(MODERATED_FROM)
+        for name, scale in zip("abc", (1, 2, 3), strict=True)
+    }
+    floors = dict.fromkeys("abcd", 1.0)
+    alone = moderated_spreads(values, floors)
+    few = moderated_spreads({**values, "d": [0.0, 100.0, 200.0]}, floors)
+    assert {name: few[name] for name in alone} == alone
+    assert few["d"] == Spread(10_000.0, 3, 1.0)
+
+
 @pytest.mark.parametrize(
     ("runs", "families", "most"),
     mostly_nightly(

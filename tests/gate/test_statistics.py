@@ -85,6 +85,13 @@ def test_sampling_deviation_is_the_published_rule():
     assert 100 * sampling_deviation(0.94, 10_000) == pytest.approx(0.17, abs=0.005)
 
 
+@given(accuracy=st.floats(0, 1), images=st.integers(1, 10**6))
+def test_few_right_images_vary_as_little_as_few_wrong_ones(accuracy, images):
+    few = sampling_deviation(accuracy, images)
+    assert few == pytest.approx(sampling_deviation(1 - accuracy, images))
+    assert few <= max(math.sqrt(accuracy * (1 - accuracy) / images), 0.5 / images) * 1.0001
+
+
 def test_log_error_floor_is_what_the_logarithm_makes_of_the_rule():
     # 10,000 images: a step of a tenth of the deviation bends the logarithm by parts in a hundred.
     step = 0.1 * sampling_deviation(0.99, 10_000)

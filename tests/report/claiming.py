@@ -48,3 +48,17 @@ def judged(tmp_path: Path, records, text: str = CLAIM):
 HIGH = [0.97, 0.971, 0.972, 0.969, 0.97]
 MIDDLE = [0.95, 0.951, 0.952, 0.949, 0.95]
 LOW = [0.90, 0.901, 0.902, 0.899, 0.90]
+
+EPOCHS = CLAIM.replace('"accuracy"', '"epochs"\ntarget = 90.0').replace('"higher"', '"lower"')
+NEVER, SOON = (0.5, 0.6, 0.7, 0.8), (0.8, 0.91, 0.95, 0.95)
+
+
+def with_curve(model: str, *accuracies: float):
+    """Five runs of four epochs that all had these validation accuracies."""
+    curve = [
+        {"epoch": epoch, "train_loss": 1.0, "loss": 1.0, "accuracy": accuracy}
+        for epoch, accuracy in enumerate(accuracies, start=1)
+    ]
+    return runs(
+        model, HIGH, validation=curve, kept_epoch=2, recipe={**record().recipe, "epochs": 4}
+    )

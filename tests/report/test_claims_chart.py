@@ -7,7 +7,7 @@ import pytest
 from stn_core.gate.contrasts import Direction, Expectation
 from stn_core.gate.intervals import Difference
 from stn_core.report.claims_chart import claimed_range, claims_picture
-from tests.report.claiming import CLAIM, HIGH, LOW, judged, runs
+from tests.report.claiming import CLAIM, EPOCHS, HIGH, LOW, NEVER, SOON, judged, runs, with_curve
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,14 @@ def test_a_claim_that_holds_in_one_way_only_has_two_rows_that_name_the_ways(tmp_
     picture = claims_picture(judged(tmp_path, ours + published, text))
     assert picture.index("-7.00 points") < picture.index("as published")
     assert picture.index("+7.00 points") < picture.index("with our recipes")
+
+
+def test_an_interval_without_an_end_reaches_to_the_edge(tmp_path):
+    records = with_curve("a", *SOON) + with_curve("b", *NEVER)
+    picture = claims_picture(judged(tmp_path, records, EPOCHS))
+    assert "a - b, digits, epochs: -3.00 epochs" in picture
+    assert "inf" not in picture
+    assert "nan" not in picture
 
 
 def test_without_a_decided_claim_the_picture_has_no_row(tmp_path):

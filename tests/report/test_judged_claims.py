@@ -16,7 +16,18 @@ from stn_core.report.claims_text import (
 from stn_core.report.judged_claims import judge_claims
 from stn_core.report.stored_cells import stored_cells
 from tests.examples import record
-from tests.report.claiming import CLAIM, HIGH, LOW, claims_of, judged, runs
+from tests.report.claiming import (
+    CLAIM,
+    EPOCHS,
+    HIGH,
+    LOW,
+    NEVER,
+    SOON,
+    claims_of,
+    judged,
+    runs,
+    with_curve,
+)
 
 
 def test_runs_of_an_older_recipe_are_not_compared_with_those_of_the_present_one(tmp_path):
@@ -57,6 +68,16 @@ def test_a_published_number_is_compared_with_the_mean(tmp_path):
     assert difference.difference.estimate == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize(("value", "ends"), [(100.0, (-0.5, 0.0)), (99.9, (-0.5, 0.1))])
+def test_an_interval_of_accuracies_ends_at_what_is_possible(tmp_path, value, ends):
+    text = CLAIM.replace('than = ["b"]', f"value = {value}")
+    (one,) = judged(tmp_path, runs("a", [1.0, 0.999, 1.0, 0.999, 1.0]), text)
+    ((difference,),) = one.ways.values()
+    assert difference.difference.low < -0.03
+    assert difference.difference.low > ends[0]
+    assert difference.difference.high == pytest.approx(ends[1])
+
+
 def test_parameters_are_exact_and_losses_are_reported_in_per_cent(tmp_path):
     records = [
         *runs("a", HIGH, parameters=640, test_cross_entropy=0.17),
@@ -72,22 +93,35 @@ def test_parameters_are_exact_and_losses_are_reported_in_per_cent(tmp_path):
 
 @pytest.mark.parametrize("later", [(0.7, 0.8), ()], ids=["all epochs", "stopped early"])
 def test_epochs_are_counted_until_the_target_is_reached(tmp_path, later):
-    def curve(*accuracies: float):
-        return [
-            {"epoch": epoch, "train_loss": 1.0, "loss": 1.0, "accuracy": accuracy}
-            for epoch, accuracy in enumerate(accuracies, start=1)
-        ]
-
-    text = CLAIM.replace('"accuracy"', '"epochs"\ntarget = 90.0').replace('"higher"', '"lower"')
-    four = {**record().recipe, "epochs": 4}
-    records = [
-        *runs("a", HIGH, validation=curve(0.8, 0.91, 0.95, 0.95), kept_epoch=4, recipe=four),
-        *runs("b", HIGH, validation=curve(0.5, 0.6, *later), kept_epoch=2, recipe=four),
-    ]
-    (one,) = judged(tmp_path, records, text)
+    records = with_curve("a", 0.8, 0.91, 0.95, 0.95) + with_curve("b", 0.5, 0.6, *later)
+    (one,) = judged(tmp_path, records, EPOCHS)
     ((difference,),) = one.ways.values()
     assert difference.values == ((2.0,) * 5, (5.0,) * 5)
     assert one.finding("trained") is Finding.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected", "finding"),
+    [
+        (NEVER, NEVER, 'lower"\nsize = 2.0', Finding.OPEN),
+        (NEVER, NEVER, 'equal"\nmargin = 2.0', Finding.OPEN),
+        (SOON, NEVER, 'lower"\nsize = 7.0', Finding.HOLDS),  # b may need 9 epochs or more
+        (NEVER, SOON, "lower", Finding.DOES_NOT_HOLD),
+        (NEVER, SOON, 'higher"\nsize = 7.0', Finding.HOLDS),
+        (SOON, NEVER, 'equal"\nmargin = 5.0', Finding.OPEN),
+    ],
+)
+def test_a_run_that_never_reaches_the_target_bounds_the_difference_on_one_side(
+    tmp_path, ours, theirs, expected, finding
+):
+    text = EPOCHS.replace('"lower"', f'"{expected}' + ("" if "\n" in expected else '"'))
+    (one,) = judged(tmp_path, with_curve("a", *ours) + with_curve("b", *theirs), text)
+    assert one.finding("trained") is finding
+    said = claims_table([one])
+    assert "inf" in said
+    assert f"5 of 5 runs of {'a' if ours is NEVER else 'b'}" in said
+    assert "never reached 90 %" in said
+    assert "seeds per model" not in said
 
 
 def test_other_data_are_never_compared(tmp_path):

@@ -1,5 +1,7 @@
 """Models of one dataset are compared with each other, and with no model of another."""
 
+import csv
+
 import pandas as pd
 import pytest
 
@@ -9,6 +11,7 @@ from stn_core.report.model_pairs import (
     compare_models,
     pairs_answer,
     pairs_table,
+    write_pairs,
 )
 from stn_core.report.model_pairs_page import (
     MOST_NUMBERED_MODELS,
@@ -37,7 +40,7 @@ def test_each_pair_of_a_dataset_is_listed_once_with_the_better_model_first():
     pairs, complaints = compare_models(SIDE)
     found = by_names(pairs)
     assert list(found) == [("good", "near"), ("good", "poor"), ("near", "poor")]
-    assert complaints == ["smoke/e: only good, nothing to compare"]
+    assert complaints == ["smoke/e (cpu): only good, nothing to compare"]
     assert found["good", "poor"].finding is PairFinding.BETTER
     assert found["good", "poor"].points.estimate == pytest.approx(7.0)
     assert found["good", "poor"].loss_percent.high < 0
@@ -81,6 +84,15 @@ def matrix_of(pairs):
         (axes,) = matrix_chart(pairs).axes
     said = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
     return said, [label.get_text() for label in axes.get_yticklabels()]
+
+
+@pytest.mark.parametrize("models", [(), ("good", "poor")], ids=["some", "none"])
+def test_numbers_of_seeds_are_whole_in_the_file_though_not_every_pair_has_one(tmp_path, models):
+    pairs, _ = compare_models(SIDE, models)
+    write_pairs(pairs, tmp_path / "models.csv")
+    with (tmp_path / "models.csv").open(newline="") as file:
+        written = [row["seeds_to_settle"] for row in csv.DictReader(file)]
+    assert written == [str(pair.seeds or "") for pair in pairs]
 
 
 def test_the_matrix_shows_each_pair_from_both_sides():

@@ -15,6 +15,7 @@ from stn_core.report.text_table import aligned_table, difference_text, table_tha
         (Difference(-1.0, -2.5, 0.0), "-1.00 points [-2.50, +0.00]"),
         (Difference(5.0, math.nan, math.nan), "+5.00 points [n/a]"),
         (Difference(12.0, -90.0, 1e9), "+12.00 points [-90.00, >1000]"),
+        (Difference(3.0, 2.0, math.inf), "+3.00 points [+2.00, +inf]"),
         (Difference(math.nan, math.nan, math.nan), ""),
         (None, ""),
     ],

@@ -246,3 +246,7 @@ def test_a_record_without_details_judges_and_tables_the_same(tmp_path):
     assert brief == [dataclasses.replace(run, **kept) for run in whole]
     assert brief[0].environment is brief[1].environment
     assert brief[0].recipe is brief[1].recipe
+
+
+def test_the_seconds_of_a_run_are_those_of_training_and_evaluation():
+    assert record(train_seconds=3.0, evaluate_seconds=0.5).run_seconds == 3.5

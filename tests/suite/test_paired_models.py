@@ -49,6 +49,7 @@ def test_a_worse_second_model_is_reported_counted_and_fails(saved, tmp_path, cap
     said = capsys.readouterr().out
     assert said.startswith(f"A better: B - A is {points:+.2f} [")
     assert f"right only in A: {counted(only[0], 'image')}, only in B: {only[1]};" in said
+    assert "the intervals of all classes hold together with 95 %" in said
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
     assert page.count("<svg") >= 3  # two confusion matrices, and what A alone gets right
     assert "Right only in A" in page

@@ -202,6 +202,87 @@ def test_a_metric_that_writes_into_its_arguments_changes_nothing_else():
     assert torch.equal(found.labels, evaluation(0).labels)
 
 
+def network_with_statistics():
+    """A model with weights, buffers and dropout, in the mode that training leaves it in."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2)).train()
+
+
+def trained_for_metrics():
+    drawn = torch.randint(256, (6, 1, 2, 2), generator=torch.Generator().manual_seed(0))
+    split = Split(drawn.to(torch.uint8), torch.zeros(6, dtype=torch.long))
+    return TrainedModel(network_with_statistics(), split, lambda images: images / 255, (0.0,))
+
+
+def mean_logit(trained):
+    with torch.no_grad():
+        return float(trained.model(trained.normalise(trained.split.images)).mean())
+
+
+def test_a_metric_of_the_model_changes_nothing_that_is_measured_after_it():
+    @register_metric(scale="plain", of_model=True)
+    def meddling(trained):
+        trained.model.train()
+        trained.model(trained.normalise(trained.split.images))
+        with torch.no_grad():
+            trained.model[3].weight.zero_()
+        trained.split.images.zero_()
+        torch.manual_seed(7)
+        return 0.0
+
+    register_metric(scale="plain", of_model=True)(mean_logit)
+    trained, untouched = trained_for_metrics(), trained_for_metrics()
+    untouched.model.eval()
+    state = torch.get_rng_state()
+    values = measure(["meddling", "mean_logit"], evaluation(0), trained)
+    assert values["mean_logit"] == mean_logit(untouched) != 0.0
+    assert trained.model.training
+    assert trained.model[1].training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(trained.split.images, untouched.split.images)
+    for name, tensor in untouched.model.state_dict().items():
+        assert torch.equal(trained.model.state_dict()[name], tensor), name
+
+
+class Counting(nn.Module):
+    """A model that puts a new tensor in place of its buffer at every batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("batches", torch.zeros(1))
+
+    def forward(self, images):
+        self.batches = torch.cat([self.batches, torch.ones(1)])
+        return images.flatten(1)[:, :2]
+
+
+def test_a_model_that_replaces_its_own_buffers_is_measured():
+    register_metric(scale="plain", of_model=True)(mean_logit)
+    trained = dataclasses.replace(trained_for_metrics(), model=Counting())
+    assert measure(["mean_logit"], evaluation(0), trained)["mean_logit"] > 0
+    assert torch.equal(trained.model.batches, torch.zeros(1))
+
+
+def in_half_precision(trained):
+    trained.model.half()
+
+
+def without_dropout(trained):
+    trained.model[2] = nn.Identity()
+
+
+@pytest.mark.parametrize("replace", [in_half_precision, without_dropout])
+def test_a_metric_that_replaces_parts_of_the_model_is_told_to_copy_it(replace):
+    @register_metric(scale="plain", of_model=True)
+    def rebuilding(trained):
+        replace(trained)
+        return 0.0
+
+    said = r"the metric rebuilding replaced parts of the model: let it work on a copy, copy\."
+    with pytest.raises(UsageError, match=said):
+        measure(["rebuilding"], evaluation(0), trained_for_metrics())
+
+
 def test_a_test_set_of_one_class_has_no_area_under_the_curve():
     found = Evaluation(torch.eye(3)[[0, 1, 1]], torch.tensor([1, 1, 1]))
     assert measure(["macro_auc", "worst_class_recall"], found) == {
