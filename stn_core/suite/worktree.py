@@ -42,6 +42,18 @@ def find_commit(folder: Path, revision: str) -> str:
     raise UsageError(f"--against {revision}: there is no such branch, tag or commit{advice}")
 
 
+def is_in_commit(folder: Path, commit: str, path: str) -> bool:
+    """Whether a commit has a file or folder; False if there is no such commit.
+
+    Args:
+        folder: in the repository; a relative path starts there.
+        commit: its digits or name.
+        path: of the file.
+    """
+    relative = os.path.relpath(folder / path, folder)
+    return bool(_git(folder, "rev-parse", "--verify", "--quiet", f"{commit}:./{relative}"))
+
+
 def _fetch_command(revision: str) -> str:
     """What brings a commit into a shallow clone."""
     if re.fullmatch("[0-9a-f]{40}", revision):
