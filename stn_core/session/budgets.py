@@ -81,7 +81,7 @@ class Budget:
         for pattern, points in self.min_drops.items():
             if not 0 <= points < 100:
                 raise UsageError(
-                    f"{where}: min_drops of {pattern!r} is {points}, not 0 to 100 points"
+                    f"{where}: min_drops of {pattern!r} is {points:g}, not 0 to 100 points"
                 )
 
     def _check_changes(self, where: str) -> None:
