@@ -69,7 +69,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
         name: what was given.
         known: every name that would have been accepted.
     """
-    names = sorted(known)
+    names = sorted(set(known))
     by_letters = {each.casefold(): each for each in reversed(names)}
     nearest = difflib.get_close_matches(name.casefold(), by_letters, n=3, cutoff=0.5)
     if nearest:

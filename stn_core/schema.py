@@ -311,15 +311,18 @@ def _unknown_fields(kind: Any, values: Any, place: str = "") -> Iterator[str]:
             yield from _unknown_fields(part, values.get(name), f"{place}{name}.")
 
 
+# What is wrong, whether it is in an object's keys, and the way there.
+_PLACE = re.compile(r"(?s)^(.*?)(?: - at (`key` in )?`\$(.*)`)?$")
+
+
 def _in_words(error: str, values: Any) -> str:
     """What msgspec says, in the user's words, with the field's name and its value."""
-    said, _, at = error.partition(" - at `$")
-    at = at.removesuffix("`")
+    said, in_keys, at = _PLACE.findall(error)[0]
     field = at.removeprefix(".").replace("[...]", "")
     missing = re.fullmatch(r"Object missing required field `(.+)`", said)
     if missing:
         return f"{field}.{missing[1]} is missing".removeprefix(".")
-    value = _value_at(values, at)
+    value = _UNKNOWN if in_keys else _value_at(values, at)
     found = "" if value is _UNKNOWN else f", not {shown(value)}"
     expected = re.fullmatch(r"Expected `(.+?)`(?: (.+?))?(?:, got .+)?", said)
     if said == "Number out of range" or _is_out_of_bounds(value):
@@ -331,6 +334,8 @@ def _in_words(error: str, values: Any) -> str:
         return f"{field} {_BOUNDS[bound]}{found}"
     words = " or ".join(_WORDS.get(word, word) for word in kind.split(" | "))
     words += f" {bound}" if bound else ""
+    if field and (in_keys or at.endswith("[...]")):
+        field = f"each {'key' if in_keys else 'value'} of {field}"
     return f"{field} must be {words}{found}" if field else f"expected {words}{found}"
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stn_core.errors import MOST_CHARACTERS, UsageError, one_line, printable
+from stn_core.errors import MOST_CHARACTERS, UsageError, one_line, printable, unknown_name
 
 SURROGATE = "\udcff"
 
@@ -48,3 +48,8 @@ def test_an_error_is_one_line_however_long_and_odd_its_message_is():
 def test_a_text_that_is_short_enough_stays_whole():
     assert one_line("x" * 12, 12) == "x" * 12
     assert one_line("0123456789abc", 12) == "0123456…9abc"
+
+
+def test_a_name_that_is_known_twice_is_shown_once():
+    said = str(unknown_name("model", "nothing_like_it", ["acme_net", "cnn", "acme_net"]))
+    assert said.endswith("known: acme_net, cnn")

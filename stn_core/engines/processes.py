@@ -14,6 +14,7 @@ from pathlib import Path
 from stn_core.engines.base import EngineError, Outcome, Task
 from stn_core.engines.in_process import InProcess
 from stn_core.session.beats import Beat
+from stn_core.session.child_processes import end_with_parent
 from stn_core.session.user_modules import import_models
 
 
@@ -32,7 +33,8 @@ class Processes:
     def __init__(self, workers: int, imports: tuple[str, ...] = (), folder: Path = Path()) -> None:
         self.workers = workers
         self._imports, self._folder = imports, folder
-        self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(workers, context, initializer=end_with_parent)
         self._running: dict[Future[Outcome], Task] = {}
 
     def submit(self, task: Task) -> None:

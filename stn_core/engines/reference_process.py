@@ -12,18 +12,32 @@ import importlib.util
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 
 def main() -> None:
-    """Answer every line of standard input with a line, until it ends."""
+    """Answer every line of standard input with a line, until it ends, or whoever asks is gone."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # so that what a model prints is not taken for an answer
         for line in sys.stdin:
             answers.write(json.dumps(_answer(json.loads(line))) + "\n")
             answers.flush()
+
+
+def _end_with(parent: int) -> None:
+    """End when the session's process was killed, also during a run whose record nobody would read.
+
+    Standard input ends then, too, but it is read only after the run. A process whose parent ends
+    gets another parent, except on Windows.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,13 @@ from stn_core.gate.difference import (
     spread_of,
 )
 from stn_core.gate.judge import Judge
-from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict, early_answer
+from stn_core.gate.judgement import (
+    LARGEST_DROP_POINTS,
+    Judgement,
+    SeedsNeeded,
+    Verdict,
+    early_answer,
+)
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.reasons import stale_reason
 from stn_core.gate.sequential import Decision
@@ -28,7 +34,8 @@ from stn_core.session.records import RunRecord
 class AgainstJudge(Judge):
     """Compares cells with another commit that trains the same seeds in this session.
 
-    If the commit's first run repeats a stored one, the stored values count as the commit's.
+    If the commit's first run repeats a stored one, the stored values count as the commit's, unless
+    they are too few to show any drop.
 
     Args:
         rules, baselines, budget, device, digests: as for `Judge`.
@@ -256,13 +263,17 @@ class AgainstJudge(Judge):
         return ""
 
     def _is_stored(self, cell: Cell, reference: RunRecord) -> bool:
-        """Whether the commit's first run repeats the stored one of the same recipe."""
+        """Whether the commit's first run repeats the stored one of the same recipe.
+
+        Stored values so few that they could not show any drop are not used: new runs could.
+        """
         baseline = self.baseline(cell)
         return (
             baseline is not None
             and self.rules.settles_identical
             and baseline.recipe_hash == cell.recipe.hash() == reference.recipe_hash
             and self._repeats(cell.key, baseline, [reference])
+            and self._detectable_points(cell.key) < LARGEST_DROP_POINTS
         )
 
     def _with_recipe_note(

@@ -14,7 +14,14 @@ from dataclasses import dataclass, field, replace
 
 from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
-from stn_core.gate.judgement import NO_BASELINE, Judgement, SeedsNeeded, Verdict, early_answer
+from stn_core.gate.judgement import (
+    LARGEST_DROP_POINTS,
+    NO_BASELINE,
+    Judgement,
+    SeedsNeeded,
+    Verdict,
+    early_answer,
+)
 from stn_core.gate.metrics import AnyMetric, Metric
 from stn_core.gate.reasons import advice, not_judged, reasons, stale_reason
 from stn_core.gate.rules import Rules
@@ -153,7 +160,7 @@ class Judge:
         judgement = replace(
             judgement,
             verdict=Verdict.IDENTICAL,
-            detectable_points=self._detectable_points(judgement),
+            detectable_points=self._detectable_points(judgement.key),
         )
         judgement = replace(judgement, slowdown=self._slowdown(judgement))
         if judgement.slowdown is None or not self.rules.gates_speed:
@@ -170,7 +177,7 @@ class Judge:
                 return early
             least = self._least_seeds(look)
             seen = replace(judgement, records=judgement.records[:look])
-            seen = replace(seen, detectable_points=self._detectable_points(seen, least))
+            seen = replace(seen, detectable_points=self._detectable_points(seen.key, least))
             decisions = self._decisions(seen, least)
             if self._is_settled(seen, decisions):
                 break
@@ -298,14 +305,14 @@ class Judge:
             floor=Metric.SPEED.least_rise(yardstick.mean, self.rules.min_drop(judgement.key)),
         )
 
-    def _detectable_points(self, judgement: Judgement, least_seeds: int = 1) -> float:
+    def _detectable_points(self, key: str, least_seeds: int = 1) -> float:
         """The smallest drop that the session's looks detect with 95 % power."""
-        yardstick = self._yardsticks[Metric.ACCURACY][judgement.key]
+        yardstick = self._yardsticks[Metric.ACCURACY][key]
         rise = smallest_detectable_rise(
             yardstick,
             looks=self.rules.looks,
             level=self.rules.level,
-            floor=Metric.ACCURACY.least_rise(yardstick.mean, self.rules.min_drop(judgement.key)),
+            floor=Metric.ACCURACY.least_rise(yardstick.mean, self.rules.min_drop(key)),
             least_seeds=least_seeds,
         )
         return self._in_points(yardstick.mean, rise)
@@ -313,7 +320,7 @@ class Judge:
     def _in_points(self, mean: float, rise: float) -> float:
         """A rise of log error above a mean, in points of accuracy."""
         points = 100 * math.exp(mean) * math.expm1(min(rise, 30.0))
-        return min(points, 100.0)  # with too few runs no drop is large enough
+        return min(points, LARGEST_DROP_POINTS)  # with too few runs no drop is large enough
 
     @functools.cached_property
     def _yardsticks(self) -> dict[AnyMetric, dict[str, Yardstick]]:

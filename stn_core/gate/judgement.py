@@ -14,6 +14,9 @@ from stn_core.session.records import RunRecord
 NO_BASELINE = "no baseline"
 """The message of a cell that is NEW because nothing is stored for it."""
 
+LARGEST_DROP_POINTS = 100.0
+"""The detectable drop of a cell that could miss any: its runs are too few, say."""
+
 
 class Verdict(enum.StrEnum):
     """The verdicts on a cell, as the table shows them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +15,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.results_table import ResultsTable
 from stn_core.report.svg import drawing_style
 from stn_core.session.cells import split_key
+from stn_core.session.child_processes import end_with_parent
 
 MOST_DRAWN = 60
 """Of more cells than this, only those that fail, are best or are named are drawn."""
@@ -124,14 +124,7 @@ def _drawn(tasks: Sequence[SectionTask], figures: Path | None, count: int) -> It
 def _end_with_parent() -> None:
     """In a process that draws: leave Ctrl-C to the parent, and end when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    end_with_parent()
 
 
 def _processors() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from stn_core.gate.groups import GroupJudgement
-from stn_core.gate.judgement import NO_BASELINE, Judgement, Verdict
+from stn_core.gate.judgement import (
+    LARGEST_DROP_POINTS,
+    NO_BASELINE,
+    Judgement,
+    Verdict,
+)
 from stn_core.report.text_table import counted, first_few
 from stn_core.session.cells import split_key
 
@@ -96,20 +102,31 @@ def tally(
     if unjudged:
         verbs = "has no baseline and was" if unjudged == 1 else "have no baseline and were"
         lines.append(f"{counted(unjudged, 'cell')} {verbs} not judged")
-    blind = [one for one in judgements if (one.detectable_points or 0) > BLIND_POINTS]
-    if blind:
-        helps = any(one.baseline and one.baseline.is_stored for one in blind)
-        lines.append(
-            f"{counted(len(blind), 'cell')} could miss a drop of {BLIND_POINTS:.0f} points (see"
-            f" 'minimum detectable drop'{'; more baseline seeds help' * helps}):"
-            f" {', '.join(one.key for one in blind)}"
-        )
+    lines += _blind_lines(judgements)
     slow = [one.slowdown for one in judgements if one.slowdown and one.verdict.passes]
     if slow:
         lines.append(
             f"advice: {counted(len(slow), 'cell')} trained more slowly than before, in the median"
             f" {np.median(slow):.2f} times as long; --gate-speed makes that fail"
         )
+    return lines
+
+
+def _blind_lines(judgements: Iterable[Judgement]) -> list[str]:
+    """Which cells could miss a drop, those first that could miss any."""
+    lines = []
+    for least, most, missed in (
+        (LARGEST_DROP_POINTS, math.inf, "any drop, however large"),
+        (BLIND_POINTS, LARGEST_DROP_POINTS, f"a drop of {BLIND_POINTS:.0f} points"),
+    ):
+        blind = [one for one in judgements if least <= (one.detectable_points or 0) < most]
+        if blind:
+            helps = any(one.baseline and one.baseline.is_stored for one in blind)
+            lines.append(
+                f"{counted(len(blind), 'cell')} could miss {missed} (see"
+                f" 'minimum detectable drop'{'; more baseline seeds help' * helps}):"
+                f" {', '.join(one.key for one in blind)}"
+            )
     return lines
 
 

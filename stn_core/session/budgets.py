@@ -9,6 +9,7 @@ from typing import Any
 
 from stn_core.errors import UsageError
 from stn_core.registry import Registry
+from stn_core.session.plain_fields import check_fields
 from stn_core.session.recipe import Recipe
 
 PREDECESSOR = Recipe(
@@ -49,7 +50,8 @@ class Budget:
             ``dataset/model``; the last match counts.
 
     Raises:
-        UsageError: it names no dataset, no look or too few seeds.
+        UsageError: it names no dataset, no look or too few seeds, a field is of the wrong type, or
+            a change is not one of a recipe.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Budget:
             raise UsageError(f"{where} needs a name and one or more datasets")
         if isinstance(datasets, str):
             raise UsageError(f"{where}: datasets are a tuple of names, such as ({datasets!r},)")
+        check_fields(self, f"{where}: ")
+        self._check_changes(f"{where}: ")
         if not are_looks(self.looks):
             raise UsageError(f"{where} needs looks of rising seed counts, such as (3, 6, 10)")
         if self.baseline_seeds < 2:
@@ -77,8 +81,17 @@ class Budget:
         for pattern, points in self.min_drops.items():
             if not 0 <= points < 100:
                 raise UsageError(
-                    f"{where}: min_drops of {pattern!r} is {points}, not 0 to 100 points"
+                    f"{where}: min_drops of {pattern!r} is {points:g}, not 0 to 100 points"
                 )
+
+    def _check_changes(self, where: str) -> None:
+        """Check each change of the recipe, also one that no cell of this session needs."""
+        for name in ("by_dataset", "by_family", "by_dataset_and_family", "by_model"):
+            for pattern, changes in getattr(self, name).items():
+                try:
+                    self.recipe.replace(changes)
+                except UsageError as error:
+                    raise UsageError(f"{where}{name} of {pattern!r}: {error}") from None
 
     def recipe_for(self, dataset: str, family: str, model: str = "") -> Recipe:
         """The shipped recipe of a model of some family on a dataset."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from stn_core.errors import UsageError, unknown_name
 from stn_core.schema import Number, Whole, checked, json_object
+from stn_core.session.plain_fields import check_fields
 
 _BAD = "bad recipe: "
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -50,7 +51,7 @@ class Recipe:
             learning rate) pairs; the first pattern that matches counts.
 
     Raises:
-        UsageError: a value is out of range; the line names the field.
+        UsageError: a value is of the wrong type or out of range; the line names the field.
     """
 
     optimizer: str = "adamw"
@@ -70,9 +71,10 @@ class Recipe:
     learning_rate_scales: tuple[tuple[str, Number], ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise unknown_name(f"value for {name}", str(getattr(self, name)), choices)
+                raise unknown_name(f"value for {name}", getattr(self, name), choices)
         wrong = [
             sentence
             for holds, sentence in (

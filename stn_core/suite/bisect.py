@@ -8,16 +8,19 @@ from collections.abc import Sequence
 
 import pytest
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, is_missing
 from stn_core.gate.judgement import Verdict
 from stn_core.suite.command_arguments import ENDS_BISECTION, run_pytest
+
+BAD_COMMIT = "refs/bisect/bad"
+"""What git calls the first commit that is known to be bad, while it bisects."""
 
 NOT_WORSE, WORSE, CANNOT_BE_JUDGED = 0, 1, 125
 """The exit statuses that git bisect knows: good, bad, skip."""
 
 
 class _Watcher:
-    """Notes a session's verdicts as it ends, and first whether there is a commit to compare with.
+    """Notes a session's verdicts as it ends, and first whether the command itself is wrong.
 
     Args:
         revision: of that commit.
@@ -29,11 +32,16 @@ class _Watcher:
         self.verdicts: list[Verdict] = []
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Refuse a commit that does not exist, whatever is checked out."""
+        """Refuse a commit or a test file that does not exist, whatever is checked out."""
         from stn_core.suite.worktree import find_commit
 
         try:
-            find_commit(config.rootpath, self._revision)
+            commit = find_commit(config.rootpath, self._revision)
+            if missing := _missing_paths(config, [commit, BAD_COMMIT]):
+                raise UsageError(
+                    f"--against {self._revision}: there is no file or folder {missing[0]}, neither"
+                    " here nor in the good or the bad commit"
+                )
         except UsageError as error:
             self.is_refused = True
             raise pytest.UsageError(str(error).replace("--against", "stn bisect", 1)) from None
@@ -47,6 +55,25 @@ class _Watcher:
             self.verdicts = context_of(session.config).reporting.verdicts
 
 
+def _missing_paths(config: pytest.Config, commits: Sequence[str]) -> list[str]:
+    """The paths of tests that are neither here nor in any of these commits.
+
+    A commit that merely lacks a file is skipped: the tests may be newer than it is.
+    """
+    from stn_core.suite.worktree import is_in_commit
+
+    if config.option.pyargs:  # they are names of modules
+        return []
+    folder = config.invocation_params.dir
+    paths = (argument.partition("::")[0] for argument in config.option.file_or_dir)
+    return [
+        path
+        for path in paths
+        if is_missing(folder / path)
+        and not any(is_in_commit(folder, commit, path) for commit in commits)
+    ]
+
+
 def bisect(revision: str, arguments: Sequence[str]) -> int:
     """Run a session that compares the current code with a commit, and return git's answer.
 
@@ -57,7 +84,7 @@ def bisect(revision: str, arguments: Sequence[str]) -> int:
     Returns:
         WORSE if a cell or a group of cells regressed, or a cell diverged that did not diverge at
         the other commit; NOT_WORSE if the session passed and judged something; ENDS_BISECTION if
-        there is no such commit; otherwise CANNOT_BE_JUDGED.
+        there is no such commit, or no such test file in any commit; otherwise CANNOT_BE_JUDGED.
     """
     watcher = _Watcher(revision)
     options = ["-p", "stn_core.suite.plugin", f"--stn-against={revision}", "--stn-no-report"]

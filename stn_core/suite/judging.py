@@ -79,7 +79,15 @@ def fitting_records(
         )
         for cell in plan.cells
     ]
-    return answering_records(questions, records)
+    records = list(records)
+    by_key, left_out = answering_records(questions, records)
+    budgets = {cell.budget for cell in plan.cells}
+    others = collections.Counter(one.budget for one in records if one.budget not in budgets)
+    left_out += [
+        f"{counted(count, 'record')} of the budget {name} left out"
+        for name, count in sorted(others.items())
+    ]
+    return by_key, left_out
 
 
 def code_doubts(by_key: Mapping[str, Sequence[RunRecord]]) -> list[str]:

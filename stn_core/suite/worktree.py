@@ -42,6 +42,18 @@ def find_commit(folder: Path, revision: str) -> str:
     raise UsageError(f"--against {revision}: there is no such branch, tag or commit{advice}")
 
 
+def is_in_commit(folder: Path, commit: str, path: str) -> bool:
+    """Whether a commit has a file or folder; False if there is no such commit.
+
+    Args:
+        folder: in the repository; a relative path starts there.
+        commit: its digits or name.
+        path: of the file.
+    """
+    relative = os.path.relpath(folder / path, folder)
+    return bool(_git(folder, "rev-parse", "--verify", "--quiet", f"{commit}:./{relative}"))
+
+
 def _fetch_command(revision: str) -> str:
     """What brings a commit into a shallow clone."""
     if re.fullmatch("[0-9a-f]{40}", revision):
@@ -155,7 +167,8 @@ def reference_code(
 
     names = [name for name in imports if not name.endswith(".py")]
     files = [there(folder / name) for name in imports if name.endswith(".py")]
-    own = list(_own_modules(["stn_core", *names], repository, revision))
+    places = [repository, repository / "src", folder, folder / "src"]
+    own = list(_own_modules(["stn_core", *names], repository, places, revision))
     if not own and not any(path.is_relative_to(worktree) for path in files):
         raise UsageError(
             f"--against {revision}: none of the session's code lies in {repository}; name the"
@@ -163,8 +176,8 @@ def reference_code(
         )
     if missing := [path for path in files if not path.exists()]:
         raise UsageError(f"--against {revision}: it has no file {missing[0].relative_to(worktree)}")
-    entries = [Path(entry) for entry in sys.path if entry] + [folder]
-    path = [worktree, worktree / "src", *(there(e) for e in entries if _is_within(e, repository))]
+    entries = [*places[:2], *(Path(entry) for entry in sys.path if entry), *places[2:]]
+    path = [there(entry) for entry in entries if _is_within(entry, repository)]
     return ReferenceCode(
         revision=revision,
         commit=commit,
@@ -176,8 +189,16 @@ def reference_code(
     )
 
 
-def _own_modules(names: Iterable[str], repository: Path, revision: str) -> Iterable[str]:
+def _own_modules(
+    names: Iterable[str], repository: Path, places: Iterable[Path], revision: str
+) -> Iterable[str]:
     """The modules that belong to the repository.
+
+    Args:
+        names: to look up.
+        repository: its top folder.
+        places: where in it a module may lie; a project may be in a folder of its repository.
+        revision: as the user named it.
 
     Raises:
         UsageError: one belongs to it, but was imported from an installed copy.
@@ -188,8 +209,9 @@ def _own_modules(names: Iterable[str], repository: Path, revision: str) -> Itera
         if origin and _is_within(origin, repository):
             yield name
         elif any(
-            (repository / base / name.partition(".")[0] / "__init__.py").exists()
-            for base in ("", "src")
+            _is_within(place, repository)
+            and (place / name.partition(".")[0] / "__init__.py").exists()
+            for place in places
         ):
             raise UsageError(
                 f"--against {revision}: {name} was imported from {origin and origin.parent}, not"

@@ -7,6 +7,8 @@ from stn_core.errors import UsageError
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.run_cell import RunSettings
+from tests.engines.killing import ends_if_killed
+from tests.platforms import needs_posix_signals
 
 CELL = Cell("cnn", "digits", "smoke", Recipe(epochs=1))
 OWN_MODEL = """
@@ -42,3 +44,29 @@ def test_runs_are_those_of_one_process_and_know_the_users_models(tmp_path):
 def test_a_module_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="--import nowhere: "):
         outcomes(Processes(1, ("nowhere",), tmp_path), [Task(CELL, 0, RunSettings())])
+
+
+TAKES_LONG = """
+import pathlib
+import time
+
+def task():
+    pathlib.Path("asked").touch()
+    time.sleep(120)
+"""
+ASKS = """
+if __name__ == "__main__":
+    import slow_task
+    from stn_core.engines import Processes
+
+    engine = Processes(1)
+    engine._pool.submit(slow_task.task)
+    print(next(iter(engine._pool._processes)), flush=True)
+    engine._pool.shutdown()
+"""
+
+
+@needs_posix_signals
+def test_a_process_ends_before_its_task_if_its_session_is_killed(tmp_path):
+    (tmp_path / "slow_task.py").write_text(TAKES_LONG)
+    ends_if_killed(ASKS, tmp_path, tmp_path / "asked")

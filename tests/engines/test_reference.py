@@ -11,7 +11,9 @@ from stn_core.engines import Task, reference
 from stn_core.engines.reference import Reference, ReferenceCode, run_side_by_side
 from stn_core.errors import UsageError
 from stn_core.training.run_cell import RunSettings
+from tests.engines.killing import ends_if_killed
 from tests.examples import CELL, record
+from tests.platforms import needs_posix_signals
 
 FOLDER = Path(stn_core.__file__).parents[1]
 
@@ -51,6 +53,39 @@ def test_a_process_that_starts_as_the_session_ends_is_ended_too(monkeypatch):
     with pytest.raises(UsageError, match="the session has ended"):
         _ = engine.models
     assert started[0].returncode
+
+
+TAKES_LONG = """
+import pathlib, time
+
+run_cell = None
+
+def list_models():
+    return ["stn"]
+
+def list_datasets():
+    pathlib.Path("asked").touch()
+    time.sleep(120)
+"""
+ASKS = """
+from pathlib import Path
+from stn_core.engines.reference import Reference, ReferenceCode
+
+engine = Reference(ReferenceCode("main", "0" * 40, Path({folder!r}), ({folder!r},), (), (), ()))
+engine.models
+print(engine._process.pid, flush=True)
+engine.lacking([], [])
+"""
+
+
+@needs_posix_signals
+def test_the_process_ends_before_its_answer_if_its_session_is_killed(tmp_path):
+    """A run may take minutes, on the cores that the resumed session needs."""
+    commit = tmp_path / "commit"
+    package = commit / "stn_core"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(TAKES_LONG)
+    ends_if_killed(ASKS.format(folder=str(commit)), tmp_path, commit / "asked")
 
 
 WAITS_FOR_ANOTHER = """

@@ -176,6 +176,20 @@ def test_stored_values_are_used_if_the_commit_repeats_a_stored_run():
     assert len(comparison.references[CELL.key]) == 1
 
 
+def test_stored_values_too_few_to_show_any_drop_do_not_replace_the_commits_runs():
+    """Else nothing could fail that new runs of both sides show."""
+    comparison = Comparison(baseline(list(0.95 + SPREAD[1, 1][:3])))
+    commits = runs_of(0.95 + SPREAD[1, 1], commits_run)
+
+    def repeats(seed):
+        same = {"digest": f"stored-{seed}", "environment": environment()}
+        return dataclasses.replace(commits(seed), **same)
+
+    worse = comparison.verdict(runs_of(0.5 + SPREAD[0, 1]), repeats)
+    assert worse.verdict is Verdict.REGRESSED
+    assert not worse.baseline.is_stored
+
+
 def test_stored_values_sharpen_the_spread_and_never_the_mean():
     fresh = runs_of(0.935 + SPREAD[0, 0])
     commits = runs_of(0.95 + SPREAD[1, 0], commits_run)

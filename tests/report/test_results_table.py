@@ -238,6 +238,16 @@ def test_more_baseline_seeds_are_advised_only_if_there_is_a_baseline():
     assert ["more baseline seeds help" in line for line in lines] == [True, False]
 
 
+def test_a_cell_that_could_miss_any_drop_is_told_apart_from_one_that_could_miss_five_points():
+    cell = judgement("d", "blunt", [0.9])
+    blunt, sightless = (dataclasses.replace(cell, detectable_points=one) for one in (20.0, 100.0))
+    first, second = tally([blunt, dataclasses.replace(sightless, key="k")], 1)[1:]
+    assert first.startswith("1 cell could miss any drop, however large (see ")
+    assert first.endswith(": k")
+    assert second.startswith("1 cell could miss a drop of 5 points (see ")
+    assert second.endswith(f": {blunt.key}")
+
+
 def test_the_step_summary_is_appended(tmp_path):
     page = tmp_path / "summary.md"
     page.write_text("before\n")

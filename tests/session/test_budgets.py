@@ -88,6 +88,28 @@ def test_a_budget_that_could_judge_nothing_is_refused(changes, complaint):
         dataclasses.replace(get_budget("smoke"), **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"name": 3}, "name must be text, not 3"),
+        ({"datasets": 3}, "datasets must be a list, not 3"),
+        ({"looks": 3}, "looks must be a list, not 3"),
+        ({"looks": ("a",)}, r"looks\[0\] must be a whole number, not 'a'"),
+        ({"baseline_seeds": "20"}, "baseline_seeds must be a whole number, not '20'"),
+        ({"recipe": None}, "recipe must be an object, not None"),
+        ({"min_drops": 0.3}, "min_drops must be an object, not 0.3"),
+        ({"min_drops": {"*": "0.3"}}, "each value of min_drops must be a number"),
+        ({"by_dataset": {"digits": 3}}, "each value of by_dataset must be an object"),
+        ({"by_dataset_and_family": {"a": {}}}, "each key of by_dataset_and_family must be a list"),
+        ({"by_model": {"x": {"epoch": 3}}}, "by_model of 'x': .*did you mean epochs"),
+        ({"by_family": {"x": {"epochs": "3"}}}, "by_family of 'x': .*epochs must be a whole"),
+    ],
+)
+def test_a_field_of_the_wrong_type_is_named(changes, complaint):
+    with pytest.raises(UsageError, match=f"^the budget .*: {complaint}"):
+        dataclasses.replace(get_budget("smoke"), **changes)
+
+
 def test_a_budget_is_registered_once():
     with pytest.raises(UsageError, match="the budget 'smoke' is registered already"):
         register_budget(get_budget("smoke"))

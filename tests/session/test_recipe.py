@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from stn_core.errors import UsageError
@@ -63,6 +64,40 @@ def test_an_integer_is_a_float_where_a_float_is_meant():
 def test_a_bad_field_is_named(changes, complaint):
     with pytest.raises(UsageError, match=complaint):
         Recipe().replace(changes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"epochs": "3"}, "epochs must be a whole number, not '3'"),
+        ({"epochs": 2.5}, "epochs must be a whole number, not 2.5"),
+        ({"epochs": True}, "epochs must be a whole number, not True"),
+        ({"learning_rate": None}, "learning_rate must be a number, not None"),
+        ({"learning_rate": 10**400}, "learning_rate is out of range"),
+        ({"optimizer": ["sgd"]}, "optimizer must be text"),
+        ({"horizontal_flip": "no"}, "horizontal_flip must be true or false, not 'no'"),
+        ({"patience": "3"}, "patience must be a whole number or null"),
+        ({"learning_rate_scales": (("a", 1, 2),)}, "learning_rate_scales"),
+        ({"learning_rate_scales": "a1"}, "learning_rate_scales must be a list, not 'a1'"),
+    ],
+)
+def test_a_constructed_recipe_names_a_bad_field_too(fields, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        Recipe(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({"learning_rate": 1}, {"learning_rate": 1.0}),
+        ({"learning_rate": np.float32(0.5)}, {"learning_rate": 0.5}),
+        ({"epochs": np.int64(3)}, {"epochs": 3}),
+        ({"learning_rate_scales": [["a", 1]]}, {"learning_rate_scales": (("a", 1.0),)}),
+    ],
+)
+def test_equal_recipes_have_one_hash_however_they_were_written(fields, same):
+    assert hash(Recipe(**fields)) == hash(Recipe(**same))
+    assert Recipe(**fields).hash() == Recipe(**same).hash()
 
 
 def test_from_dict_misses_nothing():

@@ -322,6 +322,36 @@ def test_code_that_does_not_come_from_the_checkout_is_refused(tmp_path):
         reference_code("main", "c0ffee", tmp_path / "worktree", tmp_path / "b", (), tmp_path)
 
 
+@pytest.mark.parametrize("base", ["ml", "ml/src"])
+def test_an_installed_copy_of_a_project_in_a_subfolder_is_refused(tmp_path, monkeypatch, base):
+    """Else the copy would be compared with itself."""
+    checkout = tmp_path / "checkout"
+    for place in (checkout / base, tmp_path / "site-packages"):
+        (place / "acme_of_ml").mkdir(parents=True)
+        (place / "acme_of_ml" / "__init__.py").touch()
+    (checkout / "ml" / "models.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    worktree = tmp_path / "worktree"
+    (worktree / "ml").mkdir(parents=True)
+    (worktree / "ml" / "models.py").touch()
+    place = ("main", "c0ffee", worktree, checkout)
+    with pytest.raises(UsageError, match=r"acme_of_ml was imported from .*--editable"):
+        reference_code(*place, ("acme_of_ml", "models.py"), checkout / "ml")
+
+
+def test_the_src_folder_of_a_project_in_a_subfolder_is_looked_for_in_the_worktree(
+    tmp_path, monkeypatch
+):
+    """An editable installation need not put it on the import path."""
+    checkout, worktree = tmp_path / "checkout", tmp_path / "worktree"
+    for top in (checkout, worktree):
+        (top / "ml").mkdir(parents=True)
+        (top / "ml" / "models.py").touch()
+    (checkout / "ml" / "src").mkdir()
+    code = reference_code("main", "c0ffee", worktree, checkout, ("models.py",), checkout / "ml")
+    assert str(worktree / "ml" / "src") in code.path
+
+
 def test_the_commits_code_is_found_where_the_users_modules_are_not_imported_yet(pytester):
     """As in the first process of several, which asks for runs when the tests are over."""
     pytester.makepyfile(acme_of_a_worker="")

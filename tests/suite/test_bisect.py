@@ -8,7 +8,7 @@ from stn_core.gate.judgement import Verdict
 from stn_core.suite import bisect as module
 from stn_core.suite.bisect import CANNOT_BE_JUDGED, NOT_WORSE, WORSE, bisect
 from stn_core.suite.commands import main
-from tests.suite.sessions import commit
+from tests.suite.sessions import commit, git
 
 pytest_plugins = ["pytester"]
 
@@ -55,6 +55,32 @@ def test_a_commit_that_does_not_exist_ends_the_bisection(pytester):
     assert wrong.ret >= 128
     line = "stn bisect v1.O: there is no such branch, tag or commit"
     assert [said for said in wrong.errlines if said] == [f"ERROR: {line}"]
+
+
+def test_a_test_file_that_no_commit_has_ends_the_bisection(pytester):
+    """Else git would skip one commit after the other."""
+    pytester.makepyfile(test_new="")
+    commit(pytester.path)
+    wrong = pytester.run(sys.executable, "-m", "stn_core", "bisect", "HEAD", "test_nwe.py::test_a")
+    assert wrong.ret >= 128
+    line = "there is no file or folder test_nwe.py, neither here nor in the good or the bad commit"
+    assert [said for said in wrong.errlines if said] == [f"ERROR: stn bisect HEAD: {line}"]
+
+
+@pytest.mark.parametrize("in_a_subfolder", [False, True])
+def test_a_commit_that_lacks_the_test_file_is_skipped(pytester, in_a_subfolder, monkeypatch):
+    """The tests may be newer than the commit; then the bad one has them."""
+    folder = pytester.mkdir("ml") if in_a_subfolder else pytester.path
+    (pytester.path / "README").touch()
+    commit(pytester.path)
+    (folder / "test_new.py").touch()
+    commit(pytester.path)
+    git(pytester.path, "update-ref", "refs/bisect/bad", "HEAD")
+    git(pytester.path, "checkout", "--quiet", "HEAD~1")
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    old = pytester.run(sys.executable, "-m", "stn_core", "bisect", "HEAD", "test_new.py")
+    assert old.ret == CANNOT_BE_JUDGED
 
 
 def test_a_session_that_fails_to_run_does_not_judge_the_commit(monkeypatch, capsys):

@@ -73,6 +73,14 @@ def test_seeds_that_a_baseline_holds_count_though_the_rules_do_not_name_them():
     assert notes == [f"{CELL.key}: 1 record of other seeds (1) left out"]
 
 
+def test_records_of_another_budget_are_said_to_be_left_out():
+    other = dataclasses.replace(CELL, budget="quick")
+    records = [record(0), record(0, cell=other), record(1, cell=other)]
+    by_key, complaints = fitting_records(PLAN, JUDGE, records)
+    assert by_key == {CELL.key: [record(0)]}
+    assert complaints == ["2 records of the budget quick left out"]
+
+
 def test_a_cell_that_was_not_asked_for_is_no_failure():
     other = dataclasses.replace(CELL, model="vit")
     assert fitting_records(PLAN, JUDGE, [record(0, cell=other)]) == ({CELL.key: []}, [])

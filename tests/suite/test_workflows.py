@@ -13,6 +13,7 @@ from tests.examples import record
 pytest_plugins = ["pytester"]
 
 REPOSITORY = Path(__file__).parents[2]
+ACTION = REPOSITORY / "action.yml"
 WORKFLOWS = sorted(REPOSITORY.glob(".github/workflows/*.yml"))
 pytestmark = pytest.mark.skipif(not WORKFLOWS, reason="the source distribution has no workflows")
 # What GitHub puts in place of the workflows' expressions, where sessions depend on it:
@@ -104,11 +105,57 @@ def test_the_digests_of_make_bench_are_ignored_by_git_and_kept_by_other_tools(ch
 
 def test_the_cache_of_a_job_is_outside_the_checkout():
     """Files that git does not know make it dirty, and a dirty checkout leaves no digest."""
-    for path in (REPOSITORY / "action.yml", *WORKFLOWS):
+    for path in (ACTION, *WORKFLOWS):
         for place in re.findall(r"^ +STN_\w+_CACHE: (.+)$", path.read_text(), re.MULTILINE):
             assert place.startswith("${{ runner.temp }}/"), path.name
-    kept = re.findall(r"^ +path: (.+)$", (REPOSITORY / "action.yml").read_text(), re.MULTILINE)
-    assert kept == ["${{ runner.temp }}/stn"] * 2 + ["results/"]
+    kept = re.findall(r"^ +path: (.+)$", ACTION.read_text(), re.MULTILINE)
+    results = "${{ inputs.working-directory }}/results/"
+    assert kept == ["${{ runner.temp }}/stn"] * 2 + [results]
+
+
+XARGS_OF_MACOS = '#!/bin/sh\ngiven=$(cat)\ntest -z "$given" || printf %s "$given" | {xargs} "$@"\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [("", []), ("gate -n 2", ["gate", "-n", "2"]), ("-k 'a or b'", ["-k", "a or b"])],
+)
+def test_the_action_runs_pytest_also_without_arguments_of_its_own(
+    arguments, words, tmp_path, monkeypatch
+):
+    (script,) = scripts(ACTION)
+    spies = {"python": SPY, "xargs": XARGS_OF_MACOS.format(xargs=shutil.which("xargs"))}
+    for name, text in spies.items():
+        spy = tmp_path / "bin" / name
+        spy.parent.mkdir(exist_ok=True)
+        spy.write_text(text)
+        spy.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    given = {"ARGUMENTS": arguments, "UPDATE": "", "STN_AGAINST_CACHE": "none"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    subprocess.run(["bash", "-euc", script], check=True, cwd=tmp_path, timeout=60)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked == ["-m", "pytest", "--junitxml=results/junit.xml", *words]
+
+
+def test_a_gate_does_not_restore_the_cache_of_another_whose_name_begins_alike():
+    text = ACTION.read_text()
+
+    def lines(name, artifact):
+        found = re.findall(rf"^ +{name}: (.+)$", text, re.MULTILINE)
+        named = (line.replace("${{ inputs.artifact }}", artifact) for line in found)
+        return {re.sub(r"\$\{\{.*?\}\}", "X", line) for line in named}
+
+    (restored,) = lines("restore-keys", "gate")
+    (own,), (other,) = lines("key", "gate"), lines("key", "gate-X")
+    assert own.startswith(restored)
+    assert not other.startswith(restored)
+
+
+def test_the_action_works_in_the_folder_of_the_project():
+    (step,) = re.findall(r"- shell: bash\n((?: {6}.+\n)+?)      run:", ACTION.read_text())
+    assert "working-directory: ${{ inputs.working-directory }}\n" in step
 
 
 def test_the_workflow_that_may_write_runs_no_code_of_a_pull_request():
