@@ -1,10 +1,14 @@
 """The gate in a user's repository: its package, its model, its dataset, its baselines."""
 
+import contextlib
+import fnmatch
 import json
+import re
 import sys
 
 import pytest
 
+from stn_core.atomic_files import replaced_at_once
 from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, HISTORY_FILE
 from tests.pages import DOCS
 from tests.suite.sessions import GATE, commit, git
@@ -169,9 +173,21 @@ def test_the_documented_options_leave_out_no_test_of_the_project(repository, run
 
 @pytest.mark.parametrize("name", [COMPARISON_FILE, HISTORY_FILE, f"{FIGURES_FOLDER}/"])
 def test_what_commands_write_into_a_checkout_is_to_be_ignored(name):
+    assert f"`{name}`" in _advice_on_ignored_files()
+
+
+def test_what_a_killed_session_leaves_beside_the_baselines_is_to_be_ignored(tmp_path):
+    """Else the checkout is dirty, and the session that resumes it trains everything again."""
+    with contextlib.suppress(InterruptedError), replaced_at_once(tmp_path / "a.json") as left:
+        raise InterruptedError
+    patterns = re.findall("`([^`]+)`", _advice_on_ignored_files())
+    assert any(fnmatch.fnmatchcase(left.name, pattern) for pattern in patterns)
+
+
+def _advice_on_ignored_files():
     page = (DOCS / "own-repository.md").read_text(encoding="utf-8")
     (advice,) = [part for part in page.split("\n\n") if "`.gitignore`" in part]
-    assert f"`{name}`" in advice
+    return advice
 
 
 def test_an_unknown_budget_is_reported_when_the_matrix_is_planned(pytester, run_here, repository):
