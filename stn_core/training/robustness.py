@@ -134,8 +134,13 @@ def robustness(
         background: what lies outside of an image, per channel, in 0 to 255.
         changes: what to do to them.
     """
+    changes = list(changes)
     unchanged = evaluate(model, split.images, split.labels, normalise).predictions
     transformer = _transformer(model, split.images[:_CHUNK], normalise)
+    off: dict[Pose, float] = {}
+    if transformer:
+        poses = [pose for change in changes for at in change.amounts for pose in change.poses(at)]
+        off = misplaced(transformer, split.images, poses, background, normalise)
     for change in changes:
         for amount in change.amounts:
             accuracies, consistencies, distances = [], [], []
@@ -144,8 +149,8 @@ def robustness(
                 found = evaluate(model, images, split.labels, normalise)
                 accuracies.append(found.accuracy)
                 consistencies.append(float((found.predictions == unchanged).double().mean()))
-                if transformer:
-                    distances.append(misplaced(transformer, split.images, images, pose, normalise))
+                if off:
+                    distances.append(off[pose])
             yield Robustness(
                 change.name,
                 change.unit,
@@ -192,11 +197,11 @@ def posed(images: Tensor, pose: Pose, background: tuple[float, ...]) -> Tensor:
 def misplaced(
     model: TransformsImages,
     images: Tensor,
-    changed: Tensor,
-    pose: Pose,
+    poses: Iterable[Pose],
+    background: tuple[float, ...],
     normalise: Callable[[Tensor], Tensor],
-) -> float:
-    """How far a model's warp is from one that follows a change of its images, in pixels.
+) -> dict[Pose, float]:
+    """By pose, how far a model's warp is from one that follows it, in pixels.
 
     A pixel q of the warped image shows the point W(q) of an image. The changed image shows at p
     what the image has at T(p), so a warp W' of it that follows has T(W'(q)) = W(q) everywhere. This
@@ -204,8 +209,9 @@ def misplaced(
 
     Args:
         model: its mode is restored.
-        images, changed: uint8 ``(N, C, H, W)`` before and after.
-        pose: the change.
+        images: uint8 ``(N, C, H, W)``, unchanged.
+        poses: how to change them.
+        background: what lies outside of an image, per channel, in 0 to 255.
         normalise: uint8 images to what the model sees.
 
     Raises:
@@ -214,16 +220,23 @@ def misplaced(
     assert isinstance(model, nn.Module)
     height, width = images.shape[-2:]
     half = torch.tensor([width / 2, height / 2], device=images.device)
-    theta = torch.from_numpy(pose.theta((height, width))).float().to(images.device)
-    matrix = theta.reshape(2, 3)  # of T: (x, y, 1) to (x, y)
-    was_training, total = model.training, 0.0
+    maps = {pose: _matrix(pose, (height, width), images.device) for pose in poses}
+    totals = dict.fromkeys(maps, 0.0)
+    was_training = model.training
     model.eval()
     try:
-        for one, other in zip(images.split(_CHUNK), changed.split(_CHUNK), strict=True):
+        for one in images.split(_CHUNK):  # the outer loop, so that each is warped unchanged once
             before = grid_of(model, normalise(one)).flatten(1, 2)
-            after = grid_of(model, normalise(other)).flatten(1, 2)
-            followed = after @ matrix[:, :2].T + matrix[:, 2]
-            total += float(((followed - before) * half).norm(dim=-1).mean(1).double().sum())
+            for pose, matrix in maps.items():
+                after = grid_of(model, normalise(posed(one, pose, background))).flatten(1, 2)
+                followed = after @ matrix[:, :2].T + matrix[:, 2]
+                distance = ((followed - before) * half).norm(dim=-1).mean(1)
+                totals[pose] += float(distance.double().sum())
     finally:
         model.train(was_training)
-    return total / len(images)
+    return {pose: total / len(images) for pose, total in totals.items()}
+
+
+def _matrix(pose: Pose, size_hw: tuple[int, int], device: torch.device) -> Tensor:
+    """The map from a changed image to the image, float32 (2, 3): (x, y, 1) to (x, y)."""
+    return torch.from_numpy(pose.theta(size_hw)).float().to(device).reshape(2, 3)

@@ -154,10 +154,9 @@ def test_a_warp_that_follows_is_where_it_should_be_and_a_fixed_one_is_off_by_the
     picture = torch.zeros(3, 1, 20, 28, dtype=torch.uint8)
     for number, (row, column) in enumerate(((9, 9), (12, 16), (8, 14))):
         picture[number, 0, row : row + 2, column : column + 3] = 200
-    moved = posed(picture, pose, (0.0,))
 
     def found(model):
-        return misplaced(model, picture, moved, pose, lambda images: images.float())
+        return misplaced(model, picture, [pose], (0.0,), lambda images: images.float())[pose]
 
     assert found(Looks(follows=True)) == pytest.approx(0, abs=1e-4)
     assert found(Looks(follows=False)) == pytest.approx(math.hypot(pose.x, pose.y), rel=1e-5)
@@ -166,13 +165,9 @@ def test_a_warp_that_follows_is_where_it_should_be_and_a_fixed_one_is_off_by_the
 def test_a_warp_that_ignores_a_rotation_is_off_by_the_chord():
     turn = Pose(angle=math.pi / 3)
     picture = images(16, 16)[:, :1]
-    off = misplaced(
-        Looks(follows=False),
-        picture,
-        posed(picture, turn, (0.0,)),
-        turn,
-        lambda image: image.float(),
-    )
+    off = misplaced(Looks(follows=False), picture, [turn], (0.0,), lambda image: image.float())[
+        turn
+    ]
     points = np.stack(np.meshgrid(*[(np.arange(16) + 0.5 - 8) / 2] * 2), axis=-1)
     expected = np.linalg.norm(points, axis=-1).mean() * 2 * math.sin(math.pi / 6)
     assert off == pytest.approx(expected, rel=1e-5)
