@@ -123,7 +123,8 @@ class RunRecord:
         worst_mistakes: the most confidently wrong test images: index, label, predicted, confidence.
         validation: one entry per epoch: epoch, train_loss, loss, accuracy.
         kept_epoch: the epoch, from 1, whose weights were evaluated.
-        train_seconds, evaluate_seconds: wall clock; training without its validation.
+        train_seconds, evaluate_seconds: wall clock; training without its validation, and everything
+            that is measured on the test images.
         images_per_second: trained images over train_seconds.
         peak_memory_mb: on CUDA what torch allocated, elsewhere the process's resident set.
         digest: hash of every step's loss, the final predictions and the metrics.

@@ -320,21 +320,21 @@ def _training_fields(run: Run) -> dict[str, Any]:
 
 def _measure_on_test(run: Run, metrics: Sequence[str]) -> None:
     """Add the results on the test images to the record, first those that are always there."""
+    started = time.perf_counter()
     test = Split(run.dataset.test.images.to(run.device), run.dataset.test.labels)
     run.record = replace(run.record, **_test_fields(run, test))
     if run.evaluation and run.record.status == "ok":
         trained = TrainedModel(run.model, test, run.normalise, run.dataset.background)
         run.record = replace(run.record, metrics=measure(metrics, run.evaluation, trained))
+    run.record = replace(run.record, evaluate_seconds=time.perf_counter() - started)
 
 
 def _test_fields(run: Run, test: Split) -> dict[str, Any]:
     """Evaluate the model on the test images: the fields of a record that this decides."""
-    started = time.perf_counter()
     evaluation = run.evaluation = evaluate(run.model, test.images, test.labels, run.normalise)
     if not math.isfinite(evaluation.cross_entropy):
         return {"status": "diverged", "message": "the test loss was not finite"}
     return {
-        "evaluate_seconds": time.perf_counter() - started,
         "test_images": len(evaluation.labels),
         "test_accuracy": evaluation.accuracy,
         "test_cross_entropy": evaluation.cross_entropy,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,6 +172,20 @@ def test_a_metric_that_fails_costs_neither_the_results_nor_the_model(tmp_path):
     saved = read_saved_model(model_path(tmp_path, crashed.run_name))
     assert saved.configuration.test_accuracy == usual.test_accuracy
     assert artifacts_path(tmp_path, crashed.run_name).exists()
+
+
+def test_the_time_that_metrics_take_counts_as_evaluation(monkeypatch):
+    """Otherwise a session with a time limit starts runs that do not end in time."""
+    clock = [0.0]
+
+    @register_metric(scale="plain")
+    def slow(logits, labels):
+        clock[0] += 100.0
+        return 0.0
+
+    monkeypatch.setattr(running, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    (found,) = run_cell(ONE_EPOCH, [0], RunSettings(metrics=("slow",)))
+    assert found.evaluate_seconds == 100.0
 
 
 @pytest.mark.parametrize(
