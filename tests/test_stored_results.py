@@ -98,3 +98,18 @@ def test_the_page_of_results_shows_accuracy_and_test_loss_of_every_cell_as_store
         assert float(mean) == pytest.approx(percent.mean(), abs=half * 0.01), key
         assert float(deviation) == pytest.approx(percent.std(ddof=1), abs=half * 0.01), key
         assert float(loss) == pytest.approx(np.mean(losses), abs=half * 0.0001), key
+
+
+def test_the_page_of_results_shows_invariance_wherever_it_is_stored():
+    page = (BASELINES.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Invariance\n")[2].partition("\n## ")[0]
+    rows = [[text.strip() for text in line.split("|")[1:-1]] for line in section.split("\n")]
+    shown = {f"smoke/{row[1]}/{row[0].strip('`')}": row[2:] for row in rows if len(row) == 4}
+    stored = {key for key, cell in STORED.items() if any(run.metrics for run in cell.runs)}
+    assert stored == set(shown) - {"smoke/dataset/model", "smoke/---/---"}
+    columns = (("invariance", 100, 1), ("misplaced_pixels", 1, 2))
+    for key in stored:
+        for (name, scale, decimals), text in zip(columns, shown[key], strict=True):
+            values = [scale * run.metrics[name] for run in STORED[key].runs if name in run.metrics]
+            numbers = (np.mean(values), np.std(values, ddof=1)) if values else ()
+            assert text == " ± ".join(f"{number:.{decimals}f}" for number in numbers), key
