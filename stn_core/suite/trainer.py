@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stn_core.engines import Outcome
     from stn_core.suite.context import SessionContext
     from stn_core.training.callbacks import Callback
-    from stn_core.training.run_cell import RunResult
+    from stn_core.training.run_cell import RunResult, RunSettings
 
 
 class NotKeptError(Exception):
@@ -243,9 +243,23 @@ class Trainer:
             callbacks = tuple(one for one in callbacks if not one.stays)
         data_hash = context.plan.data_hashes[cell.dataset]
         try:
-            context.engine.submit(Task(cell, seed, context.settings, callbacks, folder, data_hash))
+            context.engine.submit(
+                Task(cell, seed, self._settings_of(cell), callbacks, folder, data_hash)
+            )
         except EngineError as error:
             self._stop(str(error))
+
+    def _settings_of(self, cell: Cell) -> RunSettings:
+        """The session's; a baseline that is measured again keeps the metrics that it has."""
+        from stn_core.training.metrics import list_metrics
+
+        context, settings = self._context, self._context.settings
+        stored = context.stored.of(cell.key, context.device_type)
+        if not context.options.update_baselines or not stored:
+            return settings
+        held = {name for run in stored.runs for name in run.metrics}
+        further = sorted(held.intersection(list_metrics()).difference(settings.metrics))
+        return dataclasses.replace(settings, metrics=(*settings.metrics, *further))
 
     def _stop(self, reason: str) -> None:
         """Close every cell that waits, because no more runs will end."""

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from stn_core.gate.baselines import read_baselines
 from stn_core.training import metrics
 from stn_core.training.robustness import CHANGES, robustness
 from tests.suite.sessions import exactly
@@ -68,3 +69,13 @@ def test_lost_invariance_regresses_though_every_digest_is_the_same(gate, pyteste
     without = gate("--gate-metrics", "macro_auc")
     without.assert_outcomes(passed=1)
     assert "PASS (identical)" in without.stdout.str()
+
+
+def test_a_baseline_that_is_measured_again_keeps_its_metrics(bench, pytester):
+    pytester.makepyfile(my_models=MODELS)
+    update = ("--budget", "brief", "-k", exactly("invariant"), "--update-baselines")
+    bench(*update, "--gate-metrics", "macro_auc").assert_outcomes(passed=1)
+    bench(*update, "--seeds", "2").assert_outcomes(passed=1)
+    (cell,) = read_baselines(pytester.path / "baselines.json").cells.values()
+    assert len(cell.runs) == 2
+    assert all(set(run.metrics) == {"macro_auc"} for run in cell.runs)
