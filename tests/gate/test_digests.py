@@ -215,7 +215,7 @@ def in_a_session(digests):
         (in_a_session("[1]"), ": sessions[0].digests must be an object, not [1]"),
         (
             in_a_session('{"a": {"b": {"c": {"0": "d"}}}}'),
-            ": sessions[0].digests must be an object",
+            ": each value of sessions[0].digests must be an object",
         ),
         (in_a_session('{"a": {"b": {"c": {"x": ' + RUN + "}}}}"), ": a seed is not a number"),
     ],

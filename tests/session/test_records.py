@@ -56,7 +56,7 @@ def test_a_record_with_wrong_fields_is_refused(changes):
             "peak_memory_mb is out of range: a whole number of 401 digits",
         ),
         ({"validation": 5}, "validation must be a list, not 5"),
-        ({"validation": [{"epoch": "one"}]}, "validation[0] must be a number"),
+        ({"validation": [{"epoch": "one"}]}, "each value of validation[0] must be a number"),
         ({"validation": [{"epoch": 1}]}, "validation, epoch 1: accuracy is missing"),
         ({"kept_epoch": 2}, "kept_epoch is 2, but there are 1"),
         ({"kept_epoch": -1}, "kept_epoch must be 0 or more, not -1"),
