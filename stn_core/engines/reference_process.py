@@ -20,7 +20,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Answer every line of standard input with a line, until it ends, or whoever asks is gone."""
+    """Answer each line of standard input with a line until the input or the session ends."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # so that what a model prints is not taken for an answer
