@@ -26,7 +26,7 @@ from stn_core.datasets.sources.by_name import (
     refused_size,
 )
 from stn_core.errors import UsageError, unknown_name
-from stn_core.registry import Registry
+from stn_core.registry import Registry, check_name
 
 Builder = Callable[[Path | None, bool], Dataset]
 """Makes a dataset from the data folder, or None, and whether missing files may be fetched."""
@@ -74,7 +74,11 @@ def register_dataset(
         is_distorted: whether it has a distortion of its own.
         shape: (C, H, W) of its images, so that `check_dataset` knows it; it makes `channels`
             superfluous.
+
+    Raises:
+        UsageError: the name is taken, or is no printable text, such as the function itself.
     """
+    check_name("dataset", name)  # used without parentheses, nothing would be registered
     known_channels = shape[0] if shape else channels
 
     def register(build: Builder) -> Builder:

@@ -49,6 +49,14 @@ def complaint(load: Callable, name: str, root: Path | None = None) -> str:
     return str(caught.value)
 
 
+def test_a_decorator_without_a_name_says_so_instead_of_registering_nothing() -> None:
+    def nameless(root: Path | None, download: bool) -> Dataset:
+        raise NotImplementedError
+
+    with pytest.raises(UsageError, match="needs a name that is text"):
+        register_dataset(nameless)
+
+
 def test_the_shipped_datasets_are_listed() -> None:
     assert {"digits", "digits_rts", "fashion_mnist", "mnist"} <= set(list_datasets())
     for plain in ("mnist", "fashion_mnist"):
