@@ -32,7 +32,8 @@ class Sources:
         train: images to learn from.
         val: images for early stopping and search.
         test: images to be judged on.
-        class_names: one name per class.
+        class_names: one name per class; a dataset has them as a tuple, also if a text or a list
+            is given.
         digest: what the hash covers in place of the pixels, if decoding the same files may give
             other pixels on another machine: a digest of the files and of how they are read.
     """
@@ -62,7 +63,7 @@ def assemble(name: str, sources: Sources) -> Dataset:
         train=sources.train,
         val=sources.val,
         test=sources.test,
-        class_names=sources.class_names,
+        class_names=tuple(sources.class_names),
         mean=mean,
         std=std,
         background=border_median(sources.train.images),
@@ -103,7 +104,7 @@ def assemble_distorted(
         train=sources.train,
         val=val,
         test=test,
-        class_names=sources.class_names,
+        class_names=tuple(sources.class_names),
         mean=mean,
         std=std,
         background=background,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,14 @@ def test_the_background_is_the_median_of_the_border() -> None:
         images[:, channel, :, [0, -1]] = edge
     images[:, :, 0] = 3  # 8 of the 24 border pixels; with the 16 next to them they would be most
     assert border_median(images) == (7.0, 9.0)
+
+
+@pytest.mark.parametrize("names", ["abc", ["a", "b", "c"]])
+def test_class_names_are_a_tuple_whatever_held_them(names: Any) -> None:
+    """A saved model of a dataset whose names were one text could not be read."""
+    given = replace(sources(), class_names=names)
+    for dataset in (assemble("noise", given), assemble_distorted("noise", given, RTS, 1, 1)):
+        assert dataset.class_names == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("count", range(1, 6))
