@@ -131,9 +131,15 @@ def run_cell(
     """
     _check_several("seeds", seeds, "[0, 1, 2]")
     _check_several("callbacks", callbacks, "[SaveModels(folder)]")
-    if not isinstance(cell.recipe, Recipe):
-        raise UsageError(f"a cell's recipe is a Recipe, not {shown(cell.recipe)}")
-    settings, noted = settings or RunSettings(), TorchSettings.now()
+    settings, callbacks = RunSettings() if settings is None else settings, tuple(callbacks)
+    _check_is_a(Cell, "the cell", cell)
+    _check_is_a(Recipe, "a cell's recipe", cell.recipe)
+    _check_is_a(RunSettings, "settings", settings)
+    for callback in callbacks:
+        _check_is_a(Callback, "each of callbacks", callback)
+    if on_record is not None and not callable(on_record):
+        raise UsageError(f"on_record is a function, not {shown(on_record)}")
+    noted = TorchSettings.now()
     settings = replace(settings, device=str(resolve_device(str(settings.device))))
     if settings.data_root is not None:
         _forget_data_of_another(state_of(user_path(settings.data_root)))
@@ -141,7 +147,7 @@ def run_cell(
     for seed in [_checked_seed(seed) for seed in seeds]:
         record = run_seed(cell, seed, settings, callbacks, noted).record
         records.append(record)
-        if on_record:
+        if on_record is not None:
             on_record(record)
         tell_kept(callbacks, record)
     return records
@@ -197,6 +203,11 @@ def run_seed(
 def _check_several(name: str, values: Any, example: str) -> None:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise UsageError(f"{name} are several, such as {example}, not {shown(values)}")
+
+
+def _check_is_a(kind: type, name: str, value: Any) -> None:
+    if not isinstance(value, kind):
+        raise UsageError(f"{name} is a {kind.__name__}, not {shown(value)}")
 
 
 def _checked_seed(seed: Any) -> int:

@@ -221,19 +221,22 @@ def test_a_seed_that_is_none_is_reported_before_the_first_one_is_trained(monkeyp
 
 
 @pytest.mark.parametrize(
-    ("cell", "seeds", "callbacks", "said"),
+    ("wrong", "said"),
     [
-        (CELL, 3, (), r"seeds are several, such as \[0, 1, 2\], not 3"),
-        (CELL, [0], SaveModels("models"), "callbacks are several, such as"),
-        (dataclasses.replace(CELL, recipe={"epochs": 1}), [0], (), "a cell's recipe is a Recipe"),
+        ({"seeds": 3}, r"seeds are several, such as \[0, 1, 2\], not 3"),
+        ({"callbacks": SaveModels("models")}, "callbacks are several, such as"),
+        ({"callbacks": [SaveModels]}, "each of callbacks is a Callback, not <class"),
+        ({"cell": "smoke/digits/cnn"}, "the cell is a Cell, not 'smoke/digits/cnn'"),
+        ({"cell": dataclasses.replace(CELL, recipe={"epochs": 1})}, "a cell's recipe is a Recipe"),
+        ({"settings": {"device": "cpu"}}, "settings is a RunSettings, not {'device': 'cpu'}"),
+        ({"settings": {}}, "settings is a RunSettings, not {}"),
+        ({"on_record": []}, r"on_record is a function, not \[\]"),
     ],
 )
-def test_arguments_of_another_type_are_told_before_the_training(
-    monkeypatch, cell, seeds, callbacks, said
-):
+def test_arguments_of_another_type_are_told_before_the_training(monkeypatch, wrong, said):
     monkeypatch.setattr(running, "train", lambda *_: pytest.fail("was trained"))
     with pytest.raises(UsageError, match=said):
-        run_cell(cell, seeds, callbacks=callbacks)
+        run_cell(**{"cell": CELL, "seeds": [0], **wrong})
 
 
 def test_a_run_may_choose_its_device_itself(monkeypatch):
