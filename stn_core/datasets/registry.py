@@ -26,6 +26,7 @@ from stn_core.datasets.sources.by_name import (
     refused_size,
 )
 from stn_core.errors import UsageError, unknown_name
+from stn_core.geometry.option_values import is_whole_number
 from stn_core.registry import Registry, check_name
 
 Builder = Callable[[Path | None, bool], Dataset]
@@ -180,12 +181,12 @@ def _height_and_width(image_size: int | tuple[int, int] | None) -> tuple[int, in
     if image_size is None:
         return None
     sides = image_size if isinstance(image_size, tuple) else (image_size, image_size)
-    if len(sides) != 2 or not all(isinstance(n, int) and 1 <= n <= MAX_SIDE for n in sides):
+    if len(sides) != 2 or not all(is_whole_number(n) and 1 <= n <= MAX_SIDE for n in sides):
         raise UsageError(
             f"image_size is one whole number of pixels or (height, width), 1 to {MAX_SIDE:,} each,"
             f" not {image_size!r}"
         )
-    return sides
+    return int(sides[0]), int(sides[1])
 
 
 def _entry(

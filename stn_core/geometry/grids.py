@@ -7,12 +7,11 @@ which torch calls ``align_corners=False``. Pixel coordinates put the centre of p
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import torch
 from torch import Tensor
 
 from stn_core.errors import UsageError
+from stn_core.geometry.option_values import is_whole_number
 
 
 def base_grid(
@@ -119,4 +118,4 @@ def _check_size(size_hw: tuple[int, int]) -> tuple[int, int]:
 
 def _is_whole(side: object) -> bool:
     """Whether a side is a whole number; while torch traces or exports, it may be a stand-in."""
-    return isinstance(side, Integral | torch.SymInt | Tensor) and not isinstance(side, bool)
+    return is_whole_number(side) or isinstance(side, torch.SymInt | Tensor)

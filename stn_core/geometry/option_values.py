@@ -5,10 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import TypeGuard
 
 import numpy as np
 
 from stn_core.errors import UsageError
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a real number, also one of numpy's; True and False are none.
+
+    >>> is_number(np.float32(0.5)), is_number(True)
+    (True, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole_number(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, also one of numpy's; True and False are none.
+
+    >>> is_whole_number(np.int64(3)), is_whole_number(3.0), is_whole_number(True)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def positive_number(what: str, value: object) -> float:
@@ -24,7 +43,7 @@ def positive_number(what: str, value: object) -> float:
     Raises:
         UsageError: it is no number, not positive or not finite.
     """
-    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
+    if not is_number(value) or not 0 < float(value) < math.inf:
         raise UsageError(f"{what} must be positive and finite; got {value!r}")
     return float(value)
 
@@ -43,7 +62,7 @@ def whole_number(what: str, value: object, least: int) -> int:
     Raises:
         UsageError: it is no whole number, or smaller.
     """
-    if not isinstance(value, Integral) or value < least:
+    if not is_whole_number(value) or value < least:
         raise UsageError(f"{what} must be a whole number of at least {least}; got {value!r}")
     return int(value)
 
@@ -80,6 +99,6 @@ def size_in_pixels(what: str, value: object) -> tuple[int, int]:
         UsageError: it is not two whole numbers of at least 1.
     """
     sides = list(value) if isinstance(value, Sequence) else []
-    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) > 0 for n in sides):
+    if len(sides) != 2 or not all(is_whole_number(n) and n > 0 for n in sides):
         raise UsageError(f"{what} is (height, width) in pixels, not {value!r}")
     return int(sides[0]), int(sides[1])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Real
 
 from stn_core.errors import UsageError
+from stn_core.geometry.option_values import is_number, is_whole_number
 
 
 def check_images(in_shape: object, num_classes: object, background: object) -> None:
@@ -36,8 +36,8 @@ def check_images(in_shape: object, num_classes: object, background: object) -> N
 
 
 def _counts(value: object) -> bool:
-    return isinstance(value, Integral) and int(value) >= 1
+    return is_whole_number(value) and value >= 1
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
+    return is_number(value) and math.isfinite(value)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from numbers import Integral
 from pathlib import Path
 
 from torch import nn
 
 from stn_core.errors import UsageError, needs_extra
+from stn_core.geometry.option_values import is_whole_number
 from stn_core.geometry.warps import create_warp
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models.backbone import LOCALISATION, check_size, localisation, smallest_side
@@ -67,7 +67,7 @@ def resnext_32x4d(
 
 def _are_blocks(blocks: object) -> bool:
     numbers = list(blocks) if isinstance(blocks, Sequence) else []
-    return len(numbers) == 4 and all(isinstance(n, Integral) and int(n) >= 1 for n in numbers)
+    return len(numbers) == 4 and all(is_whole_number(n) and n >= 1 for n in numbers)
 
 
 def _load_all_but_the_head(network: nn.Module, path: Path) -> None:

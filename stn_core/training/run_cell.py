@@ -82,7 +82,7 @@ class RunSettings:
         size: Any = self.image_size
         if isinstance(metrics, str):
             raise UsageError(f"metrics are a tuple of names, such as ({metrics!r},)")
-        if not isinstance(threads, int) or threads < 1:
+        if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
             raise UsageError(f"threads must be a whole number of at least 1, not {threads!r}")
         if isinstance(size, list):
             raise UsageError(f"image_size is a tuple (height, width), not {size!r}")
@@ -212,7 +212,8 @@ def _check_is_a(kind: type, name: str, value: Any) -> None:
 
 def _checked_seed(seed: Any) -> int:
     """A seed as Python's integer, as records and random.seed take it."""
-    if not isinstance(seed, SupportsIndex) or not 0 <= operator.index(seed) <= LARGEST:
+    is_whole = isinstance(seed, SupportsIndex) and not isinstance(seed, bool)
+    if not is_whole or not 0 <= operator.index(seed) <= LARGEST:
         raise UsageError(f"a seed is a whole number from 0 to 2**53, not {seed!r}")
     return operator.index(seed)
 

@@ -183,6 +183,9 @@ def test_a_name_is_registered_once() -> None:
         ({"name": "cnn", "in_shape": (28, 28)}, r"in_shape is \(channels, height, width\)"),
         ({"name": "cnn", "in_shape": (0, 28, 28)}, r"each at least 1, not \(0, 28, 28\)"),
         ({"name": "cnn", "num_classes": 0}, "num_classes is at least 1, not 0"),
+        ({"name": "cnn", "num_classes": True}, "num_classes is at least 1, not True"),
+        ({"name": "stn", "background": True}, "background is a finite number, .*, not True"),
+        ({"name": "resnext[blocks=(true,1,1,1)]"}, "blocks are four whole numbers"),
         ({"name": "stn", "background": (0.0, 0.1)}, r"2 values for images of 1 channel\(s\)"),
     ],
 )

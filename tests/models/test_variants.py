@@ -121,6 +121,8 @@ def test_a_malformed_or_unknown_name_gets_one_clear_line(name: str, message: str
         ("cnn[channels=(8,8,8)]", "channels has 3 numbers and kernels 2; give one of each"),
         ("cnn[hidden=0]", "hidden must be a whole number of at least 1; got 0"),
         ("cnn[hidden=2.5]", "hidden must be a whole number of at least 1; got 2.5"),
+        ("cnn[hidden=true]", "hidden must be a whole number of at least 1; got True"),
+        ("vit[patch=true]", "a patch's side must be a whole number of at least 1; got True"),
         ("stn[localisation_hidden=wide]", "localisation_hidden must be a whole number"),
         ("stn[localisation_kernels=(7,)]", "localisation_channels has 2 .* localisation_kernels 1"),
         ("stn[head=spinal,hidden=9]", "a spinal head has no hidden layer"),

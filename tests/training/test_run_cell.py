@@ -202,6 +202,7 @@ def test_an_unknown_dataset_is_a_usage_error():
     [
         ({"threads": 0}, "threads must be a whole number of at least 1, not 0"),
         ({"threads": 1.5}, "threads must be a whole number of at least 1, not 1.5"),
+        ({"threads": True}, "threads must be a whole number of at least 1, not True"),
         ({"image_size": [28, 28]}, r"image_size is a tuple \(height, width\), not \[28, 28\]"),
         ({"device": "gpu"}, "unknown device 'gpu'; use auto, cpu, cuda"),
         ({"device": "cuda:99"}, "device cuda:99: "),
@@ -213,7 +214,7 @@ def test_settings_that_no_run_can_have_are_reported_before_the_training(monkeypa
         run_cell(CELL, [0], RunSettings(**wrong))
 
 
-@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "3", None])
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "3", None, True])
 def test_a_seed_that_is_none_is_reported_before_the_first_one_is_trained(monkeypatch, seed):
     monkeypatch.setattr(running, "train", lambda *_: pytest.fail("was trained"))
     with pytest.raises(UsageError, match=r"a seed is a whole number from 0 to 2\*\*53, not"):

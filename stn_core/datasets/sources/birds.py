@@ -29,6 +29,7 @@ from stn_core.datasets.sources.decoded import Tensors, decoded_once
 from stn_core.datasets.sources.decoding import decode_files
 from stn_core.datasets.splits import MIN_TRAIN_IMAGES, carve_validation
 from stn_core.errors import UsageError, needs_extra
+from stn_core.geometry.option_values import is_whole_number
 
 with needs_extra("data"):
     import PIL  # Image, its large part, only where one is decoded
@@ -100,7 +101,7 @@ def load_birds(
     Raises:
         UsageError: files are missing or damaged, or an argument is out of range.
     """
-    if not isinstance(image_size, int) or not 1 <= image_size <= MAX_SIZE:
+    if not is_whole_number(image_size) or not 1 <= image_size <= MAX_SIZE:
         raise UsageError(
             f"image_size is {image_size!r}; it must be a whole number of pixels, 1 to {MAX_SIZE:,}"
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_core.errors import UsageError, unknown_name
+from stn_core.geometry.option_values import is_number
 
 Edge: TypeAlias = Literal["zeros", "border", "reflection"]
 Padding: TypeAlias = str | float | Sequence[float] | NDArray[Any] | Tensor
@@ -37,7 +38,7 @@ def parse_padding(padding: Padding) -> tuple[Edge, list[float]]:
     elif isinstance(padding, np.ndarray):
         given = padding.tolist()  # a number, if it has no axis
     try:
-        values = [float(value) for value in ([given] if isinstance(given, Real) else given)]
+        values = [float(value) for value in ([given] if is_number(given) else given)]
     except (TypeError, ValueError):
         raise UsageError(
             f"padding is one of {', '.join(get_args(Edge))}, a number, or one number for each "

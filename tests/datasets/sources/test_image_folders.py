@@ -116,11 +116,17 @@ def test_a_size_for_images_that_keep_theirs_is_one_line(
     assert "keep their size: --image-size and image_size= are for folders" in message
 
 
-@pytest.mark.parametrize("size", [0, (5,), (5, -1), (1, 2, 3), 10_000, 2.5, "64"])
+@pytest.mark.parametrize("size", [0, (5,), (5, -1), (1, 2, 3), 10_000, 2.5, "64", True])
 def test_an_invalid_size_is_a_one_line_error(tmp_path: Path, size: object) -> None:
     write_folder(tmp_path / "mine", {"a": 12, "b": 12})
     message = complaint(tmp_path, "mine", partial(load_dataset, image_size=size))
     assert message.startswith("image_size is one whole number of pixels or (height, width)")
+
+
+def test_a_size_may_be_a_number_of_numpys(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", {"a": 12, "b": 12})
+    sizes = [6, np.int64(6), (np.int32(6), np.uint8(6))]
+    assert len({load_dataset("mine", tmp_path, image_size=size).hash for size in sizes}) == 1
 
 
 def test_greys_and_colours_are_unified_and_cameras_images_turned(tmp_path: Path) -> None:
