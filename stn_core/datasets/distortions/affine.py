@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from stn_core.datasets.distortions.warped import WarpDistortion, check_scales
 from stn_core.datasets.keyed_random import Stream, uniform
+from stn_core.errors import UsageError
+from stn_core.geometry.option_values import is_number, size_in_pixels, true_or_false
 from stn_core.geometry.warps import Affine
 
 
@@ -30,7 +32,7 @@ class AffineDistortion(WarpDistortion):
         random_place: whether the place is drawn too; else the source is centred.
 
     Raises:
-        UsageError: the scales are not positive, or the smallest is not the first.
+        UsageError: a value is of another type or out of its range.
     """
 
     warp_name = Affine.name
@@ -40,7 +42,12 @@ class AffineDistortion(WarpDistortion):
     random_place: bool
 
     def __post_init__(self) -> None:
+        size_in_pixels("canvas_hw", self.canvas_hw)
         check_scales(self.scale_range)
+        true_or_false("random_place", self.random_place)
+        degrees = self.max_rotation_degrees
+        if not is_number(degrees) or not math.isfinite(degrees):
+            raise UsageError(f"max_rotation_degrees must be a finite number; got {degrees!r}")
 
     def draw(self, count: int, seed: int, stream: Stream, index: int = 0) -> NDArray[np.float64]:
         """Draw raw parameters ``(count, 4)``; see `base.Distortion`."""

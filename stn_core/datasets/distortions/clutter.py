@@ -13,7 +13,7 @@ from stn_core.datasets.distortions.unit_numbers import whole
 from stn_core.datasets.distortions.warped import CHUNK
 from stn_core.datasets.keyed_random import Stream, uniform
 from stn_core.errors import UsageError
-from stn_core.geometry.option_values import whole_number
+from stn_core.geometry.option_values import size_in_pixels, whole_number
 
 SizeHW = tuple[int, int]
 
@@ -38,7 +38,8 @@ class ClutterDistortion:
         num_patches: how many there are, at least 0.
 
     Raises:
-        UsageError: there are fewer than 0 patches, or they are smaller than 1.
+        UsageError: the canvas is no size, there are fewer than 0 patches, or they are smaller than
+            1.
     """
 
     canvas_hw: tuple[int, int]
@@ -46,6 +47,7 @@ class ClutterDistortion:
     num_patches: int
 
     def __post_init__(self) -> None:
+        size_in_pixels("canvas_hw", self.canvas_hw)
         whole_number("patch_size", self.patch_size, least=1)
         whole_number("num_patches", self.num_patches, least=0)
 

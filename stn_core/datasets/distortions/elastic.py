@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stn_core.datasets.distortions.unit_numbers import between, normal
 from stn_core.datasets.distortions.warped import WarpDistortion, check_scales
 from stn_core.datasets.keyed_random import Stream, uniform
-from stn_core.geometry.option_values import positive_number
+from stn_core.geometry.option_values import positive_number, size_in_pixels
 from stn_core.geometry.warps import ThinPlateSpline
 
 
@@ -34,7 +34,7 @@ class ElasticDistortion(WarpDistortion):
         control_sigma_pixels: standard deviation of a control point's displacement along each axis.
 
     Raises:
-        UsageError: a number is out of its range.
+        UsageError: a value is of another type or out of its range.
     """
 
     warp_name = ThinPlateSpline.name
@@ -43,6 +43,7 @@ class ElasticDistortion(WarpDistortion):
     control_sigma_pixels: float
 
     def __post_init__(self) -> None:
+        size_in_pixels("canvas_hw", self.canvas_hw)
         check_scales(self.scale_range)
         positive_number("control_sigma_pixels", self.control_sigma_pixels)
 

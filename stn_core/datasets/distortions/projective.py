@@ -12,7 +12,7 @@ from stn_core.datasets.distortions.unit_numbers import between, normal
 from stn_core.datasets.distortions.warped import WarpDistortion, check_scales
 from stn_core.datasets.keyed_random import Stream, uniform
 from stn_core.errors import UsageError
-from stn_core.geometry.option_values import positive_number, whole_number
+from stn_core.geometry.option_values import positive_number, size_in_pixels, whole_number
 from stn_core.geometry.warps import Homography
 
 CORNERS_XY = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -43,7 +43,7 @@ class ProjectiveDistortion(WarpDistortion):
         candidates: how many displacements are drawn for an image, at least 1.
 
     Raises:
-        UsageError: a number is out of its range.
+        UsageError: a value is of another type or out of its range.
     """
 
     warp_name = Homography.name
@@ -54,6 +54,7 @@ class ProjectiveDistortion(WarpDistortion):
     candidates: int = 8
 
     def __post_init__(self) -> None:
+        size_in_pixels("canvas_hw", self.canvas_hw)
         check_scales(self.scale_range)
         positive_number("corner_sigma_pixels", self.corner_sigma_pixels)
         whole_number("candidates", self.candidates, least=1)

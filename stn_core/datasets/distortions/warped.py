@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -64,9 +65,12 @@ class WarpDistortion(ABC):
         return warp_images(images, self.warp_name, theta, self.canvas_hw, background)
 
 
-def check_scales(scale_range: tuple[float, float]) -> None:
-    """Raise a UsageError unless both scales are positive, finite and in ascending order."""
-    smallest, largest = (positive_number("a scale", scale) for scale in scale_range)
+def check_scales(scale_range: object) -> None:
+    """Raise a UsageError unless it is two scales, positive, finite and in ascending order."""
+    scales = list(scale_range) if isinstance(scale_range, Sequence) else []
+    if len(scales) != 2:
+        raise UsageError(f"scale_range is (smallest, largest), not {scale_range!r}")
+    smallest, largest = (positive_number("a scale", scale) for scale in scales)
     if smallest > largest:
         raise UsageError(f"a range of scales begins with the smallest; got {scale_range}")
 

@@ -79,6 +79,46 @@ def test_images_of_other_channels_than_are_distorted_are_refused() -> None:
         ChannelwiseDistortion(RTS, channels=0)
 
 
+OF_ONE_CANVAS = [one for one in EVERY_KIND.values() if not isinstance(one, ChannelwiseDistortion)]
+WITH_SCALES = [one for one in OF_ONE_CANVAS if not isinstance(one, ClutterDistortion)]
+
+
+@pytest.mark.parametrize("wrong", [14, (14,), (0, 14), (14.5, 14)])
+@pytest.mark.parametrize("distortion", OF_ONE_CANVAS)
+def test_a_canvas_that_is_no_size_is_refused(distortion: Distortion, wrong: object) -> None:
+    with pytest.raises(UsageError, match=r"canvas_hw is \(height, width\) in pixels, not "):
+        replace(distortion, canvas_hw=wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (1.0, r"scale_range is \(smallest, largest\), not 1.0"),
+        ((1.0,), "scale_range is"),
+        ((0, 1.0), "a scale must be positive and finite; got 0"),
+        ((1.2, 0.7), "a range of scales begins with the smallest"),
+    ],
+)
+@pytest.mark.parametrize("distortion", WITH_SCALES)
+def test_scales_that_are_no_range_are_refused(
+    distortion: Distortion, wrong: object, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        replace(distortion, scale_range=wrong)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, "45", None])
+def test_an_angle_that_is_none_is_refused(wrong: object) -> None:
+    """NaN drew images that were background everywhere."""
+    with pytest.raises(UsageError, match="max_rotation_degrees must be a finite number; got "):
+        replace(RTS, max_rotation_degrees=wrong)
+
+
+def test_whether_the_place_is_random_is_true_or_false() -> None:
+    with pytest.raises(UsageError, match="random_place must be True or False; got 'no'"):
+        replace(RTS, random_place="no")
+
+
 def test_distorted_images_equal_scipys() -> None:
     images = noise_images(40)
     parameters = RTS.draw(40, 1, Stream.TRAIN_EPOCH)
