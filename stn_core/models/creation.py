@@ -76,10 +76,12 @@ def _pretrained(
 
     if options:
         raise UsageError(f"model {name!r} with trained weights takes no option {min(options)!r}")
-    saved = read_pretrained(registry.model_name(name), dataset)
+    saved = read_pretrained(name, dataset)
     trained = saved.configuration
-    shape = trained.in_shape if in_shape is None else tuple(in_shape)
+    in_shape = trained.in_shape if in_shape is None else in_shape
     classes = trained.num_classes if num_classes is None else num_classes
+    check_images(in_shape, classes, 0.0 if background is None else background)
+    shape = tuple(in_shape)
     if (shape, classes) != (trained.in_shape, trained.num_classes):
         raise UsageError(
             f"model {name!r} was trained on {dataset!r}, with images of {trained.in_shape} and"
@@ -87,7 +89,6 @@ def _pretrained(
         )
     if background is None:
         return saved.model
-    check_images(shape, classes, background)
     if not _same_background(background, trained.background):
         raise UsageError(
             f"model {name!r} was trained on {dataset!r} with the background {trained.background},"

@@ -40,13 +40,15 @@ def read_pretrained(name: str, dataset: str, folder: Path | None = None) -> Save
     """A trained model, with all that is known of it: `SavedModel.normalise` is for its images.
 
     Args:
-        name: of the model.
+        name: of the model, or of a variant that is the model, "stn[warp=affine]".
         dataset: that it was trained on.
         folder: where the weights lie; None: in the package.
 
     Raises:
-        UsageError: there are no such weights; lists those that there are.
+        UsageError: no model has that name, or there are no such weights; lists those that there
+            are.
     """
+    name = model_name(name)
     there = list_pretrained(folder)
     if name not in there.get(dataset, ()):
         listed = "; ".join(f"{each}: {', '.join(names)}" for each, names in there.items())

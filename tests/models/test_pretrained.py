@@ -97,7 +97,11 @@ def test_trained_weights_are_loaded_by_model_name_and_dataset(folder: Path) -> N
     assert list_pretrained() == {"digits": ["cnn"]}
     model = create_model("cnn", pretrained="digits")
     assert not model.training
-    create_model("cnn[hidden=50]", (1, 28, 28), 10, pretrained="digits")  # which is its default
+    spelt_out = "cnn[hidden=50]"  # which is its default
+    create_model(spelt_out, (1, 28, 28), 10, pretrained="digits")
+    assert read_pretrained(spelt_out, "digits").configuration.model == "cnn"
+    with pytest.raises(UsageError, match="unknown model 'cnm'; did you mean "):
+        read_pretrained("cnm", "digits")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +111,7 @@ def test_trained_weights_are_loaded_by_model_name_and_dataset(folder: Path) -> N
         (("cnn", None, None, "mnist"), "no weights of 'cnn' trained on 'mnist'; there are digits"),
         (("stm", None, None, "digits"), "unknown model 'stm'"),
         (("cnn", (1, 42, 42), None, "digits"), r"images of \(1, 42, 42\) and 10 classes do not"),
+        (("cnn", 28, None, "digits"), r"in_shape is \(channels, height, width\), .* not 28"),
         (("cnn", None, 7, "digits"), r"images of \(1, 28, 28\) and 7 classes do not fit"),
         (("cnn", None, None, None), "needs in_shape and num_classes"),
         (
