@@ -76,7 +76,9 @@ def distorted(name: str, kind: str, plain: Dataset) -> Dataset:
         sources = added_pairs(sources)
     distortion = KINDS[kind]((size_hw[0], size_hw[1]))
     dataset = assemble_distorted(name, sources, distortion, val_copies=1, test_copies=1)
-    return dataclasses.replace(dataset, notes=plain.notes)
+    # The numbers in the notes are the plain set's: sums have other classes.
+    notes = f"made of {plain.name}, {plain.notes}" if plain.notes else ""
+    return dataclasses.replace(dataset, notes=notes)
 
 
 def check_distortable(name: str, plain_name: str, channels: int | None, is_distorted: bool) -> None:

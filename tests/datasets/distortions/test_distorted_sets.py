@@ -111,6 +111,13 @@ def test_a_registered_dataset_can_be_distorted() -> None:
     assert len(dataset.test) == 500
 
 
+def test_the_note_says_of_which_files_it_tells(folder: Path) -> None:
+    """Sums of two have more classes than the files in the note."""
+    plain, sums = load_dataset("mine", folder), load_dataset("mine_add", folder)
+    assert sums.num_classes > plain.num_classes
+    assert sums.notes == f"made of mine, {plain.notes}"
+
+
 def test_every_kind_is_another_dataset(folder: Path) -> None:
     names = ["mine", *(f"mine_{kind}" for kind in KINDS)]
     assert len({load_dataset(name, folder).hash for name in names}) == len(names)
