@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from stn_core.errors import UsageError
 from stn_core.geometry.option_values import size_in_pixels
 from stn_core.geometry.precision import full_precision, working_dtype
 from stn_core.geometry.sampling import Padding, sample
@@ -39,7 +40,12 @@ def log_polar_grid(origin: Tensor, size_hw: tuple[int, int], out_hw: tuple[int, 
 
     Returns:
         (B, n, m, 2), normalised, float32 or wider.
+
+    Raises:
+        UsageError: the origins have another shape.
     """
+    if origin.ndim != 2 or origin.shape[-1] != 2:
+        raise UsageError(f"origins must be (B, 2), (x, y) last; got {tuple(origin.shape)}")
     (height, width), (angles, radii) = size_hw, out_hw
     origin = origin.to(working_dtype(origin))
     with full_precision(origin):
@@ -79,7 +85,11 @@ class PolarTransformer(nn.Module):
         return self.transform(image).image
 
     def transform(self, image: Tensor) -> WarpedImages:
-        """The log-polar pictures, the grid they were read from, and as theta the origins (B, 2)."""
+        """The log-polar pictures, the grid they were read from, and as theta the origins (B, 2).
+
+        Raises:
+            UsageError: ``locate`` gives no origins.
+        """
         origin = self.locate(image)
         grid = log_polar_grid(origin, (image.shape[-2], image.shape[-1]), self.out_hw)
         return WarpedImages(sample(image, grid, padding=self.padding), grid, origin)

@@ -140,6 +140,14 @@ def test_the_gradient_of_the_origin_is_right():
     assert torch.autograd.gradcheck(look, (origin,))
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_origins_of_another_width_are_reported(width: int) -> None:
+    """One number an image would be its x and its y."""
+    locate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(width))
+    with pytest.raises(UsageError, match=rf"origins must be \(B, 2\), .*; got \(3, {width}\)"):
+        PolarTransformer(locate, OUT_HW).double()(images_of(9, 14))
+
+
 def test_places_keep_float32_under_autocast():
     origin = torch.tensor([[0.31, -0.22]])
     expected = log_polar_grid(origin, (9, 14), OUT_HW)
