@@ -32,21 +32,28 @@ class WarpedImages(NamedTuple):
     theta: Tensor
 
 
-def zero_residual_head(in_features: int, warp: Warp) -> nn.Linear:
+def zero_residual_head(in_features: int, warp: Warp | str) -> nn.Linear:
     """The last layer of a localisation network: it predicts no residual until it has learnt.
 
     Args:
         in_features: width of the features before it.
-        warp: the warp whose parameters it predicts.
+        warp: the warp whose parameters it predicts, or its name.
 
     Returns:
         A linear layer from (B, in_features) to (B, P) whose weights and biases are 0, so
         that a spatial transformer starts exactly at the identity.
+
+    Raises:
+        UsageError: an unknown warp.
     """
-    head = nn.Linear(in_features, warp.num_params)
+    head = nn.Linear(in_features, _made(warp).num_params)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
+
+
+def _made(warp: Warp | str) -> Warp:
+    return warp if isinstance(warp, Warp) else create_warp(warp)
 
 
 class SpatialTransformer(nn.Module):
@@ -80,7 +87,7 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         # So that mistakes are reported here, not at the first batch.
         check_sampler(sampler)
-        self.warp = warp if isinstance(warp, Warp) else create_warp(warp)
+        self.warp = _made(warp)
         self.localisation = localisation
         self.sampler = sampler
         self.out_size = None if out_size is None else size_in_pixels("out_size", out_size)

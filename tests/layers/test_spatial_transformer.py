@@ -89,8 +89,11 @@ def test_antialiased_keeps_an_image_of_one_row():
 def test_a_warp_may_be_given_by_name():
     layer = SpatialTransformer("affine", nn.Identity())
     assert layer.warp.name == "affine"
+    assert zero_residual_head(3, "tps").out_features == create_warp("tps").num_params
     with pytest.raises(UsageError, match="did you mean affine"):
         SpatialTransformer("afine", nn.Identity())
+    with pytest.raises(UsageError, match="did you mean affine"):
+        zero_residual_head(3, "afine")
     with pytest.raises(UsageError, match=r"a warp is one of affine, .* not None"):
         SpatialTransformer(None, nn.Identity())
 
