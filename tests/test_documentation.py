@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import pkgutil
 import re
 import shlex
 import sys
@@ -277,6 +278,12 @@ def test_the_api_page_lists_no_name_twice_and_none_that_does_not_exist() -> None
     assert {name for name in listed if name.count(".") == 1} == {
         f"stn_core.{name}" for name in stn_core.__all__
     }
+
+
+def test_a_full_name_in_a_docstring_exists() -> None:
+    for module in (REPOSITORY / "stn_core").rglob("*.py"):
+        for name in re.findall(r"`(stn_core[.\w]*\w)`", module.read_text(encoding="utf-8")):
+            pkgutil.resolve_name(name)
 
 
 def test_the_readme_is_short() -> None:

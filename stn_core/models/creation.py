@@ -34,9 +34,9 @@ def create_model(
             what a warped image shows outside of the picture; 0 by default.
         pretrained: the dataset whose weights come with the package, such as ``"mnist"``. They
             decide the image shape, the classes and the background, which may be left out;
-            `stn_core.models.read_pretrained` also says how images are normalised. Of another
-            library's model: whether to take the weights that the library has fetched before. A
-            model of your own with an option of this name gets it as that option.
+            `stn_core.models.pretrained.read_pretrained` also says how images are normalised. Of
+            another library's model: whether to take the weights that the library has fetched
+            before. A model of your own with an option of this name gets it as that option.
         options: the model's own, such as the ViT's ``patch``.
 
     Returns:
