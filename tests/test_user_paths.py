@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 
 import stn_core
-from stn_core import Cell, Recipe, RunSettings, UsageError, load_dataset, run_cell
+from stn_core import (
+    Cell,
+    Recipe,
+    RunSettings,
+    UsageError,
+    create_model,
+    load_dataset,
+    run_cell,
+)
 from stn_core.datasets import check_dataset
 from stn_core.datasets.sources.birds import check_birds, load_birds
+from stn_core.datasets.sources.image_files import read_image
+from stn_core.models.pretrained import list_pretrained, read_pretrained
 from stn_core.models.saved_models import load_model, read_saved_model
 from stn_core.suite.commands import main
 from stn_core.suite.options import OPTIONS
@@ -38,6 +48,10 @@ FUNCTIONS: dict[str, Callable[[str], Any]] = {
     "check_birds": check_birds,
     "load_model": load_model,
     "read_saved_model": read_saved_model,
+    "list_pretrained": list_pretrained,
+    "read_pretrained": lambda path: read_pretrained("cnn", "mnist", path),
+    "weights of a ResNeXt": lambda path: create_model("resnext", (3, 32, 32), 2, weights=path),
+    "read_image": lambda path: read_image(path, (3, 32, 32), (0.0, 0.0, 0.0)),
     "run_cell": train_on_data_of,
     "KeepArtifacts": KeepArtifacts,
     "SaveCheckpoints": SaveCheckpoints,

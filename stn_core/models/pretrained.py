@@ -6,13 +6,14 @@ They are stored in half precision, and the accuracy in a file is that of the sto
 from __future__ import annotations
 
 import copy
+import os
 from collections import defaultdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from stn_core.errors import UsageError
+from stn_core.errors import UsageError, user_path
 from stn_core.models.registry import model_name
 from stn_core.models.saved_models import (
     ModelConfiguration,
@@ -27,16 +28,18 @@ MOST_BYTES = 4_000_000
 """Of all the files that come with the package."""
 
 
-def list_pretrained(folder: Path | None = None) -> dict[str, list[str]]:
+def list_pretrained(folder: str | os.PathLike[str] | None = None) -> dict[str, list[str]]:
     """The models that there are weights of, by the dataset that they were trained on."""
     found = defaultdict(list)
-    for path in sorted((folder or FOLDER).glob("*.safetensors")):
+    for path in sorted(_folder(folder).glob("*.safetensors")):
         dataset, _, model = path.stem.partition("-")
         found[dataset].append(model)
     return dict(found)
 
 
-def read_pretrained(name: str, dataset: str, folder: Path | None = None) -> SavedModel:
+def read_pretrained(
+    name: str, dataset: str, folder: str | os.PathLike[str] | None = None
+) -> SavedModel:
     """A trained model, with all that is known of it: `SavedModel.normalise` is for its images.
 
     Args:
@@ -56,7 +59,7 @@ def read_pretrained(name: str, dataset: str, folder: Path | None = None) -> Save
             f"there are no weights of {name!r} trained on {dataset!r}; there are"
             f" {listed or 'none at all'}"
         )
-    return read_saved_model(_path(name, dataset, folder or FOLDER))
+    return read_saved_model(_path(name, dataset, _folder(folder)))
 
 
 def write_pretrained(model: nn.Module, configuration: ModelConfiguration, folder: Path) -> Path:
@@ -83,6 +86,10 @@ def rounded(model: nn.Module) -> nn.Module:
             if tensor.is_floating_point():
                 tensor.copy_(tensor.half())
     return rounded
+
+
+def _folder(given: str | os.PathLike[str] | None) -> Path:
+    return FOLDER if given is None else user_path(given)
 
 
 def _path(name: str, dataset: str, folder: Path) -> Path:

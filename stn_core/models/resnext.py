@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from stn_core.errors import UsageError, needs_extra
+from stn_core.errors import UsageError, needs_extra, user_path
 from stn_core.geometry.option_values import is_whole_number
 from stn_core.geometry.warps import create_warp
 from stn_core.layers.spatial_transformer import SpatialTransformer
@@ -61,7 +61,7 @@ def resnext_32x4d(
     if weights is not None and not isinstance(weights, (str, Path)):
         raise UsageError(f"weights is the path of a file, not {weights!r}")
     if weights is not None:
-        _load_all_but_the_head(network, Path(weights))
+        _load_all_but_the_head(network, user_path(weights))
     return network
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stn_core.errors import UsageError, needs_extra
+from stn_core.errors import UsageError, needs_extra, user_path
 
 with needs_extra("data"):
     from PIL import Image, ImageOps, UnidentifiedImageError
@@ -73,7 +74,11 @@ def _is_grey_palette(file: Image.Image) -> bool:
 
 
 def read_image(
-    path: Path, in_shape: tuple[int, int, int], background: Sequence[float], *, resize: bool = False
+    path: str | os.PathLike[str],
+    in_shape: tuple[int, int, int],
+    background: Sequence[float],
+    *,
+    resize: bool = False,
 ) -> Tensor:
     """Read an image file as a model's image, rotated as its EXIF data says.
 
@@ -87,15 +92,18 @@ def read_image(
         uint8 ``in_shape``.
 
     Raises:
-        UsageError: there is no such file, it is no image or a damaged one, or it is of another size
-            and `resize` is not asked for.
+        UsageError: there is no such file, it is no image or a damaged one, it is of another size
+            and `resize` is not asked for, or no image file has so many channels.
     """
     channels, height, width = in_shape
+    if channels not in MODES:
+        raise UsageError(f"{path}: no image file has the model's {channels} channels")
+    path = user_path(path)
     image, _ = decode_image(path, MODES[channels], tuple(map(round, background)))
     if image.size != (width, height) and not resize:
         raise UsageError(
             f"{path} is {image.width} pixels wide and {image.height} high, the model's images are"
-            f" {width} and {height}; --resize makes it fit"
+            f" {width} and {height}; --resize, or resize=True, makes it fit"
         )
     pixels = image.resize((width, height), Image.Resampling.BILINEAR)
     rows = np.array(pixels).reshape(height, width, channels)

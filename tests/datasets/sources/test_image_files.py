@@ -121,6 +121,13 @@ def test_another_size_needs_resize(path: Path) -> None:
     assert read_image(path, GREY, BLACK[:1], resize=True).shape == GREY
 
 
+def test_a_path_may_be_text_and_channels_are_those_of_a_file(path: Path) -> None:
+    Image.fromarray(noise()).save(path)
+    assert torch.equal(read_image(str(path), GREY, BLACK[:1]), read_image(path, GREY, BLACK[:1]))
+    with pytest.raises(UsageError, match="no image file has the model's 2 channels"):
+        read_image(path, (2, HEIGHT, WIDTH), BLACK[:2])
+
+
 def test_resizing_is_antialiased_and_leaves_what_fits(path: Path) -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (12 * HEIGHT, 6 * WIDTH))
     Image.fromarray(stripes).save(path)
