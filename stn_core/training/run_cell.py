@@ -126,8 +126,8 @@ def run_cell(
         callbacks: called during each run; see `stn_core.training.callbacks`.
 
     Raises:
-        UsageError: the dataset cannot be loaded, there is no such metric or device, or an argument
-            is of another type; nothing has been trained then.
+        UsageError: the dataset cannot be loaded, there is no such metric or device, an argument is
+            of another type, or gradients are off; nothing has been trained then.
     """
     _check_several("seeds", seeds, "[0, 1, 2]")
     _check_several("callbacks", callbacks, "[SaveModels(folder)]")
@@ -139,6 +139,11 @@ def run_cell(
         _check_is_a(Callback, "each of callbacks", callback)
     if on_record is not None and not callable(on_record):
         raise UsageError(f"on_record is a function, not {shown(on_record)}")
+    if not torch.is_grad_enabled():
+        raise UsageError(
+            "gradients are off here, so nothing can be trained: call run_cell outside of"
+            " torch.no_grad(), torch.inference_mode() and torch.set_grad_enabled(False)"
+        )
     noted = TorchSettings.now()
     settings = replace(settings, device=str(resolve_device(str(settings.device))))
     if settings.data_root is not None:

@@ -240,6 +240,12 @@ def test_arguments_of_another_type_are_told_before_the_training(monkeypatch, wro
         run_cell(**{"cell": CELL, "seeds": [0], **wrong})
 
 
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_where_gradients_are_off_no_model_is_blamed(off):
+    with off(), pytest.raises(UsageError, match="gradients are off here"):
+        run_cell(CELL, [0])
+
+
 def test_a_run_may_choose_its_device_itself(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     cell = Cell("cnn", "few_digits", "smoke", Recipe(epochs=1))
