@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import hashlib
@@ -24,7 +25,7 @@ from torch.nn.parameter import is_lazy
 from stn_core.datasets import Dataset, Split, load_dataset
 from stn_core.datasets.data_root import state_of
 from stn_core.errors import UsageError, user_path
-from stn_core.models import create_model, model_info
+from stn_core.models import create_model, model_info, model_name
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.without_gradients import without_gradients
 from stn_core.schema import LARGEST, shown
@@ -118,7 +119,7 @@ def run_cell(
     metric fails, the run has crashed too, with all that was known before.
 
     Args:
-        cell: what to run.
+        cell: what to run; the records have the one name of a variant, however it is spelt here.
         seeds: whole numbers from 0 to 2**53, also numpy's.
         settings: where; a CPU with one thread and no data root by default. The device may also be
             "auto" or "cuda": a CUDA card if there is one, or one of those that there are.
@@ -144,6 +145,8 @@ def run_cell(
             "gradients are off here, so nothing can be trained: call run_cell outside of"
             " torch.no_grad(), torch.inference_mode() and torch.set_grad_enabled(False)"
         )
+    with contextlib.suppress(UsageError):  # what is wrong with a name is told by the records
+        cell = replace(cell, model=model_name(cell.model))
     noted = TorchSettings.now()
     settings = replace(settings, device=str(resolve_device(str(settings.device))))
     if settings.data_root is not None:

@@ -240,6 +240,14 @@ def test_arguments_of_another_type_are_told_before_the_training(monkeypatch, wro
         run_cell(**{"cell": CELL, "seeds": [0], **wrong})
 
 
+def test_a_variant_has_one_name_in_records_however_it_is_spelt():
+    spelt = ("cnn[hidden=9]", "cnn[ hidden=9.0, channels=(10,20) ]")
+    cells = [dataclasses.replace(CELL, model=name) for name in spelt]
+    records = [record for cell in cells for record in run_cell(cell, [0])]
+    assert [record.key for record in records] == ["smoke/few_digits_rts/cnn[hidden=9]"] * 2
+    assert records[0].digest == records[1].digest
+
+
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
 def test_where_gradients_are_off_no_model_is_blamed(off):
     with off(), pytest.raises(UsageError, match="gradients are off here"):
