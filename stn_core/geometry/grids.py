@@ -7,6 +7,8 @@ which torch calls ``align_corners=False``. Pixel coordinates put the centre of p
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -62,7 +64,8 @@ def normalised_to_pixel(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
         (..., 2) in pixels.
 
     Raises:
-        UsageError: the last axis is not (x, y), or the sides are not whole numbers from 1.
+        UsageError: no tensor, a last axis that is not (x, y), or sides that are not whole numbers
+            from 1.
     """
     height, width = _check_size(size_hw)
     x, y = _axes(xy)
@@ -84,7 +87,8 @@ def pixel_to_normalised(xy: Tensor, size_hw: tuple[int, int]) -> Tensor:
         (..., 2) normalised.
 
     Raises:
-        UsageError: the last axis is not (x, y), or the sides are not whole numbers from 1.
+        UsageError: no tensor, a last axis that is not (x, y), or sides that are not whole numbers
+            from 1.
     """
     height, width = _check_size(size_hw)
     x, y = _axes(xy)
@@ -99,7 +103,9 @@ def _pixel_centres(n: int, device: torch.device | str | None, dtype: torch.dtype
     return (torch.arange(1 - n, n, 2, device=device, dtype=exact) / n).to(dtype)
 
 
-def _axes(xy: Tensor) -> tuple[Tensor, Tensor]:
+def _axes(xy: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(xy, Tensor):
+        raise UsageError(f"points must be a tensor; got a {type(xy).__name__}")
     if xy.ndim < 1 or xy.shape[-1] != 2:
         raise UsageError(f"points must be (..., 2), (x, y) last; got {tuple(xy.shape)}")
     return xy[..., 0], xy[..., 1]

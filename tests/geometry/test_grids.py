@@ -69,6 +69,8 @@ def test_low_precision_grids_are_rounded_once():
 def test_points_without_x_and_y_are_refused(convert, shape):
     with pytest.raises(UsageError, match=rf"must be \(\.\.\., 2\).*got {re.escape(str(shape))}"):
         convert(torch.zeros(shape), (4, 5))
+    with pytest.raises(UsageError, match="points must be a tensor; got a list"):
+        convert([0.0, 0.0], (4, 5))
 
 
 def test_a_size_below_one_is_refused():

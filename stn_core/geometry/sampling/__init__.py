@@ -8,7 +8,7 @@ last axis (x, y), x to the right and y down, -1 and 1 at the outer edges of the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -82,8 +82,8 @@ def sample(
         The warped image (B, C, h, w).
 
     Raises:
-        UsageError: shapes that do not fit, an image of integers or without pixels, an unknown mode
-            or padding, or a fill of numbers that are not finite.
+        UsageError: no tensors, shapes that do not fit, an image of integers or without pixels, an
+            unknown mode or padding, or a fill of numbers that are not finite.
     """
     _check_inputs(image, grid)
     check_sampler(mode)
@@ -97,7 +97,10 @@ def sample(
     return (sampler(source - fill, places, edge) + fill).to(image.dtype)
 
 
-def _check_inputs(image: Tensor, grid: Tensor) -> None:
+def _check_inputs(image: Any, grid: Any) -> None:
+    for what, given in (("an image", image), ("a grid", grid)):
+        if not isinstance(given, Tensor):
+            raise UsageError(f"sample needs {what} that is a tensor; got a {type(given).__name__}")
     if image.dim() != 4 or not image.is_floating_point():
         raise UsageError(
             "sample needs an image of floating point numbers and shape (B, C, H, W), "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -168,6 +169,8 @@ def test_on_the_device(device):
         ({"padding": [0.0, 1.0, 2.0]}, r"shape \(3,\).*2 channels"),
         ({"padding": torch.zeros(2, 1)}, r"shape \(2, 1\)"),
         ({"image": torch.zeros(2, 6, 9)}, r"\(2, 6, 9\)"),
+        ({"image": np.zeros((2, 2, 6, 9))}, "an image that is a tensor; got a ndarray"),
+        ({"grid": [[[[0.0, 0.0]]]]}, "a grid that is a tensor; got a list"),
         ({"image": torch.zeros(2, 2, 6, 9, dtype=torch.uint8)}, "uint8"),
         ({"grid": torch.zeros(2, 7, 5, 3)}, r"\(2, 7, 5, 3\)"),
         ({"grid": torch.zeros(7, 5, 2)}, r"\(7, 5, 2\)"),
