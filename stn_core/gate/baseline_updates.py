@@ -41,8 +41,19 @@ def update_baselines(path: Path, judgements: Sequence[Judgement], *, existed: bo
         if existed and is_missing(path):
             raise UsageError(f"{path} was removed while the session was running")
         stored = Baselines({}, {}) if is_missing(path) else read_baselines(path)
-        write_baselines(path, stored.updated(measured, records))
-    return f"{len(measured)} of {len(judgements)} cells written to {path}"
+        updated = stored.updated(measured, records)
+        write_baselines(path, updated)
+    line = f"{len(measured)} of {len(judgements)} cells written to {path}"
+    lost = [text for key in sorted(measured) if (text := _metrics_lost(key, stored, updated))]
+    return f"{line}; no longer stored, because no run measured them: {', '.join(lost)}" if lost else line
+
+
+def _metrics_lost(key: str, before: Baselines, after: Baselines) -> str:
+    """The metrics whose values a cell had before and has no longer: "invariance of smoke/…"."""
+    if key not in before.cells:
+        return ""
+    lost = sorted(before.cells[key].metrics - after.cells[key].metrics)
+    return f"{' and '.join(lost)} of {key}" if lost else ""
 
 
 def drop_baselines(path: Path, keys: Iterable[str]) -> str:

@@ -92,6 +92,11 @@ class CellBaseline:
         """The runs' accuracies, in [0, 1]."""
         return [run.accuracy for run in self.runs]
 
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The names of the further metrics that some run has a value of."""
+        return frozenset(name for run in self.runs for name in run.metrics)
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits of a hash of all its content."""

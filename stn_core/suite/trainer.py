@@ -257,8 +257,7 @@ class Trainer:
         stored = context.stored.of(cell.key, context.device_type)
         if not context.options.update_baselines or not stored:
             return settings
-        held = {name for run in stored.runs for name in run.metrics}
-        further = sorted(held.intersection(list_metrics()).difference(settings.metrics))
+        further = sorted(stored.metrics.intersection(list_metrics()).difference(settings.metrics))
         return dataclasses.replace(settings, metrics=(*settings.metrics, *further))
 
     def _stop(self, reason: str) -> None:

@@ -130,6 +130,17 @@ def test_nobody_else_writes_the_baselines_while_a_session_does(tmp_path, monkeyp
         pass
 
 
+def test_stored_metrics_that_no_run_measured_are_named_as_they_go(tmp_path):
+    path = tmp_path / "baselines.json"
+    measured = [record(seed, metrics={"recall": 0.5, "auc": 0.7}) for seed in range(2)]
+    update_baselines(path, [Judgement(CELL.key, Verdict.NEW, records=tuple(measured))])
+    fewer = [record(seed, metrics={"recall": 0.5}) for seed in range(2)]
+    again = [Judgement(CELL.key, Verdict.NEW, records=tuple(fewer))]
+    told = f"no longer stored, because no run measured them: auc of {CELL.key}"
+    assert update_baselines(path, again) == f"1 of 1 cells written to {path}; {told}"
+    assert update_baselines(path, again) == f"1 of 1 cells written to {path}"
+
+
 A, B = ({"commit": letter * 40, "dirty": False} for letter in "ab")
 DIRTY = {**A, "dirty": True}
 NOWHERE = {"commit": None, "dirty": None}
