@@ -45,7 +45,11 @@ def update_baselines(path: Path, judgements: Sequence[Judgement], *, existed: bo
         write_baselines(path, updated)
     line = f"{len(measured)} of {len(judgements)} cells written to {path}"
     lost = [text for key in sorted(measured) if (text := _metrics_lost(key, stored, updated))]
-    return f"{line}; no longer stored, because no run measured them: {', '.join(lost)}" if lost else line
+    return (
+        f"{line}; no longer stored, because no run measured them: {', '.join(lost)}"
+        if lost
+        else line
+    )
 
 
 def _metrics_lost(key: str, before: Baselines, after: Baselines) -> str:

@@ -5,16 +5,19 @@ tensors; nothing is unpickled. Its name is a hash of all that decides what is in
 other files, or of the same files read in another way, is never used.
 
 The copy only saves time: if it cannot be read, it is made again, and if it cannot be written, a
-line of the log says so. Several processes may make the same one at once.
+line of the log says so. Several processes may make the same one at once. A copy that was not used
+for `DAYS_KEPT` days is deleted when another is made: of files that have changed, there may be many.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -34,6 +37,9 @@ _LOGGER = logging.getLogger(__name__)
 
 LAYOUT_VERSION = 2
 """Of the kept files; another one is not looked for."""
+
+DAYS_KEPT = 90
+"""A copy's modification time says when it was last used."""
 
 Tensors = Mapping[str, Tensor]
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -134,15 +140,28 @@ def _key(files: Sequence[Path], reading: str) -> str:
 def _read_if_sound(path: Path) -> Tensors | None:
     """The tensors of a kept file; None if there is none, or one that cannot be used."""
     try:
-        return read_tensors(path)[0]
+        tensors = read_tensors(path)[0]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, SafetensorError) as error:
         _LOGGER.warning("%s cannot be read or is damaged, it is made again: %s", path, error)
         return None
+    with contextlib.suppress(OSError):  # a cache that may only be read
+        os.utime(path)
+    return tensors
+
+
+def _delete_unused(folder: Path) -> None:
+    """Delete the copies that were not used for `DAYS_KEPT` days."""
+    oldest = time.time() - DAYS_KEPT * 24 * 60 * 60
+    for path in folder.glob("*.safetensors"):
+        with contextlib.suppress(OSError):  # another process has deleted it, say
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def _keep(path: Path, tensors: Tensors) -> None:
+    _delete_unused(path.parent)
     try:
         write_tensors(path, tensors, quick=True)
     except (OSError, SafetensorError) as error:
@@ -155,6 +174,7 @@ def _fill_file(path: Path, layout: Layout, fill: Callable[[Arrays], None]) -> bo
     num_bytes = {name: math.prod(shape, start=_itemsize(d)) for name, (d, shape) in layout.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _delete_unused(path.parent)
         with replaced_at_once(path) as unfinished:
             _reserve(unfinished, start + sum(num_bytes.values()))
             whole = np.memmap(unfinished, np.uint8, "r+")

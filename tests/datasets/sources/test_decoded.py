@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stn_core.datasets.sources.decoded import (
+    DAYS_KEPT,
     Arrays,
     Layout,
     Tensors,
@@ -63,6 +65,27 @@ def test_a_copy_is_decoded_once_and_found_again(source: Path, cache: Path) -> No
     assert same(decoded_once("set", [source], "as it is", must_not_decode), content())
     (path,) = kept(cache)
     assert path.name.startswith("set-")
+
+
+def _as_if_unused_for_long(path: Path) -> None:
+    then = time.time() - (DAYS_KEPT + 1) * 24 * 60 * 60
+    os.utime(path, (then, then))
+
+
+def test_a_copy_that_nobody_used_for_long_is_deleted_when_another_is_made(
+    source: Path, cache: Path
+) -> None:
+    decoded_once("unused", [source], "as it is", content)
+    decoded_once("used", [source], "as it is", content)
+    for path in kept(cache):
+        _as_if_unused_for_long(path)
+    decoded_once("used", [source], "as it is", must_not_decode)
+    decoded_once("new", [source], "as it is", content)
+    assert [path.name.split("-")[0] for path in kept(cache)] == ["new", "used"]
+    _as_if_unused_for_long(kept(cache)[0])
+    layout: Layout = {"numbers": ("U8", (2,))}
+    filled_once("filled", [source], "as it is", layout, lambda arrays: arrays["numbers"].fill(1))
+    assert [path.name.split("-")[0] for path in kept(cache)] == ["filled", "used"]
 
 
 def _other_size(source: Path) -> Path:
