@@ -34,7 +34,8 @@ INTERVALS = (
     " direction holds if the interval lies on the claimed side and does not exclude the claimed"
     " size. It does not hold if the interval excludes the direction or the size. Otherwise the"
     " claim is open, with the number of seeds per model that would settle it if the estimate stayed"
-    " as it is."
+    " as it is. It may then be given more seeds and be judged again; the intervals do not allow for"
+    " such repeated looks."
 )
 
 MOST_TELLING = 10
