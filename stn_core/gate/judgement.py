@@ -90,8 +90,8 @@ class Judgement:
     def difference_points(self) -> float | None:
         """Mean accuracy minus the baseline's, in points; None if nothing is compared."""
         compared = (Verdict.PASS, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.BLIND)
-        if self.baseline is None or self.verdict not in compared:
-            return None
+        if self.baseline is None or self.verdict not in compared or not self.accuracies:
+            return None  # no accuracies: the records of the runs are lost
         return 100 * float(np.mean(self.accuracies) - np.mean(self.baseline.accuracies))
 
     @property

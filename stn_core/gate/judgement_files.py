@@ -60,22 +60,27 @@ def _stored(judgement: Judgement) -> StoredJudgement:
     )
 
 
-def read_judgements(path: Path, records: Sequence[RunRecord]) -> list[Judgement]:
+def read_judgements(path: Path, records: Sequence[RunRecord]) -> tuple[list[Judgement], list[str]]:
     """The verdicts of a session.
 
     Args:
         path: the file.
-        records: of the session, in any order, possibly with others; a judged run that is not
-            among them is left out.
+        records: of the session, in any order, possibly with others.
+
+    Returns:
+        The judgements, and the cell's key for each judged run that is not among the records and is
+        left out.
 
     Raises:
         UsageError: the file is missing, damaged or of another version.
     """
     by_run = {(record.key, JudgedRun.of(record)): record for record in records}
-    return [
-        _judgement(stored, by_run, entry_place(path, number))
-        for number, stored in enumerate(read_stored_judgements(path), start=1)
-    ]
+    judgements = []
+    lost = []
+    for number, stored in enumerate(read_stored_judgements(path), start=1):
+        judgements.append(_judgement(stored, by_run, entry_place(path, number)))
+        lost += [stored.key for run in stored.runs if (stored.key, run) not in by_run]
+    return judgements, lost
 
 
 def _judgement(

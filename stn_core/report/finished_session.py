@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from stn_core.errors import UsageError
 from stn_core.gate.groups import GroupJudgement
 from stn_core.gate.judgement import Judgement, Verdict
 from stn_core.gate.judgement_files import read_group_judgements, read_judgements
-from stn_core.report.text_table import counted
+from stn_core.report.text_table import counted, first_few
 from stn_core.session.answers import answers_like_the_last
 from stn_core.session.artifacts import Artifacts
 from stn_core.session.file_names import JUDGEMENTS_FILE
@@ -74,8 +74,9 @@ def read_session(folder: Path) -> Session:
     complaints += unreadable
     groups: list[GroupJudgement] = []
     try:
-        judgements = read_judgements(folder / JUDGEMENTS_FILE, records)
+        judgements, lost = read_judgements(folder / JUDGEMENTS_FILE, records)
         groups = read_group_judgements(folder / JUDGEMENTS_FILE)
+        complaints += _without_a_record(lost)
         complaints += _beside_the_verdicts(records, judgements, groups)
     except UsageError as error:
         judgements, left_out = _unjudged(records)
@@ -84,6 +85,18 @@ def read_session(folder: Path) -> Session:
     complaints += unseen
     name = folder.resolve().name
     return Session(folder, name, tuple(judgements), tuple(groups), shown, asked, tuple(complaints))
+
+
+def _without_a_record(lost: Sequence[str]) -> list[str]:
+    """A message about judged runs whose records are gone: their verdicts are shown all the same.
+
+    Args:
+        lost: the cell's key of each.
+    """
+    if not lost:
+        return []
+    cells = first_few(list(dict.fromkeys(lost)))
+    return [f"not shown: {counted(len(lost), 'judged run')} without a record ({cells})"]
 
 
 def _beside_the_verdicts(

@@ -30,7 +30,7 @@ def test_reading_gives_what_was_written(tmp_path_factory, seeds, has_baseline, *
     judgement = Judgement(record().key, records=records, baseline=stored, **fields)
     path = tmp_path_factory.mktemp("session") / "judgements.json"
     write_judgements(path, [judgement])
-    assert read_judgements(path, records) == [judgement]
+    assert read_judgements(path, records) == ([judgement], [])
 
 
 def test_the_judged_record_of_a_seed_that_ran_twice_is_found(tmp_path):
@@ -43,16 +43,18 @@ def test_the_judged_record_of_a_seed_that_ran_twice_is_found(tmp_path):
     ]
     path = tmp_path / "judgements.json"
     write_judgements(path, [Judgement(judged.key, Verdict.PASS, records=(judged,))])
-    (read,) = read_judgements(path, [others[0], judged, *others[1:]])
+    (read,), lost = read_judgements(path, [others[0], judged, *others[1:]])
     assert read.records == (judged,)
+    assert lost == []
 
 
-def test_a_judgement_outlives_its_records(tmp_path):
+def test_a_judgement_outlives_its_records_and_the_lost_ones_are_named(tmp_path):
     path = tmp_path / "judgements.json"
     judgement = Judgement(record().key, Verdict.PASS, records=(record(seed=1), record(seed=2)))
     write_judgements(path, [judgement])
-    (read,) = read_judgements(path, [record(seed=2)])
+    (read,), lost = read_judgements(path, [record(seed=2)])
     assert read == dataclasses.replace(judgement, records=(record(seed=2),))
+    assert lost == [record().key]
 
 
 def good(**changes):

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.gate.baselines import baseline_of
+from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.gate.judgement_files import write_judgements
 from stn_core.report.finished_session import read_session
 from stn_core.report.session_page import write_report
 from stn_core.session.artifacts import artifacts_path, write_artifacts
@@ -167,6 +170,21 @@ def test_records_that_nobody_judged_are_reported(fresh):
     append_record(fresh / RECORDS_FILE, a_run(5))
     _, _, missing = report(fresh, out=fresh)
     assert missing == ("not shown: 1 record without a verdict",)
+
+
+@without_pictures
+def test_judged_runs_whose_records_are_gone_are_reported(fresh):
+    judged = {model: (a_run(0, model), a_run(1, model)) for model in ("stn", "cnn")}
+    judgements = [
+        Judgement(runs[0].key, Verdict.PASS, records=runs, baseline=baseline_of(runs))
+        for runs in judged.values()
+    ]
+    write_judgements(fresh / JUDGEMENTS_FILE, judgements)
+    (fresh / RECORDS_FILE).write_text(judged["stn"][0].to_json() + "\n")
+    reader, _, missing = report(fresh, out=fresh)
+    cells = "smoke/digits/stn, smoke/digits/cnn"
+    assert missing[0] == f"not shown: 3 judged runs without a record ({cells})"
+    assert missing[0] in reader.text
 
 
 @pytest.mark.nightly
