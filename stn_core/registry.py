@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from stn_core.errors import UsageError, one_line, printable, unknown_name
 
 Entry = TypeVar("Entry")
+
+_OPTIONS = re.compile(r"\[(?=[A-Za-z_]\w*=)")
+"""The bracket before a variant's options; in a shell pattern, it would begin a set of letters."""
 
 
 def check_name(kind: str, name: str) -> None:
@@ -27,6 +31,15 @@ def check_name(kind: str, name: str) -> None:
         raise UsageError(f"the {kind} {name!r} needs a name without a slash")
     if not name or printable(name) != name:
         raise UsageError(f"the {kind} {name!r} needs a name of printable characters")
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name fits a shell pattern, in which a variant's brackets stand for themselves.
+
+    >>> fits("stn[hidden=64,warp=tps]", "stn[[]*warp=tps]"), fits("stn[warp=tps]", "stn[warp=*]")
+    (True, True)
+    """
+    return fnmatch.fnmatchcase(name, _OPTIONS.sub("[[]", pattern))
 
 
 def split_names(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stn_core.errors import UsageError
-from stn_core.registry import Registry, split_names
+from stn_core.registry import Registry, fits, split_names
 
 names = st.text("abc_*", min_size=1)
 variants = st.builds(
@@ -20,6 +20,20 @@ variants = st.builds(
 @given(st.lists(names | variants), st.sampled_from([",", " , ", ",,"]))
 def test_splitting_joined_names_gives_the_names(listed: list[str], comma: str) -> None:
     assert split_names(comma.join(listed)) == listed
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("stn[warp=tps]", "stn[warp=tps]"),
+        ("digits/stn[channels=(10,20),warp=tps]", "*/stn[channels=(10,20),warp=*]"),
+        ("stn[warp=tps]", "stn*"),
+        ("stn_tps", "stn_[ct]*"),
+    ],
+)
+def test_a_pattern_fits_variants_and_sets_of_letters(name: str, pattern: str) -> None:
+    assert fits(name, pattern)
+    assert not fits("digits/stnw", pattern)
 
 
 @pytest.mark.parametrize("text", ["stn[warp=tps", "stn]", "stn[channels=(10]20)", "cnn,stn[a=(1]"])

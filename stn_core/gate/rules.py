@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +10,7 @@ from stn_core.gate.baselines import Baselines
 from stn_core.gate.difference import SIDE_LOOKS
 from stn_core.gate.metrics import MIN_DROP_POINTS, VALUES, AnyMetric, RegisteredMetric
 from stn_core.gate.statistics import CELLS_FALSE_ALARM_RATE, GROUPS_FALSE_ALARM_RATE
+from stn_core.registry import fits
 from stn_core.schema import Amount, Count, CountFrom1, shown
 from stn_core.session.budgets import are_looks
 from stn_core.session.cells import split_key
@@ -112,9 +112,7 @@ class Rules:
         """The smallest drop of a cell, in points, that can fail."""
         name = split_key(key)
         place = f"{name.dataset}/{name.model}"
-        matching = [
-            drop for pattern, drop in self.min_drops.items() if fnmatch.fnmatchcase(place, pattern)
-        ]
+        matching = [drop for pattern, drop in self.min_drops.items() if fits(place, pattern)]
         return matching[-1] if matching else self.min_drop_points
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from stn_core.errors import UsageError
-from stn_core.registry import Registry
+from stn_core.registry import Registry, fits
 from stn_core.session.plain_fields import check_fields
 from stn_core.session.recipe import Recipe
 
@@ -45,7 +44,8 @@ class Budget:
             name in the same way.
         by_dataset_and_family: fields that a family changes on some datasets, after both; by pairs
             of both patterns.
-        by_model: fields that a model changes, last; by patterns of its name.
+        by_model: fields that a model changes, last; by patterns of its name. The brackets of a
+            variant stand for themselves: "stn[warp=tps]".
         min_drops: the smallest drop, in points, that can fail a cell, by patterns of
             ``dataset/model``; the last match counts.
 
@@ -97,16 +97,16 @@ class Budget:
         """The shipped recipe of a model of some family on a dataset."""
         changes: dict[str, Any] = {}
         for pattern, of_dataset in self.by_dataset.items():
-            if fnmatch.fnmatchcase(dataset, pattern):
+            if fits(dataset, pattern):
                 changes |= of_dataset
         for pattern, of_family in self.by_family.items():
-            if fnmatch.fnmatchcase(family, pattern):
+            if fits(family, pattern):
                 changes |= of_family
         for patterns, of_both in self.by_dataset_and_family.items():
-            if all(map(fnmatch.fnmatchcase, (dataset, family), patterns)):
+            if all(map(fits, (dataset, family), patterns)):
                 changes |= of_both
         for pattern, of_model in self.by_model.items():
-            if fnmatch.fnmatchcase(model, pattern):
+            if fits(model, pattern):
                 changes |= of_model
         return self.recipe.replace(changes)
 

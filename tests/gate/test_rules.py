@@ -46,6 +46,8 @@ def test_the_last_pattern_that_matches_says_how_large_a_drop_must_be():
     assert rules.min_drop("smoke/mnist/stn") == 1.0
     assert rules.min_drop("smoke/digits/vit") == 5.0
     assert Rules((0,), (1,), 1, min_drop_points=0.4).min_drop("smoke/digits/stn") == 0.4
+    variant = Rules((0,), (1,), 1, min_drops={"digits/stn[warp=tps]": 2.0})
+    assert variant.min_drop("smoke/digits/stn[warp=tps]") == 2.0
     assert verdict(0.03).verdict is Verdict.REGRESSED
     assert verdict(0.03, min_drops={"digits/stn": 8.0}).verdict is Verdict.PASS
 

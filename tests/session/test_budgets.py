@@ -64,11 +64,12 @@ def test_a_models_own_fields_come_last():
     budget = dataclasses.replace(
         get_budget("smoke"),
         by_family={"cnn": {"epochs": 3, "batch_size": 7}},
-        by_model={"cnn_small*": {"epochs": 5}},
+        by_model={"cnn_small*": {"epochs": 5}, "cnn[hidden=9]": {"epochs": 4}},
     )
     assert budget.recipe_for("digits", "cnn", "cnn").epochs == 3
     assert budget.recipe_for("digits", "cnn", "cnn_small").epochs == 5
     assert budget.recipe_for("digits", "cnn", "cnn_small").batch_size == 7
+    assert budget.recipe_for("digits", "cnn", "cnn[hidden=9]").epochs == 4
 
 
 @pytest.mark.parametrize(
