@@ -46,6 +46,9 @@ class Contrast:
         value: a published number, in the metric's own unit (accuracy in per cent).
         expectation: of each difference, the model's value less the other's.
         target: with "epochs", the validation accuracy to reach, in per cent.
+
+    Raises:
+        UsageError: it names a model twice.
     """
 
     dataset: str
@@ -55,6 +58,10 @@ class Contrast:
     value: float | None
     expectation: Expectation
     target: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(set(self.models)) < len(self.models):
+            raise UsageError(f"a model is compared with itself: {', '.join(self.models)}")
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -176,9 +183,6 @@ def _contrast(values: Mapping[str, Any]) -> Contrast:
     than = values.get("than", [])
     if bool(than) == ("value" in values):
         raise UsageError("name either the models (than) or the number (value) to compare with")
-    sides = [values["model"], *than]
-    if len(set(sides)) < len(sides):
-        raise UsageError(f"a model is compared with itself: {', '.join(sides)}")
     _check_percentages(values)
     return Contrast(
         dataset=values["dataset"],

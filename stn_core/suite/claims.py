@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stn_core.atomic_files import write_at_once, write_output
@@ -45,13 +45,41 @@ def claim_entries(claims: Claims) -> list[ClaimEntry]:
 
 
 def with_known_names(claims: Claims) -> Claims:
-    """The claims, with those that name something that does not exist among the refused ones."""
+    """The claims with the names of models that records have, however a variant was spelled.
+
+    Those that name something that does not exist are among the refused ones.
+    """
     known = _known_names(claims)
-    wrong = {claim.id: "; ".join(check_names([claim], *known, _suits)) for claim in claims.claims}
-    return Claims(
-        tuple(claim for claim in claims.claims if not wrong[claim.id]),
-        (*claims.refused, *((name, complaint) for name, complaint in wrong.items() if complaint)),
+    good = []
+    refused = list(claims.refused)
+    for claim in claims.claims:
+        if unknown := check_names([claim], *known, _suits):
+            refused.append((claim.id, "; ".join(unknown)))
+            continue
+        try:
+            good.append(_with_names_of_records(claim))
+        except UsageError as error:
+            refused.append((claim.id, f"{claim.id}: {error}"))
+    return Claims(tuple(good), tuple(refused))
+
+
+def _with_names_of_records(claim: Claim) -> Claim:
+    """A claim with one name per model.
+
+    Raises:
+        UsageError: it compares a model with itself.
+    """
+    from stn_core.models import model_name
+    from stn_core.models.variants import looks_like_variant
+
+    def name(model: str) -> str:
+        return model_name(model) if looks_like_variant(model) else model
+
+    contrasts = (
+        replace(one, model=name(one.model), than=tuple(map(name, one.than)))
+        for one in claim.contrasts
     )
+    return replace(claim, contrasts=tuple(contrasts))
 
 
 def _suits(model: str, dataset: str) -> bool:

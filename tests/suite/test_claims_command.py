@@ -106,3 +106,16 @@ def test_variants_and_other_libraries_models_may_be_claimed_about():
     assert "stn[wrap=tps]" in wrong[0]
     assert any("'tim:resnet'" in one for one in wrong[1:])
     assert not any("'cnn'" in one or "'timm:test_resnet'" in one for one in wrong)
+
+
+def test_a_variant_has_the_name_of_its_records_however_a_claim_spells_it():
+    claims = read_claims(REPOSITORY / CLAIMS)
+    same = replace(claims.claims[0].contrasts[0], model="cnn", than=("stn[warp=affine]", "stn"))
+    other = replace(same, model="stn[ warp=tps, sampler=linearized ]", than=("stn[warp=affine]",))
+    given = [
+        replace(claims.claims[0], id=name, contrasts=(contrast,))
+        for name, contrast in (("same", same), ("other", other))
+    ]
+    known = with_known_names(replace(claims, claims=tuple(given)))
+    assert known.claims[0].contrasts[0].models == ("stn[sampler=linearized,warp=tps]", "stn")
+    assert known.refused == (("same", "same: a model is compared with itself: cnn, stn, stn"),)
