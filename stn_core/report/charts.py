@@ -13,7 +13,15 @@ from numpy.typing import ArrayLike
 from stn_core.errors import needs_extra
 from stn_core.gate.intervals import Difference
 from stn_core.report.label_placement import place_labels
-from stn_core.report.svg import COLOURS, WIDTH, new_figure
+from stn_core.report.svg import (
+    COLOURS,
+    WIDTH,
+    legend_below,
+    line_style,
+    most_lines,
+    new_figure,
+    wrapped,
+)
 
 with needs_extra("report"):
     from matplotlib.axes import Axes
@@ -75,7 +83,9 @@ def accuracy_chart(rows: Sequence[Accuracies], measured_on: str) -> Figure:
         measured_on: "test" or "validation".
     """
     sessions = list(dict.fromkeys(name for row in rows for name in row.groups))
-    figure, axes = new_figure(WIDTH, 1.2 + 0.36 * len(rows) * max(1, 0.6 * len(sessions)))
+    names = [wrapped(row.model) for row in rows]
+    row_height = max(0.36, 0.216 * len(sessions), 0.18 * most_lines(names))
+    figure, axes = new_figure(WIDTH, 1.2 + row_height * len(rows))
     for place, row in enumerate(rows):
         for number, session in enumerate(sessions):
             offset = (number - (len(sessions) - 1) / 2) * 0.6 / len(sessions)
@@ -86,15 +96,13 @@ def accuracy_chart(rows: Sequence[Accuracies], measured_on: str) -> Figure:
                 interval = bounded_interval(percent)
                 _seeds(axes, percent, interval, place + offset, colour, prefix)
         _reference(axes, row, place)
-    axes.set_yticks(range(len(rows)), [row.model for row in rows])
+    axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     low, high = axes.get_xlim()
     axes.set_xlim(max(low, 0.0), min(high, 100.0 + 0.02 * (100.0 - max(low, 0.0))))
     axes.set_xlabel(f"{measured_on} accuracy, %")
     axes.grid(axis="x", alpha=0.2)
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique, loc="outside lower center", ncols=min(len(unique), 2))
+    legend_below(figure, axes, 2)
     return figure
 
 
@@ -105,11 +113,12 @@ def metric_chart(samples: Mapping[str, Sequence[float]], label: str) -> Figure:
         samples: by the models' names.
         label: of the values.
     """
-    figure, axes = new_figure(WIDTH, 0.8 + 0.32 * len(samples))
+    names = [wrapped(name) for name in samples]
+    figure, axes = new_figure(WIDTH, 0.8 + max(0.32, 0.18 * most_lines(names)) * len(samples))
     for place, values in enumerate(samples.values()):
         mean, half = mean_interval(values)
         _seeds(axes, values, (mean, mean - half, mean + half), place, COLOURS[0])
-    axes.set_yticks(range(len(samples)), list(samples))
+    axes.set_yticks(range(len(samples)), names)
     axes.set_ylim(len(samples) - 0.4, -0.6)
     axes.set_xlabel(label)
     axes.grid(axis="x", alpha=0.2)
@@ -154,13 +163,14 @@ def difference_chart(differences: Sequence[tuple[str, Difference]]) -> Figure:
     Args:
         differences: each with its name; the intervals are finite.
     """
-    figure, axes = new_figure(WIDTH, 0.9 + 0.26 * len(differences))
+    names = [wrapped(name) for name, _ in differences]
+    figure, axes = new_figure(WIDTH, 0.9 + max(0.26, 0.16 * most_lines(names)) * len(differences))
     for place, (_, difference) in enumerate(differences):
         colour = {1: COLOURS[2], -1: COLOURS[1], 0: COLOURS[7]}[difference.sign]
         ends = [[difference.estimate - difference.low], [difference.high - difference.estimate]]
         axes.errorbar(difference.estimate, place, xerr=ends, fmt="o", color=colour, markersize=4)
     axes.axvline(0, color=COLOURS[7], linewidth=0.8)
-    axes.set_yticks(range(len(differences)), [name for name, _ in differences], fontsize=8)
+    axes.set_yticks(range(len(differences)), names, fontsize=8)
     axes.set_ylim(len(differences) - 0.5, -0.5)
     axes.set_xlabel("B - A, points of accuracy")
     axes.grid(axis="x", alpha=0.2)
@@ -229,9 +239,10 @@ def _label_points(axes: Axes, points: Sequence[Cost]) -> None:
     figure.draw_without_rendering()  # which lays it out
     labels = [
         axes.annotate(
-            point.model, (point.cost, 100 * point.accuracy), (0, 0), textcoords="offset points",
-            fontsize=7, arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": COLOURS[7],
-                                    "shrinkA": 0, "shrinkB": 2},
+            wrapped(point.model), (point.cost, 100 * point.accuracy), (0, 0), fontsize=7,
+            textcoords="offset points", arrowprops={"arrowstyle": "-", "linewidth": 0.4,
+                                                    "color": COLOURS[7], "shrinkA": 0,
+                                                    "shrinkB": 2},
         )
         for point in points
     ]  # fmt: skip
@@ -262,17 +273,16 @@ def curves_chart(runs: Mapping[str, Sequence[Course]], *, log: bool, train: bool
     figure = Figure(figsize=(WIDTH, 2.5 + 0.17 * (-(-len(runs) // 3))), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     for number, (name, courses) in enumerate(runs.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        dashes = "-" if number < len(COLOURS) else ":"
         for course in courses:
             epochs = [entry["epoch"] for entry in course]
             marker = "." if len(course) == 1 else ""  # a line needs two points
             if train:
                 values = [entry["train_loss"] for entry in course]
+                colour = line_style(number)["color"]
                 losses.plot(
                     epochs, values, "--", marker=marker, color=colour, linewidth=0.8, alpha=0.5
                 )
-            style = {"linestyle": dashes, "marker": marker, "color": colour}
+            style = {"marker": marker, **line_style(number)}
             losses.plot(epochs, [entry["loss"] for entry in course], **style)
             values = [100 * entry["accuracy"] for entry in course]
             accuracies.plot(epochs, values, label=name, **style)
@@ -289,7 +299,5 @@ def curves_chart(runs: Mapping[str, Sequence[Course]], *, log: bool, train: bool
         if axes.get_xlim()[1] < 2:  # one epoch alone would be drawn between fractions of it
             axes.set_xlim(0, 2)
         axes.grid(alpha=0.2)
-    handles, labels = accuracies.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique, loc="outside lower center", ncols=min(len(unique), 3))
+    legend_below(figure, accuracies, 3)
     return figure

@@ -23,7 +23,7 @@ from stn_core.report.charts import bounded_interval
 from stn_core.report.figures import FigureFolder
 from stn_core.report.page import render
 from stn_core.report.sources import CellRuns, Source, several_places
-from stn_core.report.svg import COLOURS, WIDTH, drawing_style, new_figure
+from stn_core.report.svg import COLOURS, WIDTH, drawing_style, longest_line, new_figure, wrapped
 from stn_core.report.text_table import aligned_table, counted, difference_text, first_few
 from stn_core.session.cells import split_key
 
@@ -168,7 +168,8 @@ def history_text(cells: Sequence[CellHistory]) -> str:
 
 def history_chart(cell: CellHistory) -> Figure:
     """Each session's mean with its 95 % interval, over a band for the baseline's."""
-    figure, axes = new_figure(WIDTH, 2.4)
+    names = [wrapped(printable(name)) for name in cell.sessions]
+    figure, axes = new_figure(WIDTH, 2.15 + 0.035 * longest_line(names))
     if cell.baseline:
         mean, low, high = bounded_interval(100 * np.array(cell.baseline))
         if not np.isnan(low):  # as of a single value
@@ -180,7 +181,7 @@ def history_chart(cell: CellHistory) -> Figure:
     means, lows, highs = np.array(intervals).T
     ends = np.nan_to_num([means - lows, highs - means])  # 0 for a single value
     axes.errorbar(places, means, yerr=ends, marker="o", capsize=3, color=COLOURS[0])
-    axes.set_xticks(places, [printable(name) for name in cell.sessions], rotation=30, ha="right")
+    axes.set_xticks(places, names, rotation=30, ha="right")
     axes.set_ylabel("test accuracy, %")
     return figure
 

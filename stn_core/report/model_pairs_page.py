@@ -17,7 +17,7 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.model_pairs import ModelPair, PairFinding, pairs_answer, pairs_page_rows
 from stn_core.report.page import render
 from stn_core.report.sources import CellRuns, Source
-from stn_core.report.svg import COLOURS, drawing_style, new_figure
+from stn_core.report.svg import COLOURS, drawing_style, longest_line, new_figure, wrapped
 from stn_core.session.cells import Place
 from stn_core.session.file_names import file_stem
 
@@ -126,7 +126,8 @@ def matrix_chart(pairs: Sequence[ModelPair]) -> Drawing:
     models = list(_cells(pairs))
     size = len(models)
     is_numbered = size <= MOST_NUMBERED_MODELS
-    side = 1.4 + (0.4 if is_numbered else 0.2) * size
+    names = [wrapped(printable(model)) for model in models]
+    side = 1.4 + 0.06 * max(longest_line(names) - 20, 0) + (0.4 if is_numbered else 0.2) * size
     figure, axes = new_figure(side, side)
     colours = np.zeros((size, size, 4))
     for pair in pairs:
@@ -139,7 +140,6 @@ def matrix_chart(pairs: Sequence[ModelPair]) -> Drawing:
             text = f"{_SYMBOLS[finding]}\n{points:+.2f}" if is_numbered else _SYMBOLS[finding]
             axes.text(*place[::-1], text, ha="center", va="center", fontsize=7)
     axes.imshow(colours)
-    names = [printable(model) for model in models]
     axes.set_xticks(range(size), names, rotation=90, fontsize=7)
     axes.set_yticks(range(size), names, fontsize=7)
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)

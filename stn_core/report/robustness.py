@@ -11,7 +11,7 @@ from typing import Any
 from stn_core.errors import needs_extra
 from stn_core.report.charts import mean_interval
 from stn_core.report.figures import FigureFolder
-from stn_core.report.svg import COLOURS, WIDTH, drawing_style
+from stn_core.report.svg import WIDTH, drawing_style, legend_below, line_style
 
 with needs_extra("report"):
     import numpy as np
@@ -151,14 +151,12 @@ def robustness_chart(rows: pd.DataFrame, measure: Measure = MEASURES[0]) -> Figu
             values = measure.scale * of_model.groupby("amount")[measure.column].agg(
                 ["mean", "min", "max"]
             )
-            colour = COLOURS[number % len(COLOURS)]
-            dashes = "-" if number < len(COLOURS) else ":"
-            axes.plot(values.index, values["mean"], dashes, color=colour, label=model)
+            style = line_style(number)
+            axes.plot(values.index, values["mean"], label=model, **style)
             ends = (values["min"], values["max"])
-            axes.fill_between(values.index, *ends, color=colour, alpha=0.2, linewidth=0)
+            axes.fill_between(values.index, *ends, color=style["color"], alpha=0.2, linewidth=0)
         axes.set_xlabel(f"{change}, {unit}")
         axes.set_ylabel(measure.name.format(images=images))
         axes.grid(alpha=0.2)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
+    legend_below(figure, panels[0], 3)
     return figure

@@ -7,7 +7,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -18,6 +18,7 @@ from stn_core.errors import needs_extra
 with needs_extra("report"):
     import matplotlib
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -26,6 +27,18 @@ COLOURS = ("#1F83C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 
 WIDTH = 5.0
 """Of a figure, in inches: on a phone's page its text can still be read."""
+
+_DASHES = ("-", ":", "-.", (0, (4, 1, 1, 1, 1, 1)))
+"""Of curves; when the colours are used up, the next dashes begin."""
+
+LABEL = 36
+"""Characters of a line of a label: with longer ones, no room is left for the chart beside it."""
+
+_PIECE = re.compile(rf"[^,\s]{{1,{LABEL - 1}}}[,\s]*|[,\s]+")
+"""What a line of a label may end with: a comma or a blank, or as much as fits."""
+
+_ROW = 0.2
+"""The height of a row of a legend, in inches."""
 
 _INK = "#1a1b1c"
 """The colour of text and axes and of nothing else, so that a page can replace it by its own."""
@@ -82,6 +95,54 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of a size in inches (of 72 pixels) with one pair of axes; no window, no backend."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """The colour and the dashes of the curve with a number, which the next 31 do not have."""
+    dashes = _DASHES[number // len(COLOURS) % len(_DASHES)]
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": dashes}
+
+
+def wrapped(label: str) -> str:
+    """A label of a chart, such as the name of a variant, in lines of `LABEL` characters."""
+    lines = [""]
+    for piece in _PIECE.findall(label):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > LABEL:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(map(str.rstrip, lines))
+
+
+def most_lines(labels: Iterable[str]) -> int:
+    """How many lines the longest of some wrapped labels has."""
+    return 1 + max(label.count("\n") for label in labels)
+
+
+def longest_line(labels: Iterable[str]) -> int:
+    """How many characters the longest line of some wrapped labels has."""
+    return max(len(line) for label in labels for line in label.split("\n"))
+
+
+def legend_below(figure: Figure, axes: Axes, most_columns: int) -> None:
+    """Put a legend below a figure, in as many columns as it has room for.
+
+    Args:
+        figure: high enough for a legend of `most_columns`; a higher one makes it grow.
+        axes: what it explains; what has the same label is named once.
+        most_columns: >= 1.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(map(wrapped, labels), handles, strict=True))
+    canvas: Any = FigureCanvasAgg(figure)  # whose stubs leave the renderer untyped
+    for columns in range(most_columns, 0, -1):
+        legend = figure.legend(unique.values(), unique, loc="outside lower center", ncols=columns)
+        box = legend.get_window_extent(canvas.get_renderer())
+        if box.width <= figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    rows = -(-len(unique) // most_columns)
+    further = box.height / figure.dpi - _ROW * rows
+    figure.set_figheight(figure.get_figheight() + max(further, 0.0))
 
 
 def to_svg(figure: Figure, name: str) -> str:

@@ -9,13 +9,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from PIL import Image
 from scipy import stats
 
+from stn_core.gate.intervals import Difference
 from stn_core.report.cell_charts import calibration_error
-from stn_core.report.charts import Cost, mean_interval, pareto_front
+from stn_core.report.charts import (
+    Accuracies,
+    Cost,
+    accuracy_chart,
+    cost_chart,
+    curves_chart,
+    difference_chart,
+    mean_interval,
+    metric_chart,
+    pareto_front,
+)
+from stn_core.report.history import CellHistory, history_chart
+from stn_core.report.model_pairs import compare_models
+from stn_core.report.model_pairs_page import matrix_chart
 from stn_core.report.mosaics import gallery
-from stn_core.report.svg import drawing_style, for_page, new_figure, to_svg
+from stn_core.report.svg import drawing_style, for_page, line_style, new_figure, to_svg
+from tests.report.folders import COURSE
+from tests.report.test_comparison import cell, source
 
 costs = st.builds(
     Cost,
@@ -52,6 +70,58 @@ def test_a_figure_s_title_may_hold_any_characters():
     with drawing_style():
         svg = to_svg(new_figure(2, 2)[0], "any")
     assert r'aria-label="\d and \g&lt;0&gt;"' in for_page(svg, r"\d and \g&lt;0&gt;")
+
+
+SESSIONS = ("2026-11-30_05-29-22", "2026-11-30_05-36-22")
+NAMES = (
+    "cnn",
+    "spinal_stn_coordcls",
+    "stn[channels=(16,32,64),kernels=(3,3,3),localisation_hidden=64,sampler=linearized,warp=tps]",
+    "a_name_without_any_comma_or_blank_" * 3,
+)
+ACCURACIES = [0.9, 0.92]
+COMMITS = ("a1b2c3d", "195fb28 with uncommitted changes", ", ".join(["a1b2c3d"] * 9))
+IN_SESSIONS = [f"{name}, {session}" for session in SESSIONS for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: accuracy_chart(
+            [Accuracies(name, dict.fromkeys(SESSIONS, ACCURACIES), ACCURACIES) for name in NAMES],
+            "test",
+        ),
+        lambda: metric_chart(dict.fromkeys(NAMES, ACCURACIES), "recall"),
+        lambda: difference_chart([(name, Difference(0.0, -1.0, 1.0)) for name in IN_SESSIONS]),
+        lambda: cost_chart([Cost(name, n + 1.0, 0.1 * n) for n, name in enumerate(NAMES)], "s"),
+        lambda: curves_chart({name: [COURSE] for name in IN_SESSIONS}, log=False),
+        lambda: matrix_chart(
+            compare_models(source(*(cell(ACCURACIES, name) for name in NAMES)))[0]
+        ),
+        lambda: history_chart(CellHistory("a/b/c", "cpu", COMMITS, (ACCURACIES,) * 3, [], 500)),
+    ],
+    ids=["accuracy", "metric", "difference", "cost", "curves", "matrix", "history"],
+)
+def test_long_names_stay_within_the_figure_and_leave_room_for_the_chart(draw):
+    with drawing_style():
+        figure = draw()
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+    texts = [text for text in figure.findobj(Text) if re.search("[a-z]{3}", text.get_text())]
+    assert len(texts) >= 3
+    for text in texts:
+        box = text.get_window_extent(renderer)
+        assert box.x0 >= -1, text
+        assert box.x1 <= figure.bbox.width + 1, text
+        assert box.y1 <= figure.bbox.height + 1, text
+    for axes in figure.axes:
+        assert axes.bbox.width > 0.25 * figure.bbox.width
+        assert axes.bbox.height > 0.8 * figure.dpi
+
+
+def test_no_two_of_32_curves_look_alike():
+    styles = [line_style(number) for number in range(32)]
+    assert all(style not in styles[:number] for number, style in enumerate(styles))
 
 
 def test_a_single_value_has_no_interval():
