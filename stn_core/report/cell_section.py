@@ -34,6 +34,10 @@ with needs_extra("report"):
     from markupsafe import Markup
 
 
+_NOT_IN_ANCHORS = re.compile(r"[^\w-]", re.ASCII)
+"""A page's address has any other character only as a code, by which its script finds no cell."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """A figure on the page.
@@ -86,7 +90,7 @@ def anchors(number: int, table: ResultsTable) -> dict[str, str]:
         table: of the session.
     """
     return {
-        row.judgement.key: "cell-" + re.sub(r"[^\w-]", "-", f"{number}-{n}-{row.judgement.key}")
+        row.judgement.key: "cell-" + _NOT_IN_ANCHORS.sub("-", f"{number}-{n}-{row.judgement.key}")
         for n, row in enumerate(table.rows)
         if row.judgement.records
     }

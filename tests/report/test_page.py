@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.parse
 from xml.etree import ElementTree
 
 import numpy as np
@@ -94,6 +95,15 @@ def test_every_link_within_it_leads_somewhere_and_no_id_twice(page):
     used = [link[1:] for link in [*reader.all("href"), *reader.all("xlink:href")] if link[0] == "#"]
     used += re.findall(r"url\(#([^)]+)\)", content)
     assert set(used) <= set(ids)
+
+
+@pytest.mark.usefixtures("pictures_left_out")
+def test_the_address_of_a_cell_is_its_id_whatever_its_name(tmp_path):
+    runs = [a_run(0, model) for model in ("größer", "模型", "stn[warp=tps]", "50 %")]
+    reader, _, _ = report(write_session(tmp_path, runs, pictures=False), out=tmp_path)
+    cells = [name for name in reader.all("id") if name.startswith("cell-")]
+    assert len(set(cells)) == len(runs)
+    assert [urllib.parse.quote(name) for name in cells] == cells
 
 
 def test_every_figure_is_a_file_too(page, folder):
