@@ -187,13 +187,18 @@ def history_chart(cell: CellHistory) -> Figure:
 
 
 def write_history(
-    cells: Sequence[CellHistory], lines: Sequence[str], page: Path, figures: Path | None
+    cells: Sequence[CellHistory],
+    lines: Sequence[str],
+    complaints: Sequence[str],
+    page: Path,
+    figures: Path | None,
 ) -> None:
     """Write the page.
 
     Args:
         cells: one or more.
-        lines: where the sessions and the baseline come from, and what is left out.
+        lines: where the sessions and the baseline come from.
+        complaints: what is left out, or is doubtful.
         page: the file to write.
         figures: the folder where each figure goes as a file too; None for none.
 
@@ -211,10 +216,10 @@ def write_history(
         "comparison.html",
         title="Accuracy over commits",
         answer=history_answer(cells),
-        sides=[printable(line) for line in lines],
+        sides=lines,
         rows=[{"anchor": "", "verdict": "", "cells": row} for row in history_rows(cells)],
         lines=[],
         figures=shown,
-        complaints=draw.failures,
+        complaints=[*complaints, *draw.failures],
     )
     write_output(page, content)

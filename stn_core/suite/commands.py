@@ -251,11 +251,13 @@ def _history(given: argparse.Namespace) -> int:
     baselines = None if is_missing(given.baselines) else read_source(given.baselines)
     sources = [*sessions, *([baselines] if baselines else [])]
     cells, messages = histories(sessions, baselines)
-    complain([*unreadable, *(line for source in sources for line in source.complaints), *messages])
+    of_sources = [line for source in sources for line in source.complaints]
+    complaints = [*unreadable, *of_sources, *messages]
+    complain(complaints)
     print("\n".join([history_answer(cells), "", history_text(cells), ""]))
     page = given.out / HISTORY_FILE
-    lines = [*(source.line for source in sources), *unreadable, *messages]
-    write_history(cells, lines, page, given.out / FIGURES_FOLDER)
+    lines = [source.line for source in sources]
+    write_history(cells, lines, complaints, page, given.out / FIGURES_FOLDER)
     show_path(page)
     return 0
 

@@ -113,6 +113,14 @@ def test_a_folder_without_results_is_left_out_and_named(sessions, tmp_path, caps
     assert main(["history", str(tmp_path / "nothing"), *out]) == 2
 
 
+def test_runs_that_are_left_out_are_named_on_the_page_too(sessions, tmp_path, capsys):
+    append_record(tmp_path / "session-0" / "records.jsonl", record(9, status="crashed"))
+    assert main(["history", *sessions, "--out", str(tmp_path)]) == 0
+    message = "smoke/digits/stn: left out, crashed: seed 9"
+    assert message in capsys.readouterr().err
+    assert message in (tmp_path / "history.html").read_text()
+
+
 def test_no_interval_leaves_0_to_100_per_cent():
     """Two values close to 100 %, whose interval alone would reach to 106."""
     near = [0.99, 1.0]
