@@ -18,8 +18,12 @@ with needs_extra("suite"):
     from filelock import FileLock
 
 
+_GZIP = b"\x1f\x8b"
+"""What a compressed file begins with."""
+
+
 def read_evidence(path: Path) -> list[RunRecord]:
-    """The records of an evidence file, sorted; none if there is no file.
+    """The records of an evidence file, or of a session's own file; none if there is no file.
 
     Raises:
         UsageError: it cannot be read, or a line of it is no record.
@@ -31,7 +35,8 @@ def read_evidence(path: Path) -> list[RunRecord]:
         content = path.read_bytes()
         if not content:
             raise ValueError("it is empty")
-        lines = gzip.decompress(content).decode("utf-8").split("\n")
+        text = gzip.decompress(content) if content.startswith(_GZIP) else content
+        lines = text.decode("utf-8").split("\n")
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UsageError(f"{path} is not a file of records: {error}") from None
     return [_record(path, number, line) for number, line in enumerate(lines, start=1) if line]

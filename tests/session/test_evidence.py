@@ -8,6 +8,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.session.evidence import add_evidence, read_evidence
+from stn_core.session.records import append_record
 from tests.examples import environment, record
 
 
@@ -42,11 +43,18 @@ def test_runs_of_a_new_recipe_or_of_new_data_replace_the_older_ones_of_their_cel
     assert len(read_evidence(path)) == 4
 
 
+def test_the_records_of_a_session_are_evidence_as_they_are(tmp_path):
+    runs = [record(seed=1), record(seed=0)]
+    for run in runs:
+        append_record(tmp_path / "records.jsonl", run)
+    assert read_evidence(tmp_path / "records.jsonl") == runs
+
+
 def test_no_file_holds_nothing(tmp_path):
     assert read_evidence(tmp_path / "none.gz") == []
 
 
-@pytest.mark.parametrize("content", [b"no gzip", b"", b"\x1f\x8b\x08\x00broken"])
+@pytest.mark.parametrize("content", [b"no record", b"\xff", b"", b"\x1f\x8b\x08\x00broken"])
 def test_a_damaged_file_is_one_line_that_names_it(tmp_path, content):
     path = tmp_path / "evidence.jsonl.gz"
     path.write_bytes(content)
