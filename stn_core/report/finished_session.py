@@ -69,7 +69,7 @@ def read_session(folder: Path) -> Session:
     if not folder.is_dir():
         raise UsageError(f"there is no results folder {folder}")
     asked, complaints = read_asked(folder)
-    store = SessionStore(folder, asked.record_files)
+    store = SessionStore(folder, asked.record_files(folder))
     records, unreadable = store.whole_records()
     complaints += unreadable
     groups: list[GroupJudgement] = []

@@ -96,7 +96,7 @@ def read_source(path: Path) -> Source:
         asked, doubts = read_asked(path)
         if is_missing(path / PLAN_FILE):  # a folder of records from elsewhere
             doubts = []
-        records, torn = SessionStore(path, asked.record_files).whole_records()
+        records, torn = SessionStore(path, asked.record_files(path)).whole_records()
         source = source_of_records(path, records, [*doubts, *torn])
     elif path.suffix == Path(RECORDS_FILE).suffix:
         source = source_of_records(path, *_read_file(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_core.atomic_files import write_at_once
-from stn_core.errors import UsageError, printable
+from stn_core.errors import UsageError, is_missing, printable
 from stn_core.schema import checked, json_object, read_json, shown
 from stn_core.session.budgets import are_looks
 from stn_core.session.file_names import PLAN_FILE
@@ -25,7 +26,8 @@ class Asked:
     Args:
         command: its command line.
         environment: the variables that set options.
-        from_records: files of records that it was given, as `SessionStore` takes them.
+        results: its folder at that time.
+        from_records: files of records that it was given, where they were at that time.
         looks: numbers of seeds after which a cell is judged.
         against: the commit that cells were compared with, as the user named it.
         baselines: the file that judged it.
@@ -35,6 +37,7 @@ class Asked:
 
     command: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    results: str = ""
     from_records: list[str] = field(default_factory=list)
     looks: list[int] = field(default_factory=list)
     against: str | None = None
@@ -42,10 +45,23 @@ class Asked:
     notes: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def record_files(self) -> tuple[Path, ...]:
-        """The files of records that it was given, as paths."""
-        return tuple(map(Path, self.from_records))
+    def record_files(self, folder: Path) -> tuple[Path, ...]:
+        """The files of records that it was given, as `SessionStore` takes them.
+
+        One that is gone is looked for where it was in relation to the session's folder: whoever
+        copies results from a cluster copies both.
+
+        Args:
+            folder: of the session, where it is now.
+        """
+        return tuple(self._file(Path(name), folder) for name in self.from_records)
+
+    def _file(self, file: Path, folder: Path) -> Path:
+        with contextlib.suppress(ValueError):  # on another drive, it has not moved with the folder
+            moved = folder.resolve() / os.path.relpath(file, self.results or folder)
+            if is_missing(file) and not is_missing(moved):
+                return Path(os.path.normpath(moved))
+        return file
 
     @property
     def line(self) -> str:

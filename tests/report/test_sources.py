@@ -7,6 +7,7 @@ import pytest
 
 from stn_core.errors import UsageError
 from stn_core.gate.baselines import Baselines, write_baselines
+from stn_core.report.finished_session import read_session
 from stn_core.report.sources import read_source
 from stn_core.session.evidence import add_evidence
 from stn_core.session.records import append_record
@@ -86,6 +87,27 @@ def test_the_last_record_of_a_seed_counts(tmp_path):
     assert source.cells[0].accuracies == [0.6, 0.7]
     assert source.complaints == ()
     assert read_source(written(path, crashed)).cells[0].accuracies == [0.6]
+
+
+def test_a_session_finds_the_records_it_was_given_where_they_have_moved_with_it(tmp_path):
+    there, here = tmp_path / "there", tmp_path / "here"
+    session, share = there / "results" / "session", there / "shares" / "a" / "records.jsonl"
+    for folder in (session, share.parent):
+        folder.mkdir(parents=True)
+    written(share, record(0, 0.6))
+    options = {"results": str(session), "from_records": [str(share)]}
+    (session / "session.json").write_text(json.dumps({"options": options}))
+    there.rename(here)
+    moved = here / "results" / "session"
+    assert read_source(moved).cells[0].accuracies == [0.6]
+    assert read_session(moved).judgements[0].accuracies == [0.6]
+    share.parent.mkdir(parents=True)
+    written(share, record(0, 0.7))
+    assert read_source(moved).cells[0].accuracies == [0.7]
+    share.unlink()
+    (here / "shares" / "a" / "records.jsonl").unlink()
+    with pytest.raises(UsageError, match=f"^{moved} holds no results: there is no file {share}$"):
+        read_source(moved)
 
 
 def test_left_out_records_are_reported_in_one_line_each(tmp_path):
