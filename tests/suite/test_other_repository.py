@@ -9,7 +9,13 @@ import sys
 import pytest
 
 from stn_core.atomic_files import replaced_at_once
-from stn_core.session.file_names import COMPARISON_FILE, FIGURES_FOLDER, HISTORY_FILE
+from stn_core.report.claims_text import CLAIMS_PICTURE
+from stn_core.session.file_names import (
+    COMPARISON_FILE,
+    FIGURES_FOLDER,
+    HISTORY_FILE,
+    REPORT_FILE,
+)
 from tests.pages import DOCS
 from tests.suite.sessions import GATE, commit, git
 
@@ -171,9 +177,23 @@ def test_the_documented_options_leave_out_no_test_of_the_project(repository, run
     collected.stdout.no_fnmatch_line("*deselected*")
 
 
-@pytest.mark.parametrize("name", [COMPARISON_FILE, HISTORY_FILE, f"{FIGURES_FOLDER}/"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        COMPARISON_FILE,
+        HISTORY_FILE,
+        REPORT_FILE,
+        CLAIMS_PICTURE,
+        "claims.html",
+        "claims.md",
+        "models.csv",
+        f"{FIGURES_FOLDER}/",
+    ],
+)
 def test_what_commands_write_into_a_checkout_is_to_be_ignored(name):
     assert f"`{name}`" in _advice_on_ignored_files()
+    ours = (DOCS.parent / ".gitignore").read_text(encoding="utf-8")
+    assert f"/{name}" in ours.splitlines()
 
 
 def test_what_a_killed_session_leaves_beside_the_baselines_is_to_be_ignored(tmp_path):
