@@ -17,7 +17,14 @@ from stn_core.report.figures import FigureFolder
 from stn_core.report.model_pairs import ModelPair, PairFinding, pairs_answer, pairs_page_rows
 from stn_core.report.page import render
 from stn_core.report.sources import CellRuns, Source
-from stn_core.report.svg import COLOURS, drawing_style, longest_line, new_figure, wrapped
+from stn_core.report.svg import (
+    COLOURS,
+    drawing_style,
+    longest_line,
+    most_lines,
+    new_figure,
+    wrapped,
+)
 from stn_core.session.cells import Place
 from stn_core.session.file_names import file_stem
 
@@ -127,7 +134,8 @@ def matrix_chart(pairs: Sequence[ModelPair]) -> Drawing:
     size = len(models)
     is_numbered = size <= MOST_NUMBERED_MODELS
     names = [wrapped(printable(model)) for model in models]
-    side = 1.4 + 0.06 * max(longest_line(names) - 20, 0) + (0.4 if is_numbered else 0.2) * size
+    cell = max(0.4 if is_numbered else 0.2, 0.14 * most_lines(names))
+    side = 1.4 + 0.06 * max(longest_line(names) - 20, 0) + cell * size
     figure, axes = new_figure(side, side)
     colours = np.zeros((size, size, 4))
     for pair in pairs:

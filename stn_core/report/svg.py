@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from stn_core.errors import needs_extra
+from stn_core.errors import needs_extra, one_line
 
 with needs_extra("report"):
     import matplotlib
@@ -104,9 +104,12 @@ def line_style(number: int) -> dict[str, Any]:
 
 
 def wrapped(label: str) -> str:
-    """A label of a chart, such as the name of a variant, in lines of `LABEL` characters."""
+    """A label of a chart, such as the name of a variant, in lines of `LABEL` characters.
+
+    Only a very long one is shortened in its middle.
+    """
     lines = [""]
-    for piece in _PIECE.findall(label):
+    for piece in _PIECE.findall(one_line(label, 4 * LABEL)):
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > LABEL:
             lines.append("")
         lines[-1] += piece

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import re
 
 import numpy as np
@@ -77,7 +78,7 @@ NAMES = (
     "cnn",
     "spinal_stn_coordcls",
     "stn[channels=(16,32,64),kernels=(3,3,3),localisation_hidden=64,sampler=linearized,warp=tps]",
-    "a_name_without_any_comma_or_blank_" * 3,
+    "a_name_without_any_comma_or_blank_" * 10,
 )
 ACCURACIES = [0.9, 0.92]
 COMMITS = ("a1b2c3d", "195fb28 with uncommitted changes", ", ".join(["a1b2c3d"] * 9))
@@ -113,7 +114,11 @@ def test_long_names_stay_within_the_figure_and_leave_room_for_the_chart(draw):
         box = text.get_window_extent(renderer)
         assert box.x0 >= -1, text
         assert box.x1 <= figure.bbox.width + 1, text
+        assert box.y0 >= -1, text
         assert box.y1 <= figure.bbox.height + 1, text
+    labels = [label.get_window_extent(renderer) for label in figure.axes[0].get_yticklabels()]
+    rows = sorted((box.y0, box.y1) for box in labels)
+    assert all(below[1] < above[0] + 1 for below, above in itertools.pairwise(rows))
     for axes in figure.axes:
         assert axes.bbox.width > 0.25 * figure.bbox.width
         assert axes.bbox.height > 0.8 * figure.dpi
