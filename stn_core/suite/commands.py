@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         status: int = given.run(given)
-        sys.stdout.flush()
+        print(end="", flush=True)  # also where there is no standard output
     except UsageError as error:
         print(error, file=sys.stderr)
         return failed

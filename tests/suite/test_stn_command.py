@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,13 @@ def test_a_reader_that_has_seen_enough_costs_no_traceback(here, monkeypatch, cap
     with os.fdopen(writing, "w", encoding="utf-8") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         assert main(COMPARE) == 2
+    assert capfd.readouterr().err == ""
+
+
+def test_a_command_without_standard_output_still_writes_its_page(here, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(COMPARE) == 0
+    assert Path("comparison.html").exists()
     assert capfd.readouterr().err == ""
 
 
