@@ -87,27 +87,42 @@ def finding_line(finding: Finding) -> str:
 
 
 def trial_table(mutants: Sequence[Mutant], known: Known) -> str:
-    """What caught each mutant, as Markdown, and the totals of those that both stages have seen."""
+    """What caught each mutant, as Markdown, and the totals."""
     lines = ["| mutant | bug | caught by property test | caught by gate |", "|---|---|---|---|"]
     lines += [
         f"| {mutant.name} | {mutant.mistake} | {_law_text(known.get((mutant.name, 'laws')))}"
         f" | {_gate_text(known.get((mutant.name, 'gate')))} |"
         for mutant in mutants
     ]
+    return "\n".join([*lines, "", *_totals(mutants, known)])
+
+
+def _totals(mutants: Sequence[Mutant], known: Known) -> list[str]:
+    """How many mutants were caught: of those that both stages tried, then of those of one stage."""
     pairs = [(known.get((m.name, "laws")), known.get((m.name, "gate"))) for m in mutants]
     seen = [(laws.outcome, gate.outcome) for laws, gate in pairs if laws and gate]
     by_laws = [laws == "caught" for laws, _ in seen]
     by_gate = [gate == "caught" for _, gate in seen]
     both = sum(a and b for a, b in zip(by_laws, by_gate, strict=True))
     either = sum(by_laws) + sum(by_gate) - both
-    lines += [
-        "",
-        f"{len(seen)} of {len(mutants)} mutants tried: {either} caught, {sum(by_laws)} of them by"
-        f" property tests, {both} by property tests and the gate, {sum(by_gate) - both} by the gate"
-        f" alone; {len(seen) - either} survived.",
-        f"Planted in {_commits_text(mutants, known)}.",
+    of_one_stage = {
+        "property tests": [laws for laws, gate in pairs if laws and not gate],
+        "the gate": [gate for laws, gate in pairs if gate and not laws],
+    }
+    lines = [
+        f"{len(found)} of {len(mutants)} mutants tried with {stage} only:"
+        f" {sum(one.outcome == 'caught' for one in found)} caught."
+        for stage, found in of_one_stage.items()
+        if found
     ]
-    return "\n".join(lines)
+    if seen or not lines:
+        total = (
+            f"{len(seen)} of {len(mutants)} mutants tried: {either} caught, {sum(by_laws)} of them"
+            f" by property tests, {both} by property tests and the gate, {sum(by_gate) - both} by"
+            f" the gate alone; {len(seen) - either} survived."
+        )
+        lines = [total, *lines]
+    return [*lines, f"Planted in {_commits_text(mutants, known)}."]
 
 
 def _commits_text(mutants: Sequence[Mutant], known: Known) -> str:

@@ -261,6 +261,11 @@ def test_the_table_counts_what_caught_each():
         "4 of 5 mutants tried: 3 caught, 2 of them by property tests, 1 by property tests and the"
         " gate, 1 by the gate alone; 1 survived.\nPlanted in commit (8 findings)."
     )
+    of_gate = {key: one for key, one in known.items() if key[1] == "gate"}
+    table = findings.trial_table([law, gate, both, untried], of_gate)
+    assert table.endswith(
+        "\n\n3 of 4 mutants tried with the gate only: 2 caught.\nPlanted in commit (3 findings)."
+    )
 
 
 def test_names_choose_and_an_unknown_one_is_reported():
