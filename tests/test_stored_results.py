@@ -104,12 +104,14 @@ def test_the_page_of_results_shows_invariance_wherever_it_is_stored():
     page = (BASELINES.parent / "docs" / "results.md").read_text(encoding="utf-8")
     section = page.partition("\n## Invariance\n")[2].partition("\n## ")[0]
     rows = [[text.strip() for text in line.split("|")[1:-1]] for line in section.split("\n")]
-    shown = {f"smoke/{row[1]}/{row[0].strip('`')}": row[2:] for row in rows if len(row) == 4}
+    shown = {f"smoke/{row[1]}/{row[0].strip('`')}": row[2:] for row in rows if len(row) == 5}
     stored = {key for key, cell in STORED.items() if any(run.metrics for run in cell.runs)}
     assert stored == set(shown) - {"smoke/dataset/model", "smoke/---/---"}
     columns = (("invariance", 100, 1), ("misplaced_pixels", 1, 2))
     for key in stored:
-        for (name, scale, decimals), text in zip(columns, shown[key], strict=True):
+        runs, *texts = shown[key]
+        assert runs == str(len(STORED[key].runs)), key
+        for (name, scale, decimals), text in zip(columns, texts, strict=True):
             values = [scale * run.metrics[name] for run in STORED[key].runs if name in run.metrics]
             numbers = (np.mean(values), np.std(values, ddof=1)) if values else ()
             assert text == " ± ".join(f"{number:.{decimals}f}" for number in numbers), key
