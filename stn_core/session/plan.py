@@ -48,8 +48,8 @@ class Asked:
     def record_files(self, folder: Path) -> tuple[Path, ...]:
         """The files of records that it was given, as `SessionStore` takes them.
 
-        One that is gone is looked for where it was in relation to the session's folder: whoever
-        copies results from a cluster copies both.
+        One that is gone is looked for where it was relative to the session's folder: results that
+        are copied from a cluster move together.
 
         Args:
             folder: of the session, where it is now.
