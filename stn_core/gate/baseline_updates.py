@@ -45,11 +45,9 @@ def update_baselines(path: Path, judgements: Sequence[Judgement], *, existed: bo
         write_baselines(path, updated)
     line = f"{len(measured)} of {len(judgements)} cells written to {path}"
     lost = [text for key in sorted(measured) if (text := _metrics_lost(key, stored, updated))]
-    return (
-        f"{line}; no longer stored, because no run measured them: {', '.join(lost)}"
-        if lost
-        else line
-    )
+    if lost:
+        line += f"; no longer stored, because no run measured them: {', '.join(lost)}"
+    return line
 
 
 def _metrics_lost(key: str, before: Baselines, after: Baselines) -> str:

@@ -5,8 +5,8 @@ tensors; nothing is unpickled. Its name is a hash of all that decides what is in
 other files, or of the same files read in another way, is never used.
 
 The copy only saves time: if it cannot be read, it is made again, and if it cannot be written, a
-line of the log says so. Several processes may make the same one at once. A copy that was not used
-for `DAYS_KEPT` days is deleted when another is made: of files that have changed, there may be many.
+line of the log says so. Several processes may make the same one at once. A copy that has not been
+used for `DAYS_KEPT` days is deleted when another is made: files that change leave many behind.
 """
 
 from __future__ import annotations
