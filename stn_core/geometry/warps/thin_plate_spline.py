@@ -23,6 +23,8 @@ _LATTICE_MARGIN = 0.5
 # A residual of up to this many roundings of the map's size, in float64, counts as none: the map's
 # terms cancel to a hundredth of their size, and there are many.
 _RESIDUAL_ROUNDINGS = 2**12
+# How many points a CPU moves at once: each takes some 50 float64 numbers per control point.
+_POINTS_AT_ONCE = 2**16
 
 
 class ThinPlateSpline(Warp):
@@ -93,12 +95,22 @@ class ThinPlateSpline(Warp):
         self._coefficients = _cardinal_coefficients(points).to(device, widest_dtype(device))
 
     def _points(self, theta: Tensor, xy: Tensor) -> Tensor:
-        offsets, log_r2 = self._to_control_points(xy)
-        return xy + _displacement(offsets, log_r2, xy, self._spline(theta)).to(theta)
+        spline = self._spline(theta)
+
+        def moved(xy: Tensor) -> Tensor:
+            offsets, log_r2 = self._to_control_points(xy)
+            return xy + _displacement(offsets, log_r2, xy, spline).to(theta)
+
+        return _in_parts(moved, xy)
 
     def _jacobian_determinant(self, theta: Tensor, xy: Tensor) -> Tensor:
-        offsets, log_r2 = self._to_control_points(xy)
-        return determinant_2x2(_jacobian(offsets, log_r2, self._spline(theta))).to(theta)
+        spline = self._spline(theta)
+
+        def determinant(xy: Tensor) -> Tensor:
+            offsets, log_r2 = self._to_control_points(xy)
+            return determinant_2x2(_jacobian(offsets, log_r2, spline)).to(theta)[..., None]
+
+        return _in_parts(determinant, xy)[..., 0]
 
     def _spline(self, theta: Tensor) -> Tensor:
         """The spline's coefficients (B, n² + 3, 2): a displacement for each of its terms.
@@ -157,6 +169,18 @@ class ThinPlateSpline(Warp):
         end = 1 + beyond * step
         count = (self.n - 1) * _LATTICE_INTERVALS + 2 * beyond + 1
         return torch.linspace(-end, end, count, device=like.device, dtype=like.dtype)
+
+
+def _in_parts(function: Callable[[Tensor], Tensor], xy: Tensor) -> Tensor:
+    """A function of each point (..., N, 2), computed part by part if there are many.
+
+    On a CPU only: a compiler plans its memory itself, and a GPU is best kept full.
+    """
+    at_once = torch.compiler.is_compiling() or xy.device.type != "cpu"
+    part = max(1, _POINTS_AT_ONCE // max(1, math.prod(xy.shape[:-2])))
+    if at_once or xy.shape[-2] <= part:
+        return function(xy)
+    return torch.cat([function(some) for some in xy.split(part, dim=-2)], dim=-2)
 
 
 def _displacement(offsets: Tensor, log_r2: Tensor, xy: Tensor, spline: Tensor) -> Tensor:

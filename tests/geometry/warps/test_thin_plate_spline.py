@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stn_core.errors import UsageError
 from stn_core.geometry.grids import base_grid
 from stn_core.geometry.warps import create_warp, preimages
+from stn_core.geometry.warps import thin_plate_spline as tps_module
 from tests.nightly import mostly_nightly
 from tests.oracles import thin_plate_spline
 from tests.strategies import points_xy, thetas
@@ -246,6 +247,33 @@ def test_many_points_are_inverted_in_parts(monkeypatch):
     expected = warp.inverse_points(theta, xy)
     monkeypatch.setattr(preimages, "_PAIRS_AT_ONCE", 7 * 2 * 29**2)
     torch.testing.assert_close(warp.inverse_points(theta, xy), expected, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("shared_points", [True, False])
+def test_many_points_are_moved_in_parts(monkeypatch, shared_points):
+    warp = create_warp("tps")
+    theta = 0.05 * torch.sin(torch.arange(64, dtype=torch.float64)).view(2, 32)
+    theta.requires_grad_()
+    xy = torch.rand(2, 50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    xy = xy[0 if shared_points else slice(None)].requires_grad_()
+    most = []
+    to_control_points = warp._to_control_points
+
+    def counted(xy):
+        most.append(xy.shape[:-1].numel())
+        return to_control_points(xy)
+
+    def values_and_derivatives():
+        mapped, determinant = warp.points(theta, xy), warp.jacobian_determinant(theta, xy)
+        loss = mapped.pow(3).sum() + determinant.square().sum()
+        return mapped, determinant, *torch.autograd.grad(loss, (theta, xy))
+
+    expected = values_and_derivatives()
+    monkeypatch.setattr(tps_module, "_POINTS_AT_ONCE", 15)
+    monkeypatch.setattr(warp, "_to_control_points", counted)
+    # The same sums in another order: roundings only.
+    torch.testing.assert_close(values_and_derivatives(), expected, atol=1e-12, rtol=1e-12)
+    assert max(most) <= 15
 
 
 def test_constants_follow_the_module_but_keep_their_type():
