@@ -53,6 +53,7 @@ def answering_records(
     """The records that answer cells, by the cells' keys, and messages about those that do not.
 
     Of several records of one seed the last one counts: a run that failed may have been run again.
+    If two ended well and differ, a message says so.
 
     Args:
         questions: one per cell.
@@ -62,6 +63,7 @@ def answering_records(
     found: dict[str, dict[int, RunRecord]] = {key: {} for key in by_key}
     misfits: collections.Counter[str] = collections.Counter()
     not_asked: dict[str, list[int]] = collections.defaultdict(list)
+    contradicted: dict[str, list[int]] = collections.defaultdict(list)
     for record in records:
         question = by_key.get(record.key)
         if question is None:
@@ -72,12 +74,19 @@ def answering_records(
             misfits[f"{question.key}: {reason}"] += 1
         else:
             runs = found[question.key]
-            runs.pop(record.seed, None)  # or the new one would take the place of the old one
+            # Removed first, or the new one would take the place of the old one.
+            earlier = runs.pop(record.seed, None)
+            if earlier and _contradict(earlier, record):
+                contradicted[question.key].append(record.seed)
             runs[record.seed] = record
     left_out = [f"{reason}; {_records(count)} left out" for reason, count in misfits.items()]
     left_out += [
         f"{key}: {_records(len(others))} of other seeds ({_seeds_text(others)}) left out"
         for key, others in not_asked.items()
+    ]
+    left_out += [
+        f"{key}: several records of one seed ({_seeds_text(seeds)}) differ; the last one counts"
+        for key, seeds in contradicted.items()
     ]
     return {key: list(runs.values()) for key, runs in found.items()}, left_out
 
@@ -114,6 +123,14 @@ def _misfit(question: Question, record: RunRecord) -> str:
     if question.code and code != question.code:
         return f"the code was {_code_text(*code)}, and is {_code_text(*question.code)}"
     return ""
+
+
+def _contradict(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs ended well, and with different results."""
+    if not one.status == other.status == "ok":
+        return False
+    results = [(run.test_accuracy, run.test_cross_entropy) for run in (one, other)]
+    return results[0] != results[1]
 
 
 def _code_text(version: str, commit: str | None, dirty: bool | None) -> str:

@@ -36,6 +36,13 @@ def test_a_seed_that_was_run_again_comes_where_it_was_run_last():
     assert found[CELL.key] == runs[1:]
 
 
+def test_different_results_of_one_seed_are_reported():
+    failed = record(2, status="failed", test_accuracy=None, test_cross_entropy=None)
+    runs = [record(0, 0.5), record(1, 0.5), failed, record(0, 0.6), record(1, 0.5), record(2, 0.5)]
+    _, left_out = answers_like_the_last(runs)
+    assert left_out == [f"{CELL.key}: several records of one seed (0) differ; the last one counts"]
+
+
 def test_the_last_record_of_each_cell_decides_which_others_answer():
     other_cell = record(0, model="cnn")
     runs = [record(0), record(1, recipe_hash="new"), other_cell, record(2, recipe_hash="new")]
