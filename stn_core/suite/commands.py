@@ -30,6 +30,7 @@ from stn_core.suite.command_arguments import (
     as_existing_path,
     as_path,
     complain,
+    import_given,
     run_pytest,
     show_path,
 )
@@ -147,6 +148,7 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
         default=Path(EVIDENCE_FILE),
         help=f"a file of complete records (default: {EVIDENCE_FILE}, if there is one)",
     )
+    add_imports(parser)
     add_out(parser)
     parser.add_argument(
         "--readme",
@@ -164,6 +166,7 @@ def _claims(given: argparse.Namespace) -> int:
     from stn_core.report.claims_text import claims_table, tally_line
     from stn_core.suite.claims import judge_file, update_readme, with_known_names, write_claims
 
+    import_given(given)
     claims = with_known_names(read_claims(given.claims))
     judged = judge_file(claims, given.baselines, given.evidence)
     print("\n".join([tally_line(judged), "", claims_table(judged), ""]))
@@ -180,6 +183,7 @@ def _claims_command(given: argparse.Namespace) -> str:
     for name, usual in (("baselines", "baselines.json"), ("evidence", EVIDENCE_FILE)):
         path = getattr(given, name)
         words += [f"--{name}", str(path)] if path != Path(usual) else []
+    words += ["--import", given.imports] if given.imports else []
     return shlex.join(words)
 
 

@@ -107,7 +107,8 @@ def _compare_models(given: argparse.Namespace) -> int:
     from stn_core.report.text_table import WIDTH
 
     source = read_source(given.a)
-    names = [] if given.models == "all" else split_names(given.models)
+    named = [] if given.models == "all" else split_names(given.models)
+    names = [_name_in_records(name) for name in named]
     if given.models != "all" and not names:
         raise UsageError("--models: name models, or all")
     pairs, complaints = compare_models(source, names, given.margin)
@@ -120,6 +121,23 @@ def _compare_models(given: argparse.Namespace) -> int:
     write_pairs_page(pairs, source, page, given.out / FIGURES_FOLDER, complaints)
     show_path(page)
     return 0
+
+
+def _name_in_records(model: str) -> str:
+    """The one name of a variant, however it was spelled; a model may be one that only others have.
+
+    Raises:
+        UsageError: the name is malformed.
+    """
+    if "[" not in model:  # no variant, and torch takes a while to import
+        return model
+    from stn_core.models import model_name
+    from stn_core.models.variants import parse_variant, variant_name
+
+    try:
+        return model_name(model)
+    except UsageError:
+        return variant_name(*parse_variant(model))
 
 
 def _compare_saved(given: argparse.Namespace) -> int:

@@ -139,6 +139,20 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys):
     assert frame["low_points"].iloc[0] < 0 < frame["high_points"].iloc[0]
 
 
+def test_a_variant_is_found_however_the_command_line_spells_it(tmp_path, capsys):
+    names = ("stn[hidden=20,warp=tps]", "theirs[depth=2,width=3]")
+    runs = [a_run(seed, model) for model in names for seed in (0, 1)]
+    folder = write_session(tmp_path / "s", runs, pictures=False)
+    command = ["compare", str(folder), "--out", str(tmp_path), "--models"]
+    assert (
+        main([*command, "stn[ warp=tps, hidden=20, sampler=bilinear], theirs[width=3,depth=2]"])
+        == 0
+    )
+    assert "1 pair" in capsys.readouterr().out
+    assert main([*command, "stn[warp=,],cnn"]) == 2
+    assert capsys.readouterr().err.startswith("malformed model name 'stn[warp=,]'")
+
+
 @pytest.mark.parametrize("margin", ["nan", "-1", "0", "inf", "101"])
 def test_a_margin_that_makes_no_sense_is_one_line(tmp_path, capsys, margin):
     assert main(["compare", str(tmp_path), "--models", "all", f"--margin={margin}"]) == 2

@@ -95,6 +95,23 @@ def test_a_wrong_claim_fails_the_command_and_only_the_others_are_on_the_page(
     assert (tmp_path / "claims.html").exists()
 
 
+def test_claims_may_be_about_models_that_a_module_registers(tmp_path, capsys, monkeypatch):
+    (tmp_path / "own_claimed_model.py").write_text(
+        "from stn_core import register_model\nregister_model(name='own_claimed_model')(print)\n",
+        encoding="utf-8",
+    )
+    good = (REPOSITORY / CLAIMS).read_text(encoding="utf-8").split("[[claim]]")[1]
+    own = good.replace('"vit"', '"own_claimed_model"')
+    (tmp_path / "claims.toml").write_text(f"[[claim]]{own}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    command = ["claims", "claims.toml", "--baselines", str(REPOSITORY / "baselines.json")]
+    assert main(command) == 1
+    assert "unknown model 'own_claimed_model'" in capsys.readouterr().err
+    assert main([*command, "--import", "own_claimed_model.py"]) == 0
+    page = (tmp_path / "claims.md").read_text(encoding="utf-8")
+    assert "--import own_claimed_model.py` writes this page" in page
+
+
 def test_variants_and_other_libraries_models_may_be_claimed_about():
     named = {"cnn", "stn[warp=tps]", "timm:test_resnet", "stn[wrap=tps]", "tim:resnet"}
     claims = read_claims(REPOSITORY / CLAIMS)
