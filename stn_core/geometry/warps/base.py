@@ -263,12 +263,20 @@ class Warp(nn.Module):
     def _check_theta(self, theta: Tensor) -> None:
         _check_tensor(f"theta of the warp {self.name!r}", theta)
         if theta.ndim < 1 or theta.shape[-1] != self.num_params:
-            others = families_with(theta.shape[-1]) if theta.ndim else []
-            hint = f", which fits {' or '.join(others)}" if others else ""
             raise UsageError(
                 f"theta of the warp {self.name!r} must be (B, {self.num_params});"
-                f" got {tuple(theta.shape)}{hint}"
+                f" got {tuple(theta.shape)}{self._hint(theta.shape)}"
             )
+
+    def _hint(self, shape: torch.Size) -> str:
+        """What a theta of a wrong shape may be: a matrix, or its like, or another family's."""
+        axes = next(
+            (n for n in range(2, len(shape) + 1) if shape[-n:].numel() == self.num_params), 0
+        )
+        # A matrix without a batch may also be several thetas.
+        others = families_with(shape[-1]) if shape and axes in (0, len(shape)) else []
+        hint = f", which fits {' or '.join(others)}" if others else ""
+        return hint + (f"; to flatten it: theta.reshape(-1, {self.num_params})" if axes else "")
 
 
 def _check_tensor(what: str, value: object) -> None:

@@ -82,6 +82,22 @@ def test_theta_of_another_family_is_answered_with_those_it_fits():
         create_warp("affine").grid(theta[:, :7], (3, 5))
 
 
+@pytest.mark.parametrize(
+    ("warp", "shape", "message"),
+    [
+        ("affine", (5, 2, 3), "got (5, 2, 3); to flatten it: theta.reshape(-1, 6)"),
+        ("tps", (5, 4, 4, 2), "got (5, 4, 4, 2); to flatten it: theta.reshape(-1, 32)"),
+        ("affine", (2, 3), "got (2, 3), which fits attention; to flatten it: theta.reshape(-1, 6)"),
+    ],
+)
+def test_a_matrix_or_a_grid_of_displacements_is_answered_with_how_to_flatten_it(
+    warp, shape, message
+):
+    with pytest.raises(UsageError) as error:
+        create_warp(warp).grid(torch.zeros(shape), (3, 5))
+    assert str(error.value).endswith(message)
+
+
 def test_an_unknown_option_is_answered_with_those_there_are():
     with pytest.raises(UsageError, match="'tps' has no option size; its options: n"):
         create_warp("tps", size=4)
