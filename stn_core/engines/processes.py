@@ -6,15 +6,17 @@ They are spawned, not forked: the process that starts them may hold threads, loc
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from stn_core.engines.base import EngineError, Outcome, Task
 from stn_core.engines.in_process import InProcess
 from stn_core.session.beats import Beat
-from stn_core.session.child_processes import end_with_parent
+from stn_core.session.child_processes import end_after, end_with_parent
 from stn_core.session.user_modules import import_models
 
 
@@ -34,7 +36,8 @@ class Processes:
         self.workers = workers
         self._imports, self._folder = imports, folder
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(workers, context, initializer=end_with_parent)
+        self._is_closed = context.Event()
+        self._pool = ProcessPoolExecutor(workers, context, _begin, (self._is_closed,))
         self._running: dict[Future[Outcome], Task] = {}
 
     def submit(self, task: Task) -> None:
@@ -66,9 +69,17 @@ class Processes:
         self._running.clear()
 
     def close(self) -> None:
-        """Forget the tasks that have not started, and end the processes."""
+        """Forget the tasks that have not ended, and end the processes."""
         self.cancel()
+        self._is_closed.set()
         self._pool.shutdown(cancel_futures=True)
+
+
+def _begin(is_closed: Event) -> None:
+    """In a new process: a terminal's Ctrl-C is left to the session, which ends this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    end_after(is_closed.wait)
 
 
 def _compute(task: Task, imports: tuple[str, ...], folder: Path) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable
 
 
 def end_with_parent() -> None:
@@ -14,9 +15,14 @@ def end_with_parent() -> None:
     """
     parent = multiprocessing.parent_process()
     assert parent
+    end_after(parent.join)
 
-    def wait() -> None:
-        parent.join()
+
+def end_after(wait: Callable[[], object]) -> None:
+    """End this process, in the middle of whatever it does, once a function returns."""
+
+    def watch() -> None:
+        wait()
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stn_core.suite.planning import Planning
     from stn_core.suite.reference_side import ReferenceSide
     from stn_core.suite.reporting import Reporting
+    from stn_core.suite.stopping import Stopping
     from stn_core.suite.time_limit import TimeLimit
     from stn_core.suite.trainer import Trainer
     from stn_core.suite.turns import Turns
@@ -91,6 +92,13 @@ class SessionContext:
         from stn_core.suite.watching import Watching
 
         return Watching(self)
+
+    @functools.cached_property
+    def stopping(self) -> Stopping:
+        """The hooks that end a session, and its workers, when it is told to stop."""
+        from stn_core.suite.stopping import Stopping
+
+        return Stopping(self.config)
 
     @functools.cached_property
     def trainer(self) -> Trainer:

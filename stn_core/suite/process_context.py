@@ -10,7 +10,7 @@ from stn_core.suite.agreement import Agreement
 from stn_core.suite.command_line import XDIST_SESSION
 from stn_core.suite.context import SessionContext
 from stn_core.suite.plan_summary import ShowingThePlan
-from stn_core.suite.stopping import Stopping, end_with_first_process
+from stn_core.suite.stopping import end_with_first_process
 
 _CONTEXT = pytest.StashKey[SessionContext]()
 
@@ -28,7 +28,7 @@ def context_of(config: pytest.Config) -> SessionContext:
         elif context.only_plans:
             config.pluginmanager.register(ShowingThePlan(context), "stn_core_showing_the_plan")
         else:
-            config.pluginmanager.register(Stopping(config), "stn_core_stopping")
+            config.pluginmanager.register(context.stopping, "stn_core_stopping")
     return config.stash[_CONTEXT]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +28,7 @@ from stn_core.session.file_names import (
     lock_of,
 )
 from stn_core.session.folder import discard_folder
-from stn_core.suite.group_runs import judge_speed, settle_groups
+from stn_core.suite.group_runs import Runs, judge_speed, settle_groups
 from stn_core.suite.group_training import train_for_groups
 from stn_core.suite.judging import (
     code_doubts,
@@ -198,7 +197,7 @@ class Reporting:
             self._judgements,
             by_key,
             lambda: self._read_records(plan)[0],
-            functools.partial(train_for_groups, context),
+            self._train_for_groups,
             why_not,
         )
         context.close_engine()
@@ -218,6 +217,10 @@ class Reporting:
             self._notes.append(
                 "resumed in a checkout with uncommitted changes: was the code the same?"
             )
+
+    def _train_for_groups(self, runs: Runs, reference_runs: Runs) -> None:
+        with self._context.stopping.interruptible():
+            train_for_groups(self._context, runs, reference_runs)
 
     def _read_records(self, plan: Plan) -> tuple[dict[str, list[RunRecord]], list[str]]:
         """By cell, the records written so far and those that were given; why others do not count.

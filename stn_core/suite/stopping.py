@@ -1,9 +1,9 @@
 """How a session stops early: SIGTERM and Ctrl-C end it, and its workers, in the same way.
 
 The first signal interrupts training; the runs that have finished are judged. Once the session has
-begun to end, signals no longer interrupt it: the first one says that the summary is being written,
-the next one ends the process. A terminal also sends Ctrl-C to the workers; they leave it to the
-first process, and end when that process is gone.
+begun to end, signals interrupt only what still trains then: the first other one says that the
+summary is being written, the next one ends the process. A terminal also sends Ctrl-C to the
+workers; they leave it to the first process, and end when that process is gone.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from stn_core.errors import UsageError
 from stn_core.suite.command_line import CommandLine
 from stn_core.suite.spelling import respelled
 
@@ -45,6 +46,7 @@ class Stopping:
         self._was_told = False
         self._stopped_by: int | None = None
         self._raised_at = 0.0
+        self._session: pytest.Session | None = None
         self._usual = _answer_by(self._answer, signal.SIGINT, signal.SIGTERM)
 
     @pytest.hookimpl(tryfirst=True)
@@ -60,10 +62,28 @@ class Stopping:
     def pytest_sessionfinish(self, session: pytest.Session) -> Any:
         """Stop raising on signals; a session that SIGTERM stopped says so by its exit status."""
         self._is_ending = True
+        self._session = session
         answer = yield
         if self._stopped_by == signal.SIGTERM and session.exitstatus == pytest.ExitCode.INTERRUPTED:
             session.exitstatus = 128 + signal.SIGTERM
         return answer
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let signals interrupt what trains after the last test, as they do before it.
+
+        Raises:
+            UsageError: one did; the session's exit status says so, too.
+        """
+        self._is_ending = False
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._session:
+                self._session.exitstatus = pytest.ExitCode.INTERRUPTED
+            raise UsageError("the session was stopped: --resume last continues") from None
+        finally:
+            self._is_ending = True
 
     def pytest_unconfigure(self) -> None:
         """Restore the signals; in a stopped session, Ctrl-C then ends the rest silently."""

@@ -1,5 +1,9 @@
 """An engine of several processes gives the runs that this process would give."""
 
+import signal
+import time
+from concurrent.futures.process import BrokenProcessPool
+
 import pytest
 
 from stn_core.engines import InProcess, Processes, Task
@@ -44,6 +48,16 @@ def test_runs_are_those_of_one_process_and_know_the_users_models(tmp_path):
 def test_a_module_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="--import nowhere: "):
         outcomes(Processes(1, ("nowhere",), tmp_path), [Task(CELL, 0, RunSettings())])
+
+
+def test_ctrl_c_is_left_to_the_session_which_ends_a_process_in_the_middle_of_its_task():
+    engine = Processes(1)
+    engine._pool.submit(signal.raise_signal, signal.SIGINT).result()
+    endless = engine._pool.submit(time.sleep, 60)
+    while not endless.running():
+        time.sleep(0.01)
+    engine.close()
+    assert isinstance(endless.exception(), BrokenProcessPool)
 
 
 TAKES_LONG = """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from stn_core.models import list_models, model_info
 from stn_core.report.session_page import write_report
 from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
+from stn_core.suite import group_training
 from stn_core.suite.command_line import XDIST_SESSION
 from stn_core.suite.group_runs import judge_speed, settle_groups
 from stn_core.suite.judging import judge_session
@@ -26,6 +28,7 @@ from stn_core.suite.process_context import context_of
 from stn_core.suite.time_limit import TimeLimit
 from tests.examples import baseline, environment, record
 from tests.gate.test_groups import CELLS, DATA_HASH, KEYS, LOOKS, NOISE, fresh_runs, stored_values
+from tests.platforms import needs_posix_signals
 
 pytest_plugins = ["pytester"]
 
@@ -288,6 +291,28 @@ def test_the_seeds_that_a_group_needs_are_trained_where_the_others_were(trained_
     failed = trained_elsewhere()
     assert failed.ret == 1
     failed.stdout.fnmatch_lines(GROUP_FAILS)
+
+
+@needs_posix_signals
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 2), (signal.SIGTERM, 143)])
+def test_a_session_can_be_stopped_while_groups_train(
+    trained_elsewhere, monkeypatch, number, status
+):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # not that of a shell's "&"
+    with monkeypatch.context() as patched:
+        patched.setattr(group_training, "_train_all", lambda *_: signal.raise_signal(number))
+        stopped = trained_elsewhere()
+    signal.signal(signal.SIGINT, before)
+    assert stopped.ret == status
+    unsettled = "more seeds would settle these groups of cells: *"
+    stopped.stdout.fnmatch_lines(
+        [
+            f"{unsettled} (the session was stopped: --resume last continues)",
+            "interrupted: the same command with --resume last *",
+            "9 cells, *: 9 PASS*",
+        ]
+    )
+    trained_elsewhere("--resume", "last").stdout.fnmatch_lines(GROUP_FAILS)
 
 
 def test_a_session_of_limited_time_trains_for_groups_as_long_as_there_is_time(
