@@ -84,25 +84,29 @@ def check_resumed(folder: Path, options: SuiteOptions, device: str) -> None:
         device: the type of device that this one trains on.
 
     Raises:
-        UsageError: budget, datasets, recipe or device differ.
+        UsageError: budget, datasets, recipe, metrics, device or the use of test images differ.
     """
     asked = {
         "budget": options.budget,
         "datasets": sorted(options.datasets),
         "recipe_name": options.recipe_name,
         "overrides": options.overrides,
+        "metrics": sorted(options.metrics),
         "against": options.against,
         "device": device,
     }
     earlier = _plan_content(folder)
-    if isinstance(earlier.get("datasets"), list):
-        earlier["datasets"] = sorted(earlier["datasets"], key=str)
+    for name in ("datasets", "metrics"):
+        if isinstance(earlier.get(name), list):
+            earlier[name] = sorted(earlier[name], key=str)
     others = [
         f"its {name.removesuffix('_name')} {'are' if name.endswith('s') else 'is'}"
         f" {_in_words(earlier[name])}, not {_in_words(value)}"
         for name, value in asked.items()
         if name in earlier and earlier[name] != json.loads(json.dumps(value, default=str))
     ]
+    if earlier.get("final", options.final) != options.final:
+        others.append(f"it ran {'with' if earlier['final'] else 'without'} --final")
     if others:
         raise UsageError(
             f"--resume: {folder}: {'; '.join(others)}; give the same options again, or start a new"

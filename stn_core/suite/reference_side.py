@@ -112,9 +112,24 @@ class ReferenceSide:
         own = [
             record
             for record in stored
-            if record.environment.commit == self.commit and (record.status == "ok" or not only_good)
+            if record.environment.commit == self.commit
+            and (record.status == "ok" or not only_good)
+            and self._is_of_today(record)
         ]
         self.records.update(answers_like_the_last(own)[0])
+
+    def _is_of_today(self, record: RunRecord) -> bool:
+        """Whether a run, perhaps from before the session was resumed, can be compared with others.
+
+        What a new stn_core, or data that were changed meanwhile, do to a run is not what the
+        session's code does.
+        """
+        plan = self._context.plan
+        data_hash = plan.data_hashes.get(record.dataset) if plan else ""
+        return (
+            record.environment.stn_core == self._version
+            and (data_hash or record.data_hash) == record.data_hash
+        )
 
     def runs_to_train(self, cell: Cell, seeds: Sequence[int]) -> int:
         """How many of a cell's seeds are not in the cache."""
@@ -148,12 +163,13 @@ class ReferenceSide:
             yield self._kept(record)
 
     def _computed(self, tasks: Sequence[Task], processes: int) -> Iterator[RunResult]:
-        from stn_core.engines.reference import run_side_by_side
-
         if min(processes, len(tasks)) <= 1:
             return self.engine.run(tasks) if tasks else iter(())
+        from stn_core.engines.reference import Reference, run_side_by_side
+
         code = self.engine.code
         self.engine.close()  # its memory is for the others
+        self._engine = Reference(code)  # a closed one starts no other process
         return run_side_by_side(code, tasks, processes)
 
     def _kept(self, record: RunRecord) -> RunRecord:

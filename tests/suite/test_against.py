@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from stn_core import Budget, Recipe, register_budget
+from stn_core.engines import reference
 from stn_core.errors import UsageError
 from stn_core.session import budgets
 from stn_core.suite.process_context import context_of
@@ -109,8 +110,9 @@ def test_the_last_run_of_a_seed_counts_and_those_of_other_commits_do_not(tmp_pat
     ]
     lines = [f"{run.to_json()}\n" for run in runs]
     (tmp_path / "reference.jsonl").write_text("".join(lines))
-    side = ReferenceSide(SimpleNamespace(options=SimpleNamespace(results=tmp_path)))
-    side.commit = "c" * 40
+    context = SimpleNamespace(options=SimpleNamespace(results=tmp_path), plan=None)
+    side = ReferenceSide(context)
+    side.commit, side._version = "c" * 40, "0.1.0"
     side.read()
     assert {run.seed: run.test_accuracy for run in side.records[CELL.key]} == {0: 0.7, 1: 0.6}
     assert len(side.records[CELL.key]) == 2
@@ -120,6 +122,33 @@ def test_the_last_run_of_a_seed_counts_and_those_of_other_commits_do_not(tmp_pat
     for only_good, status in ((False, "crashed"), (True, "ok")):  # which --resume trains again
         side.read(only_good=only_good)
         assert side.records[CELL.key][-1].status == status
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"data_hash": "of yore"}, {"environment": environment(commit="c" * 40, stn_core="0.0.9")}],
+)
+def test_runs_from_before_an_upgrade_or_a_change_of_the_data_are_trained_again(tmp_path, changes):
+    here = environment(commit="c" * 40)
+    runs = [record(0, environment=here), record(1, **{"environment": here, **changes})]
+    (tmp_path / "reference.jsonl").write_text("".join(f"{run.to_json()}\n" for run in runs))
+    plan = SimpleNamespace(data_hashes={CELL.dataset: DATA_HASH})
+    side = ReferenceSide(SimpleNamespace(options=SimpleNamespace(results=tmp_path), plan=plan))
+    side.commit, side._version = "c" * 40, "0.1.0"
+    side.read()
+    assert [run.seed for run in side.records[CELL.key]] == [0]
+
+
+def test_after_runs_side_by_side_a_single_one_can_be_computed(monkeypatch):
+    def side_by_side(code, tasks, processes):
+        return iter(tasks)
+
+    monkeypatch.setattr(reference, "run_side_by_side", side_by_side)
+    monkeypatch.setattr(reference.Reference, "run", lambda self, tasks: [self._is_closed])
+    side = ReferenceSide(SimpleNamespace())
+    side._engine = reference.Reference(code=None)
+    assert list(side._computed(["one", "other"], 2)) == ["one", "other"]
+    assert list(side._computed(["another"], 2)) == [False]
 
 
 @pytest.fixture

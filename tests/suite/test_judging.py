@@ -184,8 +184,16 @@ ASKED = SimpleNamespace(
     recipe_name="fast",
     overrides={"epochs": 3},
     against="",
+    metrics=("macro_auc", "invariance"),
+    final=False,
 )
 PLANNED = {"options": {**vars(ASKED), "device": "auto"}, "device": "cpu"}
+
+
+def test_the_order_of_datasets_and_metrics_makes_no_other_session(tmp_path):
+    (tmp_path / "session.json").write_text(json.dumps(PLANNED))
+    swapped = {name: vars(ASKED)[name][::-1] for name in ("datasets", "metrics")}
+    check_resumed(tmp_path, SimpleNamespace(**{**vars(ASKED), **swapped}), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -196,6 +204,8 @@ PLANNED = {"options": {**vars(ASKED), "device": "auto"}, "device": "cpu"}
         ({"recipe_name": "predecessor"}, "cpu", "its recipe is fast, not predecessor"),
         ({"overrides": {}}, "cpu", "its overrides are epochs=3, not none"),
         ({"against": "main"}, "cpu", "its against is none, not main"),
+        ({"metrics": ()}, "cpu", "its metrics are invariance,macro_auc, not none"),
+        ({"final": True}, "cpu", "it ran without --final"),
         ({}, "cuda", "its device is cpu, not cuda"),
         ({"budget": "full"}, "cuda", "its budget is smoke, not full; its device is cpu, not cuda"),
     ],

@@ -176,6 +176,16 @@ def test_shards_are_all_the_cells_and_are_judged_together(bench, pytester):
     assert one.ret == 1
     one.stdout.fnmatch_lines(["MISSING  smoke/digits/*: 0 of 1 planned runs came back"])
 
+    resumed = bench(*sessions, "--shard", "2/2", "--resume", "last")
+    assert resumed.ret == 0
+    assert finished_runs(folders(pytester)[1] / "records.jsonl") == parts[1]
+    judging = folders(pytester)[2]
+    assert not (judging / "records.jsonl").exists()
+    refused = bench(*sessions, "--resume", str(judging))
+    refused.stderr.fnmatch_lines(
+        ["ERROR: --resume: * judged records that it was given, *; name the session that *"]
+    )
+
 
 def test_records_of_two_commits_are_judged_and_reported(bench, pytester):
     cell = Cell("tiny", "digits", "smoke", get_budget("smoke").recipe_for("digits", "own"))
