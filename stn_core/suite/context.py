@@ -298,6 +298,16 @@ class SessionContext:
             metrics=options.metrics,
         )
 
+    def settings_of(self, place: int) -> RunSettings:
+        """The settings of one of several processes that train for the first one.
+
+        Args:
+            place: of the process among them; they take the cards in turn, as xdist's workers do.
+        """
+        from stn_core.training.devices import resolve_device
+
+        return replace(self.settings, device=str(resolve_device(self.options.device, place)))
+
     @functools.cached_property
     def time_limit(self) -> TimeLimit | None:
         """Which runs may still start, None if all may."""

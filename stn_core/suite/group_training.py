@@ -64,9 +64,10 @@ def _train_all(context: SessionContext, runs: Runs, engine: Engine) -> None:
     assert context.plan
     try:
         callbacks = () if engine.is_elsewhere else callbacks_of_groups(context)
-        for cell, seed in runs:
+        for place, (cell, seed) in enumerate(runs):
+            settings = context.settings if context.has_engine else context.settings_of(place)
             data_hash = context.plan.data_hashes[cell.dataset]
-            engine.submit(Task(cell, seed, context.settings, callbacks, data_hash=data_hash))
+            engine.submit(Task(cell, seed, settings, callbacks, data_hash=data_hash))
         for _ in runs:
             result = engine.next_outcome().result
             if result:

@@ -148,13 +148,15 @@ class ReferenceSide:
         """
         from stn_core.engines import Task
 
-        tasks = []
+        context = self._context
+        tasks: list[Task] = []
         for cell, seed in runs:
             cached = self._cached[0].get(self._place(cell, seed))
             if cached:  # its times are from another day
                 yield self._kept(replace(cached, train_seconds=0.0, images_per_second=0.0))
             else:
-                tasks.append(Task(cell, seed, self._context.settings))
+                settings = context.settings_of(len(tasks)) if processes > 1 else context.settings
+                tasks.append(Task(cell, seed, settings))
         for result in self._computed(tasks, processes):
             record = result.record
             if self._cache_file and record.status == "ok":  # memory may have run out only now

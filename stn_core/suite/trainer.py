@@ -267,6 +267,7 @@ class Trainer:
 
     def _close(self, verdict: Verdict = Verdict.MISSING, message: str = "") -> None:
         for pending in self._pending_cells.values():
+            pending.in_training.clear()
             if pending.judgement is None and pending.needed:
                 pending.judgement = pending.needed.closed(verdict, message)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -325,3 +326,27 @@ def test_a_session_of_limited_time_trains_for_groups_as_long_as_there_is_time(
     continues = "* (--minutes 600: --resume last continues)"
     late.stdout.fnmatch_lines([f"more seeds would settle these groups of cells: {continues}"])
     trained_elsewhere("--minutes", "600", "--resume", "last").stdout.fnmatch_lines(GROUP_FAILS)
+
+
+def test_runs_for_groups_are_spread_over_the_cards(monkeypatch, pytester):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    config = pytester.parseconfigure("-p", "stn_core.suite.plugin", "--stn-device", "cuda")
+    config.stash[XDIST_SESSION] = "a session of xdist's"
+    context = context_of(config)
+    context.plan = dataclasses.replace(PLAN, device="cuda")
+    submitted = []
+
+    class Engine:
+        is_elsewhere = False
+        submit = staticmethod(submitted.append)
+        cancel = staticmethod(submitted.clear)
+
+        @staticmethod
+        def next_outcome():
+            seen.append(submitted.pop(0).settings.device)
+            return SimpleNamespace(result=None)
+
+    seen = []
+    group_training._train_all(context, [(CELLS[0], seed) for seed in range(3)], Engine())
+    assert seen == ["cuda:0", "cuda:1", "cuda:0"]

@@ -2,17 +2,19 @@
 
 import math
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from stn_core.engines import Outcome
 from stn_core.errors import UsageError
 from stn_core.gate.judgement import SeedsNeeded
 from stn_core.suite import time_limit
 from stn_core.suite.command_line import START_TIME_FORMAT
 from stn_core.suite.option_values import read_minutes
 from stn_core.suite.time_limit import TimeLimit
-from stn_core.suite.trainer import Trainer, _PendingCell
+from stn_core.suite.trainer import NotKeptError, Trainer, _PendingCell
 from tests.examples import CELL, record
 from tests.suite.sessions import select
 
@@ -71,6 +73,30 @@ def test_with_a_commit_to_compare_with_there_is_time_for_both_sides(limit, seeds
     trainer._train(pending, SeedsNeeded(CELL.key, seeds, 3, reference_seeds=seeds))
     assert started == trained
     assert (pending.judgement is None) is bool(trained)
+
+
+def test_cells_that_wait_for_a_free_worker_start_after_runs_that_were_dropped(limit):
+    """A record that cannot be kept drops every run; none of them comes back to free a worker."""
+    accepted = []
+    engine = SimpleNamespace(workers=2, cancel=accepted.clear, next_outcome=lambda: accepted.pop())
+    context = SimpleNamespace(time_limit=limit(60), engine=engine, reference=None)
+    context.plan = SimpleNamespace(data_hashes={CELL.dataset: ""})
+    context.options, context.earlier_records = SimpleNamespace(from_records=()), {}
+    context.judge = SimpleNamespace(judge=lambda cell, *_: SeedsNeeded(cell.key, range(5), 5))
+    trainer = Trainer(context)
+
+    def submit(cell, seed):
+        accepted.append(Outcome(SimpleNamespace(cell=cell, seed=seed), result="a run"))
+
+    def keep(*_):
+        raise NotKeptError("no space left on device")
+
+    trainer._submit, trainer._keep = submit, keep
+    cells = [replace(CELL, model=name) for name in "abcd"]
+    trainer.submit(cells)
+    while not all(map(trainer.is_ready, cells)):
+        assert accepted
+        trainer.take_one()
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone cannot be set")
