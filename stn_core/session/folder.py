@@ -75,6 +75,22 @@ def hold_folder(folder: Path) -> BaseFileLock:
     return lock
 
 
+def hold_if_free(folder: Path) -> BaseFileLock | None:
+    """Hold a folder of a running session whose process that held it has died.
+
+    Returns:
+        None if a process still holds it, or it cannot be held.
+    """
+    with needs_extra("suite"):
+        from filelock import FileLock, Timeout
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(blocking=False)
+    except (Timeout, OSError):
+        return None
+    return lock
+
+
 def discard_locks(folder: Path) -> None:
     """Remove the hidden locks by which a session's processes took turns, once they have ended.
 

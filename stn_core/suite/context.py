@@ -16,7 +16,7 @@ from stn_core.gate.baselines import Baselines, read_baselines
 from stn_core.gate.digests import PassedSession, known_digests, read_digests
 from stn_core.gate.judge import Judge
 from stn_core.session.file_names import EVIDENCE_FILE, lock_of
-from stn_core.session.folder import claim_folder, discard_locks, hold_folder
+from stn_core.session.folder import claim_folder, discard_locks, hold_folder, hold_if_free
 from stn_core.session.records import RunRecord
 from stn_core.session.store import SessionStore, read_for_judging
 from stn_core.suite.agreement import Agreed, Agreement
@@ -151,6 +151,11 @@ class SessionContext:
             self._adopt(self.agreement.decide(self._decide))
         elif self._lock is None:
             self._adopt(self._decide())
+
+    def keep_results_held(self) -> None:
+        """Hold the folder in place of the worker that did, if that has died."""
+        if self.is_worker and self._lock is None:
+            self._lock = hold_if_free(self.options.results)
 
     def release_results(self) -> None:
         """Release the folder, so that the session can be resumed, and the compared commit.

@@ -107,6 +107,7 @@ class Trainer:
         if cell.key in self._judged:
             note_judgement(properties, self._judged[cell.key])
             return self._judged[cell.key]
+        self._context.keep_results_held()
         pending = self._started(cell)
         try:
             while pending.judgement is None:

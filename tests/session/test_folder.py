@@ -14,6 +14,7 @@ from stn_core.session.folder import (
     claim_folder,
     discard_folder,
     hold_folder,
+    hold_if_free,
     next_number,
     session_folders,
 )
@@ -63,6 +64,18 @@ def test_a_folder_in_use_is_refused_in_one_line_and_free_when_its_session_ends(t
         hold_folder(tmp_path)
     lock.release()
     hold_folder(tmp_path).release()
+
+
+def test_a_folder_is_held_in_place_of_a_process_that_died_and_of_no_other(tmp_path):
+    unfinished = tmp_path / f"table.md.{'0' * 32}.tmp"
+    lock = hold_folder(tmp_path)
+    unfinished.touch()  # by another process of the session
+    assert hold_if_free(tmp_path) is None
+    lock.release()
+    instead = hold_if_free(tmp_path)
+    assert instead.is_locked
+    assert unfinished.exists()
+    instead.release()
 
 
 @needs_posix_signals

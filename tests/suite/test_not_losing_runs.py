@@ -145,6 +145,27 @@ def test_a_session_is_running_until_it_is_judged_though_its_workers_have_no_more
     assert bench(*session, "--resume", "last").ret == 0
 
 
+WHOSE_HOLDER_DIED = """
+from stn_core.suite.process_context import context_of
+
+def pytest_runtest_setup(item):
+    if hasattr(item.config, "workerinput"):
+        context = context_of(item.config)
+        context._lock.release()
+        context._lock = None
+
+def pytest_runtest_teardown(item):
+    if hasattr(item.config, "workerinput"):
+        assert context_of(item.config)._lock.is_locked
+"""
+
+
+@pytest.mark.nightly
+def test_a_session_stays_protected_if_the_worker_that_held_its_folder_dies(bench, pytester):
+    pytester.makeconftest(WHOSE_HOLDER_DIED)
+    assert bench(*select("tiny"), "--seeds", "1", "-n", "1").ret == 0
+
+
 def test_a_run_that_failed_is_run_again(bench, pytester):
     failed = bench(*select("moody"), "--seeds", "1")
     failed.stdout.fnmatch_lines(["CRASHED  smoke/digits/moody: seed 0: *in a mood"])
