@@ -54,19 +54,23 @@ def add_evidence(path: Path, records: Iterable[RunRecord]) -> None:
 
     Older records of a cell are dropped if they are of another recipe or other data than the new
     ones on the same type of device: only runs of one kind can be compared, and the sorted file does
-    not say which are newer.
+    not say which seed's are newer.
 
-    The file is sorted, so that the same records make the same file, and is replaced at once.
+    The file is sorted by cell and seed, so that a new record changes one line, and is replaced at
+    once. Records of one seed from several environments stay in the order in which they were added:
+    where only one of them counts, it is the last one.
     """
     with FileLock(path.with_name(f".{path.name}.lock")):
         read = [RunRecord.from_dict(json.loads(record.to_json())) for record in records]
         new = {_side(record): Question.answered_by(record) for record in read}
-        kept = {
-            _place(record): record
-            for record in [*read_evidence(path), *read]
-            if new.get(_side(record)) in (None, Question.answered_by(record))
-        }
-        text = "".join(f"{kept[place].to_json()}\n" for place in sorted(kept))
+        kept: dict[tuple[str, int, str], RunRecord] = {}
+        for record in [*read_evidence(path), *read]:
+            if new.get(_side(record)) in (None, Question.answered_by(record)):
+                # Removed first, or the new one would take the place of the old one.
+                kept.pop(_place(record), None)
+                kept[_place(record)] = record
+        ordered = sorted(kept.values(), key=lambda record: (record.key, record.seed))
+        text = "".join(f"{record.to_json()}\n" for record in ordered)
         with replaced_at_once(path) as unfinished:
             unfinished.write_bytes(gzip.compress(text.encode(), mtime=0))
 

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from stn_core.errors import UsageError
+from stn_core.session.answers import answers_like_the_last
 from stn_core.session.evidence import add_evidence, read_evidence
 from stn_core.session.records import append_record
 from tests.examples import environment, record
@@ -26,6 +27,23 @@ def test_the_same_records_make_the_same_file(tmp_path):
     add_evidence(other, [record(seed=1)])
     add_evidence(other, [record(seed=0)])
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("newer", ["2.10.0", "2.11.0", "2.12.0", "2.13.0"])
+def test_of_a_seed_in_several_environments_the_one_added_last_counts(tmp_path, newer):
+    """Whatever their hashes are, and also when an environment gets a second run."""
+    path = tmp_path / "evidence.jsonl.gz"
+    versions = ("2.10.0", "2.11.0", "2.12.0", "2.13.0")
+    add_evidence(path, [record(environment=environment(torch=torch)) for torch in versions])
+    new = record(accuracy=0.97, environment=environment(torch=newer))
+    add_evidence(path, [new])
+    kept = read_evidence(path)
+    assert len(kept) == len(versions)
+    assert kept[-1] == new
+    assert answers_like_the_last(kept)[0] == {new.key: [new]}
+    # Another seed changes nothing about it.
+    add_evidence(path, [record(seed=1), record(seed=0, model="cnn")])
+    assert [run for run in read_evidence(path) if (run.model, run.seed) == ("stn", 0)] == kept
 
 
 def test_runs_of_a_new_recipe_or_of_new_data_replace_the_older_ones_of_their_cell(tmp_path):
