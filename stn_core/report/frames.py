@@ -32,8 +32,8 @@ def statistics_frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
     Columns: budget, dataset, model, runs; mean_percent; sd_points (nan for one run); low_percent
     and high_percent, the mean's 95 % interval (Student's t; nan for one run); p_against_best, how
     easily chance explains that the cell is not the best of its dataset, and tied, whether it may
-    be. These two are nan and False in a search, which sees no test image, and if no cell of the
-    dataset has two runs.
+    be. These two are nan and False in a search, which sees no test image, for a cell with a run
+    that failed, and if no cell of the dataset has two runs.
     """
     chances: dict[str, float] = {}
     tied: set[str] = set()

@@ -191,7 +191,8 @@ def badness_by_dataset(
     """What the models of each dataset are compared by: values of `log_error`, and their floors.
 
     Args:
-        judgements: one per cell; searches, which use no test image, are left out.
+        judgements: one per cell; searches, which use no test image, are left out, and so are cells
+            with a run that failed, because the runs that are left may only be the lucky ones.
 
     Returns:
         For each budget and dataset, by key: the badness of the runs of `all_accuracies`, and the
@@ -199,6 +200,8 @@ def badness_by_dataset(
     """
     datasets: dict[Place, tuple[dict[str, NDArray[np.float64]], dict[str, float]]] = {}
     for judgement in judgements:
+        if _has_failed_run(judgement):
+            continue
         accuracies = all_accuracies(judgement)
         images = max((record.test_images for record in judgement.records), default=0)
         if accuracies and images:
@@ -206,6 +209,13 @@ def badness_by_dataset(
             values[judgement.key] = log_error(accuracies, images)
             floors[judgement.key] = log_error_floor(float(np.mean(accuracies)), images)
     return list(datasets.values())
+
+
+def _has_failed_run(judgement: Judgement) -> bool:
+    """Whether a run diverged or crashed; one whose worker died has no record."""
+    return judgement.verdict in (Verdict.DIVERGED, Verdict.CRASHED) or any(
+        record.status != "ok" for record in judgement.records
+    )
 
 
 def all_accuracies(judgement: Judgement) -> list[float]:

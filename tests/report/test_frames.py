@@ -70,6 +70,17 @@ def test_a_search_is_not_compared_with_other_models():
     assert np.isnan(row["p_against_best"])
 
 
+def test_a_cell_with_a_failed_run_has_a_row_but_no_rank():
+    diverged = record(2, None, status="diverged", test_cross_entropy=None)
+    lucky = judgement("lucky", [0.999, 0.998], verdict=Verdict.DIVERGED)
+    lucky = dataclasses.replace(lucky, records=(*lucky.records, diverged))
+    frame = statistics_frame([lucky, *CLEAR]).set_index("model")
+    assert (frame.loc["lucky", "runs"], frame.loc["lucky", "tied"]) == (2, False)
+    assert np.isnan(frame.loc["lucky", "p_against_best"])
+    others = statistics_frame(CLEAR).set_index("model")
+    assert frame.drop("lucky").equals(others)
+
+
 def test_without_a_good_run_there_is_no_row():
     crashed = judgement("broken", [None], status="crashed")
     assert statistics_frame([crashed]).empty

@@ -190,6 +190,26 @@ def test_stored_values_do_not_count_for_a_changed_cell(verdict):
     assert all_accuracies(changed) == [0.99, 0.98]
 
 
+@pytest.mark.parametrize("status", ["diverged", "crashed"])
+@pytest.mark.parametrize("keeps_the_verdict", [True, False])
+def test_a_cell_with_a_failed_run_is_not_ranked(status, keeps_the_verdict):
+    """However good its other runs are: the sound model is the best of the dataset."""
+    verdict = Verdict.PASS if keeps_the_verdict else Verdict(status.upper())
+    broken = judgement("e", "broken", [0.99, 0.98], verdict)
+    failed = record(2, None, status=status, test_cross_entropy=None)
+    broken = dataclasses.replace(broken, records=(*broken.records, failed))
+    sound = judgement("e", "sound", [0.90, 0.91, 0.92])
+    assert of_dataset([broken, sound]) == {"broken": "", "sound": "best"}
+    assert of_dataset([broken]) == {"broken": ""}
+
+
+def test_a_cell_whose_worker_died_is_not_ranked():
+    """A run that is lost has no record."""
+    lost = judgement("e", "lost", [0.99, 0.98], Verdict.CRASHED)
+    sound = judgement("e", "sound", [0.90, 0.91, 0.92])
+    assert of_dataset([lost, sound]) == {"lost": "", "sound": "best"}
+
+
 def test_each_seed_counts_once():
     again = with_baseline(judgement("e", "again", [0.95, 0.96]), [0.90, 0.91, 0.92])
     assert all_accuracies(again) == [0.92, 0.95, 0.96]
