@@ -56,6 +56,16 @@ def test_a_higher_loss_fails_though_the_accuracy_stayed():
     assert judge(little, steady).verdict is Verdict.PASS
 
 
+def test_the_losses_of_a_nearly_perfect_model_differ_by_rounding():
+    """Of 0.0000004 and 0.0000005, which are stored as 0 and 0.000001."""
+    perfect = baseline([1.0] * 20)
+    stored = tuple(dataclasses.replace(run, cross_entropy=0.0) for run in perfect.runs)
+    perfect = dataclasses.replace(perfect, runs=stored)
+    for loss, verdict in ((5.1e-7, Verdict.PASS), (1e-3, Verdict.REGRESSED)):
+        judgement = judge(runs(*[1.0] * 3, test_cross_entropy=loss), perfect)
+        assert judgement.verdict is verdict, judgement.message
+
+
 def test_halved_errors_are_called_suspicious():
     assert "suspiciously large" in judge(runs(0.99, 0.99, 0.99)).message
     wide = baseline([0.60, 0.61] * 10)

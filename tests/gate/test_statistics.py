@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
+from stn_core.gate.baselines import read_baselines
 from stn_core.gate.sequential import (
     Outcome,
     decide,
 )
 from stn_core.gate.statistics import (
     DEGREES_KEPT,
+    LEAST_LOSS,
     log_error,
     log_error_floor,
     log_loss,
@@ -71,6 +74,22 @@ def test_a_lucky_image_or_two_do_not_hide_a_model_at_chance():
 def test_log_loss_is_finite():
     assert log_loss([1.0, math.e]) == pytest.approx([0, 1])
     assert np.isfinite(log_loss(0.0))
+
+
+@given(losses=st.lists(st.floats(0, 100), min_size=1))
+def test_rounding_a_loss_to_its_stored_decimals_changes_it_by_half_a_per_cent_at_most(losses):
+    rounded = [round(loss, 6) for loss in losses]
+    assert np.abs(log_loss(rounded) - log_loss(losses)).max() < 1.01 * math.log1p(0.005)
+
+
+def test_losses_that_rounding_hardly_changes_are_compared_as_they_are():
+    losses = [LEAST_LOSS, 1e-3, 0.01122, 0.5, 7.0]
+    assert np.array_equal(log_loss(losses), np.log(losses))
+
+
+def test_every_stored_loss_is_large_enough_to_be_compared_as_it_is():
+    cells = read_baselines(Path(__file__).parents[2] / "baselines.json").cells.values()
+    assert min(run.cross_entropy for cell in cells for run in cell.runs) > 10 * LEAST_LOSS
 
 
 @given(accuracy=st.floats(0, 1), images=st.integers(1, 10**6))
