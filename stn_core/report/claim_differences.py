@@ -16,7 +16,7 @@ from stn_core.gate.metrics import LEAST_JITTER, Metric
 from stn_core.gate.statistics import FloatArray, sampling_deviation
 from stn_core.report.claims import METRICS, ON_REQUEST, Contrast
 from stn_core.report.stored_cells import FEWEST_SEEDS, StoredCell
-from stn_core.session.records import Environment, RunRecord
+from stn_core.session.records import Machine, RunRecord
 
 EPOCH_DEVIATION = 1 / math.sqrt(12)
 """The least standard deviation of a number of epochs: that of rounding to whole ones."""
@@ -164,14 +164,14 @@ def _timed_alike(sides: Sequence[StoredCell]) -> tuple[list[float], list[float]]
     """The logarithms of both sides' training times, in seconds, on machines of one kind."""
     first, second = sides
 
-    def times(side: StoredCell, machine: Environment) -> list[float]:
+    def times(side: StoredCell, machine: Machine) -> list[float]:
         return [
             math.log(max(record.train_seconds, SHORTEST))
             for record in side.timed
-            if record.environment.is_like(machine)
+            if record.environment.machine == machine
         ]
 
-    machines = [record.environment for record in first.timed]
+    machines = dict.fromkeys(record.environment.machine for record in first.timed)
     found = [(times(first, machine), times(second, machine)) for machine in machines]
     return max(found, key=lambda both: min(map(len, both)), default=([], []))
 

@@ -12,9 +12,9 @@ from stn_core.gate.baselines import BaselineRun, Baselines, baseline_run
 from stn_core.gate.intervals import Spread, moderated_spreads
 from stn_core.gate.metrics import Metric
 from stn_core.gate.statistics import sampling_deviation
-from stn_core.session.answers import answers_like_the_last
+from stn_core.session.answers import Question, answers_like_the_last
 from stn_core.session.cells import split_key
-from stn_core.session.records import RunRecord
+from stn_core.session.records import Machine, RunRecord
 
 FEWEST_SEEDS = 2
 """With fewer on either side, a difference has no interval."""
@@ -32,6 +32,8 @@ class StoredCell:
         test_images: how many the accuracies were measured on.
         hashes: of recipe and data.
         records: complete ones, of those runs that have one.
+        timed: those whose training times are of a quiet machine; of each seed the last one on each
+            kind of machine, also if another record of the seed counts for all else.
         parameters: trainable ones of the model; 0 if no complete record says so.
         is_outdated: the recipe is not the one that the budget has now.
         points: the spread of their accuracies, in points; None for a single run.
@@ -42,15 +44,11 @@ class StoredCell:
     test_images: int
     hashes: tuple[str, str]
     records: tuple[RunRecord, ...] = ()
+    timed: tuple[RunRecord, ...] = ()
     parameters: int = 0
     is_outdated: bool = False
     points: Spread | None = None
     log_loss: Spread | None = None
-
-    @property
-    def timed(self) -> tuple[RunRecord, ...]:
-        """The records whose training times are of a quiet machine."""
-        return tuple(one for one in self.records if is_quiet(one.other_load))
 
     @property
     def percent(self) -> list[float]:
@@ -95,7 +93,7 @@ def stored_cells(
             runs = tuple(run for run in cell.runs if run.device == device)
             hashes = (cell.recipe_hash, cell.data_hash)
             cells[key, device] = StoredCell(runs, cell.test_images, hashes)
-    for key, device, complete in _complete_runs(records):
+    for key, device, complete, timed in _complete_runs(records):
         last = complete[-1]
         hashes = (last.recipe_hash, last.data_hash)
         stored = cells.get((key, device))
@@ -105,7 +103,9 @@ def stored_cells(
         seeds = {record.seed for record in complete}
         runs = tuple(map(baseline_run, complete))
         runs += tuple(run for run in further if run.seed not in seeds)
-        cells[key, device] = StoredCell(runs, last.test_images, hashes, tuple(complete))
+        cells[key, device] = StoredCell(
+            runs, last.test_images, hashes, records=tuple(complete), timed=timed
+        )
     dated = {
         place: replace(cell, is_outdated=shipped_recipe(place[0]) not in ("", cell.hashes[0]))
         for place, cell in cells.items()
@@ -133,15 +133,28 @@ def _model_on_dataset(key: str) -> tuple[str, str]:
     return name.dataset, name.model
 
 
-def _complete_runs(records: Iterable[RunRecord]) -> Iterator[tuple[str, str, list[RunRecord]]]:
-    """Each cell and type of device, with its good runs of the same kind as the last one."""
+def _complete_runs(
+    records: Iterable[RunRecord],
+) -> Iterator[tuple[str, str, list[RunRecord], tuple[RunRecord, ...]]]:
+    """Each cell and type of device: its good runs of the same kind as the last, and timed ones."""
     by_device: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.status == "ok" and record.test_accuracy is not None and not record.is_search:
             by_device.setdefault(record.environment.device_type, []).append(record)
     for device, good in by_device.items():
+        timed = _timed(good)
         for key, runs in answers_like_the_last(good)[0].items():
-            yield key, device, runs
+            yield key, device, runs, timed.get(Question.answered_by(runs[-1]), ())
+
+
+def _timed(records: Iterable[RunRecord]) -> dict[Question, tuple[RunRecord, ...]]:
+    """The records of quiet machines: the last one of each seed on each kind of machine."""
+    found: dict[Question, dict[tuple[int, Machine], RunRecord]] = {}
+    for record in records:
+        if is_quiet(record.other_load):
+            of_cell = found.setdefault(Question.answered_by(record), {})
+            of_cell[record.seed, record.environment.machine] = record
+    return {question: tuple(of_cell.values()) for question, of_cell in found.items()}
 
 
 def _with_spreads(cells: Mapping[tuple[str, str], StoredCell]) -> Stored:

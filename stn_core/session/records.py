@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stn_core.atomic_files import signals_wait
 from stn_core.errors import UsageError, check_regular, is_missing, needs_extra
@@ -41,6 +41,15 @@ _NO_RECORD = "not a run record: "
 _EPOCH = {"epoch", "train_loss", "loss", "accuracy"}
 _MISTAKE = {"index", "label", "predicted", "confidence"}
 STATUSES = ("ok", "diverged", "crashed")
+
+
+class Machine(NamedTuple):
+    """A kind of machine: what decides how long the same code takes. Fields as in `Environment`."""
+
+    device_type: str
+    device_name: str
+    instruction_set: str
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -84,13 +93,14 @@ class Environment:
         left_out = _CODE if self.torch_settings else (*_CODE, "torch_settings")
         return {name: values[name] for name in values if name not in left_out}
 
+    @property
+    def machine(self) -> Machine:
+        """The kind of machine."""
+        return Machine(self.device_type, self.device_name, self.instruction_set, self.threads)
+
     def is_like(self, other: Environment) -> bool:
         """Whether the same code takes about the same time in both."""
-        mine, others = (
-            (one.device_type, one.device_name, one.instruction_set, one.threads)
-            for one in (self, other)
-        )
-        return mine == others
+        return self.machine == other.machine
 
     def key(self) -> str:
         """Eight hexadecimal digits, equal if the same code must give the same digest."""

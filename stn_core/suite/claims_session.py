@@ -25,7 +25,7 @@ from stn_core.report.stored_cells import Stored, is_quiet, stored_cells
 from stn_core.session.cells import Cell
 from stn_core.session.evidence import add_evidence, read_evidence
 from stn_core.session.file_names import CHECKPOINTS_FOLDER, EVIDENCE_FILE, file_stem
-from stn_core.session.records import append_record
+from stn_core.session.records import Machine, append_record
 from stn_core.suite.claims import (
     ClaimEntry,
     claim_entries,
@@ -205,10 +205,21 @@ class ClaimsSession:
     def _missing(self, claim: Claim) -> list[tuple[Cell, int]]:
         options = self._context.options
         seeds = options.seeds if options.names_seeds else SEEDS
-        device = self._context.device_type
         budget = CommandLine(self._config)["budget"]
-        runs = missing_runs(claim, self._stored, seeds, device, budget)
+        runs = missing_runs(claim, self._stored, seeds, self._machine, budget)
         return [(cell, seed) for cell, seed in runs if (cell.key, seed) not in self._tried]
+
+    @functools.cached_property
+    def _machine(self) -> Machine:
+        """The kind of machine that trains; of other machines, only known after the first run."""
+        context = self._context
+        if context.engine.is_elsewhere:
+            return Machine(context.device_type, device_name="", instruction_set="", threads=0)
+        import torch
+
+        from stn_core.training.environment import describe_environment
+
+        return describe_environment(torch.device(context.device), context.options.threads).machine
 
     @functools.cached_property
     def _callbacks(self) -> tuple[Callback, ...]:
@@ -279,6 +290,7 @@ class ClaimsSession:
         from stn_core.training.callbacks.base import tell_kept
 
         self._time_limit.note(record)
+        self._machine = record.environment.machine
         try:
             with signals_wait():
                 add_evidence(self._evidence, [record])

@@ -246,6 +246,16 @@ def test_training_times_of_different_machines_are_never_compared(tmp_path):
     assert "no training times from a quiet machine" in claims_table([one])
 
 
+def test_training_times_are_compared_on_the_kind_of_machine_that_has_both_models(tmp_path):
+    """Also if the runs on another one are newer, and count for all else."""
+    elsewhere = dataclasses.replace(record().environment, device_name="another processor")
+    newer = timed("a", [90.0] * 5, environment=elsewhere)
+    (one,) = judged(tmp_path, timed("a", SLOW) + newer + timed("b", FAST), TIMES)
+    ((difference,),) = one.ways.values()
+    assert difference.values[0] == pytest.approx(SLOW)
+    assert one.finding("trained") is Finding.HOLDS
+
+
 def test_training_losses_are_those_of_the_epoch_that_was_kept(tmp_path):
     def curve(*losses: float):
         return [

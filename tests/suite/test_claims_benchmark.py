@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from stn_core.training.callbacks import SaveCheckpoints
 from tests.nightly import IN_ONE_PROCESS_AND_WITH_WORKERS
 from tests.platforms import needs_posix_signals
 from tests.suite.sessions import MODELS, select, session
+from tests.suite.test_elsewhere import CONFTEST, LAST_FIRST
 
 pytest_plugins = ["pytester"]
 REPOSITORY = Path(__file__).parents[2]
@@ -353,6 +355,57 @@ def test_training_times_are_measured_only_on_a_quiet_machine(
         assert "training times need a quiet machine" in session.stdout.str()
         assert "no training times from a quiet machine" in table or "not measured" in table
         assert not (pytester.path / "evidence.jsonl.gz").exists()
+
+
+def test_on_a_cluster_the_kind_of_machine_is_known_after_one_run(claims, pytester, monkeypatch):
+    from stn_core.training import machine_load
+
+    monkeypatch.setattr(machine_load, "other_cores_now", lambda: 0.0)
+    monkeypatch.setattr(machine_load.OtherLoad, "cores", lambda *_: 0.0)
+    with (pytester.path / "conftest.py").open("a") as conftest:
+        conftest.write(CONFTEST.replace("{arguments}", LAST_FIRST))
+    about = CLAIM.replace('"accuracy"', '"train_time"')
+    path = pytester.path / "evidence.jsonl.gz"
+    claims(about, "--train", "--seeds", "3")
+    *kept, _ = complete = read_evidence(path)
+    assert len(complete) == 6
+    path.unlink()
+    add_evidence(path, kept)
+    claims(about, "--train", "--seeds", "3")
+    completed = read_evidence(path)
+    assert len(completed) == 6
+    assert sum(run in completed for run in kept) == 4  # one was trained again to find out
+    claims(about, "--train", "--seeds", "3")
+    assert read_evidence(path) == completed
+
+
+def test_training_times_of_one_model_on_another_machine_are_completed_here(
+    claims, pytester, monkeypatch
+):
+    """The runs on the other machine stay, and the claim is judged by those of this one."""
+    from stn_core.training import machine_load
+
+    monkeypatch.setattr(machine_load, "other_cores_now", lambda: 0.0)
+    monkeypatch.setattr(machine_load.OtherLoad, "cores", lambda *_: 0.0)
+    about = CLAIM.replace('"accuracy"', '"train_time"')
+    path = pytester.path / "evidence.jsonl.gz"
+    claims(about, "--train", "--seeds", "2")
+    here = read_evidence(path)
+    elsewhere = [
+        replace(run, environment=replace(run.environment, device_name="another processor"))
+        for run in here
+        if run.model == "small"
+    ]
+    path.unlink()
+    add_evidence(path, [*elsewhere, *(run for run in here if run.model != "small")])
+    session, folder = claims(about, "--train", "--seeds", "2")
+    session.assert_outcomes(passed=1)
+    assert "n = 2" in (folder / "claims.txt").read_text(encoding="utf-8")
+    kept = read_evidence(path)
+    assert sorted(run.model for run in kept) == ["small"] * 4 + ["tiny"] * 2
+    assert all(run in kept for run in elsewhere)
+    claims(about, "--train", "--seeds", "2")
+    assert read_evidence(path) == kept
 
 
 def test_a_model_without_a_value_of_the_metric_is_named_after_one_run(claims, pytester):

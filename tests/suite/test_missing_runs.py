@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import pytest
+
 from stn_core.gate.baselines import Baselines, baseline_of
 from stn_core.report.stored_cells import stored_cells
 from stn_core.session.budgets import get_budget
 from stn_core.suite.missing_runs import missing_runs
-from tests.examples import record
+from tests.examples import environment, record
 from tests.report.claiming import CLAIM, claims_of
 
 SIDES = ("cnn", "stn")
@@ -32,7 +34,8 @@ def runs(model, seeds=SEEDS, device="cpu", **changes):
 def lacking(claim, baselines, records, device="cpu"):
     cells = {f"smoke/digits/{model}": baseline_of(of_model) for model, of_model in baselines}
     stored = stored_cells(Baselines(cells, {}), records)
-    return [(cell.model, seed) for cell, seed in missing_runs(claim, stored, SEEDS, device)]
+    here = environment(device_type=device).machine
+    return [(cell.model, seed) for cell, seed in missing_runs(claim, stored, SEEDS, here)]
 
 
 def test_seeds_that_are_stored_are_not_trained_again(tmp_path):
@@ -69,6 +72,32 @@ def test_training_times_need_runs_on_a_quiet_machine(tmp_path):
     assert lacking(claim, [], runs("cnn", other_load=0.1) + runs("stn", other_load=0.0)) == []
 
 
+def timed(model, seeds=SEEDS, **changes):
+    return runs(model, seeds, other_load=0.0, environment=environment(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"device_name": "another"}, {"instruction_set": "AVX512"}, {"threads": 2}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_training_times_need_both_models_on_one_kind_of_machine(tmp_path, changes):
+    claim = claim_about(tmp_path, '"train_time"')
+    elsewhere = timed("stn", **changes)
+    assert lacking(claim, [], elsewhere + timed("cnn")) == [("stn", seed) for seed in SEEDS]
+    both = elsewhere + timed("cnn", (0, 1)) + timed("stn", (1, 2))
+    assert lacking(claim, [], both) == [("stn", 0), ("cnn", 2)]
+    # The new runs of a model leave the older ones of the other machine as they are.
+    for order in (elsewhere + timed("stn"), timed("stn") + elsewhere):
+        assert lacking(claim, [], order + timed("cnn")) == []
+        assert lacking(claim, [], order + timed("cnn", **changes)) == []
+
+
+def test_another_torch_is_no_other_kind_of_machine(tmp_path):
+    claim = claim_about(tmp_path, '"train_time"')
+    assert lacking(claim, [], timed("stn", torch="2.12.0") + timed("cnn")) == []
+
+
 def test_one_record_tells_the_parameters_of_every_budget(tmp_path):
     claim = claim_about(tmp_path, '"parameters"')
     stored = [(model, runs(model)) for model in SIDES]
@@ -82,7 +111,7 @@ def test_a_budget_limits_what_is_trained(tmp_path):
     both = dataclasses.replace(claim, budgets={"published": "predecessor", "trained": "smoke"})
 
     def trained(budget):
-        missing = missing_runs(both, {}, SEEDS, "cpu", budget)
+        missing = missing_runs(both, {}, SEEDS, environment().machine, budget)
         return {cell.budget for cell, _ in missing}
 
     assert trained(None) == {"predecessor", "smoke"}
