@@ -14,7 +14,7 @@ from stn_core.gate.difference import (
     smallest_detectable_difference,
     spread_of,
 )
-from stn_core.gate.judge import Judge
+from stn_core.gate.judge import Judge, drop_in_points
 from stn_core.gate.judgement import (
     LARGEST_DROP_POINTS,
     Judgement,
@@ -187,7 +187,7 @@ class AgainstJudge(Judge):
             floor=metric.least_rise(stick.mean, self.rules.min_drop(other.key)),
             least_seeds=least_seeds,
         )
-        return self._in_points(stick.mean, rise)
+        return drop_in_points(stick.mean, rise, _baseline(sides[0]).accuracies)
 
     def _advise(
         self, cell: Cell, judgement: Judgement, better: Mapping[AnyMetric, Decision]

@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from stn_core.gate.baselines import Baselines, CellBaseline, baseline_run
 from stn_core.gate.digests import Digests
 from stn_core.gate.judgement import (
@@ -210,11 +212,13 @@ class Judge:
         seeds = len(judgement.records)
         is_stored = judgement.baseline is not None and judgement.baseline.is_stored
         advice = "measure more baseline seeds, or train longer" if is_stored else "train longer"
-        message = (
-            f"{seeds} seed{'s' * (seeds != 1)} would not have shown a drop of"
-            f" {self.rules.must_detect_points:g} points; the smallest is"
-            f" {judgement.detectable_points:.1f}; {advice}"
+        shown = judgement.detectable_points
+        drop = (
+            "any drop, however large"
+            if shown == LARGEST_DROP_POINTS
+            else f"a drop of {self.rules.must_detect_points:g} points; the smallest is {shown:.1f}"
         )
+        message = f"{seeds} seed{'s' * (seeds != 1)} would not have shown {drop}; {advice}"
         return replace(judgement, verdict=Verdict.BLIND, message=message)
 
     def _decisions(self, judgement: Judgement, least_seeds: int) -> dict[AnyMetric, Decision]:
@@ -315,12 +319,7 @@ class Judge:
             floor=Metric.ACCURACY.least_rise(yardstick.mean, self.rules.min_drop(key)),
             least_seeds=least_seeds,
         )
-        return self._in_points(yardstick.mean, rise)
-
-    def _in_points(self, mean: float, rise: float) -> float:
-        """A rise of log error above a mean, in points of accuracy."""
-        points = 100 * math.exp(mean) * math.expm1(min(rise, 30.0))
-        return min(points, LARGEST_DROP_POINTS)  # with too few runs no drop is large enough
+        return drop_in_points(yardstick.mean, rise, self._stored[key].accuracies)
 
     @functools.cached_property
     def _yardsticks(self) -> dict[AnyMetric, dict[str, Yardstick]]:
@@ -346,6 +345,21 @@ class Judge:
         return _measure(
             Metric.SPEED, {key: cell for key, cell in parts.items() if len(cell.runs) > 1}
         )
+
+
+def drop_in_points(mean: float, rise: float, accuracies: Sequence[float]) -> float:
+    """A rise of log error above a mean, in points of accuracy.
+
+    LARGEST_DROP_POINTS if the accuracy cannot fall so far: the runs are too few, say, or nearly all
+    of their images are wrong already.
+
+    Args:
+        mean: of the log errors that it rises from.
+        rise: of the log error.
+        accuracies: that it rises from, in [0, 1].
+    """
+    points = 100 * math.exp(mean) * math.expm1(min(rise, 30.0))
+    return points if points < 100 * float(np.mean(accuracies)) else LARGEST_DROP_POINTS
 
 
 def _measure(metric: AnyMetric, cells: Mapping[str, CellBaseline]) -> dict[str, Yardstick]:

@@ -15,7 +15,7 @@ NO_BASELINE = "no baseline"
 """The message of a cell that is NEW because nothing is stored for it."""
 
 LARGEST_DROP_POINTS = 100.0
-"""The detectable drop of a cell that could miss any: its runs are too few, say."""
+"""The detectable drop of a cell that could miss any, even that of its whole accuracy."""
 
 
 class Verdict(enum.StrEnum):

@@ -10,7 +10,7 @@ from stn_core.gate.against import AgainstJudge
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.difference import smallest_detectable_difference
 from stn_core.gate.groups import judge_groups
-from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
+from stn_core.gate.judgement import LARGEST_DROP_POINTS, Judgement, SeedsNeeded, Verdict
 from stn_core.gate.metrics import Metric
 from stn_core.gate.rules import Rules
 from stn_core.gate.speed_change import speed_change
@@ -176,18 +176,38 @@ def test_stored_values_are_used_if_the_commit_repeats_a_stored_run():
     assert len(comparison.references[CELL.key]) == 1
 
 
-def test_stored_values_too_few_to_show_any_drop_do_not_replace_the_commits_runs():
-    """Else nothing could fail that new runs of both sides show."""
-    comparison = Comparison(baseline(list(0.95 + SPREAD[1, 1][:3])))
-    commits = runs_of(0.95 + SPREAD[1, 1], commits_run)
-
+def repeating_a_stored_run(commits):
     def repeats(seed):
         same = {"digest": f"stored-{seed}", "environment": environment()}
         return dataclasses.replace(commits(seed), **same)
 
-    worse = comparison.verdict(runs_of(0.5 + SPREAD[0, 1]), repeats)
+    return repeats
+
+
+def test_stored_values_too_few_to_show_any_drop_do_not_replace_the_commits_runs():
+    """Else nothing could fail that new runs of both sides show."""
+    comparison = Comparison(baseline(list(0.95 + SPREAD[1, 1][:3])))
+    commits = repeating_a_stored_run(runs_of(0.95 + SPREAD[1, 1], commits_run))
+    worse = comparison.verdict(runs_of(0.5 + SPREAD[0, 1]), commits)
     assert worse.verdict is Verdict.REGRESSED
     assert not worse.baseline.is_stored
+
+
+def test_stored_values_too_low_to_show_any_drop_do_not_replace_the_commits_runs():
+    low = 0.02 + SPREAD / 2
+    comparison = Comparison(baseline(list(low[1, 1][:5])))
+    commits = repeating_a_stored_run(runs_of(low[1, 1], commits_run))
+    passed = comparison.verdict(runs_of(low[0, 1]), commits)
+    assert passed.verdict is Verdict.PASS
+    assert not passed.baseline.is_stored
+
+
+def test_a_comparison_detects_no_drop_of_more_than_the_accuracy():
+    low = 0.02 + SPREAD / 2
+    commits = runs_of(low[1, 1], commits_run)
+    passed = Comparison().verdict(runs_of(low[0, 1]), commits)
+    assert passed.verdict is Verdict.PASS
+    assert passed.detectable_points == LARGEST_DROP_POINTS
 
 
 def test_stored_values_sharpen_the_spread_and_never_the_mean():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stn_core.gate.judgement import Judgement, Verdict
+from stn_core.gate.judgement import LARGEST_DROP_POINTS, Judgement, Verdict
 from stn_core.gate.metrics import MIN_DROP_POINTS, MIN_LOSS_RISE
 from stn_core.gate.reasons import advice
 from stn_core.session.recipe import Recipe
@@ -140,6 +140,27 @@ def test_a_drop_of_the_detectable_size_is_detected():
 
 def test_two_stored_runs_detect_almost_nothing():
     assert judge(runs(0.95, 0.95, 0.95), baseline([0.90, 0.99])).detectable_points == 100
+
+
+@pytest.mark.parametrize("accuracy", [0.004, 0.014, 0.03, 0.1, 0.5, 0.95])
+@pytest.mark.parametrize("stored_seeds", [3, 5, 20])
+def test_a_drop_of_more_than_the_accuracy_is_not_detectable(accuracy, stored_seeds):
+    spread = np.random.default_rng(2).normal(0, 0.2 * min(accuracy, 1 - accuracy), stored_seeds)
+    stored = baseline(list(accuracy + spread), test_images=784)
+    found = runs(*[accuracy] * 10, test_images=784)
+    points = judge(found, stored, rules=RULES).detectable_points
+    assert 0 < points < 100 * np.mean(stored.accuracies) or points == LARGEST_DROP_POINTS
+    must = dataclasses.replace(RULES, must_detect_points=99.9)
+    seen = judge(found, stored, rules=must)
+    assert (seen.verdict is Verdict.BLIND) == (seen.detectable_points == LARGEST_DROP_POINTS)
+
+
+def test_a_cell_in_which_nearly_all_images_are_wrong_cannot_show_the_drop_that_it_must():
+    stored = baseline(list(np.linspace(0.008, 0.02, 10)), test_images=784)
+    must = dataclasses.replace(RULES, must_detect_points=10.0)
+    blind = judge(runs(*[0.014] * 10, test_images=784), stored, rules=must)
+    assert blind.verdict is Verdict.BLIND
+    assert blind.message.startswith("10 seeds would not have shown any drop, however large; ")
 
 
 def test_speed_is_compared_on_the_same_device_only():
