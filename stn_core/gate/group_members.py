@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from stn_core.gate.pooling import (
     standardised,
 )
 from stn_core.gate.rules import Rules
-from stn_core.gate.sequential import Decision, decide
+from stn_core.gate.sequential import Decision, decide, limits
 from stn_core.gate.sides import OtherSide
 from stn_core.gate.statistics import FloatArray
 from stn_core.session.cells import Cell
@@ -166,35 +167,54 @@ class Group(Protocol):
         ...
 
 
-def largest_group(candidates: Sequence[Member]) -> Group | None:
+def largest_group(candidates: Sequence[Member], rules: Rules) -> Group | None:
     """The most candidates that can be averaged run by run; None if they are too few.
 
-    Those with the same seeds share their stored ones. If these are fewer than LEAST_STORED_SEEDS,
-    they are left out: with them, no group that they are in could be judged.
+    Args:
+        candidates: cells of one group.
+        rules: of the session.
     """
     trained = tuple(one for one in candidates if one.other)
-    alike: dict[tuple[int, ...], list[Member]] = {}
-    for one in candidates:
-        if not one.other and len(one.stored[Metric.ACCURACY]) >= LEAST_STORED_SEEDS:
-            alike.setdefault(one.seeds, []).append(one)
-    stored_seeds = {
-        one.key: shared
-        for several in alike.values()
-        if len(shared := _shared_seeds(several)) >= LEAST_STORED_SEEDS
-        for one in several
-    }
-    compared = tuple(one for one in candidates if one.key in stored_seeds)
-    if max(len(trained), len(compared)) < LEAST_MEMBERS:
-        return None
-    if len(trained) > len(compared):
+    stored = _stored_group([one for one in candidates if not one.other], rules)
+    if len(trained) > (len(stored.members) if stored else LEAST_MEMBERS - 1):
         return TrainedGroup(trained)
-    count = min(map(len, stored_seeds.values()))
-    return StoredGroup(compared, tuple(stored_seeds[one.key][:count] for one in compared))
+    return stored
 
 
-def _shared_seeds(members: Sequence[Member]) -> tuple[int, ...]:
-    """The seeds that the baselines of all members have."""
-    return tuple(sorted(set.intersection(*(set(one.stored[Metric.ACCURACY]) for one in members))))
+def _stored_group(candidates: Sequence[Member], rules: Rules) -> StoredGroup | None:
+    """Those of the candidates with the smallest limit of a rise; None if they are too few.
+
+    All members use equally many stored seeds. So one that has few would cost the others the degrees
+    of freedom of their spread: with it, 18 cells would have 4 instead of 19. No more than half of
+    the candidates are left out for that, or the rest would not speak for the group. Which seeds are
+    stored decides, and never a value, so the choice raises no false alarm.
+    """
+    stored = {frozenset(one.stored[Metric.ACCURACY]) for one in candidates}
+    counts = {len(one & other) for one, other in combinations_with_replacement(stored, 2)}
+    groups = [
+        _with_stored_seeds(candidates, count)
+        for count in sorted(counts, reverse=True)
+        if count >= LEAST_STORED_SEEDS
+    ]
+    most = max((len(group.members) for group in groups), default=0)
+    able = [group for group in groups if len(group.members) >= max(LEAST_MEMBERS, most / 2)]
+    return min(able, key=lambda group: group.least_limit(rules), default=None)
+
+
+def _with_stored_seeds(candidates: Sequence[Member], count: int) -> StoredGroup:
+    """The candidates that have this many stored seeds, shared by those that train the same ones."""
+    shared: dict[tuple[int, ...], set[int]] = {}
+    members = []
+    for one in candidates:
+        own = set(one.stored[Metric.ACCURACY])
+        common = own & shared.get(one.seeds, own)
+        if len(common) >= count:
+            shared[one.seeds] = common
+            members.append(one)
+    return StoredGroup(
+        members=tuple(members),
+        stored_seeds=tuple(tuple(sorted(shared[one.seeds])[:count]) for one in members),
+    )
 
 
 def _first_seeds(
@@ -245,6 +265,18 @@ class StoredGroup:
 
     members: tuple[Member, ...]
     stored_seeds: tuple[tuple[int, ...], ...]
+
+    def least_limit(self, rules: Rules) -> float:
+        """The limit of the last look if the members are independent."""
+        count = len(self.stored_seeds[0])
+        bounds = limits(
+            least_pooled_deviation(len(self.members)),
+            count - 1,
+            count,
+            looks=rules.looks,
+            level=rules.group_level,
+        )
+        return float(bounds.rose[-1])
 
     def _stored(self, metric: Metric) -> FloatArray:
         return _matrix([one.stored for one in self.members], metric, self.stored_seeds)

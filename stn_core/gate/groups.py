@@ -111,13 +111,16 @@ def judge_groups(
     found = {
         name: group
         for name, keys in groups.items()
-        if (group := largest_group([members[key] for key in keys if key in members]))
+        if (group := largest_group([members[key] for key in keys if key in members], judge.rules))
         and any(one.key in judged_now for one in group.members)
     }
     judged = []
     for name in _telling_names(groups, found):
         failed = [key for key in groups[name] if verdicts.get(key) in _FAILED and key in planned]
-        judged.append(_judge_group(judge.rules, name, found[name], failed))
+        few = _few_stored_seeds(
+            [members[key] for key in groups[name] if key in members], found[name]
+        )
+        judged.append(_judge_group(judge.rules, name, found[name], _left_out(failed, few)))
     return judged
 
 
@@ -133,7 +136,19 @@ def _telling_names(groups: Groups, found: Mapping[str, Group]) -> list[str]:
     return [name for name in found if name in chosen]
 
 
-def _judge_group(rules: Rules, name: str, group: Group, failed: Sequence[str]) -> GroupJudgement:
+def _few_stored_seeds(candidates: Sequence[Member], group: Group) -> list[str]:
+    """The candidates that a group of cells with more stored seeds leaves out."""
+    keys = {one.key for one in group.members if not one.other}
+    return [one.key for one in candidates if keys and not one.other and one.key not in keys]
+
+
+def _left_out(failed: Sequence[str], few: Sequence[str]) -> str:
+    """Which cells of a group are not judged with the others, and why; "" if all are."""
+    reasons = {"as they failed": failed, "as they have fewer stored seeds": few}
+    return "".join(f"; left out, {why}: {', '.join(keys)}" for why, keys in reasons.items() if keys)
+
+
+def _judge_group(rules: Rules, name: str, group: Group, left_out: str) -> GroupJudgement:
     keys = tuple(one.key for one in group.members)
     decisions = {metric: group.decide(metric, rules) for metric in VALUES}
     for outcome, verdict in ((Outcome.ROSE, Verdict.REGRESSED), (Outcome.FELL, Verdict.IMPROVED)):
@@ -144,7 +159,7 @@ def _judge_group(rules: Rules, name: str, group: Group, failed: Sequence[str]) -
         }
         unclear = any(one.outcome is Outcome.UNCLEAR for one in decisions.values())
         if moved and (verdict is Verdict.REGRESSED or not unclear):
-            message = _message(group, moved, failed)
+            message = _message(group, moved) + left_out
             seeds = max(decision.looked_at for decision in moved.values())
             return GroupJudgement(name, verdict, message, keys, seeds)
     asked = max(decision.seeds_needed for decision in decisions.values())
@@ -160,7 +175,7 @@ def _matters(rules: Rules, group: Group, metric: Metric, decision: Decision) -> 
     return abs(change) >= metric.least_group_change(least)
 
 
-def _message(group: Group, decisions: Mapping[Metric, Decision], failed: Sequence[str]) -> str:
+def _message(group: Group, decisions: Mapping[Metric, Decision]) -> str:
     reasons = []
     for metric, decision in decisions.items():
         change = group.change(metric, decision.looked_at)
@@ -174,8 +189,7 @@ def _message(group: Group, decisions: Mapping[Metric, Decision], failed: Sequenc
     carriers = _carriers(group, metric, decision.looked_at, sign)
     more = len(carriers) - CARRIERS_NAMED
     named = ", ".join(carriers[:CARRIERS_NAMED]) + (f" and {more} more" if more > 0 else "")
-    text = f"{', '.join(reasons)} over {len(group.members)} cells, most in {named}"
-    return f"{text}; left out, as they failed: {', '.join(failed)}" if failed else text
+    return f"{', '.join(reasons)} over {len(group.members)} cells, most in {named}"
 
 
 def _carriers(group: Group, metric: Metric, look: int, sign: int) -> list[str]:

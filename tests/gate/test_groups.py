@@ -232,6 +232,45 @@ def test_a_cell_of_few_stored_seeds_is_left_out_and_the_others_are_judged():
     assert KEYS[5] not in group.members
     assert len(group.members) == 8
     assert group.verdict is Verdict.REGRESSED
+    assert group.message.endswith(f"; left out, as they have fewer stored seeds: {KEYS[5]}")
+
+
+@pytest.mark.parametrize("few", [5, 6, 10])
+def test_a_cell_of_few_stored_seeds_costs_the_others_none_of_their_power(few):
+    """The others are judged as if they were alone, with all of their stored seeds."""
+    stored = stored_values()
+    stored[5] = baseline(list(0.95 + NOISE[5, :few]))
+    others = {"all": [*KEYS[:5], *KEYS[6:]]}
+    (alone,), _ = judge(fresh_runs(drop=0.009), stored, others)
+    (group,), _ = judge(fresh_runs(drop=0.009), stored)
+    assert group.verdict is Verdict.REGRESSED
+    named = f"{alone.message}; left out, as they have fewer stored seeds: {KEYS[5]}"
+    assert group == dataclasses.replace(alone, message=named)
+
+
+def test_cells_of_few_stored_seeds_are_judged_together_if_most_have_few():
+    """Those with many use as many as the others, or a few cells would speak for all."""
+    stored = [*stored_values(runs=8)[:7], *stored_values()[7:]]
+    (group,), _ = judge(fresh_runs(drop=0.012), stored)
+    assert len(group.members) == 9
+    assert group.verdict is Verdict.REGRESSED
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(5, 30), min_size=9, max_size=9), st.integers(0, 2**32 - 1))
+def test_the_members_follow_from_the_numbers_of_stored_seeds_alone(counts, seed):
+    def members(noise):
+        stored = [baseline(list(0.95 + row[:n])) for row, n in zip(noise, counts, strict=True)]
+        baselines = Baselines(dict(zip(KEYS, stored, strict=True)), {})
+        asked = Judge(RULES, baselines, "smoke", "cpu")
+        runs, verdicts = fresh_runs(), [Judgement(key, Verdict.PASS) for key in KEYS]
+        (group,) = judge_groups(asked, EVERYTHING, CELLS, verdicts, runs)
+        return group.members
+
+    chosen = members(NOISE)
+    assert chosen == members(np.random.default_rng(seed).normal(0, 0.006, (9, 60)))
+    least = min(n for key, n in zip(KEYS, counts, strict=True) if key in chosen)
+    assert chosen == tuple(key for key, n in zip(KEYS, counts, strict=True) if n >= least)
 
 
 @pytest.mark.parametrize("others", [[5], [0, 1, 2, 3], [0, 2, 4, 6, 8]])
