@@ -17,6 +17,7 @@ from stn_core.gate.pooling import (
     GROUP_FUTILITY,
     GROUP_FUTILITY_OF_GAINS,
     LEAST_STORED_SEEDS,
+    is_covariance_known,
     least_pooled_deviation,
     pooled_yardstick,
     standardised,
@@ -142,7 +143,9 @@ class Group(Protocol):
     The runs of a member are those of its seeds, in order. Members with the same seeds stay paired
     by seed. Those with others (measured anew with fresh seeds, say) are paired with them by
     position: such runs are independent, among the stored ones as among the new ones, so the spread
-    of the means of the stored ones is that of the new ones.
+    of the means of the stored ones is that of the new ones. If the user named the seeds, all
+    members train these, and only the stored runs are paired by position. The new ones then resemble
+    each other more than the stored ones do, which `pooled_deviation` takes into account.
     """
 
     @property
@@ -202,18 +205,31 @@ def _stored_group(candidates: Sequence[Member], rules: Rules) -> StoredGroup | N
 
 
 def _with_stored_seeds(candidates: Sequence[Member], count: int) -> StoredGroup:
-    """The candidates that have this many stored seeds, shared by those that train the same ones."""
-    shared: dict[tuple[int, ...], set[int]] = {}
-    members = []
+    """The candidates that have this many stored seeds.
+
+    Those of one measurement that train the same seeds share them.
+    """
+    shared: dict[tuple[int, ...], list[set[int]]] = {}
+    members, measurements = [], []
     for one in candidates:
         own = set(one.stored[Metric.ACCURACY])
-        common = own & shared.get(one.seeds, own)
-        if len(common) >= count:
-            shared[one.seeds] = common
-            members.append(one)
+        if len(own) < count:
+            continue
+        known = shared.setdefault(one.seeds, [])
+        fitting = (number for number, seeds in enumerate(known) if len(seeds & own) >= count)
+        number = next(fitting, len(known))
+        if number == len(known):
+            known.append(own)
+        known[number] = known[number] & own
+        members.append(one)
+        measurements.append(number)
     return StoredGroup(
         members=tuple(members),
-        stored_seeds=tuple(tuple(sorted(shared[one.seeds])[:count]) for one in members),
+        stored_seeds=tuple(
+            tuple(sorted(shared[one.seeds][number])[:count])
+            for one, number in zip(members, measurements, strict=True)
+        ),
+        measurements=tuple(measurements),
     )
 
 
@@ -261,16 +277,20 @@ class StoredGroup:
     Args:
         members: two or more.
         stored_seeds: of each member, equally many.
+        measurements: of each member, a number. Those that train the same seeds and have the same
+            number share their stored seeds; those with another number do not.
     """
 
     members: tuple[Member, ...]
     stored_seeds: tuple[tuple[int, ...], ...]
+    measurements: tuple[int, ...]
 
     def least_limit(self, rules: Rules) -> float:
-        """The limit of the last look if the members are independent."""
+        """The limit of the last look if the members are independent, as far as can be known."""
         count = len(self.stored_seeds[0])
+        is_known = is_covariance_known(self.measurements)
         bounds = limits(
-            least_pooled_deviation(len(self.members)),
+            least_pooled_deviation(len(self.members)) if is_known else 1.0,
             count - 1,
             count,
             looks=rules.looks,
@@ -293,7 +313,7 @@ class StoredGroup:
     def decide(self, metric: Metric, rules: Rules) -> Decision:
         """The decision on the change of the members' mean."""
         return decide(
-            pooled_yardstick(self._distances(metric, self._stored(metric))),
+            pooled_yardstick(self._distances(metric, self._stored(metric)), self.measurements),
             np.mean(self._distances(metric, self._fresh(metric)), axis=1),
             looks=rules.looks,
             level=rules.group_level,

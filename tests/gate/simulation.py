@@ -135,6 +135,15 @@ class Matrix:
         names = [self.pool.keys[column].split("/")[1:] for column in self.columns]
         return {name: np.array([fits(*one) for one in names]) for name, fits in GROUPS.items()}
 
+    @property
+    def measurements(self) -> tuple[int, ...]:
+        """Of each cell, the measurement that its stored runs are from; () if it is the same."""
+        return ()
+
+    def draw_stored(self, rng: np.random.Generator) -> np.ndarray:
+        """The stored runs of all cells, (2, STORED, cells)."""
+        return self.draw(rng, STORED, 1)[:, :, 0]
+
     def draw(self, rng: np.random.Generator, runs: int, sessions: int) -> np.ndarray:
         """Runs of all cells, (2, runs, sessions, cells)."""
         rows = len(self.pool.values[0])
@@ -217,7 +226,7 @@ def play(
     worse = worse * matrix.pool.deviations[:, matrix.columns]
     played = []
     for _ in range(baselines):
-        stored = matrix.draw(rng, STORED, 1)[:, :, 0]
+        stored = matrix.draw_stored(rng)
         fresh = matrix.draw(rng, LOOKS[-1], sessions) + worse[:, None, None]
         played.append(judge(matrix, stored, fresh))
     return played
@@ -273,7 +282,7 @@ def judge(matrix: Matrix, stored: np.ndarray, fresh: np.ndarray, levels: Levels 
         means, deviations, _ = spreads(matrix, stored, metric)
         own = standardised(stored[metric], means, deviations)
         new = standardised(fresh[metric], means, deviations)
-        group_parts.append(judge_groups(own, new, groups, levels))
+        group_parts.append(judge_groups(own, new, groups, levels, matrix.measurements))
     alarms, own_seeds = judge_cells(matrix, stored, fresh, levels)
     group_alarms, group_seeds = conclude(group_parts)
     asked = np.max(group_seeds[:, :, None] * groups, axis=1)
@@ -321,11 +330,20 @@ def cell_limits(matrix: Matrix, stored: np.ndarray, metric: int, levels: Levels 
     )
 
 
-def judge_groups(stored: np.ndarray, fresh: np.ndarray, groups: np.ndarray, levels: Levels):
+def judge_groups(
+    stored: np.ndarray,
+    fresh: np.ndarray,
+    groups: np.ndarray,
+    levels: Levels,
+    measurements: tuple[int, ...] = (),
+):
     """Where each group stops, and how, from standardised values."""
     shares = groups / groups.sum(axis=1, keepdims=True)
     level = levels.groups / (2 * len(groups))
-    deviations = [pooled_deviation(stored[..., members]) for members in groups]
+    numbers = np.array(measurements or [0] * stored.shape[-1])
+    deviations = [
+        pooled_deviation(stored[..., members], tuple(numbers[members])) for members in groups
+    ]
     bounds: Limits = limits(
         np.stack(deviations, axis=-1),
         STORED - 1.0,

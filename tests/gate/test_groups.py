@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from stn_core.gate.baselines import Baselines
 from stn_core.gate.digests import PassedRun
-from stn_core.gate.group_members import Member
+from stn_core.gate.group_members import Member, largest_group
 from stn_core.gate.groups import LEAST_CELLS, groups_of_tags, judge_groups
 from stn_core.gate.judge import Judge
 from stn_core.gate.judgement import Judgement, SeedsNeeded, Verdict
 from stn_core.gate.metrics import Metric
+from stn_core.gate.pooling import least_pooled_deviation, pooled_deviation
 from stn_core.gate.rules import Rules
 from stn_core.gate.statistics import log_error
 from tests.examples import CELL, DATA_HASH, baseline, environment, record
@@ -286,6 +287,63 @@ def test_members_measured_with_other_seeds_are_paired_with_the_rest_by_position(
     (group,), _ = judge(runs, stored)
     assert group == expected
     assert group.verdict is Verdict.REGRESSED
+
+
+@pytest.mark.parametrize("others", [[5], [0, 1, 2, 3], [0, 2, 4, 6, 8], range(9)])
+def test_members_measured_with_other_seeds_are_judged_with_the_rest_if_seeds_are_named(others):
+    """All train the same seeds, whatever their baselines have."""
+    named = dataclasses.replace(RULES, looks=(8,), are_named=True)
+    stored = stored_values()
+    (expected,), _ = judge(fresh_runs(drop=0.009), stored, rules=named)
+    for n in others:
+        stored[n] = baseline(list(0.95 + NOISE[n, :20]), first_seed=100)
+    (group,), _ = judge(fresh_runs(drop=0.009), stored, rules=named)
+    assert group.members == expected.members == tuple(KEYS)
+    assert group.verdict is expected.verdict is Verdict.REGRESSED
+
+
+def test_members_of_which_no_two_were_measured_with_the_same_seeds_count_as_one():
+    """How much their runs of the same seeds resemble each other is not known."""
+    named = dataclasses.replace(RULES, looks=(8,), are_named=True)
+    stored = [baseline(list(0.95 + row[:20]), first_seed=100 * n) for n, row in enumerate(NOISE)]
+    (group,), _ = judge(fresh_runs(drop=0.006), stored, rules=named)
+    assert (group.verdict, len(group.members)) == (Verdict.PASS, 9)
+    (group,), _ = judge(fresh_runs(drop=0.018), stored, rules=named)
+    assert group.verdict is Verdict.REGRESSED
+
+
+def test_two_members_are_paired_by_the_stored_seeds_that_they_share():
+    """One more stored seed each would cost knowing how much they resemble each other."""
+    whole = stored_values(runs=21)
+    stored = {
+        key: dataclasses.replace(cell, runs=tuple(run for run in cell.runs if run.seed != lacking))
+        for key, cell, lacking in zip(KEYS[:2], whole[:2], (20, 19), strict=True)
+    }
+    asked = Judge(RULES, Baselines(stored, {}), "smoke", "cpu")
+    runs = fresh_runs()
+    group = largest_group([Member.of(asked, cell, runs[cell.key]) for cell in CELLS[:2]], RULES)
+    assert group.stored_seeds == (tuple(range(19)),) * 2
+    assert group.measurements == (0, 0)
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 3), min_size=2, max_size=12))
+def test_the_spread_of_members_of_several_measurements_is_between_none_and_all_in_common(
+    seed, measurements
+):
+    stored = np.random.default_rng(seed).normal(size=(20, len(measurements)))
+    deviation = float(pooled_deviation(stored, measurements))
+    assert least_pooled_deviation(len(measurements)) <= deviation
+    assert deviation <= max(stored.std(axis=0, ddof=1).max(), least_pooled_deviation(2))
+    again = np.random.default_rng(seed).permutation(4)
+    assert deviation == pytest.approx(pooled_deviation(stored, [again[n] for n in measurements]))
+
+
+def test_members_that_are_all_alike_within_a_measurement_are_expected_to_be_so_across():
+    first, second = np.random.default_rng(0).normal(size=(2, 20, 1))
+    stored = np.concatenate([np.tile(first, 4), np.tile(second, 4)], axis=1)
+    variances = [first.var(ddof=1), second.var(ddof=1)]
+    spread = pooled_deviation(stored, [0] * 4 + [1] * 4)
+    assert spread == pytest.approx(np.sqrt(np.mean(variances)))
 
 
 def test_the_selection_does_not_change_the_level():
