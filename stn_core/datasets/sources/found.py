@@ -34,7 +34,7 @@ from stn_core.errors import UsageError
 
 _LOGGER = logging.getLogger(__name__)
 
-READING_VERSION = 1
+READING_VERSION = 2
 """Of how files become images; part of a kept copy's name."""
 
 KEPT_FROM = 1 << 27

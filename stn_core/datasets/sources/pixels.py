@@ -16,6 +16,10 @@ from stn_core.errors import UsageError
 MAX_CHANNELS = 4  # a longer axis does not hold channels
 MIN_SIDE = 2  # a flattened image of fewer pixels is no image
 
+OVERSHOOT = 1e-3
+"""How far floats may leave their range by rounding, as a share of it; they are clipped. The step of
+float16, the coarsest of them, is 0.00098 above 1 and 0.125 at 255."""
+
 ExpectedRows = (
     "uint8 or floats, (N, H, W), flattened squares, or (N, H, W, C) or (N, C, H, W) with C at most"
     " 4"
@@ -93,7 +97,8 @@ def conversion_of(path: Path, images: Pixels) -> Conversion:
     """How images are converted; floats are looked at as a whole.
 
     Raises:
-        UsageError: they are not images, or floats that are neither in [0, 1] nor in [0, 255].
+        UsageError: they are not images, or floats that are neither in [0, 1] nor in [0, 255], or
+            could be meant as either.
     """
     shape = image_shape(path, images)
     flat = f"{images.shape[1]} numbers an image were {shape[1]}x{shape[2]} pixels"
@@ -105,11 +110,17 @@ def conversion_of(path: Path, images: Pixels) -> Conversion:
         return Conversion(shape, said="; ".join(said), channels_first=channels_first)
     ends = [(chunk.min(), chunk.max()) for chunk in images.chunks()]
     low, high = (float(each) for each in (np.min(ends), np.max(ends)))  # NaN where there is one
-    if not 0 <= low <= high <= 255:
+    top = 255 if high >= 2 else 1
+    slack = OVERSHOOT * top
+    if not -slack <= low <= high <= 255 + slack:  # false with NaN, too
         raise UsageError(
             f"{path}: {images.name} holds {images.dtype} from {low:g} to {high:g}; floats must lie "
             "in [0, 1] or [0, 255]"
         )
-    scale = 255.0 if high <= 1 else 1.0
-    said.append(f"floats in [0, {1 if high <= 1 else 255}] were rounded to 256 levels")
-    return Conversion(shape, scale, "; ".join(said), channels_first)
+    if top == 1 and high > 1 + slack:
+        raise UsageError(
+            f"{path}: {images.name} holds {images.dtype} up to {high:g}, which fits neither "
+            "[0, 1] nor [0, 255]; clip to [0, 1] what is meant to lie there"
+        )
+    said.append(f"floats in [0, {top}] were rounded to 256 levels")
+    return Conversion(shape, 255.0 / top, "; ".join(said), channels_first)

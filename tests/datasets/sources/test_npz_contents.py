@@ -62,6 +62,51 @@ def test_floats_are_the_whole_numbers_that_they_were(
     assert f"floats in [0, {highest}] were rounded to 256 levels" in dataset.notes
 
 
+@pytest.mark.parametrize(
+    ("dtype", "highest", "lowest_read", "highest_read"),
+    [
+        (np.float32, 1, -1e-7, 1.0000001),
+        (np.float16, 1, 0, 1.001),  # one step of float16 above 1
+        (np.float64, 1, -0.0009, 1.0009),
+        (np.float32, 255, -0.01, 255.01),
+        (np.float16, 255, 0, 255.125),
+    ],
+)
+def test_floats_that_leave_their_range_by_rounding_are_clipped(
+    tmp_path: Path, dtype: type, highest: int, lowest_read: float, highest_read: float
+) -> None:
+    made = arrays()
+    ends = {0: lowest_read, 255: highest_read}
+    rounded = {}
+    for name in ("x_train", "x_test"):
+        made[name][:, 1, :2] = 0, 255
+        floats = made[name] / 255 * highest
+        for level, read in ends.items():
+            floats[made[name] == level] = read
+        rounded[name] = floats.astype(dtype)
+    dataset = loaded_from(tmp_path, {**made, **rounded})
+    assert np.array_equal(dataset.test.images[:, 0], made["x_test"])
+    assert f"floats in [0, {highest}] were rounded to 256 levels" in dataset.notes
+
+
+@pytest.mark.parametrize("highest", [1.002, 1.5, 1.99])
+def test_floats_that_may_mean_either_range_are_refused(tmp_path: Path, highest: float) -> None:
+    made = arrays()
+    saved(tmp_path, {**made, "x_train": made["x_train"] / 255 * highest})
+    said = complaint(tmp_path)
+    assert f"x_train holds float64 up to {highest:g}, which fits neither [0, 1] nor" in said
+    assert "clip to [0, 1]" in said
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.01, 1), (-1, 255), (0, 256), (0, np.nan)])
+def test_floats_outside_of_both_ranges_are_refused(tmp_path: Path, low: float, high: float) -> None:
+    made = arrays()
+    floats = made["x_train"] / 255
+    floats[0, 1, :2] = low, high
+    saved(tmp_path, {**made, "x_train": floats})
+    assert f"from {np.nan if np.isnan(high) else low:g} to {high:g}" in complaint(tmp_path)
+
+
 def test_flattened_squares_and_one_hot_labels_are_read(tmp_path: Path) -> None:
     made = arrays()
     made |= {name: made[name][:, :, :5].reshape(-1, 25) for name in ("x_train", "x_test")}
