@@ -29,6 +29,9 @@ _AUXILIARY = ("googlenet", "inception_v3")
 _AUXILIARY_WEIGHTS = ("AuxLogits.", "aux1.", "aux2.")
 """How the names of weights begin that only give these extra logits."""
 
+_NO_WEIGHT = "num_batches_tracked"
+"""How the names of counters end that older files lack; nothing depends on them."""
+
 _OLD_DENSE_LAYER = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(\d\.)")
 """How torchvision's files of DenseNets name what is ``denselayer1.norm1.`` by now."""
 
@@ -114,7 +117,7 @@ def _make_torchvision(
         name, weights=None, num_classes=num_classes, **options
     )
     if pretrained:
-        _load_all_that_fits(model, _torchvision_file(name))
+        _load_all_but_the_classifier(model, _torchvision_file(name))
     if channels != 3:
         _look_at(model, channels)
     return model
@@ -132,16 +135,46 @@ def _torchvision_file(name: str) -> Path:
     return path
 
 
-def _load_all_that_fits(model: nn.Module, path: Path) -> None:
-    """Load weights, except the classifier's if it has another number of classes."""
+def _load_all_but_the_classifier(model: nn.Module, path: Path) -> None:
+    """Load weights, except the last layer's if it has another number of classes.
+
+    A ViT for images of another size gets the position embeddings resized, as torchvision does it.
+    """
     loaded = read_weights(path)
     found = {_OLD_DENSE_LAYER.sub(r"\1\2", name): value for name, value in loaded.items()}
     own = model.state_dict()
     unknown = [n for n in found if n not in own and not n.startswith(_AUXILIARY_WEIGHTS)]
     if unknown:
         raise UsageError(f"{path} does not hold this network's weights (not {unknown[0]})")
-    fitting = {n: value for n, value in found.items() if n in own and own[n].shape == value.shape}
-    load_weights(model, {**own, **fitting})
+    missing = [n for n in own if n not in found and not n.endswith(_NO_WEIGHT)]
+    if missing:
+        raise UsageError(f"{path} does not hold this network's weights ({missing[0]} is missing)")
+    _resize_position_embeddings(model, found)
+    taken = {name: value for name, value in found.items() if name in own}
+    others = [name for name, value in taken.items() if value.shape != own[name].shape]
+    classifier = f"{_last_layer(model)}."
+    wrong = [name for name in others if not name.startswith(classifier)]
+    if wrong:
+        there, here = (tuple(each[wrong[0]].shape) for each in (taken, own))
+        reason = f"{wrong[0]} is {there} there, {here} here"
+        raise UsageError(f"{path} does not hold this network's weights ({reason})")
+    load_weights(model, {**own, **{n: v for n, v in taken.items() if n not in others}})
+
+
+def _resize_position_embeddings(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Interpolate a ViT's position embeddings for the number of patches of its images."""
+    with needs_extra("data"):
+        from torchvision.models import vision_transformer
+
+    if isinstance(model, vision_transformer.VisionTransformer):
+        vision_transformer.interpolate_embeddings(model.image_size, model.patch_size, weights)
+
+
+def _last_layer(model: nn.Module) -> str:
+    """The name of the classifier: in all of torchvision's models the last layer with weights."""
+    layers = (nn.Linear, nn.Conv2d)
+    names: list[str] = [n for n, module in model.named_modules() if isinstance(module, layers)]
+    return names[-1]
 
 
 def _look_at(model: nn.Module, channels: int) -> None:

@@ -192,6 +192,91 @@ def test_weights_that_torchvision_loads_in_a_way_of_its_own_are_read(
         create_model(chosen, (3, 64, 64), 7)
 
 
+def torchvision_file(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where torchvision would keep a model's weights, in a folder of its own."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder))
+    url = torchvision.models.get_model_weights(name).DEFAULT.url
+    path = folder / "checkpoints" / Path(url).name
+    path.parent.mkdir()
+    return path
+
+
+def test_weights_that_fit_only_in_part_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = torchvision_file("mobilenet_v3_small", tmp_path, monkeypatch)
+    theirs = torchvision.models.mobilenet_v3_small().state_dict()
+    torch.save(theirs, path)
+    said = r"\.pth does not hold this network's weights \({}"
+    narrow = "torchvision:mobilenet_v3_small[pretrained=true,width_mult=0.5]"
+    with pytest.raises(
+        UsageError, match=said.format(r"features\.0.* \(16, .* there, \(8, .* here")
+    ):
+        create_model(narrow, GREY, 7)
+    gone = "features.3.block.0.0.weight"
+    torch.save({name: value for name, value in theirs.items() if name != gone}, path)
+    with pytest.raises(UsageError, match=said.format(re.escape(f"{gone} is missing"))):
+        create_model("torchvision:mobilenet_v3_small[pretrained=true]", GREY, 7)
+
+
+def test_weights_without_the_counters_of_batches_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = torchvision_file("mobilenet_v3_small", tmp_path, monkeypatch)
+    theirs = torchvision.models.mobilenet_v3_small().state_dict()
+    torch.save({n: v for n, v in theirs.items() if not n.endswith("num_batches_tracked")}, path)
+    model = create_model("torchvision:mobilenet_v3_small[pretrained=true]", (3, 28, 35), 7)
+    last = "features.12.0.weight"
+    assert torch.equal(model.state_dict()[last], theirs[last])
+
+
+def test_a_vits_position_embeddings_are_interpolated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = torchvision_file("vit_b_32", tmp_path, monkeypatch)
+    small = {"num_layers": 1, "num_heads": 2, "hidden_dim": 6, "mlp_dim": 8}
+
+    def tiny(weights: None, **options: int) -> nn.Module:
+        return torchvision.models.VisionTransformer(patch_size=32, **{**small, **options})
+
+    monkeypatch.setattr(torchvision.models, "get_model", lambda _name, **options: tiny(**options))
+    # As a function of the place that is linear: interpolation with aligned corners keeps it so.
+    rows, columns = torch.meshgrid(torch.arange(7.0), torch.arange(7.0), indexing="ij")
+    theirs = tiny(None, image_size=224).state_dict()
+    positions = theirs["encoder.pos_embedding"] = torch.zeros(1, 50, 6)
+    positions[0, 0], positions[0, 1:, 0], positions[0, 1:, 1] = 9, rows.ravel(), columns.ravel()
+    torch.save(theirs, path)
+    state = create_model("torchvision:vit_b_32[pretrained=true]", (3, 128, 128), 7).state_dict()
+    found = state["encoder.pos_embedding"]
+    assert found.shape == (1, 17, 6)
+    assert torch.equal(found[0, 0], positions[0, 0])
+    rows, columns = torch.meshgrid(*[torch.linspace(0, 6, 4)] * 2, indexing="ij")
+    # Cubic interpolation at the edge repeats the edge's values, which bends the line a little.
+    torch.testing.assert_close(found[0, 1:, 0], rows.ravel(), atol=0.3, rtol=0)
+    torch.testing.assert_close(found[0, 1:, 1], columns.ravel(), atol=0.3, rtol=0)
+    for key, value in state.items():
+        if not key.startswith("heads.") and key != "encoder.pos_embedding":
+            assert torch.equal(value, theirs[key]), key
+
+
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_1", "maxvit_t", "swin_t", "googlenet", "inception_v3", "densenet121"]
+)
+def test_the_classifier_is_what_the_number_of_classes_decides(name: str) -> None:
+    options = {"input_size": (224, 224)} if name.startswith("maxvit") else {}
+    if name in ("googlenet", "inception_v3"):
+        options = {"aux_logits": False, "init_weights": False}
+    with torch.device("meta"):
+        few, many = (
+            torchvision.models.get_model(name, weights=None, num_classes=k, **options)
+            for k in (7, 9)
+        )
+    others = many.state_dict()
+    changed = {key for key, value in few.state_dict().items() if value.shape != others[key].shape}
+    assert changed
+    assert {key.rpartition(".")[0] for key in changed} == {libraries._last_layer(few)}
+
+
 def test_timms_weights_are_read_from_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
