@@ -1,4 +1,4 @@
-"""Batches from images that live on the device: an index, after shifts and mirroring."""
+"""Batches from images that live on the device: an index, then shifts and mirroring."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ from stn_core.session.recipe import Recipe
 
 
 def training_batches(
-    images: Tensor, labels: Tensor, batch_size: int, seed: int, epoch: int
+    images: Tensor, labels: Tensor, recipe: Recipe, seed: int, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The shuffled batches of one epoch, still uint8.
+    """The shuffled batches of one epoch, shifted and mirrored as the recipe says, still uint8.
 
-    Every batch is full: the images left over at the end of the epoch's order are skipped.
+    Every batch is full: the images left over at the end of the epoch's order are skipped. Where a
+    shift uncovers the edge, the edge's pixels are repeated.
     """
-    order = torch.from_numpy(permutation(len(images), seed, Stream.ORDER, epoch))
-    order = order.to(images.device)
-    for start in range(0, len(images) - batch_size + 1, batch_size):
+    count, device = len(images), images.device
+    order = torch.from_numpy(permutation(count, seed, Stream.ORDER, epoch)).to(device)
+    moves, mirrored = (drawn.to(device) for drawn in _augmentation(recipe, count, seed, epoch))
+    batch_size = min(recipe.batch_size, count)
+    for start in range(0, count - batch_size + 1, batch_size):
         chosen = order[start : start + batch_size]
-        yield images[chosen], labels[chosen]
+        batch = images[chosen]
+        if recipe.max_shift_pixels:
+            batch = _shift(batch, moves[:, chosen])
+        if recipe.horizontal_flip:
+            batch = torch.where(mirrored[chosen, None, None, None], batch.flip(-1), batch)
+        yield batch, labels[chosen]
 
 
-def augment(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> Tensor:
-    """The images (N, C, H, W) of an epoch shifted and mirrored as the recipe says.
+def _augmentation(recipe: Recipe, count: int, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+    """By how many rows and columns each image moves, (2, N), and whether it is mirrored, (N,).
 
-    Where a shift uncovers the edge, the edge's pixels are repeated.
+    Made on the CPU: Apple's GPUs have no float64. Empty if the recipe changes no images.
     """
-    draws = torch.from_numpy(uniform((3, len(images)), seed, Stream.AUGMENTATION, epoch))
-    draws = draws.to(images.device)
-    if recipe.max_shift_pixels:
-        most = recipe.max_shift_pixels
-        images = _shift(images, (draws[:2] * (2 * most + 1)).long() - most)
-    if recipe.horizontal_flip:
-        mirrored = (draws[2] < 0.5)[:, None, None, None]
-        images = torch.where(mirrored, images.flip(-1), images)
-    return images
+    most = recipe.max_shift_pixels
+    drawn = count if most or recipe.horizontal_flip else 0
+    draws = torch.from_numpy(uniform((3, drawn), seed, Stream.AUGMENTATION, epoch))
+    return (draws[:2] * (2 * most + 1)).long() - most, draws[2] < 0.5
 
 
 def _shift(images: Tensor, moves: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from stn_core.datasets import Dataset
 from stn_core.models.normaliser import Normaliser
 from stn_core.session.recipe import Recipe
-from stn_core.training.batches import augment, training_batches
+from stn_core.training.batches import training_batches
 from stn_core.training.callbacks.base import Watchers
 from stn_core.training.evaluation import evaluate
 from stn_core.training.history import EpochResult, History
@@ -55,8 +55,8 @@ def train(
     while not state.finished(recipe):
         epoch = len(history.epochs) + 1
         started = _clock(device)
-        images = augment(dataset.epoch_images(sources, seed, epoch), recipe, seed, epoch)
-        batches = training_batches(images, labels, batch_size, seed, epoch)
+        images = dataset.epoch_images(sources, seed, epoch)
+        batches = training_batches(images, labels, recipe, seed, epoch)
         losses = train_epoch(state, batches, normalise, recipe)
         state.check_parameters()
         train_seconds = _clock(device) - started

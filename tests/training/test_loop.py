@@ -45,7 +45,7 @@ def test_plain_gradient_descent_written_out_gives_the_same_weights(digits):
     normalise = Normaliser.of(digits, CPU)
     for epoch in (1, 2):
         for images, labels in training_batches(
-            digits.train.images, digits.train.labels, 50, seed=4, epoch=epoch
+            digits.train.images, digits.train.labels, recipe, seed=4, epoch=epoch
         ):
             loss = F.cross_entropy(by_hand(normalise(images)), labels)
             gradients = torch.autograd.grad(loss, list(by_hand.parameters()))

@@ -36,7 +36,7 @@ def test_a_record_is_what_its_seed_gives_by_hand(seed: int) -> None:
             model.train()
             losses = []
             for images, labels in training_batches(
-                digits.train.images, digits.train.labels, 200, seed, epoch
+                digits.train.images, digits.train.labels, RECIPE, seed, epoch
             ):
                 loss = F.cross_entropy(model(normalise(images)), labels)
                 model.zero_grad()
