@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_core.datasets.base import Dataset, Distortion, Split
+from stn_core.datasets.chunks import images_at_once
 from stn_core.datasets.keyed_random import Stream
 from stn_core.datasets.splits import SPLIT_VERSION
 from stn_core.errors import UsageError
@@ -21,7 +22,7 @@ DRAW_VERSION = 1
 """Seed of the fixed distorted copies; another version is another dataset."""
 
 _COUNTED_AT_ONCE = 10_000
-"""Images."""
+"""Images, fewer of large ones."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _value_counts(images: Tensor, where: Tensor | None = None) -> Tensor:
         where: ``(H, W)``, true where pixels count; None for everywhere.
     """
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
-    for chunk in images.split(_COUNTED_AT_ONCE):
+    height, width = images.shape[-2:]
+    for chunk in images.split(images_at_once(_COUNTED_AT_ONCE, (height, width))):
         seen = chunk.flatten(2) if where is None else chunk[:, :, where]
         for channel, pixels in enumerate(seen.unbind(1)):
             counts[channel] += torch.bincount(pixels.flatten(), minlength=256)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stn_core.datasets.chunks import images_at_once
 from stn_core.models.transformed import TransformsImages, WarpedImages
 from stn_core.session.artifacts import Artifacts, Mistakes, WarpPictures
 from stn_core.training.callbacks.base import Run
@@ -90,9 +91,10 @@ def _spread(model: TransformsImages, run: Run) -> dict[str, Any]:
     validation = run.dataset.val
     count = min(len(validation), MOST_THETAS)
     chosen = torch.from_numpy(np.linspace(0, len(validation) - 1, count).round().astype(np.int64))
+    height, width = validation.images.shape[-2:]
     parts = [
         _describe(warp(model, validation.images[indices], run.normalise))
-        for indices in chosen.split(100)
+        for indices in chosen.split(images_at_once(100, (height, width)))
     ]
     columns = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     return {"theta_labels": validation.labels[chosen].numpy(), **columns}

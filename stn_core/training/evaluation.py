@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stn_core.datasets.chunks import images_at_once
 from stn_core.models.without_gradients import without_gradients
 from stn_core.training.logits import check_logits
 
-_BATCH_SIZE = 500
+BATCH_SIZE = 500
+"""Images evaluated at once; fewer of large ones."""
 
 MAX_CONFUSION_CLASSES = 256
 """With more classes there is no confusion matrix: nobody reads that many counts."""
@@ -121,10 +123,11 @@ def evaluate(
     Raises:
         UsageError: it gives something else for some of them.
     """
+    batch_size = images_at_once(BATCH_SIZE, (images.shape[-2], images.shape[-1]))
     was_training = model.training
     model.eval()
     try:
-        logits = [_logits(model, normalise(chunk)) for chunk in images.split(_BATCH_SIZE)]
+        logits = [_logits(model, normalise(chunk)) for chunk in images.split(batch_size)]
     finally:
         model.train(was_training)
     return Evaluation(torch.cat(logits), labels.cpu())

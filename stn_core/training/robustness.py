@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stn_core.datasets import Split
+from stn_core.datasets.chunks import images_at_once
 from stn_core.datasets.distortions.affine import pose_theta
 from stn_core.datasets.distortions.warped import warp_images
 from stn_core.models import TransformsImages
-from stn_core.training.evaluation import evaluate
+from stn_core.training.evaluation import BATCH_SIZE, evaluate
 from stn_core.training.warped_images import NoWarpError, grid_of
 
 _LOGGER = logging.getLogger(__name__)
-
-_CHUNK = 500
-"""How many images are warped at once."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def robustness(
     """
     changes = list(changes)
     unchanged = evaluate(model, split.images, split.labels, normalise).predictions
-    transformer = _transformer(model, split.images[:_CHUNK], normalise)
+    transformer = _transformer(model, _chunks(split.images)[0], normalise)
     off: dict[Pose, float] = {}
     if transformer:
         poses = [pose for change in changes for at in change.amounts for pose in change.poses(at)]
@@ -225,7 +223,7 @@ def misplaced(
     was_training = model.training
     model.eval()
     try:
-        for one in images.split(_CHUNK):  # the outer loop, so that each is warped unchanged once
+        for one in _chunks(images):  # the outer loop, so that each is warped unchanged once
             before = grid_of(model, normalise(one)).flatten(1, 2)
             for pose, matrix in maps.items():
                 after = grid_of(model, normalise(posed(one, pose, background))).flatten(1, 2)
@@ -235,6 +233,13 @@ def misplaced(
     finally:
         model.train(was_training)
     return {pose: total / len(images) for pose, total in totals.items()}
+
+
+def _chunks(images: Tensor) -> tuple[Tensor, ...]:
+    """Images as many at a time as are evaluated at once."""
+    count = images_at_once(BATCH_SIZE, (images.shape[-2], images.shape[-1]))
+    chunks: tuple[Tensor, ...] = images.split(count)
+    return chunks
 
 
 def _matrix(pose: Pose, size_hw: tuple[int, int], device: torch.device) -> Tensor:

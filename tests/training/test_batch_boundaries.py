@@ -11,6 +11,7 @@ from sklearn import metrics
 from torch import Tensor, nn
 
 from stn_core.datasets import Split, load_dataset
+from stn_core.layers.spatial_transformer import WarpedImages
 from stn_core.models import create_model
 from stn_core.models.normaliser import Normaliser
 from stn_core.training.artifact_collection import MOST_THETAS, collect_artifacts
@@ -18,7 +19,7 @@ from stn_core.training.callbacks import Run
 from stn_core.training.evaluation import evaluate
 from stn_core.training.film import Film
 from stn_core.training.history import History
-from stn_core.training.robustness import CHANGES, posed, robustness
+from stn_core.training.robustness import CHANGES, Pose, misplaced, posed, robustness
 from stn_core.training.warped_images import warp
 from tests.examples import record
 
@@ -38,6 +39,22 @@ def network() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(24, 5))
 
 
+class Counts(nn.Module):
+    """Notes the size of each batch that it classifies or warps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.batches.append(len(images))
+        return torch.zeros(len(images), 2)
+
+    def transform(self, images: Tensor) -> WarpedImages:
+        self.batches.append(len(images))
+        return WarpedImages(images, torch.zeros(len(images), 3, 4, 2), torch.zeros(len(images), 6))
+
+
 @pytest.mark.parametrize("count", COUNTS)
 def test_an_evaluation_is_one_pass(count: int) -> None:
     images, labels = images_of(count)
@@ -51,6 +68,25 @@ def test_an_evaluation_is_one_pass(count: int) -> None:
     loss = metrics.log_loss(labels.numpy(), probabilities, labels=np.arange(5))
     assert found.cross_entropy == pytest.approx(loss, rel=1e-5)
     assert found.accuracy == pytest.approx(float((expected.argmax(1) == labels).double().mean()))
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "most"),
+    [((4, 6), 500), ((64, 64), 500), ((112, 112), 500), ((224, 112), 250), ((448, 448), 31)],
+)
+def test_large_images_are_evaluated_in_smaller_batches(size_hw: tuple[int, int], most: int) -> None:
+    images = torch.zeros(1, 3, 1, 1, dtype=torch.uint8).expand(501, 3, *size_hw)
+    model = Counts()
+    evaluate(model, images, torch.zeros(501, dtype=torch.int64), lambda pixels: pixels)
+    assert max(model.batches) == most
+    assert sum(model.batches) == 501
+
+
+def test_large_images_are_warped_in_smaller_batches() -> None:
+    images = torch.zeros(70, 1, 224, 448, dtype=torch.uint8)
+    model = Counts()
+    misplaced(model, images, [Pose(x=2)], (0.0,), lambda pixels: pixels)
+    assert model.batches == [62, 62, 8, 8]  # each unchanged and changed
 
 
 @pytest.mark.parametrize("count", [499, 501])

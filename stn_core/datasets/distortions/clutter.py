@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stn_core.datasets.chunks import images_at_once
 from stn_core.datasets.distortions.unit_numbers import whole
 from stn_core.datasets.distortions.warped import CHUNK
 from stn_core.datasets.keyed_random import Stream, uniform
@@ -96,8 +97,9 @@ class ClutterDistortion:
         fill = torch.tensor(background, device=images.device).round().to(torch.uint8)
         canvases = images.new_empty((*images.shape[:2], *self.canvas_hw))
         canvases[:] = fill[:, None, None]
-        for start in range(0, len(images), CHUNK):
-            rows = slice(start, start + CHUNK)
+        count = images_at_once(CHUNK, self.canvas_hw)
+        for start in range(0, len(images), count):
+            rows = slice(start, start + count)
             canvas, chunk = canvases[rows], placed[rows]
             _paste(images[rows], canvas, chunk[:, :2], fill)
             for patch in chunk[:, 2:].reshape(len(chunk), -1, 5).swapaxes(0, 1):

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stn_core.datasets.chunks import images_at_once
 from stn_core.errors import UsageError
 from stn_core.geometry.option_values import positive_number
 from stn_core.geometry.sampling import sample
 from stn_core.geometry.warps import create_warp
 
 CHUNK = 2_048
-"""Images distorted at a time: bounds the memory of the sampling grids."""
+"""Images distorted at a time, fewer on large canvases: bounds the memory of the sampling grids."""
 
 THETA_STEP = 1e-4
 """What a theta is rounded to where it is hashed: it moves an affine map by 0.0014 pixels of a
@@ -102,8 +103,10 @@ def warp_images(
     warp = create_warp(warp_name).to(images.device)
     theta_rows = torch.from_numpy(theta).float().to(images.device)
     warped = images.new_empty((*images.shape[:2], *size_hw))
-    for start in range(0, len(images), CHUNK):
-        rows = slice(start, start + CHUNK)
+    source_hw = (images.shape[-2], images.shape[-1])
+    count = min(images_at_once(CHUNK, each) for each in (source_hw, size_hw))
+    for start in range(0, len(images), count):
+        rows = slice(start, start + count)
         grid = warp.grid(theta_rows[rows], size_hw)
         pixels = sample(images[rows].float(), grid, mode="bilinear", padding=background)
         warped[rows] = pixels.round().clamp(0, 255)

@@ -209,6 +209,35 @@ def test_the_size_of_a_chunk_changes_nothing(
     assert torch.equal(distortion.apply(images, parameters, BACKGROUND), whole)
 
 
+@pytest.mark.parametrize("sizes_hw", [((8, 6), (224, 224)), ((224, 224), (8, 6))], ids=str)
+def test_large_images_are_warped_fewer_at_a_time(
+    sizes_hw: tuple[tuple[int, int], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source_hw, canvas_hw), seen, sample = sizes_hw, [], warped.sample
+    monkeypatch.setattr(warped, "CHUNK", 16)
+    monkeypatch.setattr(
+        warped,
+        "sample",
+        lambda images, *a, **k: seen.append(len(images)) or sample(images, *a, **k),
+    )
+    images = torch.zeros(9, 1, *source_hw, dtype=torch.uint8)
+    identity = np.tile([1.0, 0, 0, 0, 1, 0], (9, 1))
+    warped.warp_images(images, "affine", identity, canvas_hw, (0.0,))
+    assert seen == [4, 4, 1]  # 16 images of 112x112 have as many pixels as 4 of 224x224
+
+
+def test_large_canvases_are_cluttered_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, paste = set(), clutter._paste
+    monkeypatch.setattr(clutter, "CHUNK", 16)
+    monkeypatch.setattr(
+        clutter, "_paste", lambda pieces, *a: seen.add(len(pieces)) or paste(pieces, *a)
+    )
+    distortion = ClutterDistortion((224, 224), patch_size=3, num_patches=1)
+    images = noise_images(9)
+    distortion.apply(images, distortion.draw(9, 0, Stream.VAL), BACKGROUND)
+    assert seen == {4, 1}
+
+
 @every_kind
 def test_every_kind_leaves_an_empty_picture_empty(distortion: Distortion) -> None:
     empty = torch.tensor(BACKGROUND).to(torch.uint8)[None, :, None, None]
