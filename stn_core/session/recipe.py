@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,10 +136,18 @@ class Recipe:
 
     def learning_rate_scale(self, parameter_name: str) -> float:
         """The factor on the learning rate for a parameter, 1 if no group names it."""
-        for pattern, scale in self.learning_rate_scales:
-            if fnmatch.fnmatchcase(parameter_name, pattern):
-                return scale
-        return 1.0
+        group = self._learning_rate_group(parameter_name)
+        return group[1] if group else 1.0
+
+    def idle_patterns(self, parameter_names: Iterable[str]) -> list[str]:
+        """The patterns of learning_rate_scales that decide on none of these parameters."""
+        used = {self._learning_rate_group(name) for name in parameter_names}
+        return [group[0] for group in self.learning_rate_scales if group not in used]
+
+    def _learning_rate_group(self, parameter_name: str) -> tuple[str, Number] | None:
+        """The first of learning_rate_scales that matches."""
+        groups = self.learning_rate_scales
+        return next((each for each in groups if fnmatch.fnmatchcase(parameter_name, each[0])), None)
 
 
 _FIELDS = tuple(entry.name for entry in dataclasses.fields(Recipe))

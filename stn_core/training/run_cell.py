@@ -29,6 +29,7 @@ from stn_core.models import create_model, model_info, model_name
 from stn_core.models.normaliser import Normaliser
 from stn_core.models.without_gradients import without_gradients
 from stn_core.schema import LARGEST, shown
+from stn_core.session.budgets import get_budget
 from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.session.records import RunRecord
@@ -96,7 +97,7 @@ class RunResult:
     Args:
         record: of the run.
         notes: sentences on what went wrong besides: callbacks that failed, settings of the process
-            that the run changed.
+            that the run changed, scales of the learning rate that nothing takes.
     """
 
     record: RunRecord
@@ -188,6 +189,7 @@ def run_seed(
             run.normalise = Normaliser.of(dataset, device, model_info(cell.model).memory_format)
             run.model = prepare_model(cell.model, dataset, device)
             show_two_images(run.model, dataset, run.normalise)
+            run.notes += _notes_on_scales(cell, run.model)
             load = OtherLoad()
             train(run.model, dataset, cell.recipe, seed, run.normalise, watchers)
             run.record = replace(asked, **_training_fields(run))
@@ -304,14 +306,36 @@ def _notes_on_settings(changes: Sequence[str]) -> list[str]:
     if not changes:
         return []
     note = f"it changed settings of its process, which have been restored: {', '.join(changes)}"
-    _warn_once(note)
+    _warn_once(f"a run changed its process: {note}")
+    return [note]
+
+
+def _notes_on_scales(cell: Cell, model: nn.Module) -> list[str]:
+    """Say which of the user's scales of the learning rate change nothing.
+
+    A budget's are for a whole family, of which not every model has the layers that they name.
+    """
+    trained = (name for name, p in model.named_parameters() if p.requires_grad)
+    idle = cell.recipe.idle_patterns(trained)
+    if not idle:
+        return []
+    shipped: tuple[str, ...] = ()
+    with contextlib.suppress(UsageError):  # a cell of Python's may name no budget of ours
+        budget, family = get_budget(cell.budget), model_info(cell.model).family
+        of_budget = budget.recipe_for(cell.dataset, family, cell.model)
+        shipped = tuple(pattern for pattern, _ in of_budget.learning_rate_scales)
+    patterns = ", ".join(repr(pattern) for pattern in idle if pattern not in shipped)
+    if not patterns:
+        return []
+    note = f"no parameter has a learning rate scaled by {patterns} of learning_rate_scales"
+    _warn_once(f"{cell.id}: {note}")
     return [note]
 
 
 @functools.cache
-def _warn_once(note: str) -> None:
+def _warn_once(message: str) -> None:
     """Log once what every seed of a cell may repeat."""
-    _LOGGER.warning("a run changed its process: %s", note)
+    _LOGGER.warning("%s", message)
 
 
 def _training_fields(run: Run) -> dict[str, Any]:

@@ -136,3 +136,11 @@ def test_the_first_matching_group_scales_the_learning_rate():
     assert recipe.learning_rate_scale("head.bias") == 2.0
     assert recipe.learning_rate_scale("head.weight") == 0.5
     assert recipe.learning_rate_scale("body.weight") == 1.0
+
+
+def test_a_pattern_is_idle_if_another_decides_on_all_that_it_matches():
+    recipe = Recipe(learning_rate_scales=(("*bias", 2.0), ("head.*", 0.5), ("neck.*", 0.1)))
+    assert recipe.idle_patterns(["head.weight", "head.bias"]) == ["neck.*"]
+    assert recipe.idle_patterns(["head.bias", "neck.weight"]) == ["head.*"]
+    assert recipe.idle_patterns([]) == ["*bias", "head.*", "neck.*"]
+    assert Recipe().idle_patterns([]) == []

@@ -6,9 +6,11 @@ from torch import nn
 
 from stn_core.layers.spatial_transformer import SpatialTransformer
 from stn_core.models import create_model, model_info
-from stn_core.session.budgets import get_budget, list_budgets
+from stn_core.session.budgets import Budget, get_budget, list_budgets, register_budget
+from stn_core.session.cells import Cell
 from stn_core.session.recipe import Recipe
 from stn_core.training.optimization import create_optimizer
+from stn_core.training.run_cell import RunSettings, run_cell, run_seed
 from tests.models.parts import layers_of
 
 STEPS = 4
@@ -71,3 +73,38 @@ def test_a_slow_localisation_rate_applies_to_all_of_that_network_and_nothing_els
     groups = create_optimizer(model, recipe).param_groups
     (slow,) = (group for group in groups if group["lr"] < recipe.learning_rate / 5)
     assert {id(p) for p in slow["params"]} == {id(p) for p in transformer.localisation.parameters()}
+
+
+BATCH = Recipe(epochs=1, batch_size=200)
+
+
+def scaled(*patterns):
+    """A recipe whose scales, of 1, change nothing."""
+    return BATCH.replace({"learning_rate_scales": [[pattern, 1] for pattern in patterns]})
+
+
+@pytest.mark.usefixtures("few_digits")
+@pytest.mark.parametrize("budget", ["smoke", "unknown_budget"])
+def test_a_run_notes_the_scales_that_no_parameter_takes(budget, caplog):
+    cell = Cell("cnn", "few_digits", budget, scaled("transformer.*", "*bias", "*.no_such"))
+    said = (
+        "no parameter has a learning rate scaled by 'transformer.*', '*.no_such' of"
+        " learning_rate_scales"
+    )
+    assert run_seed(cell, 0, RunSettings()).notes == (said,)
+    run_cell(cell, [1])
+    assert caplog.messages == [f"few_digits-cnn: {said}"]  # once, not for each seed
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_a_run_does_not_note_the_scales_of_its_budget():
+    scales = {"learning_rate_scales": (("transformer.*", 1),)}
+    register_budget(Budget("mine", ("few_digits",), (1, 2), 2, BATCH, by_family={"*": scales}))
+    notes = {}
+    for patterns in (("*",), ("transformer.*",), ("transformer.*", "typo.*")):
+        cell = Cell("cnn", "few_digits", "mine", scaled(*patterns))
+        notes[patterns[-1]] = run_seed(cell, 0, RunSettings()).notes
+    assert notes["*"] == notes["transformer.*"] == ()
+    assert notes["typo.*"] == (
+        "no parameter has a learning rate scaled by 'typo.*' of learning_rate_scales",
+    )

@@ -56,7 +56,8 @@ class Run:
         model, normalise: the network and what makes its input of images; from `Watcher.start` on.
         history: of the training so far.
         evaluation: on the test images, when the run ends; None if they were not used.
-        notes: what went wrong besides: callbacks that failed, settings that the run changed.
+        notes: what went wrong besides: callbacks that failed, settings that the run changed, scales
+            of the learning rate that nothing takes.
         state_dict: returns what it takes to resume the run, as tensors and JSON types.
         resumed_from: what `state_dict` returned in the interrupted run; set in `Watcher.start`.
     """
