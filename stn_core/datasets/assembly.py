@@ -70,6 +70,7 @@ def assemble(name: str, sources: Sources) -> Dataset:
         background=border_median(sources.train.images),
         distortion=None,
         hash=_hash(sources),
+        digest=sources.digest,
     )
 
 
@@ -111,6 +112,7 @@ def assemble_distorted(
         background=background,
         distortion=distortion,
         hash=_hash(sources, distortion, val_applied, test_applied),
+        digest=sources.digest,
     )
 
 

@@ -111,6 +111,8 @@ class Dataset:
         hash: 16 hex digits over the source images and labels of all splits, the version of the
             split and, of a distorted set, the distortion and what it does to each fixed image.
         notes: how files of a user's own became this dataset, in one line; "" for the others.
+        digest: what the hash covers in place of the source images, if decoding the same files may
+            give other pixels on another machine; else None.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Dataset:
     distortion: Distortion | None
     hash: str
     notes: str = ""
+    digest: str | None = None
 
     @property
     def num_classes(self) -> int:

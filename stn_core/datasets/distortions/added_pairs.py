@@ -31,7 +31,9 @@ def added_pairs(sources: Sources) -> Sources:
         for index, split in enumerate((sources.train, sources.val, sources.test))
     )
     largest_sum = 2 * (len(sources.class_names) - 1)
-    return Sources(train, val, test, tuple(str(total) for total in range(largest_sum + 1)))
+    class_names = tuple(str(total) for total in range(largest_sum + 1))
+    digest = sources.digest and f"{sources.digest}, pairs {PAIRS_VERSION}"
+    return Sources(train, val, test, class_names, digest)
 
 
 def _pairs(split: Split, index: int) -> Split:

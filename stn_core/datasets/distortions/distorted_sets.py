@@ -71,7 +71,7 @@ def distorted(name: str, kind: str, plain: Dataset) -> Dataset:
     """
     channels, *size_hw = plain.image_shape
     check_distortable(name, plain.name, channels, plain.distortion is not None)
-    sources = Sources(plain.train, plain.val, plain.test, plain.class_names)
+    sources = Sources(plain.train, plain.val, plain.test, plain.class_names, plain.digest)
     if kind == "add":
         sources = added_pairs(sources)
     distortion = KINDS[kind]((size_hw[0], size_hw[1]))

@@ -271,6 +271,28 @@ def test_a_download_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert built == [(tmp_path, True)]
 
 
+@every_kind
+def test_the_hash_depends_on_the_digest_of_the_files_and_not_on_how_they_were_decoded(
+    kind: str, tmp_path: Path
+) -> None:
+    save_npz(tmp_path, "mine")
+    plain = replace(load_dataset("mine", tmp_path), digest="of the files")
+    splits = {"train": plain.train, "val": plain.val, "test": plain.test}
+    decoded_otherwise = {
+        name: Split(split.images ^ 1, split.labels) for name, split in splits.items()
+    }
+    first = distorted("mine_x", kind, plain)
+    again = distorted("mine_x", kind, replace(plain, **decoded_otherwise))
+    assert not torch.equal(first.train.images, again.train.images)
+    assert first.hash == again.hash
+    assert distorted("mine_x", kind, replace(plain, digest="of others")).hash != first.hash
+    without = distorted("mine_x", kind, replace(plain, digest=None))
+    assert (
+        without.hash
+        != distorted("mine_x", kind, replace(plain, digest=None, **decoded_otherwise)).hash
+    )
+
+
 def numbered(count: int) -> Split:
     """Black images (1, 1, 2) that end with their number, which is also their label."""
     numbers = torch.arange(count)
@@ -314,3 +336,9 @@ def test_the_pairs_are_those_of_every_earlier_version() -> None:
         6, 5, 8, 19, 11, 12, 18, 9, 13, 17, 0, 15, 4, 7, 1, 2, 14, 10, 3, 16
     ]
     # fmt: on
+
+
+def test_the_digest_of_pairs_is_another_than_that_of_their_images() -> None:
+    assert added_pairs(SOURCES).digest is None
+    digest = added_pairs(replace(SOURCES, digest="of the files")).digest
+    assert digest == "of the files, pairs 2"

@@ -44,6 +44,15 @@ def test_folders_of_classes_are_divided_by_the_fixed_permutation(tmp_path: Path)
     assert torch.equal(again.test.images, dataset.test.images)
 
 
+@pytest.mark.parametrize("kind", ["rts", "add"])
+def test_the_hash_of_a_distorted_folder_is_that_of_its_files(tmp_path: Path, kind: str) -> None:
+    write_folder(tmp_path / "mine", {"kite": 12, "owl": 12})
+    plain, dataset = (load_dataset(name, tmp_path) for name in ("mine", f"mine_{kind}"))
+    assert plain.digest is not None
+    assert dataset.digest is not None
+    assert dataset.digest.startswith(plain.digest)
+
+
 def test_folders_of_splits_are_these_splits(tmp_path: Path) -> None:
     counts = {"train": 10, "val": 3, "test": 4}
     made = {
