@@ -99,7 +99,7 @@ def read_image(
     if channels not in MODES:
         raise UsageError(f"{path}: no image file has the model's {channels} channels")
     path = user_path(path)
-    image, _ = decode_image(path, MODES[channels], tuple(map(round, background)))
+    image = decode_image(path, MODES[channels], tuple(map(round, background))).image
     if image.size != (width, height) and not resize:
         raise UsageError(
             f"{path} is {image.width} pixels wide and {image.height} high, the model's images are"
@@ -110,16 +110,28 @@ def read_image(
     return torch.from_numpy(rows).permute(2, 0, 1).contiguous()
 
 
-def decode_image(path: Path, mode: str, background: tuple[int, ...]) -> tuple[Image.Image, int]:
+@dataclass(frozen=True)
+class Decoded:
+    """An image file's image.
+
+    Args:
+        image: decoded, in one of `MODES`.
+        deepest: the highest value of a file of 16 bits, 0 of any other.
+        is_transparent: whether the background is seen through some of its pixels.
+    """
+
+    image: Image.Image
+    deepest: int
+    is_transparent: bool
+
+
+def decode_image(path: Path, mode: str, background: tuple[int, ...]) -> Decoded:
     """Decode an image file, rotated as its EXIF data says.
 
     Args:
         path: of the file.
         mode: one of `MODES`.
         background: what is seen through transparent pixels, per channel, in 0 to 255.
-
-    Returns:
-        The image, and the highest value of one of 16 bits, 0 of any other.
 
     Raises:
         UsageError: there is no such file, or it is no image or a damaged one.
@@ -128,7 +140,8 @@ def decode_image(path: Path, mode: str, background: tuple[int, ...]) -> tuple[Im
         bits = _sample_bits(file)
         upright = ImageOps.exif_transpose(file)
         deepest = int(np.asarray(upright).max()) if upright.mode.startswith("I;16") else 0
-        return unified(upright, bits, mode, background), deepest
+        image, is_transparent = _unified(upright, bits, mode, background)
+        return Decoded(image, deepest, is_transparent)
 
 
 @contextmanager
@@ -188,7 +201,9 @@ def _png_rawmode(file: Image.Image) -> str:
     return str(tiles[-1][3]) if tiles else ""
 
 
-def unified(image: Image.Image, bits: int, mode: str, background: tuple[int, ...]) -> Image.Image:
+def _unified(
+    image: Image.Image, bits: int, mode: str, background: tuple[int, ...]
+) -> tuple[Image.Image, bool]:
     """The image with 8 bits a channel in a mode, on the background where it is transparent.
 
     Args:
@@ -196,6 +211,9 @@ def unified(image: Image.Image, bits: int, mode: str, background: tuple[int, ...
         bits: of a sample as its file stores it.
         mode: one of `MODES`.
         background: per channel, in 0 to 255.
+
+    Returns:
+        The image, and whether it is transparent anywhere.
 
     Raises:
         ValueError: it is in a mode that cannot be converted.
@@ -207,14 +225,14 @@ def unified(image: Image.Image, bits: int, mode: str, background: tuple[int, ...
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     if opaque is None:
         if not image.has_transparency_data:
-            return image.convert(mode)
+            return image.convert(mode), False
         image = image.convert("RGBA")
         opaque = image.getchannel("A")
     else:
         image.info.pop("transparency", None)  # in other units than the pixels
     canvas = Image.new(mode, image.size, background if len(background) > 1 else background[0])
     canvas.paste(image.convert(mode), mask=opaque)
-    return canvas
+    return canvas, bool((np.asarray(opaque) < 255).any())
 
 
 def _opaque_where(image: Image.Image, bits: int) -> Image.Image | None:

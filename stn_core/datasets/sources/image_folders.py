@@ -43,7 +43,7 @@ NOT_DECODED = ("BUFR", "EMF", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF")
 DECODING_VERSION = 1
 """Of how an image file becomes an image; part of the hash."""
 
-KEPT_VERSION = 2
+KEPT_VERSION = 3
 """Of how headers and pixels are read; part of the names of their kept copies.
 
 It also changes when files that were misread are read correctly; the hash covers what they hold.
@@ -108,7 +108,7 @@ class ImageFolder:
             class_names,
             files=(*paths, *self.tables),
             reading=f"folders {KEPT_VERSION}, Pillow {PIL.__version__}",
-            said=_said(shape, self.image_size, decoded["deep"]),
+            said=_said(shape, self.image_size, int(decoded["deep"]), int(decoded["transparent"])),
             unused=unread(self.folder, [*paths, *self.tables]),
             digest=digest.hexdigest(),
         )
@@ -255,30 +255,39 @@ def _layouts(paths: Sequence[Path]) -> torch.Tensor:
 
 
 def _decode_all(paths: Sequence[Path], shape: Shape) -> dict[str, torch.Tensor]:
-    """Images (N, H, W, C), the SHA-256 of each file, and the highest value of any of 16 bits."""
+    """Images (N, H, W, C), the SHA-256 of each file, the highest value of any of 16 bits, and how
+    many images are transparent somewhere.
+    """
     channels, height, width = shape
-    deepest = 0
+    deepest = transparent = 0
 
     def decode(row: int, content: bytes) -> NDArray[np.uint8]:
-        nonlocal deepest
-        image, deep = decode_image(paths[row], MODES[channels], (0,) * channels)
-        deepest = max(deepest, deep)
-        resized = image.resize((width, height), Image.Resampling.BILINEAR)
+        nonlocal deepest, transparent
+        decoded = decode_image(paths[row], MODES[channels], (0,) * channels)
+        deepest = max(deepest, decoded.deepest)
+        transparent += decoded.is_transparent
+        resized = decoded.image.resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(resized).reshape(height, width, channels)
 
     images, digests = decode_files(
         paths, (height, width, channels), decode, "repair or remove them"
     )
-    return {"images": images, "digests": digests, "deep": torch.tensor(deepest)}
+    counted = {"deep": torch.tensor(deepest), "transparent": torch.tensor(transparent)}
+    return {"images": images, "digests": digests, **counted}
 
 
-def _said(shape: Shape, chosen: tuple[int, int] | None, deep: torch.Tensor) -> tuple[str, ...]:
+def _said(
+    shape: Shape, chosen: tuple[int, int] | None, deep: int, transparent: int
+) -> tuple[str, ...]:
     said = ["images are " + ("coloured" if shape[0] == 3 else "grey")]
     if chosen:
         said.append(f"resized to {shape[1]}x{shape[2]}")
-    if 0 < int(deep) < 1 << 15:
-        bits = int(deep).bit_length()
+    if 0 < deep < 1 << 15:
         said.append(
-            f"16-bit files hold values up to {int(deep):,}, {bits} bits of them, and come out dark"
+            f"16-bit files hold values up to {deep:,}, {deep.bit_length()} bits of them, and come "
+            "out dark"
         )
+    if transparent:
+        have = "image has" if transparent == 1 else "images have"
+        said.append(f"{transparent:,} {have} transparent pixels, shown on black")
     return tuple(said)

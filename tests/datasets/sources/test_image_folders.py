@@ -316,3 +316,27 @@ def test_a_set_found_by_its_files_has_every_distorted_version(tmp_path: Path, ki
     dataset = load_dataset(f"mine_{kind}", tmp_path)
     assert check_dataset(f"mine_{kind}", tmp_path) == dataset.image_shape
     assert dataset.hash != load_dataset("mine", tmp_path).hash
+
+
+@pytest.mark.parametrize(
+    ("transparent", "said"),
+    [
+        (0, None),
+        (1, "1 image has transparent pixels, shown on black"),
+        (3, "3 images have transparent pixels, shown on black"),
+    ],
+)
+def test_the_note_counts_the_images_with_transparent_pixels(
+    tmp_path: Path, transparent: int, said: str | None
+) -> None:
+    for seed, label in enumerate("ab"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        for number, pixels in enumerate(images(12, seed, 12, 14)):
+            opacity = np.full_like(pixels, 255)  # which alone is no transparency
+            if label == "b" and number < transparent:
+                opacity[2, number] = 254
+            picture = Image.fromarray(np.stack([pixels, opacity], axis=-1))
+            picture.save(tmp_path / "mine" / label / f"{number}.png")
+    for _ in range(2):  # the second time from the kept copy
+        notes = load_dataset("mine", tmp_path).notes
+        assert said in notes if said else "transparent" not in notes
