@@ -229,7 +229,7 @@ def misplaced(
                 after = grid_of(model, normalise(posed(one, pose, background))).flatten(1, 2)
                 followed = after @ matrix[:, :2].T + matrix[:, 2]
                 distance = ((followed - before) * half).norm(dim=-1).mean(1)
-                totals[pose] += math.fsum(distance.tolist())  # Apple's GPUs have no float64
+                totals[pose] += float(distance.cpu().double().sum())  # Apple's GPUs lack float64
     finally:
         model.train(was_training)
     return {pose: total / len(images) for pose, total in totals.items()}

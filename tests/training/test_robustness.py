@@ -11,7 +11,6 @@ from torch import nn
 from stn_core.datasets import Split
 from stn_core.layers.spatial_transformer import WarpedImages
 from stn_core.training.robustness import CHANGES, Pose, misplaced, posed, robustness
-from tests.made_tensors import MadeTensors
 
 BACKGROUND = (7.0, 0.0)
 
@@ -172,11 +171,3 @@ def test_a_warp_that_ignores_a_rotation_is_off_by_the_chord():
     points = np.stack(np.meshgrid(*[(np.arange(16) + 0.5 - 8) / 2] * 2), axis=-1)
     expected = np.linalg.norm(points, axis=-1).mean() * 2 * math.sin(math.pi / 6)
     assert off == pytest.approx(expected, rel=1e-5)
-
-
-def test_no_operation_needs_float64_which_apples_gpus_lack():
-    model, grey = Looks(follows=True), images()[:, :1]
-    with MadeTensors() as made:
-        misplaced(model, grey, [Pose(x=2)], (0.0,), lambda image: image.float())
-    assert torch.float32 in {tensor.dtype for tensor in made.tensors}
-    assert torch.float64 not in {tensor.dtype for tensor in made.tensors}
