@@ -19,11 +19,12 @@ def training_batches(
     Every batch is full: the images left over at the end of the epoch's order are skipped. Where a
     shift uncovers the edge, the edge's pixels are repeated.
     """
-    count, device = len(images), images.device
-    order = torch.from_numpy(permutation(count, seed, Stream.ORDER, epoch)).to(device)
-    moves, mirrored = (drawn.to(device) for drawn in _augmentation(recipe, count, seed, epoch))
-    batch_size = min(recipe.batch_size, count)
-    for start in range(0, count - batch_size + 1, batch_size):
+    order = torch.from_numpy(permutation(len(images), seed, Stream.ORDER, epoch))
+    order = order.to(images.device)
+    drawn = _augmentation(recipe, len(images), seed, epoch)
+    moves, mirrored = (each.to(images.device) for each in drawn)
+    batch_size = min(recipe.batch_size, len(images))
+    for start in range(0, len(images) - batch_size + 1, batch_size):
         chosen = order[start : start + batch_size]
         batch = images[chosen]
         if recipe.max_shift_pixels:
