@@ -23,7 +23,7 @@ _LATTICE_MARGIN = 0.5
 # A residual of up to this many roundings of the map's size, in float64, counts as none: the map's
 # terms cancel to a hundredth of their size, and there are many.
 _RESIDUAL_ROUNDINGS = 2**12
-# How many points a CPU moves at once: each takes some 50 float64 numbers per control point.
+# How many points a CPU moves at once: each takes some 6 float64 numbers per control point.
 _POINTS_AT_ONCE = 2**16
 
 
