@@ -185,7 +185,7 @@ def largest_group(candidates: Sequence[Member], rules: Rules) -> Group | None:
 
 
 def _stored_group(candidates: Sequence[Member], rules: Rules) -> StoredGroup | None:
-    """The candidates that together have the smallest limit of a rise; None if they are too few.
+    """The candidates that can show the smallest drop together; None if they are too few.
 
     All members use equally many stored seeds. So one that has few would cost the others the degrees
     of freedom of their spread: with it, 18 cells would have 4 instead of 19. No more than half of

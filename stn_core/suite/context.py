@@ -304,10 +304,10 @@ class SessionContext:
         )
 
     def settings_of(self, place: int) -> RunSettings:
-        """The settings of one of several processes that train for the first one.
+        """The settings of one of several runs that the first process has computed at once.
 
         Args:
-            place: of the process among them; they take the cards in turn, as xdist's workers do.
+            place: of the run among them; they take the cards in turn, as xdist's workers do.
         """
         from stn_core.training.devices import resolve_device
 

@@ -144,10 +144,8 @@ def test_a_variant_is_found_however_the_command_line_spells_it(tmp_path, capsys)
     runs = [a_run(seed, model) for model in names for seed in (0, 1)]
     folder = write_session(tmp_path / "s", runs, pictures=False)
     command = ["compare", str(folder), "--out", str(tmp_path), "--models"]
-    assert (
-        main([*command, "stn[ warp=tps, hidden=20, sampler=bilinear], theirs[width=3,depth=2]"])
-        == 0
-    )
+    spelled = "stn[ warp=tps, hidden=20, sampler=bilinear], theirs[width=3,depth=2]"
+    assert main([*command, spelled]) == 0
     assert "1 pair" in capsys.readouterr().out
     assert main([*command, "stn[warp=,],cnn"]) == 2
     assert capsys.readouterr().err.startswith("malformed model name 'stn[warp=,]'")
